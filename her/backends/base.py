@@ -1,0 +1,92 @@
+"""What continues messages: the Protocol every backend keeps, and the values that cross it.
+
+A backend streams Deltas and raises BackendError, nothing else. It never returns text for a failure.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Literal, Protocol, runtime_checkable
+
+from her.types import Message, Sampling, Value
+
+FinishReason = Literal["stop", "length"]
+
+
+class Usage(Value):
+    """Token counts as the server or tokenizer reported them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Delta(Value):
+    """A piece of an answer. `reasoning` is text from an API-native reasoning field and becomes system_thinking.
+
+    The last delta carries `finish`; `usage` comes with it when it is known.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    finish: FinishReason | None = None
+    usage: Usage | None = None
+
+
+class Completion(Value):
+    """A whole answer, the deltas joined."""
+
+    text: str
+    reasoning: str = ""
+    finish: FinishReason
+    usage: Usage | None = None
+
+
+class Description(Value):
+    """What a backend is, for badges, records and the token meter. Holds no secret and no key.
+
+    Args:
+        spec: the spec it was opened with, without credentials.
+        model: model name as recorded with every generation.
+        revision: commit, hash or empty when unknown.
+        context: longest prompt plus reply in tokens.
+        scripted: True when no model is connected and lines are written ones.
+        counts_exactly: True when `count_tokens` uses the model's own tokenizer.
+    """
+
+    spec: str
+    model: str
+    revision: str = ""
+    context: int = 8192
+    scripted: bool = False
+    counts_exactly: bool = False
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Continues messages. All methods may be called from several tasks at once."""
+
+    def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Delta]:
+        """Stream the next assistant message; when the last message is the assistant's, continue it.
+
+        Raises:
+            BackendError: with one of `her.errors.Reason`; deltas already yielded stay valid.
+        """
+        ...
+
+    async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+        """The same, whole."""
+        ...
+
+    def describe(self) -> Description:
+        """What this backend is; no call to the model."""
+        ...
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Tokens of these messages as a prompt; an estimate unless `counts_exactly`."""
+        ...
+
+    async def check(self) -> str:
+        """Ask the backend for a sign of life; one sentence on success, BackendError otherwise."""
+        ...
+
+    async def close(self) -> None:
+        """Free connections and memory."""
+        ...
