@@ -1,0 +1,222 @@
+"""The spine: frozen values that every stage reads and writes, equal by content, unknown keys refused.
+
+Persona + Scenario -> Transcript[Turn[Part]] -> Rollout -> Verdict -> Preference -> Sample.
+They travel between stages as JSONL (her/jsonl.py), one value a line.
+"""
+
+from typing import Annotated, Literal
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Kind = Literal["system_thinking", "role_thinking", "role_action", "speech"]
+KINDS: tuple[Kind, ...] = ("system_thinking", "role_thinking", "role_action", "speech")
+ENVIRONMENT = "Environment"
+"""The narrator as a speaker (CoSER, her.md 1.3)."""
+
+Language = Literal["en", "zh"]
+Winner = Literal["a", "b", "tie"]
+Role = Literal["system", "user", "assistant"]
+NonEmpty = Annotated[str, StringConstraints(min_length=1)]
+
+
+def new_id() -> str:
+    """A stable id: 32 hexadecimal digits, never a position."""
+    return uuid4().hex
+
+
+class Value(BaseModel):
+    """Base of all spine values: frozen, equal by content, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="null")
+
+
+class Part(Value):
+    """One layer of a turn; `text` is without tags, stripped and never empty in canonical form."""
+
+    kind: Kind
+    text: str
+
+
+class Defect(Value):
+    """A named departure from the format (names: `her.format.DEFECTS`); `detail` shows the place, at most 80 characters."""
+
+    name: str
+    detail: str = ""
+
+
+class Turn(Value):
+    """One utterance. `raw` is the model's (or person's) text byte for byte; `parts` what the reader made of it."""
+
+    id: str = Field(default_factory=new_id)
+    speaker: NonEmpty
+    parts: tuple[Part, ...] = ()
+    raw: str = ""
+    defects: tuple[Defect, ...] = ()
+
+    def text(self, *kinds: Kind) -> str:
+        """The texts of these kinds (default: all), joined by a space, in order."""
+        return " ".join(part.text for part in self.parts if not kinds or part.kind in kinds)
+
+    @property
+    def spoken(self) -> bool:
+        """Whether anything of this turn can be seen by others: an act or speech."""
+        return any(part.kind in ("role_action", "speech") for part in self.parts)
+
+
+class Example(Value):
+    """What a visitor says and how the persona answers; `plan` is its system_thinking, `reply` in CoSER notation."""
+
+    visitor: NonEmpty
+    reply: NonEmpty
+    plan: str = ""
+
+
+class Exchange(Value):
+    """A written line of the scripted player: said when one of `cues` fits, or at any time."""
+
+    reply: NonEmpty
+    plan: str = ""
+    cues: tuple[NonEmpty, ...] = ()
+    anytime: bool = False
+
+    @model_validator(mode="after")
+    def _reachable(self) -> "Exchange":
+        if not self.cues and not self.anytime:
+            raise ValueError("has neither cues nor 'anytime: true', so it is never said; add one of them")
+        return self
+
+
+class Persona(Value):
+    """The character as written. `id` is the file's stem; texts are plain, replies in CoSER notation."""
+
+    id: NonEmpty
+    name: NonEmpty
+    source: str = ""
+    language: Language = "en"
+    tagline: str = ""
+    colour: Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")] = "#5b4a6b"
+    tags: tuple[str, ...] = ()
+    profile: NonEmpty
+    background: str = ""
+    voice: str = ""
+    motivation: str = ""
+    greetings: tuple[NonEmpty, ...] = ()
+    examples: tuple[Example, ...] = ()
+    exchanges: tuple[Exchange, ...] = ()
+
+
+class CastMember(Value):
+    """A persona as present in one scenario: who, what is known of them, what they want now."""
+
+    name: NonEmpty
+    source: str = ""
+    profile: str = ""
+    background: str = ""
+    voice: str = ""
+    motivation: str = ""
+    examples: tuple[Example, ...] = ()
+    persona: str = ""
+    """Id of the persona file this was taken from; empty for a book's character or a visitor."""
+
+
+class Scenario(Value):
+    """Setting and opening. `place` is a noun phrase; `opening` the environment's first line."""
+
+    id: str = Field(default_factory=new_id)
+    title: str = ""
+    language: Language = "en"
+    source: str = ""
+    place: str = ""
+    setting: str = ""
+    opening: str = ""
+    personas: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+
+class Transcript(Value):
+    """A chat, a book's scene or a simulated conversation: the same thing."""
+
+    id: str = Field(default_factory=new_id)
+    scenario: Scenario
+    cast: tuple[CastMember, ...]
+    turns: tuple[Turn, ...] = ()
+
+    def member(self, name: str) -> CastMember:
+        """The cast member of this name; KeyError names those present."""
+        for member in self.cast:
+            if member.name == name:
+                return member
+        raise KeyError(f"nobody is called {name!r} here; present: {', '.join(m.name for m in self.cast)}")
+
+
+class Message(Value):
+    """A chat-API message."""
+
+    role: Role
+    content: str
+
+
+class Sampling(Value):
+    """The knobs of one call. `seed` None lets the server choose; `max_tokens` counts plan and reply together."""
+
+    temperature: float = Field(0.7, ge=0, le=2)
+    top_p: float = Field(0.95, gt=0, le=1)
+    max_tokens: int = Field(2048, ge=1, le=65536)
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+class Rollout(Value):
+    """A candidate with its record; a failed one carries `error` and no turn."""
+
+    prompt: tuple[Message, ...]
+    turn: Turn | None = None
+    model: str = ""
+    sampling: Sampling = Sampling()
+    rewards: dict[str, float] = Field(default_factory=dict)
+    error: str = ""
+
+
+class Principle(Value):
+    """A by-case rule of judgement (her.md 4)."""
+
+    id: NonEmpty
+    name: NonEmpty
+    dimension: NonEmpty
+    polarity: Literal["positive", "negative"]
+    level: Literal["turn", "session"]
+    definition: NonEmpty
+
+
+class Comparison(Value):
+    """One principle applied to two candidates."""
+
+    principle: str
+    winner: Winner
+    reason: str = ""
+
+
+class Verdict(Value):
+    """A judgement of two candidates; `judge` names the model or, as `rater:ID`, the person."""
+
+    comparisons: tuple[Comparison, ...] = ()
+    winner: Winner
+    reason: str = ""
+    judge: NonEmpty
+
+
+class Preference(Value):
+    """Chosen over rejected, for one prompt; a hand edit or a vote with its verdict."""
+
+    prompt: tuple[Message, ...]
+    chosen: Turn
+    rejected: Turn
+    verdict: Verdict
+
+
+class Sample(Value):
+    """Messages and which of them are trained (indices into `messages`, assistant ones)."""
+
+    messages: tuple[Message, ...]
+    trained: tuple[int, ...]

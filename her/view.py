@@ -1,0 +1,170 @@
+"""Who sees what: the one place that decides visibility, and turns a transcript into the messages of one viewer.
+
+    | part                 | own character later | others, environment, next speaker | person | reward model | judge |
+    | system_thinking      | no                  | no                                | panel  | no           | no    |
+    | role_thinking        | yes                 | no                                | panel  | yes          | if asked |
+    | role_action, speech  | yes                 | yes                               | yes    | yes          | yes   |
+
+(DESIGN section 1, her.md 1.2.) Chat, training, RL and evaluation all call `prompt` or `messages`, so the prompt that the
+playground sends is the prompt part of the training sample, byte for byte.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from her.errors import InputError
+from her.format import parse, render
+from her.prompts import fill
+from her.types import ENVIRONMENT, KINDS, CastMember, Example, Kind, Language, Message, Transcript, Turn, Value
+
+ViewerKind = Literal["character", "environment", "next_speaker", "person", "reward_model", "judge"]
+VISIBLE: tuple[Kind, ...] = ("role_action", "speech")
+START = "===Conversation Start==="
+_WITH_THOUGHTS: tuple[Kind, ...] = ("role_thinking", "role_action", "speech")
+
+
+class Viewer(Value):
+    """Somebody who looks at a transcript. `name` is a character's; `thoughts` lets a judge see role_thinking."""
+
+    kind: ViewerKind
+    name: str = ""
+    thoughts: bool = False
+
+
+class Prompt(Value):
+    """Messages up to the point of generation, and what was left out to make them fit.
+
+    Args:
+        messages: system message, then the history; never empty.
+        dropped: ids of turns cut from the oldest, in order.
+        tokens: tokens of `messages`, by the `count` that was given.
+        budget: the most they might have had.
+    """
+
+    messages: tuple[Message, ...]
+    dropped: tuple[str, ...] = ()
+    tokens: int = 0
+    budget: int = 0
+
+
+def visible_kinds(viewer: Viewer, speaker: str) -> tuple[Kind, ...]:
+    """The kinds of a turn by `speaker` that `viewer` may know of."""
+    if viewer.kind == "person":
+        return KINDS
+    if viewer.kind == "reward_model" or (viewer.kind == "judge" and viewer.thoughts):
+        return _WITH_THOUGHTS
+    if viewer.kind == "character" and viewer.name == speaker:
+        return _WITH_THOUGHTS
+    return VISIBLE
+
+
+def line(turn: Turn, viewer: Viewer) -> str:
+    """One turn as `viewer` reads it, `Name: ...` in the canonical form; empty when nothing of it is visible."""
+    kinds = visible_kinds(viewer, turn.speaker)
+    if not any(part.kind in kinds for part in turn.parts):
+        return ""
+    return render(turn.parts, turn.speaker, kinds=kinds)
+
+
+def messages(transcript: Transcript, speaker: str, turns: Sequence[Turn] | None = None) -> tuple[Message, ...]:
+    """The messages from which `speaker` plays the next turn.
+
+    Own turns are the assistant's, everybody else's the user's; neighbours of one role are joined by a blank line; the
+    first user message opens with `START` (her.md 1.3). When `speaker` spoke last, a user message that says so closes.
+
+    Args:
+        transcript: scenario, cast and all turns so far.
+        speaker: who is played; a member of the cast, or the environment.
+        turns: the turns to show instead of all of them.
+    """
+    history = _History(START)
+    for turn in transcript.turns if turns is None else turns:
+        if text := line(turn, Viewer(kind="character", name=speaker)):
+            history.add("assistant" if turn.speaker == speaker else "user", text)
+    return (Message(role="system", content=system(transcript, speaker)), *history.closed(transcript.scenario.language))
+
+
+def prompt(transcript: Transcript, speaker: str, budget: int, count: Callable[[Sequence[Message]], int]) -> Prompt:
+    """`messages`, cut at whole turns from the oldest until they have at most `budget` tokens.
+
+    The system message (persona and scene) and the last turn always stay.
+
+    Raises:
+        InputError: they alone have more than `budget` tokens.
+    """
+    turns = transcript.turns
+    low, high = 0, max(len(turns) - 1, 0)
+    whole = messages(transcript, speaker)
+    tokens = count(whole)
+    if tokens <= budget:
+        return Prompt(messages=whole, tokens=tokens, budget=budget)
+    while low < high:  # the smallest number of dropped turns that fits
+        middle = (low + high) // 2
+        if count(messages(transcript, speaker, turns[middle:])) <= budget:
+            high = middle
+        else:
+            low = middle + 1
+    kept = messages(transcript, speaker, turns[low:])
+    if (tokens := count(kept)) > budget:
+        raise InputError(
+            f"persona, scene and the last message have about {tokens} tokens and the model has room for {budget}; "
+            "shorten the message, or connect a model with a longer context"
+        )
+    return Prompt(messages=kept, dropped=tuple(turn.id for turn in turns[:low]), tokens=tokens, budget=budget)
+
+
+def continuation(so_far: Prompt, turn: Turn) -> Prompt:
+    """The prompt that asks the model to go on with its own unfinished `turn`: its raw text, byte for byte, comes last."""
+    own = Message(role="assistant", content=turn.raw)
+    return so_far.model_copy(update={"messages": (*so_far.messages, own)})
+
+
+def system(transcript: Transcript, speaker: str) -> str:
+    """The system message for `speaker`: role, persona, scene, company, examples, how to write a turn."""
+    scenario, language = transcript.scenario, transcript.scenario.language
+    member = transcript.member(speaker)
+    others = [other for other in transcript.cast if other.name != speaker]
+    zh = language == "zh"
+    values = {
+        "name": speaker,
+        "of_source": (f"（{member.source}）" if zh else f", from {member.source}") if member.source else "",
+        "others": ("、" if zh else ", ").join(other.name for other in others) or ("来客" if zh else "a visitor"),
+        "profile": member.profile,
+        "background": member.background,
+        "voice": member.voice,
+        "motivation": member.motivation,
+        "place": (f"地点：{scenario.place}" if zh else f"Place: {scenario.place}") if scenario.place else "",
+        "setting": scenario.setting,
+        "company": "\n".join(_introduction(other, language) for other in others if other.profile.strip()),
+        "examples": "\n\n".join(_example(example, speaker, language) for example in member.examples),
+    }
+    return fill("roleplay", language, values)
+
+
+def _introduction(member: CastMember, language: Language) -> str:
+    return f"{member.name}{'：' if language == 'zh' else ': '}{member.profile.strip()}"
+
+
+def _example(example: Example, speaker: str, language: Language) -> str:
+    """One example exchange, the reply in the canonical form with its plan."""
+    reply = parse(example.reply, speaker, notation="coser", reasoning=example.plan)
+    visitor = "来客" if language == "zh" else "Visitor"
+    return f"{visitor}: {example.visitor}\n{render(reply.parts, speaker)}"
+
+
+class _History:
+    """Collects user and assistant texts; neighbours of one role become one message."""
+
+    def __init__(self, start: str) -> None:
+        self._rows: list[tuple[Literal["user", "assistant"], list[str]]] = [("user", [start])]
+
+    def add(self, role: Literal["user", "assistant"], text: str) -> None:
+        if self._rows[-1][0] == role:
+            self._rows[-1][1].append(text)
+        else:
+            self._rows.append((role, [text]))
+
+    def closed(self, language: Language) -> tuple[Message, ...]:
+        if self._rows[-1][0] == "assistant":
+            self.add("user", f"{ENVIRONMENT}: {'一时无人说话。' if language == 'zh' else 'For a moment nobody speaks.'}")
+        return tuple(Message(role=role, content="\n\n".join(texts)) for role, texts in self._rows)
