@@ -1,0 +1,333 @@
+"""Conversations and their trees of turns. Nothing a rating may refer to is ever overwritten.
+
+A conversation is a tree by `parent_id`; its head names the node shown last, and the path from a root to the head is what
+is on the screen. Siblings are swipes.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, exc, func, insert, select, update
+
+from her.errors import InputError, NotFound
+from her.store.core import Core, bury, node_in, nodes_of, now, owned, touch
+from her.store.records import Conversation, Draft, Generation, Node, Origin, PathNode, Summary
+from her.store.tables import conversations, edits, generations, nodes, visitors
+from her.types import Turn, new_id
+
+
+class Chats(Core):
+    """Methods take the visitor first and raise NotFound for what this visitor does not own."""
+
+    def ensure_visitor(self, visitor_id: str) -> None:
+        """Know this visitor (SHA-256 of their token) from now on; harmless when repeated."""
+        known = select(visitors.c.id).where(visitors.c.id == visitor_id)
+        with self.reading() as connection:
+            if connection.execute(known).first():
+                return
+        with self.writing() as connection:
+            if not connection.execute(known).first():
+                connection.execute(insert(visitors).values(id=visitor_id, created_at=now()))
+
+    def create_conversation(
+        self,
+        visitor_id: str,
+        draft: Draft,
+        first_turns: Sequence[tuple[Turn, Origin]] = (),
+        alternatives: Sequence[Turn] = (),
+    ) -> Conversation:
+        """A new chat that opens with `first_turns`, one under the other; the head is the last of them.
+
+        Args:
+            visitor_id: owner, made known when new.
+            draft: what the chat is made of.
+            first_turns: opening, greeting or a book's own turns.
+            alternatives: siblings of the last first turn, such as the other greetings.
+        """
+        self.ensure_visitor(visitor_id)
+        at, conversation_id = now(), new_id()
+        head = first_turns[-1][0].id if first_turns else None
+        above = first_turns[-2][0].id if len(first_turns) > 1 else None
+        origin: Origin = first_turns[-1][1] if first_turns else "greeting"
+        rows = _chain(conversation_id, first_turns, at)
+        rows += [_node_row(conversation_id, above, turn, origin, at) for turn in alternatives]
+        with self.writing() as connection:
+            connection.execute(insert(conversations).values(_conversation_row(conversation_id, visitor_id, draft, head, at)))
+            _insert_nodes(connection, rows)
+        return self.conversation(visitor_id, conversation_id)
+
+    def conversations(self, visitor_id: str, limit: int = 200) -> tuple[Summary, ...]:
+        """The visitor's chats, the last used first."""
+        turns = (
+            select(func.count())
+            .where(nodes.c.conversation_id == conversations.c.id, nodes.c.deleted_at.is_(None))
+            .scalar_subquery()
+        )
+        names = ("id", "title", "persona_id", "speaker", "language", "created_at", "updated_at")
+        query = (
+            select(*(conversations.c[name] for name in names), turns.label("turns"))
+            .where(conversations.c.visitor_id == visitor_id, conversations.c.deleted_at.is_(None))
+            .order_by(conversations.c.updated_at.desc(), conversations.c.created_at.desc(), conversations.c.id)
+            .limit(limit)
+        )
+        with self.reading() as connection:
+            return tuple(Summary(**row._mapping) for row in connection.execute(query))
+
+    def conversation(self, visitor_id: str, conversation_id: str) -> Conversation:
+        """The chat's record, without its turns."""
+        with self.reading() as connection:
+            return _conversation(owned(connection, visitor_id, conversation_id))
+
+    def path(self, visitor_id: str, conversation_id: str) -> tuple[PathNode, ...]:
+        """The nodes on the screen, root to head, each with its place among its swipes."""
+        with self.reading() as connection:
+            head = owned(connection, visitor_id, conversation_id).head_id
+            parents = _skeleton(connection, conversation_id)
+            children = _by_parent(parents)
+            line = _line(parents, head)
+            rows = {row.id: row for row in connection.execute(_with_generation(conversation_id)) if row.id in set(line)}
+        return tuple(_path_node(rows[one], children[parents[one]]) for one in line)
+
+    def node(self, visitor_id: str, conversation_id: str, node_id: str) -> Node:
+        """One turn of the chat."""
+        with self.reading() as connection:
+            owned(connection, visitor_id, conversation_id)
+            return node_record(node_in(connection, conversation_id, node_id))
+
+    def siblings(self, visitor_id: str, conversation_id: str, node_id: str) -> tuple[Node, ...]:
+        """The node and its swipes, oldest first."""
+        with self.reading() as connection:
+            owned(connection, visitor_id, conversation_id)
+            parent = node_in(connection, conversation_id, node_id).parent_id
+            query = nodes_of(conversation_id).where(nodes.c.parent_id.is_not_distinct_from(parent)).order_by(nodes.c.seq)
+            return tuple(node_record(row) for row in connection.execute(query))
+
+    def leaf_of(self, visitor_id: str, conversation_id: str, node_id: str) -> str:
+        """The end of the newest continuation of a node: where to move the head when swiping back to it."""
+        with self.reading() as connection:
+            owned(connection, visitor_id, conversation_id)
+            node_in(connection, conversation_id, node_id)
+            children = _by_parent(_skeleton(connection, conversation_id))
+        while below := children.get(node_id):
+            node_id = below[-1]
+        return node_id
+
+    def generation(self, visitor_id: str, conversation_id: str, generation_id: str) -> Generation:
+        """The record of a call behind a turn on this chat's tree (also one copied by `branch`) or a failed one of it."""
+        used = select(nodes.c.id).where(nodes.c.conversation_id == conversation_id, nodes.c.generation_id == generation_id)
+        with self.reading() as connection:
+            owned(connection, visitor_id, conversation_id)
+            row = connection.execute(select(generations).where(generations.c.id == generation_id)).one_or_none()
+            if row is None or (row.conversation_id != conversation_id and not connection.execute(used).first()):
+                raise NotFound(f"there is no record {generation_id[:40]!r} in this chat; reload the page")
+            return generation_record(row)
+
+    def add_turn(
+        self,
+        visitor_id: str,
+        conversation_id: str,
+        parent_id: str | None,
+        turn: Turn,
+        origin: Origin,
+        *,
+        generation: Generation | None = None,
+        edit_of: str | None = None,
+        move_head: bool = True,
+    ) -> Node:
+        """Hang a turn under `parent_id` (None: a new root), with its generation and the head, all or nothing.
+
+        The generation's `conversation_id`, `parent_id` and `node_id` are set here.
+
+        Raises:
+            NotFound: chat, parent or `edit_of` is not the visitor's.
+            InputError: a turn of this id exists.
+        """
+        at = now()
+        with self.writing() as connection:
+            owned(connection, visitor_id, conversation_id)
+            for one in {parent_id, edit_of} - {None}:
+                node_in(connection, conversation_id, str(one))
+            row = _node_row(conversation_id, parent_id, turn, origin, at)
+            if generation is not None:
+                here = {"conversation_id": conversation_id, "parent_id": parent_id, "node_id": turn.id}
+                _insert_generation(connection, generation.model_copy(update=here))
+                row["generation_id"] = generation.id
+            _insert_nodes(connection, [row | {"edit_of": edit_of}])
+            touch(connection, conversation_id, at, **({"head_id": turn.id} if move_head else {}))
+        return _node_of(row | {"edit_of": edit_of})
+
+    def record_failure(self, visitor_id: str, generation: Generation) -> None:
+        """Keep a generation that gave no turn; the chat stays as it was."""
+        with self.writing() as connection:
+            owned(connection, visitor_id, generation.conversation_id)
+            if generation.parent_id is not None:
+                node_in(connection, generation.conversation_id, generation.parent_id)
+            _insert_generation(connection, generation.model_copy(update={"node_id": None}))
+
+    def add_edit(self, visitor_id: str, conversation_id: str, original_id: str, turn: Turn, *, move_head: bool = True) -> Node:
+        """A rewritten turn as a sibling of the original; of a turn the model spoke, also an edit that teaches."""
+        at = now()
+        with self.writing() as connection:
+            speaker = owned(connection, visitor_id, conversation_id).speaker
+            original = node_in(connection, conversation_id, original_id)
+            row = _node_row(conversation_id, original.parent_id, turn, "edit", at) | {"edit_of": original_id}
+            _insert_nodes(connection, [row])
+            if original.turn.speaker == speaker:
+                ids = {"id": new_id(), "visitor_id": visitor_id, "conversation_id": conversation_id}
+                pair = {"original_id": original_id, "edited_id": turn.id, "created_at": at}
+                connection.execute(insert(edits).values(**ids, **pair))
+            touch(connection, conversation_id, at, **({"head_id": turn.id} if move_head else {}))
+        return _node_of(row)
+
+    def move_head(self, visitor_id: str, conversation_id: str, node_id: str) -> None:
+        """Show the path that ends at this node."""
+        with self.writing() as connection:
+            owned(connection, visitor_id, conversation_id)
+            node_in(connection, conversation_id, node_id)
+            touch(connection, conversation_id, now(), head_id=node_id)
+
+    def rename(self, visitor_id: str, conversation_id: str, title: str) -> None:
+        """Give the chat another title."""
+        with self.writing() as connection:
+            owned(connection, visitor_id, conversation_id)
+            touch(connection, conversation_id, now(), title=title)
+
+    def delete_turn(self, visitor_id: str, conversation_id: str, node_id: str) -> None:
+        """Hide a turn and all below it, here and in exports; a head among them moves to the turn's parent."""
+        at = now()
+        with self.writing() as connection:
+            head = owned(connection, visitor_id, conversation_id).head_id
+            parent = node_in(connection, conversation_id, node_id).parent_id
+            gone = _below(_by_parent(_skeleton(connection, conversation_id)), node_id)
+            for start in range(0, len(gone), 500):  # SQLite takes 32,766 variables in one statement, old ones 999
+                some = gone[start : start + 500]
+                connection.execute(update(nodes).where(nodes.c.id.in_(some)).values(deleted_at=at))
+            bury(connection, "node", gone, f"deleted with turn {node_id}", at)
+            touch(connection, conversation_id, at, **({"head_id": parent} if head in set(gone) else {}))
+
+    def delete_conversation(self, visitor_id: str, conversation_id: str) -> None:
+        """Hide the whole chat, here and in exports."""
+        at = now()
+        with self.writing() as connection:
+            owned(connection, visitor_id, conversation_id)
+            bury(connection, "conversation", [conversation_id], "deleted by its visitor", at)
+            touch(connection, conversation_id, at, deleted_at=at)
+
+    def branch(self, visitor_id: str, conversation_id: str, node_id: str) -> Conversation:
+        """A new chat with a copy of the path from the root to this node; ids new, content and generations the same."""
+        at, branch_id = now(), new_id()
+        with self.writing() as connection:
+            source = _conversation(owned(connection, visitor_id, conversation_id))
+            node_in(connection, conversation_id, node_id)
+            line = _line(_skeleton(connection, conversation_id), node_id)
+            rows = {row.id: row for row in connection.execute(nodes_of(conversation_id)) if row.id in set(line)}
+            copies = _copies(branch_id, [rows[one] for one in line], at)
+            draft = Draft(**{name: getattr(source, name) for name in Draft.model_fields})
+            row = _conversation_row(branch_id, visitor_id, draft, copies[-1]["id"], at)
+            row |= {"branch_of": conversation_id, "branch_node": node_id}
+            connection.execute(insert(conversations).values(row))
+            _insert_nodes(connection, copies)
+        return self.conversation(visitor_id, branch_id)
+
+
+def node_record(row: Row[Any]) -> Node:
+    """The record of a row of `nodes`."""
+    return Node(**{name: getattr(row, name) for name in Node.model_fields})
+
+
+def generation_record(row: Row[Any]) -> Generation:
+    """The record of a row of `generations`."""
+    return Generation(**{name: getattr(row, name) for name in Generation.model_fields})
+
+
+def _conversation(row: Row[Any]) -> Conversation:
+    return Conversation(**{name: getattr(row, name) for name in Conversation.model_fields})
+
+
+def _node_of(row: dict[str, Any]) -> Node:
+    return Node(**{name: row[name] for name in Node.model_fields})
+
+
+def _path_node(row: Row[Any], swipes: list[str]) -> PathNode:
+    fields = {name: getattr(row, name) for name in Node.model_fields}
+    fields |= {"swipe_index": swipes.index(row.id), "swipe_count": len(swipes)}
+    return PathNode(**fields, finish=row.finish, model=row.model or "")
+
+
+def _with_generation(conversation_id: str) -> Any:
+    both = nodes.outerjoin(generations, nodes.c.generation_id == generations.c.id)
+    return nodes_of(conversation_id).add_columns(generations.c.finish, generations.c.model).select_from(both)
+
+
+def _conversation_row(conversation_id: str, visitor_id: str, draft: Draft, head_id: str | None, at: int) -> dict[str, Any]:
+    own = {"id": conversation_id, "visitor_id": visitor_id, "head_id": head_id, "created_at": at, "updated_at": at}
+    return {name: getattr(draft, name) for name in Draft.model_fields} | own
+
+
+def _node_row(conversation_id: str, parent_id: str | None, turn: Turn, origin: Origin, at: int) -> dict[str, Any]:
+    return {
+        "id": turn.id,
+        "conversation_id": conversation_id,
+        "parent_id": parent_id,
+        "turn": turn,
+        "origin": origin,
+        "generation_id": None,
+        "edit_of": None,
+        "created_at": at,
+    }
+
+
+def _chain(conversation_id: str, turns: Iterable[tuple[Turn, Origin]], at: int) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for turn, origin in turns:
+        rows.append(_node_row(conversation_id, rows[-1]["id"] if rows else None, turn, origin, at))
+    return rows
+
+
+def _copies(branch_id: str, line: list[Row[Any]], at: int) -> list[dict[str, Any]]:
+    """Rows of the same turns under new ids; `edit_of` stays with the original chat."""
+    rows = _chain(branch_id, [(row.turn.model_copy(update={"id": new_id()}), row.origin) for row in line], at)
+    return [copy | {"generation_id": row.generation_id, "edit_of": row.edit_of} for copy, row in zip(rows, line, strict=True)]
+
+
+def _insert_nodes(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    try:
+        connection.execute(insert(nodes), rows)
+    except exc.IntegrityError as error:
+        ids = ", ".join(row["id"] for row in rows[:3])
+        raise InputError(f"a turn of this id exists already ({ids}); give every turn an id of its own") from error
+
+
+def _insert_generation(connection: Connection, generation: Generation) -> None:
+    row = {name: getattr(generation, name) for name in Generation.model_fields}
+    connection.execute(insert(generations).values(**row, prompt_sha256=generation.prompt_sha256))
+
+
+def _skeleton(connection: Connection, conversation_id: str) -> dict[str, str | None]:
+    """Parent of every node that is not deleted, oldest node first."""
+    columns = nodes_of(conversation_id).with_only_columns(nodes.c.id, nodes.c.parent_id).order_by(nodes.c.seq)
+    return {row.id: row.parent_id for row in connection.execute(columns)}
+
+
+def _by_parent(parents: dict[str, str | None]) -> dict[str | None, list[str]]:
+    children: dict[str | None, list[str]] = {}
+    for one, parent in parents.items():
+        children.setdefault(parent, []).append(one)
+    return children
+
+
+def _line(parents: dict[str, str | None], last: str | None) -> list[str]:
+    line: list[str] = []
+    while last is not None and last in parents:
+        line.append(last)
+        last = parents[last]
+    return line[::-1]
+
+
+def _below(children: dict[str | None, list[str]], top: str) -> list[str]:
+    found = [top]
+    for one in found:  # grows while it is walked
+        found += children.get(one, [])
+    return found

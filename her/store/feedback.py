@@ -1,0 +1,131 @@
+"""What people say of turns: ratings, choices among swipes, withdrawals. Rows are only added; the newest counts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, func, insert, select
+
+from her.errors import InputError, NotFound
+from her.store.core import Core, bury, node_in, nodes_of, now, owned
+from her.store.records import Choice, Rated, Rating, Seen
+from her.store.tables import choices, conversations, nodes, ratings
+from her.types import new_id
+
+
+class Feedback(Core):
+    """Methods take the visitor first and raise NotFound for what this visitor does not own."""
+
+    def rate(self, visitor_id: str, conversation_id: str, node_id: str | None, rating: Rating) -> int:
+        """Keep what the visitor says of a turn, or with None of the whole chat; an empty rating withdraws.
+
+        Check it first with `her.ratings.check`, which knows the rubric.
+
+        Returns:
+            When it was saved (UTC, ms); it is on disk before this returns.
+        """
+        at = now()
+        said = {name: getattr(rating, name) for name in Rating.model_fields}
+        with self.writing() as connection:
+            self._owned_target(connection, visitor_id, conversation_id, node_id)
+            ids = {"id": new_id(), "visitor_id": visitor_id, "conversation_id": conversation_id, "node_id": node_id}
+            connection.execute(insert(ratings).values(**ids, **said, created_at=at))
+        return at
+
+    def _owned_target(self, connection: Any, visitor_id: str, conversation_id: str, node_id: str | None) -> None:
+        """The check of `owned` and `node_in` without reading a turn: this is the hot path."""
+        chat = select(conversations.c.id).where(
+            conversations.c.id == conversation_id,
+            conversations.c.visitor_id == visitor_id,
+            conversations.c.deleted_at.is_(None),
+        )
+        if not connection.execute(chat).first():
+            raise NotFound(f"there is no chat {conversation_id[:40]!r} here; choose one from your list")
+        if node_id is None:
+            return
+        turn = nodes_of(conversation_id).with_only_columns(nodes.c.id).where(nodes.c.id == node_id)
+        if not connection.execute(turn).first():
+            raise NotFound(f"there is no turn {node_id[:40]!r} in this chat; reload the page")
+
+    def ratings(self, visitor_id: str, conversation_id: str) -> dict[str | None, Rated]:
+        """The visitor's rating that counts for each node (None: the whole chat), without the withdrawn."""
+        mine = (ratings.c.visitor_id == visitor_id) & (ratings.c.conversation_id == conversation_id)
+        query = select(ratings).where(mine, ratings.c.seq.in_(newest(mine))).order_by(ratings.c.seq)
+        with self.reading() as connection:
+            owned(connection, visitor_id, conversation_id)
+            rated = [rated_record(row) for row in connection.execute(query)]
+        return {one.node_id: one for one in rated if not one.rating.empty}
+
+    def add_choice(
+        self,
+        visitor_id: str,
+        conversation_id: str,
+        chosen_id: str,
+        seen: Seen | None = None,
+        alternatives: Sequence[str] | None = None,
+    ) -> Choice:
+        """'Keep this one' over its swipes (all of them, or the ones given); a later choice at this place replaces it.
+
+        Raises:
+            InputError: there is nothing to choose from.
+        """
+        with self.writing() as connection:
+            owned(connection, visitor_id, conversation_id)
+            parent = node_in(connection, conversation_id, chosen_id).parent_id
+            query = nodes_of(conversation_id).where(nodes.c.parent_id.is_not_distinct_from(parent)).order_by(nodes.c.seq)
+            others = [row for row in connection.execute(query.with_only_columns(nodes.c.id)).scalars() if row != chosen_id]
+            for stranger in set(alternatives or ()) - set(others):
+                raise NotFound(f"the turn {stranger[:40]!r} is no swipe of the one kept; reload the page")
+            kept = others if alternatives is None else [one for one in others if one in set(alternatives)]
+            if not kept:
+                raise InputError("there is only one reply here; ask for another before keeping one")
+            choice = Choice(
+                id=new_id(),
+                visitor_id=visitor_id,
+                conversation_id=conversation_id,
+                parent_id=parent,
+                chosen_id=chosen_id,
+                alternatives=tuple(kept),
+                seen=seen or Seen(),
+                created_at=now(),
+            )
+            connection.execute(insert(choices).values({name: getattr(choice, name) for name in Choice.model_fields}))
+        return choice
+
+    def choices(self, visitor_id: str, conversation_id: str) -> dict[str | None, Choice]:
+        """The choice that counts at each place, by parent node."""
+        query = select(choices).where(choices.c.visitor_id == visitor_id, choices.c.conversation_id == conversation_id)
+        with self.reading() as connection:
+            owned(connection, visitor_id, conversation_id)
+            made = [choice_record(row) for row in connection.execute(query.order_by(choices.c.seq))]
+        return {one.parent_id: one for one in made}
+
+    def withdraw_visitor(self, visitor_id: str, reason: str = "consent withdrawn") -> None:
+        """Leave out of every export, from now on, all that this visitor wrote and rated."""
+        with self.writing() as connection:
+            bury(connection, "visitor", [visitor_id], reason, now())
+
+    def withdraw_rating(self, visitor_id: str, rating_id: str, reason: str = "withdrawn") -> None:
+        """Leave one rating out of every export."""
+        mine = select(ratings.c.id).where(ratings.c.id == rating_id, ratings.c.visitor_id == visitor_id)
+        with self.writing() as connection:
+            if not connection.execute(mine).first():
+                raise NotFound(f"there is no rating {rating_id[:40]!r} here; reload the page")
+            bury(connection, "rating", [rating_id], reason, now())
+
+
+def newest(*where: ColumnElement[bool]) -> Any:
+    """Query of the `seq` of the rating that counts for each visitor, chat and node."""
+    last = select(func.max(ratings.c.seq)).where(*where)
+    return last.group_by(ratings.c.visitor_id, ratings.c.conversation_id, ratings.c.node_id)
+
+
+def rated_record(row: Row[Any]) -> Rated:
+    """The record of a row of `ratings`."""
+    rating = Rating(**{name: getattr(row, name) for name in Rating.model_fields})
+    own = {name: getattr(row, name) for name in Rated.model_fields if name != "rating"}
+    return Rated(**own, rating=rating)
+
+
+def choice_record(row: Row[Any]) -> Choice:
+    """The record of a row of `choices`."""
+    return Choice(**{name: getattr(row, name) for name in Choice.model_fields})

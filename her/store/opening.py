@@ -1,0 +1,219 @@
+"""Open the database: refuse what is not ours before a byte of it changes, then migrate it to the newest revision.
+
+A SQLite file is checked for its folder, the right to write, header, schema and revision at every opening; its pages
+(`PRAGMA quick_check`) only up to CHECKED bytes, which takes about a tenth of a second, because the time grows with the
+file. Damage in a larger file is reported when the damaged page is read.
+"""
+
+import logging
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc, inspect, make_url, text
+from sqlalchemy.engine import URL
+
+from her.errors import HerError, StoreError
+from her.paths import database_url
+from her.store.migrations import REVISIONS
+from her.store.tables import metadata
+
+log = logging.getLogger(__name__)
+
+CHECKED = 32 * 1024 * 1024
+BUSY_MS = 60_000
+MIGRATION_LOCK = 0x484552
+"""Key of the PostgreSQL advisory lock held while migrating ('HER')."""
+
+
+def place(url: URL) -> str:
+    """How errors name this database: the file, or the URL without its password."""
+    return repr(str(url.database)) if url.get_backend_name() == "sqlite" else repr(url.render_as_string())
+
+
+@contextmanager
+def sentences(where: str) -> Iterator[None]:
+    """Turn what the database raises into one StoreError; errors of the house pass as they are."""
+    try:
+        yield
+    except exc.StatementError as error:
+        if isinstance(error.orig, HerError):
+            raise error.orig from None
+        raise StoreError(_sentence(where, error.orig)) from error
+    except (exc.SQLAlchemyError, OSError) as error:
+        raise StoreError(_sentence(where, error)) from error
+
+
+def _sentence(where: str, error: BaseException | None) -> str:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    lowered = reason.lower()
+    for sign, advice in (
+        ("is full", "is on a full disk, nothing was saved; free some space and try again"),
+        ("no space left", "is on a full disk, nothing was saved; free some space and try again"),
+        ("readonly", "cannot be written; allow this user to write the file and its folder"),
+        ("read-only", "cannot be written; allow this user to write the file and its folder"),
+        ("not a database", "is not a SQLite database and was left alone; move it away or set HER_DATABASE_URL"),
+        ("malformed", "is damaged and was left alone; move it away and restore a copy"),
+        ("locked", "was kept locked by another program for too long, nothing was saved; close that program and try again"),
+    ):
+        if sign in lowered:
+            return f"the database {where} {advice} ({reason})"
+    return f"the database {where} cannot be used, nothing was saved: {reason}"
+
+
+@contextmanager
+def writers_queue(lock: Path | None) -> Iterator[None]:
+    """Wait in the kernel's queue for the one place of the writer; released by the kernel when a process is killed.
+
+    SQLite's own waiting sleeps up to 100 ms between looks, so that with 8 writers the unlucky ones starve; the queue
+    wakes the next writer at once. Opened anew each time, so that threads and forked children exclude each other too.
+    """
+    if lock is None or sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def open_engine(address: str | None) -> tuple[Engine, Path | None]:
+    """The engine, checked and migrated, and the file of its writers' queue (None where the server queues).
+
+    Raises:
+        StoreError: one sentence; nothing was overwritten, and nothing created beside a file that was refused.
+    """
+    url = _url(address)
+    with sentences(place(url)):
+        if url.get_backend_name() == "sqlite":
+            return _open_sqlite(url)
+        try:
+            engine = create_engine(url, pool_pre_ping=True)
+        except ModuleNotFoundError as error:
+            raise StoreError(f"the database {place(url)} needs the package {error.name!r}; install it with pip") from error
+        try:
+            with engine.begin() as connection:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+                migrate(connection, place(url))
+        except BaseException:
+            engine.dispose()
+            raise
+        return engine, None
+
+
+def _url(address: str | None) -> URL:
+    try:
+        url = make_url(address or database_url())
+    except exc.ArgumentError as error:
+        raise StoreError("the database address is not a URL; write 'sqlite:///FILE' or 'postgresql://...'") from error
+    except OSError as error:
+        raise StoreError(f"the folder of the database cannot be made: {error}; set HER_HOME to one that can") from error
+    drivers = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
+    url = url.set(drivername=drivers.get(url.drivername, url.drivername))
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise StoreError(f"no database of kind {url.drivername!r} is supported; use sqlite or postgresql")
+    return url
+
+
+def _open_sqlite(url: URL) -> tuple[Engine, Path]:
+    where = place(url)
+    if url.database in (None, "", ":memory:"):
+        raise StoreError("a database in memory would lose every rating; write 'sqlite:///FILE'")
+    file = Path(str(url.database)).expanduser().absolute()
+    fresh = _check_file(file, where)
+    engine = sqlite_engine(url.set(database=str(file)))
+    lock = file.with_name(file.name + ".lock")
+    try:
+        if not fresh:
+            _check_content(engine, file, where)
+        with writers_queue(lock):
+            with engine.connect() as connection:  # WAL lasts in the file; it cannot be set inside a transaction
+                connection.connection.driver_connection.execute("PRAGMA journal_mode=WAL")  # type: ignore[union-attr]
+            with engine.execution_options(write=True).begin() as connection:
+                migrate(connection, where)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine, lock
+
+
+def _check_file(file: Path, where: str) -> bool:
+    """Whether the file is to be made; StoreError for what cannot become a database. Opens nothing."""
+    if not file.parent.is_dir():
+        raise StoreError(f"the folder of the database {where} does not exist; make it or set HER_HOME to another")
+    if file.exists() and not file.is_file():
+        raise StoreError(f"the database {where} is not a file; give the path of a file")
+    for path in (file, file.parent) if file.exists() else (file.parent,):
+        if not os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise StoreError(f"the database {where} cannot be written; allow this user to write {str(path)!r}")
+    fresh = not file.exists() or file.stat().st_size == 0
+    rest = file.with_name(file.name + "-wal")
+    if fresh and rest.exists() and rest.stat().st_size:
+        raise StoreError(f"the database {where} is gone but its log {rest.name!r} is not; put the file back beside it")
+    return fresh
+
+
+def _check_content(engine: Engine, file: Path, where: str) -> None:
+    """Header, schema and revision, and the pages of a small file, read and not written."""
+    with engine.connect() as connection:
+        check_revision(connection, where)
+        if file.stat().st_size <= CHECKED:
+            verdict = str(connection.execute(text("PRAGMA quick_check(1)")).scalar())
+            if verdict != "ok":
+                raise StoreError(f"the database {where} is damaged and was left alone; restore a copy ({verdict.strip()})")
+
+
+def check_revision(connection: Connection, where: str) -> str | None:
+    """The revision of the tables, None for an empty database; StoreError when the tables are not of a known one."""
+    present = set(inspect(connection).get_table_names())
+    if "alembic_version" not in present:
+        if present & set(metadata.tables) or (present and connection.dialect.name == "sqlite"):
+            names = ", ".join(sorted(present)[:5])
+            raise StoreError(f"the database {where} belongs to another program (tables: {names}); set HER_DATABASE_URL")
+        return None
+    revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if revision is not None and revision not in REVISIONS:
+        raise StoreError(
+            f"the database {where} was written by a newer version of HER (revision {revision!r}, "
+            f"this one knows up to {REVISIONS[-1]!r}); update HER or set HER_DATABASE_URL"
+        )
+    return revision
+
+
+def migrate(connection: Connection, where: str) -> None:
+    """Bring the tables to the newest revision, in the transaction of `connection`: whole or not at all."""
+    if check_revision(connection, where) == REVISIONS[-1]:
+        return
+    from alembic import command  # a third of a second, needed only here
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    log.info("database %s is at revision %s", where, REVISIONS[-1])
+
+
+def sqlite_engine(url: URL) -> Engine:
+    """An engine whose transactions are SQLite's own: BEGIN for reading, BEGIN IMMEDIATE with the option `write`."""
+    engine = create_engine(url, connect_args={"isolation_level": None, "timeout": BUSY_MS / 1000})
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
+        for pragma in (f"busy_timeout={BUSY_MS}", "foreign_keys=ON", "synchronous=FULL"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        write = connection.get_execution_options().get("write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine

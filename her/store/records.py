@@ -1,0 +1,174 @@
+"""What the store takes and gives: frozen values, one for each kind of row. All times are UTC in milliseconds.
+
+A visitor is known by `visitor_id`, the SHA-256 in hexadecimal of the secret token in their browser.
+"""
+
+import hashlib
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from her.errors import Reason
+from her.types import CastMember, Kind, Language, Message, NonEmpty, Sampling, Scenario, Turn, Value, new_id
+
+Origin = Literal["greeting", "opening", "book", "visitor", "model", "edit", "continue"]
+Finish = Literal["stop", "length", "stopped", "failed"]
+"""Why a generation ended: the model did, its limit, the visitor, an error."""
+Thumb = Literal[-1, 0, 1]
+Star = Annotated[int, Field(ge=1, le=5)]
+TombstoneKind = Literal["visitor", "conversation", "node", "rating"]
+LONGEST_COMMENT = 4_000
+
+
+class Draft(Value):
+    """What a conversation is made of; `speaker` is the cast member the model plays."""
+
+    title: str = ""
+    persona_id: str = ""
+    language: Language = "en"
+    visitor_name: str = ""
+    speaker: NonEmpty
+    scenario: Scenario
+    cast: tuple[CastMember, ...]
+
+
+class Conversation(Draft):
+    """A chat as stored. `head_id` is the node shown last, None when every turn was deleted."""
+
+    id: str
+    visitor_id: str
+    head_id: str | None
+    branch_of: str | None = None
+    branch_node: str | None = None
+    """Conversation and node this one was branched from."""
+    created_at: int
+    updated_at: int
+
+
+class Summary(Value):
+    """A line in the list of chats; `turns` counts all nodes that are not deleted, swipes included."""
+
+    id: str
+    title: str
+    persona_id: str
+    speaker: str
+    language: Language
+    turns: int
+    created_at: int
+    updated_at: int
+
+
+class Node(Value):
+    """A turn at its place in the tree; `id` is the turn's id, `edit_of` the node its text was made from."""
+
+    id: str
+    conversation_id: str
+    parent_id: str | None
+    turn: Turn
+    origin: Origin
+    generation_id: str | None = None
+    edit_of: str | None = None
+    created_at: int
+
+
+class PathNode(Node):
+    """A node on the shown path. `swipe_index` (from 0) of `swipe_count` siblings; the rest from its generation."""
+
+    swipe_index: int
+    swipe_count: int
+    finish: Finish | None = None
+    model: str = ""
+
+
+class Generation(Value):
+    """One call of a model, written once when it ended; failed ones carry `error_reason` and `error`.
+
+    `messages` are exactly what was sent. `parent_id` is the node the reply hangs under, `node_id` the reply itself.
+    """
+
+    id: str = Field(default_factory=new_id)
+    conversation_id: str
+    parent_id: str | None
+    node_id: str | None = None
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    seed: int | None = None
+    spec: str
+    model: str
+    revision: str = ""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    finish: Finish
+    error_reason: Reason | None = None
+    error: str = ""
+    raw: str = ""
+    reasoning: str = ""
+    started_at: int
+    first_token_at: int | None = None
+    ended_at: int
+
+    @property
+    def prompt_sha256(self) -> str:
+        """SHA-256 of role and content of every message; equal for equal prompts."""
+        digest = hashlib.sha256()
+        for message in self.messages:
+            digest.update(f"{message.role}\x00{len(message.content)}\x00{message.content}\x00".encode())
+        return digest.hexdigest()
+
+    @property
+    def prompt(self) -> tuple[Message, ...]:
+        """The messages up to the reply: without the beginning of it that a continuation was given."""
+        continues = bool(self.messages) and self.messages[-1].role == "assistant"
+        return self.messages[:-1] if continues else self.messages
+
+
+class Seen(Value):
+    """What the rater saw. The two flags: panels open over the whole transcript; `opened`: for this turn alone."""
+
+    system_thinking: bool = False
+    role_thinking: bool = False
+    opened: tuple[Kind, ...] = ()
+    swipe_index: Annotated[int, Field(ge=0)] = 0
+    swipe_count: Annotated[int, Field(ge=1)] = 1
+    layout: Literal["wide", "narrow"] = "wide"
+    dwell_ms: Annotated[int, Field(ge=0)] = 0
+
+
+class Rating(Value):
+    """What a person said of a turn or chat under one version of the rubric (`her.ratings.RUBRIC`)."""
+
+    rubric: NonEmpty
+    thumb: Thumb | None = None
+    stars: dict[str, Star] = Field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    comment: Annotated[str, Field(max_length=LONGEST_COMMENT)] = ""
+    seen: Seen = Seen()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is said; such a row withdraws the earlier one."""
+        return self.thumb is None and not self.stars and not self.tags and not self.comment.strip()
+
+
+class Rated(Value):
+    """A rating as stored; `node_id` None is the whole chat."""
+
+    id: str
+    visitor_id: str
+    conversation_id: str
+    node_id: str | None
+    rating: Rating
+    created_at: int
+
+
+class Choice(Value):
+    """'Keep this one': the chosen node and those it was preferred to."""
+
+    id: str
+    visitor_id: str
+    conversation_id: str
+    parent_id: str | None
+    chosen_id: str
+    alternatives: tuple[str, ...]
+    seen: Seen
+    created_at: int

@@ -1,0 +1,230 @@
+"""The tables, as SQLAlchemy Core. Rows are never changed but for a conversation's head, title and the marks of deletion.
+
+`seq` grows with every row and settles which of two rows of one millisecond is newer. A change here needs a migration
+(migrations/versions/); tests/test_store_open.py compares the two.
+"""
+
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, MetaData, SmallInteger, String, Table, Text
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+from her.errors import InputError, StoreError
+from her.store.records import Seen
+from her.types import CastMember, Message, Sampling, Scenario, Turn
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+class Json(TypeDecorator[Any]):
+    """A spine value as JSON text: exact, and safe for NUL, which PostgreSQL refuses in plain text."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, kind: Any) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """JSON of `value`; InputError when it holds half a character (a lone surrogate)."""
+        if value is None:
+            return None
+        try:
+            return _adapter(self.kind).dump_json(value).decode()
+        except (PydanticSerializationError, UnicodeEncodeError) as error:
+            raise InputError(f"a text cannot be stored: {error}; send valid Unicode") from error
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """The value back; StoreError when the row was tampered with."""
+        if value is None:
+            return None
+        try:
+            return _adapter(self.kind).validate_json(value)
+        except ValidationError as error:
+            raise StoreError(f"a stored row cannot be read: {value[:80]!r} does not fit {self.kind}") from error
+
+
+class Plain(TypeDecorator[str]):
+    """A person's short text, readable in any database browser; NUL and half characters are refused alike everywhere."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """`value` as it is; InputError for text that not every database can hold."""
+        if value is None:
+            return None
+        if "\x00" in value:
+            raise InputError(f"a text holds a NUL character at position {value.index(chr(0))}; remove it")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"a text holds half a character at position {error.start}; send valid Unicode") from error
+        return value
+
+
+class Token(TypeDecorator[str]):
+    """An id or a short word of ours; what cannot be one finds no row rather than an error of the database."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """`value`, with what no database can hold made visible."""
+        return None if value is None else value.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\0")
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_N_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _key() -> Column[Any]:
+    return Column("id", Token, primary_key=True)
+
+
+def _seq() -> list[Column[Any]]:
+    return [
+        Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+        Column("id", Token, nullable=False, unique=True),
+    ]
+
+
+def _at(name: str, *, nullable: bool = False) -> Column[Any]:
+    return Column(name, BigInteger, nullable=nullable)
+
+
+def _to(name: str, target: str, *, nullable: bool = False) -> Column[Any]:
+    return Column(name, Token, ForeignKey(target), nullable=nullable)
+
+
+visitors = Table("visitors", metadata, _key(), _at("created_at"))
+
+conversations = Table(
+    "conversations",
+    metadata,
+    _key(),
+    _to("visitor_id", "visitors.id"),
+    Column("title", Plain, nullable=False),
+    Column("persona_id", Plain, nullable=False),
+    Column("language", Token, nullable=False),
+    Column("visitor_name", Plain, nullable=False),
+    Column("speaker", Plain, nullable=False),
+    Column("scenario", Json(Scenario), nullable=False),
+    Column("cast", Json(tuple[CastMember, ...]), nullable=False),
+    Column("head_id", Token),  # no foreign key: nodes refer to conversations, and SQLite cannot add one afterwards
+    _to("branch_of", "conversations.id", nullable=True),
+    Column("branch_node", Token),
+    _at("created_at"),
+    _at("updated_at"),
+    _at("deleted_at", nullable=True),
+    Index("ix_conversations_visitor", "visitor_id", "updated_at"),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    *_seq(),
+    _to("conversation_id", "conversations.id"),
+    _to("parent_id", "nodes.id", nullable=True),
+    Column("turn", Json(Turn), nullable=False),
+    Column("origin", Token, nullable=False),
+    _to("generation_id", "generations.id", nullable=True),
+    _to("edit_of", "nodes.id", nullable=True),
+    _at("created_at"),
+    _at("deleted_at", nullable=True),
+    Index("ix_nodes_conversation", "conversation_id", "parent_id"),
+)
+
+generations = Table(
+    "generations",
+    metadata,
+    _key(),
+    _to("conversation_id", "conversations.id"),
+    Column("parent_id", Token),
+    Column("node_id", Token),  # no foreign keys to nodes: those point here, and are written after
+    Column("prompt_sha256", Token, nullable=False),
+    Column("messages", Json(tuple[Message, ...]), nullable=False),
+    Column("sampling", Json(Sampling), nullable=False),
+    Column("seed", BigInteger),
+    Column("spec", Plain, nullable=False),
+    Column("model", Plain, nullable=False),
+    Column("revision", Plain, nullable=False),
+    Column("prompt_tokens", Integer),
+    Column("completion_tokens", Integer),
+    Column("finish", Token, nullable=False),
+    Column("error_reason", Token),
+    Column("error", Json(str), nullable=False),
+    Column("raw", Json(str), nullable=False),
+    Column("reasoning", Json(str), nullable=False),
+    _at("started_at"),
+    _at("first_token_at", nullable=True),
+    _at("ended_at"),
+    Index("ix_generations_conversation", "conversation_id"),
+)
+
+ratings = Table(
+    "ratings",
+    metadata,
+    *_seq(),
+    _to("visitor_id", "visitors.id"),
+    _to("conversation_id", "conversations.id"),
+    _to("node_id", "nodes.id", nullable=True),
+    Column("rubric", Token, nullable=False),
+    Column("thumb", SmallInteger),
+    Column("stars", Json(dict[str, int]), nullable=False),
+    Column("tags", Json(tuple[str, ...]), nullable=False),
+    Column("comment", Plain, nullable=False),
+    Column("seen", Json(Seen), nullable=False),
+    _at("created_at"),
+    Index("ix_ratings_target", "conversation_id", "visitor_id", "node_id", "seq"),
+)
+
+choices = Table(
+    "choices",
+    metadata,
+    *_seq(),
+    _to("visitor_id", "visitors.id"),
+    _to("conversation_id", "conversations.id"),
+    _to("parent_id", "nodes.id", nullable=True),
+    _to("chosen_id", "nodes.id"),
+    Column("alternatives", Json(tuple[str, ...]), nullable=False),
+    Column("seen", Json(Seen), nullable=False),
+    _at("created_at"),
+    Index("ix_choices_target", "conversation_id", "visitor_id", "parent_id", "seq"),
+)
+
+edits = Table(
+    "edits",
+    metadata,
+    *_seq(),
+    _to("visitor_id", "visitors.id"),
+    _to("conversation_id", "conversations.id"),
+    _to("original_id", "nodes.id"),
+    _to("edited_id", "nodes.id"),
+    _at("created_at"),
+)
+
+tombstones = Table(
+    "tombstones",
+    metadata,
+    *_seq(),
+    Column("kind", Token, nullable=False),
+    Column("target_id", Token, nullable=False),
+    Column("reason", Plain, nullable=False),
+    _at("created_at"),
+    Index("ix_tombstones_target", "kind", "target_id"),
+)
