@@ -160,9 +160,9 @@ class Message(Value):
 class Sampling(Value):
     """The knobs of one call. `seed` None lets the server choose; `max_tokens` counts plan and reply together."""
 
-    temperature: float = Field(0.7, ge=0, le=2)
-    top_p: float = Field(0.95, gt=0, le=1)
-    max_tokens: int = Field(2048, ge=1, le=65536)
+    temperature: float = Field(default=0.7, ge=0, le=2)
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    max_tokens: int = Field(default=2048, ge=1, le=65536)
     seed: int | None = None
     stop: tuple[str, ...] = ()
 
