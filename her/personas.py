@@ -136,12 +136,13 @@ def contrast_with_white(colour: str) -> float:
 def _doubts(persona: Persona) -> Iterator[str]:
     """What a well-formed file may still have wrong: notation, slots, an unreadable colour."""
     if (ratio := contrast_with_white(persona.colour)) < CONTRAST:
-        yield f"field 'colour' {persona.colour} gives white letters a contrast of {ratio:.1f}; take a darker one (at least {CONTRAST})"
+        weak = f"{persona.colour} gives white letters a contrast of {ratio:.1f}"
+        yield f"field 'colour' {weak}; take a darker one (at least {CONTRAST})"
     for place, reply in _replies(persona):
         for defect in notation.parse(reply, persona.name, notation="coser").defects:
             if defect.name not in EXPECTED:
-                meaning = notation.DEFECTS[defect.name]
-                yield f"field '{place}' has the defect {defect.name} ({meaning}) at '{defect.detail}'; write [thought] (action) speech"
+                found = f"the defect {defect.name} ({notation.DEFECTS[defect.name]}) at '{defect.detail}'"
+                yield f"field '{place}' has {found}; write [thought] (action) speech"
         yield from _wrong_slots(place, reply)
     for number, exchange in enumerate(persona.exchanges, 1):
         yield from _wrong_slots(f"exchanges.{number}.plan", exchange.plan)

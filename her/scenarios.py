@@ -111,7 +111,8 @@ def load_book(path: Path) -> Book:
     if not reader.scenes:
         why = f"; left out: {'; '.join(reader.skipped[:3])}" if reader.skipped else ""
         raise InputError(
-            f"book '{path.name}': no conversation found{why}; a CoSER book has 'plots' with 'conversation', a test case 'dialogues'"
+            f"book '{path.name}': no conversation found{why}; "
+            "a CoSER book has 'plots' with 'conversation', a test case has 'dialogues'"
         )
     return Book(title=path.stem, scenes=tuple(reader.scenes), skipped=tuple(reader.skipped))
 
@@ -140,10 +141,9 @@ class _Reader:
 
     def read_cases(self, cases: list[Any]) -> None:
         for position, case in self._dicts(cases, "case"):
-            plot = case.get("plot") if isinstance(case.get("plot"), dict) else {}
             profiles = {_name(name): _text(profile) for name, profile in _dict(case.get("character_profiles")).items()}
             numbers = (_index(case, "i_p", position), _index(case, "i_c", 0))
-            self._scene(_text(case.get("book")) or self.title, plot, case, profiles, numbers)
+            self._scene(_text(case.get("book")) or self.title, _dict(case.get("plot")), case, profiles, numbers)
 
     def _scene(self, book: str, plot: Json, source: Json, profiles: dict[str, str], numbers: tuple[int, int]) -> None:
         where = f"{book}, plot {numbers[0]}, conversation {numbers[1]}"

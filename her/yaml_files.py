@@ -8,9 +8,9 @@ import difflib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -73,7 +73,7 @@ class YamlFile:
             built = model.model_validate_json(json.dumps({**mapping, **given}))
         except ValidationError as error:
             for details in error.errors():
-                self._explain(details, model, error)
+                self._explain(details, model)
             return None
         return None if self.problems else built
 
@@ -99,17 +99,17 @@ class YamlFile:
         depth = 0
         for event in yaml.parse(text, Loader=_LOADER):
             if isinstance(event, yaml.AliasEvent):
-                line = event.start_mark.line + 1
+                line = _line_of(event)
                 raise InputError(f"{self.name}: line {line} uses the alias '*{event.anchor}'; write the text out")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
-                line = event.start_mark.line + 1
+                line = _line_of(event)
                 raise InputError(f"{self.name}: nested more than {MAX_DEPTH} deep at line {line}; personas and scenes need 3")
 
     def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Plain]:
         mapping: dict[str, Plain] = {}
         for key_node, value_node in node.value:
-            key, line = key_node.value, key_node.start_mark.line + 1
+            key, line = key_node.value, _line_of(key_node)
             if not isinstance(key, str) or key_node.tag != _TAG + "str":
                 self.problems.append(f"{self.name}: line {line} has a key that is not a word; put it in quotes or delete it")
             elif key in mapping:
@@ -123,7 +123,7 @@ class YamlFile:
         return mapping
 
     def _plain(self, node: yaml.Node, place: Place) -> Plain:
-        self.lines.setdefault(place, node.start_mark.line + 1)
+        self.lines.setdefault(place, _line_of(node))
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, place)
         if isinstance(node, yaml.SequenceNode):
@@ -143,14 +143,13 @@ class YamlFile:
             self._say(place, f"holds the control character U+{ord(odd):04X}", "delete it")
         return bare
 
-    def _explain(self, details: ErrorDetails, model: type[Value], error: ValidationError) -> None:
+    def _explain(self, details: ErrorDetails, model: type[Value]) -> None:
         """One sentence for one complaint of pydantic's."""
         place, kind = tuple(details["loc"]), details["type"]
         given = details["input"]
         if kind == "extra_forbidden":
-            self._add(
-                place, f"unknown key '{_path(place)}'{self._line(place)}; {_nearest(str(place[-1]), _keys(model, place[:-1]))}"
-            )
+            right = _nearest(str(place[-1]), _keys(model, place[:-1]))
+            self._add(place, f"unknown key '{_path(place)}'{self._line(place)}; {right}")
         elif kind == "missing":
             self._add(place, f"field '{_path(place)}' is missing{self._line(place[:-1])}; write it")
         elif kind == "string_type" and isinstance(given, bool):
@@ -206,7 +205,7 @@ class _Writer(yaml.SafeDumper):
     """Writes long texts as blocks and indents lists below their key."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, False)  # type: ignore[no-untyped-call]
+        super().increase_indent(flow, False)
 
     def text(self, text: str) -> yaml.ScalarNode:
         style = "|" if "\n" in text else ">" if len(text) > 80 else None
@@ -215,7 +214,11 @@ class _Writer(yaml.SafeDumper):
     def row(self, row: _Row) -> yaml.SequenceNode:
         return self.represent_sequence(_TAG + "seq", row, flow_style=True)
 
-    yaml_representers = {**yaml.SafeDumper.yaml_representers, str: text, _Row: row}
+    yaml_representers: ClassVar[dict[type[Any], Callable[[Any, Any], yaml.Node]]] = {
+        **yaml.SafeDumper.yaml_representers,
+        str: text,
+        _Row: row,
+    }
 
 
 def _laid_out(value: Any) -> Any:
@@ -267,6 +270,10 @@ def _short(value: Any) -> str:
     if isinstance(value, dict):
         return "a mapping"
     return f"{value!r:.60}"
+
+
+def _line_of(marked: yaml.Node | yaml.Event) -> int:
+    return marked.start_mark.line + 1 if marked.start_mark else 0
 
 
 def _where(error: yaml.YAMLError) -> str:
