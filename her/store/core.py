@@ -41,8 +41,9 @@ class Core:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """One transaction, on disk when the block is left; do not open another inside it."""
-        with sentences(self.where), writers_queue(self._lock), self._writing.begin() as connection:
-            yield connection
+        with sentences(self.where), self._writing.connect() as connection:
+            with writers_queue(self._lock), connection.begin():
+                yield connection
 
 
 def owned(connection: Connection, visitor_id: str, conversation_id: str) -> Row[Any]:

@@ -25,10 +25,11 @@ class Feedback(Core):
         """
         at = now()
         said = {name: getattr(rating, name) for name in Rating.model_fields}
-        with self.writing() as connection:
+        ids = {"id": new_id(), "visitor_id": visitor_id, "conversation_id": conversation_id, "node_id": node_id}
+        with self.reading() as connection:  # before the queue, so that the one writer at a time only writes
             self._owned_target(connection, visitor_id, conversation_id, node_id)
-            ids = {"id": new_id(), "visitor_id": visitor_id, "conversation_id": conversation_id, "node_id": node_id}
-            connection.execute(insert(ratings).values(**ids, **said, created_at=at))
+        with self.writing() as connection:
+            connection.execute(insert(ratings), ids | said | {"created_at": at})
         return at
 
     def _owned_target(self, connection: Any, visitor_id: str, conversation_id: str, node_id: str | None) -> None:

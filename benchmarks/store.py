@@ -1,0 +1,128 @@
+"""Do ratings survive a crowd and a kill? Run: `python -m benchmarks.store`
+
+Eight processes write 500 ratings each through `Store.rate` at full speed, each call timed from outside. Then, 20 times,
+four writers are killed with SIGKILL in the middle; every rating that a writer was told is saved has to be in the file.
+Rows are counted with sqlite3, not with the store. Prints one JSON object.
+"""
+
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.report import report
+from her.store import Draft, Rating, Store
+from her.types import CastMember, Part, Scenario, Turn
+
+PROCESSES, EACH, BAR_MS = 8, 500, 50.0
+KILLS, WRITERS = 20, 4
+
+
+def open_chat(store: Store, visitor_id: str) -> tuple[str, str]:
+    """A chat of this visitor with one turn to rate: ids of both."""
+    turn = Turn(speaker="Iago", parts=(Part(kind="speech", text="I am not what I am."),))
+    draft = Draft(speaker="Iago", scenario=Scenario(), cast=(CastMember(name="Iago"),))
+    return store.create_conversation(visitor_id, draft, [(turn, "greeting")]).id, turn.id
+
+
+def write(database: str, name: str, count: int) -> None:
+    """A writer: rate `count` times; print `name-number milliseconds` once the store says it is saved."""
+    store = Store(database)
+    visitor_id = name.ljust(64, "0")
+    chat, turn = open_chat(store, visitor_id)
+    os.write(1, b"ready\n")
+    sys.stdin.readline()
+    for number in range(count):
+        stars = {"in_character": 1 + number % 5, "voice": 4}
+        rating = Rating(rubric="2026-11", thumb=1, stars=stars, comment=f"{name}-{number}")
+        started = time.perf_counter()
+        store.rate(visitor_id, chat, turn, rating)
+        took = (time.perf_counter() - started) * 1000
+        os.write(1, f"{name}-{number} {took:.3f}\n".encode())
+
+
+def start(database: str, names: list[str], count: int) -> list[subprocess.Popen[str]]:
+    """Writers that begin together, once all have opened the database."""
+    command = [sys.executable, "-m", "benchmarks.store", "--writer", database]
+    pipe = subprocess.PIPE
+    writers = [
+        subprocess.Popen([*command, name, str(count)], stdin=pipe, stdout=pipe, stderr=pipe, text=True) for name in names
+    ]
+    for writer in writers:
+        assert writer.stdin and writer.stdout and writer.stderr
+        if writer.stdout.readline() != "ready\n":
+            raise RuntimeError(f"a writer did not start: {writer.stderr.read()}")
+    for writer in writers:
+        assert writer.stdin
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    return writers
+
+
+def stored(file: Path) -> set[str]:
+    """The comments of all rating rows."""
+    with sqlite3.connect(file) as connection:
+        return {row[0] for row in connection.execute("SELECT comment FROM ratings")}
+
+
+def crowd(folder: Path) -> dict[str, float | int]:
+    """All writers to the end: lost ratings, errors and latencies."""
+    file = folder / "crowd.sqlite3"
+    database = f"sqlite:///{file}"
+    Store(database).close()
+    began = time.perf_counter()
+    writers = start(database, [f"w{number}" for number in range(PROCESSES)], EACH)
+    outputs = [writer.communicate() for writer in writers]
+    seconds = time.perf_counter() - began
+    acknowledged = dict(line.split() for output, _ in outputs for line in output.splitlines())
+    latencies = sorted(float(one) for one in acknowledged.values())
+    return {
+        "ratings": len(acknowledged),
+        "lost": len(set(acknowledged) - stored(file)) + PROCESSES * EACH - len(acknowledged),
+        "errors": sum(1 for writer in writers if writer.returncode),
+        "p50_ms": latencies[len(latencies) // 2],
+        "p99_ms": latencies[len(latencies) * 99 // 100],
+        "max_ms": latencies[-1],
+        "per_second": round(len(latencies) / seconds),
+    }
+
+
+def kills(folder: Path) -> dict[str, int]:
+    """Kill the writers in the middle, again and again, over one file."""
+    file = folder / "kills.sqlite3"
+    database = f"sqlite:///{file}"
+    chance = random.Random(0)
+    acknowledged: set[str] = set()
+    for number in range(KILLS):
+        writers = start(database, [f"k{number}x{one}" for one in range(WRITERS)], 1_000_000)
+        time.sleep(chance.uniform(0.05, 0.4))
+        for writer in writers:
+            writer.kill()
+        for writer in writers:
+            output = writer.communicate()[0]
+            acknowledged |= {line.split()[0] for line in output.splitlines() if line.count(" ") == 1}
+    Store(database).close()
+    with sqlite3.connect(file) as connection:
+        damage = connection.execute("PRAGMA integrity_check").fetchone()[0]
+    lost = len(acknowledged - stored(file))
+    return {"kills": KILLS, "acknowledged": len(acknowledged), "lost": lost, "damaged": int(damage != "ok")}
+
+
+def main() -> None:
+    """Measure and print."""
+    if sys.argv[1:2] == ["--writer"]:
+        write(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        together, killed = crowd(Path(folder)), kills(Path(folder))
+    ok = not (together["lost"] or together["errors"] or killed["lost"] or killed["damaged"])
+    bar = f"{PROCESSES} x {EACH} ratings: none lost, no error, p99 <= {BAR_MS:g} ms; {KILLS} kills: none lost"
+    report("store", bar, {"crowd": together, "kills": killed}, ok and together["p99_ms"] <= BAR_MS)
+
+
+if __name__ == "__main__":
+    main()
