@@ -6,8 +6,6 @@ so a hostile file can neither run code nor grow. Positions in a list count from 
 
 import difflib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -17,6 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from her.errors import InputError
+from her.files import replacing
 from her.types import Value
 
 MAX_BYTES = 512_000
@@ -183,18 +182,8 @@ def write_yaml(path: Path, mapping: Mapping[str, Any]) -> None:
     text = yaml.dump(
         _laid_out(mapping), Dumper=_Writer, sort_keys=False, allow_unicode=True, width=110, default_flow_style=False, indent=2
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    number, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".part")
-    try:
-        with os.fdopen(number, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        file.write(text)
 
 
 class _Row(list[str]):

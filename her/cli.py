@@ -1,0 +1,167 @@
+"""The command line: parses, calls, prints. Run: `her --help`.
+
+An error of the house is one line on stderr and exit code 2; `her personas validate` exits 1 when it found problems.
+"""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+
+from her import __version__
+from her.errors import HerError, InputError
+
+
+class House(TyperGroup):
+    """Commands whose house errors are shown as one line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; exit code 2 after an error of the house."""
+        try:
+            return super().invoke(ctx)
+        except HerError as error:
+            typer.echo(f"her: {' '.join(str(error).split())}", err=True)
+            raise typer.Exit(2) from error
+
+
+app = typer.Typer(cls=House, no_args_is_help=True, add_completion=False, help="Chat with personas whose inner life is visible.")
+personas_app = typer.Typer(no_args_is_help=True, help="Persona and scene files.")
+ratings_app = typer.Typer(no_args_is_help=True, help="What people said about the turns they read.")
+space_app = typer.Typer(no_args_is_help=True, help="The playground on a Hugging Face Space.")
+backends_app = typer.Typer(no_args_is_help=True, help="Models.")
+app.add_typer(personas_app, name="personas")
+app.add_typer(ratings_app, name="ratings")
+app.add_typer(space_app, name="space")
+app.add_typer(backends_app, name="backends")
+
+ExportFormat = Literal["jsonl", "sft", "preference", "kto"]
+
+
+@app.command()
+def play(
+    scenes: Annotated[list[str] | None, typer.Option(help="A CoSER book or test set to open as scenes; may be repeated.")] = None,
+    backend: Annotated[str | None, typer.Option(help="scripted:, openai:URL#model or local:PATH; default HER_BACKEND.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; default 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; default 7860, 0 takes a free one.")] = None,
+    allow_visitor_urls: Annotated[
+        bool, typer.Option("--allow-visitor-urls", help="Let visitors connect models by URL; not for public servers.")
+    ] = False,
+) -> None:
+    """Open the playground."""
+    from her.config import Settings
+
+    given: dict[str, Any] = {"backend": backend, "host": host, "port": port}
+    settings = Settings(
+        scenes=tuple(scenes or ()),
+        allow_visitor_urls=allow_visitor_urls,
+        **{key: value for key, value in given.items() if value is not None},
+    )
+    from her.ui.build import launch
+
+    launch(settings)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"her {__version__}")
+
+
+@personas_app.command("list")
+def list_personas(folder: Annotated[Path | None, typer.Argument(help="Default: the personas of the house.")] = None) -> None:
+    """Print id, language, name and tagline of every persona."""
+    from her.personas import load_personas
+
+    for persona in load_personas(folder).values():
+        typer.echo(f"{persona.id:<24} {persona.language}  {persona.name}: {persona.tagline}")
+
+
+@personas_app.command("validate")
+def validate_personas(folder: Annotated[Path | None, typer.Argument(help="Default: the personas of the house.")] = None) -> None:
+    """Print every problem of the persona files and of the scenes beside them; exit 1 when there is one."""
+    from her import paths, personas, scenarios
+
+    folder = folder or paths.personas_folder()
+    files = personas.persona_files(folder)
+    if not files:
+        raise InputError(f"no persona files (*.yaml) in '{folder}'; give the folder that holds them")
+    problems = personas.validate(folder)
+    problems += scenarios.validate_scenes(folder / "scenes", frozenset(path.stem for path in files))
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        raise typer.Exit(1)
+    for persona in personas.load_personas(folder).values():
+        typer.echo(str(personas.report(persona)))
+    scenes = len(scenarios.load_scenes(folder / "scenes"))
+    typer.echo(f"{len(files)} personas and {scenes} scenes, no problems")
+
+
+@ratings_app.command("stats")
+def ratings_stats() -> None:
+    """Print counts and means as JSON."""
+    from her.ratings import stats
+    from her.store import Store
+
+    typer.echo(json.dumps(stats(Store()), indent=2, ensure_ascii=False))
+
+
+@ratings_app.command("export")
+def ratings_export(
+    format: Annotated[ExportFormat, typer.Option(help="What to write, one JSON object a line.")],
+    out: Annotated[Path, typer.Option(help="The file to write, replaced when it is there; '-' for stdout.")],
+) -> None:
+    """Write ratings as JSONL, or as training rows for SFT, preference optimisation or KTO."""
+    from her.files import replacing
+    from her.ratings import export
+    from her.store import Store
+
+    store = Store()
+    if str(out) == "-":
+        export(store, format, sys.stdout.write)
+        return
+    with replacing(out) as file:
+        export(store, format, file.write)
+
+
+@space_app.command("deploy")
+def deploy_space(
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The Space.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be uploaded.")] = False,
+) -> None:
+    """Create the Space when it is missing and upload the playground to it."""
+    from her import space
+
+    space.check_name(name)
+    root = space.repository()
+    files = space.uploads(root)
+    if dry_run:
+        for upload in files:
+            typer.echo(f"{upload.size:>9,}  {upload.target}")
+        typer.echo(f"{len(files)} files, {sum(upload.size for upload in files):,} bytes, would go to {name}")
+        return
+    typer.echo(space.deploy(name, root, files))
+
+
+@backends_app.command("check")
+def check_backend(spec: Annotated[str, typer.Argument(help="scripted:, openai:URL#model or local:PATH.")]) -> None:
+    """Ask a model for a sign of life."""
+    from her.backends.open import open_backend
+    from her.personas import load_personas
+
+    async def ask() -> str:
+        backend = open_backend(spec, personas=load_personas())
+        try:
+            return await backend.check()
+        finally:
+            await backend.close()
+
+    typer.echo(asyncio.run(ask()))
+
+
+if __name__ == "__main__":
+    app()
