@@ -41,9 +41,18 @@ class Core:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """One transaction, on disk when the block is left; do not open another inside it."""
-        with sentences(self.where), self._writing.connect() as connection:
-            with writers_queue(self._lock), connection.begin():
-                yield connection
+        with sentences(self.where), self._writing.connect() as connection, writers_queue(self._lock), connection.begin():
+            yield connection
+
+
+def no_chat(conversation_id: str) -> NotFound:
+    """The one sentence for a chat that is absent, deleted or somebody else's."""
+    return NotFound(f"there is no chat {conversation_id[:40]!r} here; choose one from your list")
+
+
+def no_turn(node_id: str) -> NotFound:
+    """The one sentence for a turn that is absent, deleted or of another chat."""
+    return NotFound(f"there is no turn {node_id[:40]!r} in this chat; reload the page")
 
 
 def owned(connection: Connection, visitor_id: str, conversation_id: str) -> Row[Any]:
@@ -56,7 +65,7 @@ def owned(connection: Connection, visitor_id: str, conversation_id: str) -> Row[
         )
     ).one_or_none()
     if row is None:
-        raise NotFound(f"there is no chat {conversation_id[:40]!r} here; choose one from your list")
+        raise no_chat(conversation_id)
     return row
 
 
@@ -64,7 +73,7 @@ def node_in(connection: Connection, conversation_id: str, node_id: str) -> Row[A
     """The node of this conversation; NotFound when it is absent, deleted or of another one."""
     row = connection.execute(nodes_of(conversation_id).where(nodes.c.id == node_id)).one_or_none()
     if row is None:
-        raise NotFound(f"there is no turn {node_id[:40]!r} in this chat; reload the page")
+        raise no_turn(node_id)
     return row
 
 
