@@ -32,6 +32,11 @@ def space_id() -> str:
     return os.environ.get("SPACE_ID", "")
 
 
+def ephemeral() -> bool:
+    """Whether ratings are lost at a restart: on a Space, unless a database elsewhere is named."""
+    return bool(space_id()) and not os.environ.get("HER_DATABASE_URL")
+
+
 def server_host() -> str:
     """Address to listen on: `GRADIO_SERVER_NAME`, else every address on a Space and this machine elsewhere."""
     return os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if space_id() else "127.0.0.1")

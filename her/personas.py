@@ -20,6 +20,7 @@ CONTRAST = 4.5
 """WCAG AA for text; the monogram is white on the persona's colour."""
 _FOUR = ("role_thinking", "role_action", "speech")
 _ID = re.compile(r"\w[\w-]*")
+_SLOT = re.compile(r"\{(visitor|place)\}")
 
 
 class Report(Value):
@@ -75,10 +76,17 @@ def save_persona(persona: Persona, folder: Path | None = None) -> Path:
     return path
 
 
+def fill_slots(text: str, visitor: str, place: str) -> str:
+    """A written line with `{visitor}` and `{place}` filled in one pass: what is filled in is never looked at again."""
+    filled = {"visitor": visitor, "place": place}
+    return _SLOT.sub(lambda slot: filled[slot[1]], text)
+
+
 def cast_member(persona: Persona) -> CastMember:
     """The persona as present in a scene."""
     return CastMember(
         name=persona.name,
+        source=persona.source,
         profile=persona.profile,
         background=persona.background,
         voice=persona.voice,

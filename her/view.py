@@ -14,8 +14,9 @@ from typing import Literal
 
 from her.errors import InputError
 from her.format import parse, render
+from her.personas import fill_slots
 from her.prompts import fill
-from her.types import ENVIRONMENT, KINDS, CastMember, Example, Kind, Language, Message, Transcript, Turn, Value
+from her.types import ENVIRONMENT, KINDS, CastMember, Example, Kind, Language, Message, Scenario, Transcript, Turn, Value
 
 ViewerKind = Literal["character", "environment", "next_speaker", "person", "reward_model", "judge"]
 VISIBLE: tuple[Kind, ...] = ("role_action", "speech")
@@ -136,7 +137,7 @@ def system(transcript: Transcript, speaker: str) -> str:
         "place": (f"地点：{scenario.place}" if zh else f"Place: {scenario.place}") if scenario.place else "",
         "setting": scenario.setting,
         "company": "\n".join(_introduction(other, language) for other in others if other.profile.strip()),
-        "examples": "\n\n".join(_example(example, speaker, language) for example in member.examples),
+        "examples": "\n\n".join(_example(example, speaker, others, scenario) for example in member.examples),
     }
     return fill("roleplay", language, values)
 
@@ -145,11 +146,12 @@ def _introduction(member: CastMember, language: Language) -> str:
     return f"{member.name}{'：' if language == 'zh' else ': '}{member.profile.strip()}"
 
 
-def _example(example: Example, speaker: str, language: Language) -> str:
+def _example(example: Example, speaker: str, others: Sequence[CastMember], scenario: Scenario) -> str:
     """One example exchange, the reply in the canonical form with its plan."""
-    reply = parse(example.reply, speaker, notation="coser", reasoning=example.plan)
-    visitor = "来客" if language == "zh" else "Visitor"
-    return f"{visitor}: {example.visitor}\n{render(reply.parts, speaker)}"
+    visitor = others[0].name if others else ("来客" if scenario.language == "zh" else "Visitor")
+    place = scenario.place or ("此处" if scenario.language == "zh" else "this place")
+    said, plan, reply = (fill_slots(text, visitor, place) for text in (example.visitor, example.plan, example.reply))
+    return f"{visitor}: {said}\n{render(parse(reply, speaker, notation='coser', reasoning=plan).parts, speaker)}"
 
 
 class _History:

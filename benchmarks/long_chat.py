@@ -1,0 +1,101 @@
+"""Whether a long transcript slows the writing of a reply. Run: `python -m benchmarks.long_chat`
+
+In Chromium: a reply of 200 tokens at 20 ms each, into a chat of 20 turns and into one of 1,000, in turn, RUNS times.
+The time is from pressing Enter until the stored turn stands there; the figure the ratio of the medians.
+"""
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from benchmarks.report import report
+from her.chat import ChatService
+from her.store import Store
+from her.types import Turn
+from tests.conftest import FLAGS, chromium_path
+from tests.playground import Playground
+from tests.servers import ModelServer, Script
+
+RUNS, SHORT, LONG, TOKENS = 5, 20, 1000, 200
+BAR = {"ratio": 1.3}
+WORD = "lamp "
+"""Five characters: one token of the test server."""
+
+
+def fill(home: Path, token: str, turns: int) -> str:
+    """A chat of `turns` turns, written through the store's own API; returns its id."""
+    import asyncio
+
+    from her.backends.open import open_backend
+    from her.format import parse, plain_turn
+    from her.personas import load_personas
+    from her.ui.state import visitor_id
+
+    store, personas = Store(f"sqlite:///{home / 'her.sqlite3'}"), load_personas()
+    service = ChatService(store, open_backend("scripted:?rate=0", personas=personas), personas, {})
+    visitor = visitor_id(token)
+    view = asyncio.run(service.start(visitor, persona="scheherazade", name="Reader"))
+    parent = view.turns[-1].turn.id
+    for n in range(turns - len(view.turns)):
+        mine = n % 2 == 0
+        turn: Turn = (
+            plain_turn("Reader", f"Turn {n}: and what came after that, when the lamps were out?")
+            if mine
+            else parse("[He asks again.] (trims the wick) Patience. There was a door, and behind it another.", view.speaker, notation="coser")
+        )
+        store.add_turn(visitor, view.id, parent, turn, "visitor" if mine else "model")
+        parent = turn.id
+    store.close()
+    return view.id
+
+
+def reply_seconds(page: Page) -> float:
+    """Seconds from Enter to the stored reply."""
+    before = page.locator(".turn.persona:not(.live)").last.get_attribute("data-id")
+    box = page.locator(".her-composer textarea")
+    box.fill("Go on.")
+    began = time.perf_counter()
+    box.press("Enter")
+    page.wait_for_function(
+        "before => { const all = document.querySelectorAll('.turn.persona'); const last = all[all.length - 1];"
+        " return !document.querySelector('.her.running') && last && last.dataset.id !== before; }",
+        arg=before,
+        timeout=120_000,
+        polling="raf",
+    )
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Measure and report."""
+    token = "ab" * 32
+    script = Script(text=lambda body: WORD * TOKENS, rate=50)
+    with ModelServer(script) as server, tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        home = Path(folder)
+        chats = {turns: fill(home, token, turns) for turns in (SHORT, LONG)}
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=FLAGS)
+        seconds: dict[int, list[float]] = {SHORT: [], LONG: []}
+        with Playground(home, backend=f"openai:{server.url}#{script.model}") as app:
+            for _ in range(RUNS):
+                for turns, chat in chats.items():
+                    page = browser.new_page()
+                    page.add_init_script(f"localStorage.setItem('her.visitor', '{token}'); localStorage.setItem('her.chat', '{chat}')")
+                    page.goto(app.url)
+                    page.wait_for_selector(".turn.persona")
+                    seconds[turns].append(reply_seconds(page))
+                    page.close()
+        browser.close()
+    short, long = (statistics.median(seconds[turns]) for turns in (SHORT, LONG))
+    measured = {
+        "ratio": round(long / short, 3),
+        "seconds_20_turns": [round(one, 2) for one in seconds[SHORT]],
+        "seconds_1000_turns": [round(one, 2) for one in seconds[LONG]],
+    }
+    report("long_chat", BAR, measured, measured["ratio"] <= 1.3)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""A turn as HTML. Every name and text is escaped here by markupsafe; nothing hostile passes as structure.
+
+    <article class="turn persona|mine|environment">
+      header   monogram, name, marks
+      section.panel.reasoning      system_thinking: cool, squared, sans
+      div.body                     in order: p.lines (speech, em.act), aside.panel.thought (role_thinking)
+      footer                       swipes, tools, thumbs; built for the turns a person may act on
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from markupsafe import Markup, escape
+
+from her.chat_views import TurnView
+from her.types import ENVIRONMENT, Kind, Language, Part
+
+THOUGHT = Markup(
+    '<svg class="icon" viewBox="0 0 24 24" aria-hidden="true"><path d="M7 16.5a5 5 0 0 1-.6-9.9 6 6 0 0 1 11.4 1.3 4.3 4.3 0 0 1-.8 8.6z"/>'
+    '<circle cx="7.5" cy="19.3" r="1.4"/><circle cx="4.6" cy="21.8" r=".9"/></svg>'
+)
+REASONING = Markup(
+    '<svg class="icon" viewBox="0 0 24 24" aria-hidden="true"><circle cx="6" cy="6" r="2.2"/><circle cx="18" cy="6" r="2.2"/>'
+    '<circle cx="12" cy="18" r="2.2"/><path d="M8.2 6h7.6M7.1 7.9l3.9 8M16.9 7.9l-3.9 8"/></svg>'
+)
+ICONS: dict[str, Markup] = {"role_thinking": THOUGHT, "system_thinking": REASONING}
+_EMPHASIS = re.compile(r"\*([^*\n]{1,200})\*")
+_CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
+
+
+def monogram(name: str) -> str:
+    """One or two letters that stand for a name: initials, or the last character of a Chinese one."""
+    if _CJK.search(name):
+        return name.strip()[-1:]
+    words = [word for word in re.findall(r"[^\W\d_]+", name) if word.lower() not in ("the", "of", "a")]
+    return "".join(word[0].upper() for word in (words[:1] + words[1:][-1:])) or "?"
+
+
+def mark(name: str, colour: str) -> Markup:
+    """The drawn monogram of a persona (SVG from name and colour; no image is ever fetched)."""
+    return Markup(
+        '<svg class="monogram" viewBox="0 0 48 48" role="img" aria-hidden="true"><circle cx="24" cy="24" r="23" fill="{}"/>'
+        '<circle cx="24" cy="24" r="20.5" fill="none" stroke="#fff" stroke-opacity=".45" stroke-width=".8"/>'
+        '<text x="24" y="25" text-anchor="middle" dominant-baseline="central" fill="#fff">{}</text></svg>'
+    ).format(colour, monogram(name))
+
+
+def turn(view: TurnView, colour: str, language: Language, words: dict[str, str]) -> str:
+    """One stored turn as an article; `colour` is the persona's."""
+    said = view.turn
+    state = {
+        "swipe": [view.swipe_index, view.swipe_count],
+        "played": view.played,
+        "mine": view.mine,
+        "rating": view.rating.rating.model_dump(exclude={"seen"}) if view.rating else None,
+        "saved": view.rating.created_at if view.rating else None,
+    }
+    return Markup(
+        '<article class="turn {role}" id="t-{id}" data-id="{id}" data-state="{state}" lang="{lang}" tabindex="-1">'
+        "{header}{parts}{footer}</article>"
+    ).format(
+        role=_role(view.turn.speaker, view.mine),
+        id=said.id,
+        state=json.dumps(state, ensure_ascii=False),
+        lang=language,
+        header=_header(said.speaker, colour, view.mine, _marks(view, words)),
+        parts=layers(said.parts, words),
+        footer=_footer(view, words),
+    )
+
+
+def live(speaker: str, parts: Sequence[Part], pending: str, colour: str, language: Language, words: dict[str, str]) -> str:
+    """The turn that is being written, with what can safely be shown of it so far."""
+    waiting = Markup('<p class="waiting" role="status">{} {}<span class="dots" aria-hidden="true"></span></p>').format(
+        speaker, words["thinking_of"]
+    )
+    visible = any(part.kind != "system_thinking" for part in parts)
+    return Markup('<article class="turn persona live" id="t-{id}" data-id="{id}" lang="{lang}" aria-busy="true">{}{}{}</article>').format(
+        _header(speaker, colour, False, ()), layers(parts, words), Markup("") if visible else waiting, id=pending, lang=language
+    )
+
+
+def layers(parts: Sequence[Part], words: dict[str, str]) -> Markup:
+    """The panels and lines of a turn: reasoning first, then the body in its order."""
+    plan = Markup("").join(_panel(part, words) for part in parts if part.kind == "system_thinking")
+    rest = [part for part in parts if part.kind != "system_thinking"]
+    blocks = Markup("").join(_block(kind == "role_thinking", group, words) for kind, group in groupby(rest, key=_grouping))
+    return Markup('{}<div class="body">{}</div>').format(plan, blocks)
+
+
+def _grouping(part: Part) -> str:
+    return "role_thinking" if part.kind == "role_thinking" else "lines"
+
+
+def _block(thought: bool, parts: Iterable[Part], words: dict[str, str]) -> Markup:
+    if thought:
+        return Markup("").join(_panel(part, words) for part in parts)
+    inner = Markup(" ").join(
+        Markup('<em class="act">{}</em>' if part.kind == "role_action" else '<span class="speech">{}</span>').format(_emphasis(part.text))
+        for part in parts
+    )
+    return Markup('<p class="lines">{}</p>').format(inner)
+
+
+def _panel(part: Part, words: dict[str, str]) -> Markup:
+    """Inner thoughts as a warm aside, model reasoning as a cool section: own icon, name and shape."""
+    kind: Kind = part.kind
+    name = "thought" if kind == "role_thinking" else "reasoning"
+    return Markup(
+        '<aside class="panel {name}" data-kind="{kind}" aria-label="{label}"><h4>{icon}<span>{label}</span></h4><p>{text}</p></aside>'
+    ).format(name=name, kind=kind, label=words[kind], icon=ICONS[kind], text=part.text)
+
+
+def _emphasis(text: str) -> Markup:
+    """Escaped text in which *stress* is set in italics; nothing else is interpreted."""
+    return Markup(_EMPHASIS.sub(r"<i>\1</i>", str(escape(text))))
+
+
+def _role(speaker: str, mine: bool) -> str:
+    return "mine" if mine else "environment" if speaker == ENVIRONMENT else "persona"
+
+
+def _header(speaker: str, colour: str, mine: bool, marks: Iterable[Markup]) -> Markup:
+    if speaker == ENVIRONMENT and not mine:
+        return Markup("")
+    picture = Markup("") if mine else mark(speaker, colour)
+    return Markup('<header>{}<h3>{}</h3><span class="marks">{}</span></header>').format(picture, speaker, Markup("").join(marks))
+
+
+def _marks(view: TurnView, words: dict[str, str]) -> Iterable[Markup]:
+    for name in ("kept", "edited", "stopped", "truncated"):
+        if getattr(view, name):
+            yield Markup('<span class="mark {}">{}</span>').format(name, words[name])
+    defects = sorted({defect.name for defect in view.turn.defects})
+    if defects and view.origin in ("model", "continue"):
+        yield Markup('<span class="mark defects" title="{}">{}: {}</span>').format(", ".join(defects), words["defects"], len(defects))
+
+
+def _footer(view: TurnView, words: dict[str, str]) -> Markup:
+    """The small bar at the foot of a turn: peeks, swipes, thumbs, tools."""
+    kinds = {part.kind for part in view.turn.parts}
+    row = [_button(f"peek-{kind}", f"peek_{kind}", words, ICONS[kind]) for kind in ("role_thinking", "system_thinking") if kind in kinds]
+    if view.played:
+        row += [_swipes(view, words), _thumbs(view, words)]
+    if view.mine or view.played:
+        row.append(_button("tools", "more", words, Markup("<span aria-hidden='true'>⋯</span>")))
+    row.append(Markup('<span class="stamp" role="status">{}</span>').format(""))
+    return Markup("<footer>{}</footer>").format(Markup("").join(row))
+
+
+def _swipes(view: TurnView, words: dict[str, str]) -> Markup:
+    count = Markup('<span class="count">{}/{}</span>').format(view.swipe_index + 1, view.swipe_count)
+    keep = _text_button("keep", "kept" if view.kept else "keep", words, view.kept) if view.swipe_count > 1 else Markup("")
+    back = _button("swipe-back", "previous_swipe", words, Markup("‹"), off=view.swipe_index == 0)
+    forth = _button("swipe-forth", "next_swipe", words, Markup("›"), off=view.swipe_index + 1 == view.swipe_count)
+    again = _button("regenerate", "regenerate", words, Markup("↻"))
+    swipes = Markup('<span class="swipes">{}{}{}</span>').format(back, count, forth) if view.swipe_count > 1 else Markup("")
+    return swipes + keep + again
+
+
+def _thumbs(view: TurnView, words: dict[str, str]) -> Markup:
+    thumb = view.rating.rating.thumb if view.rating else None
+    starred = bool(view.rating and view.rating.rating.stars)
+    return Markup("").join(
+        (
+            _button("like", "like", words, Markup("<span aria-hidden='true'>＋</span>"), pressed=thumb == 1),
+            _button("dislike", "dislike", words, Markup("<span aria-hidden='true'>−</span>"), pressed=thumb == -1),
+            _button("rate", "rate", words, Markup("★" if starred else "☆"), pressed=starred),
+        )
+    )
+
+
+def _button(act: str, word: str, words: dict[str, str], face: Markup, *, off: bool = False, pressed: bool | None = None) -> Markup:
+    state = Markup("") if pressed is None else Markup(' aria-pressed="{}"').format(str(pressed).lower())
+    return Markup('<button type="button" class="tool {act}" data-act="{act}" title="{label}" aria-label="{label}"{state}{off}>{face}</button>').format(
+        act=act, label=words[word], state=state, off=Markup(" disabled") if off else Markup(""), face=face
+    )
+
+
+def _text_button(act: str, word: str, words: dict[str, str], pressed: bool) -> Markup:
+    return Markup('<button type="button" class="tool wordy {0}" data-act="{0}" aria-pressed="{1}">{2}</button>').format(
+        act, str(pressed).lower(), words[word]
+    )

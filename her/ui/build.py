@@ -1,0 +1,82 @@
+"""Builds the playground and opens it. Run: `python app.py`, or `her play`."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from starlette.middleware import Middleware
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from her import paths
+from her.backends.open import open_backend
+from her.chat import ChatService
+from her.config import Settings
+from her.personas import load_personas
+from her.scenarios import load_book, load_scenes
+from her.store import Store
+from her.ui.connect_tab import ConnectTab
+from her.ui.guard import Guard
+from her.ui.play_tab import STATIC, Stage
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+log = logging.getLogger(__name__)
+
+
+def service(settings: Settings) -> ChatService:
+    """Store, backend, personas, scenes and books, opened; every refusal is one sentence (HerError)."""
+    personas = load_personas()
+    books = [load_book(Path(name)) for name in settings.scenes]
+    for book in books:
+        for reason in book.skipped:
+            log.warning("%s: left out: %s", book.title, reason)
+    backend = open_backend(settings.backend, personas=personas)
+    return ChatService(Store(), backend, personas, load_scenes(), books)
+
+
+def build(chats: ChatService, settings: Settings) -> gr.Blocks:
+    """The page: the stage, and the tab that connects a model."""
+    with gr.Blocks(title="HER", analytics_enabled=False, fill_width=True) as page:
+        with gr.Tabs():
+            with gr.Tab("Stage · 舞台", id="stage-tab"):
+                Stage(chats, notice="ephemeral" if paths.ephemeral() else "").build()
+            with gr.Tab("Connect a model · 连接模型", id="connect-tab"):
+                ConnectTab(chats, settings.allow_visitor_urls).build()
+    page.queue(default_concurrency_limit=None)
+    return page
+
+
+def launch(settings: Settings, block: bool = True) -> gr.Blocks:
+    """Open the playground; with `block` this returns only when it is closed (control-C).
+
+    Raises:
+        HerError: a file, spec or database is wrong; nothing was started and nothing was written.
+    """
+    page = build(service(settings), settings)
+    page.launch(**launch_arguments(settings), prevent_thread_lock=not block)
+    return page
+
+
+def launch_arguments(settings: Settings) -> dict[str, Any]:
+    """What is handed to Gradio: closed by default, no share link, no monitoring, no fetched fonts."""
+    fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "PingFang SC", "Noto Sans CJK SC", "sans-serif"]
+    hosts = LOOPBACK if settings.host in ("127.0.0.1", "localhost", "::1") else ()
+    ancestors = "'self' https://huggingface.co https://*.hf.space" if paths.space_id() else "'self'"
+    return {
+        "server_name": settings.host,
+        "server_port": settings.port or None,
+        "share": False,
+        "show_error": False,
+        "ssr_mode": False,
+        "enable_monitoring": False,
+        "run_history": False,
+        "mcp_server": False,
+        "footer_links": [],
+        "theme": gr.themes.Base(font=fonts, font_mono=["ui-monospace", "Consolas", "monospace"]),
+        "css_paths": [STATIC / "stage.css"],
+        "app_kwargs": {
+            "middleware": [Middleware(Guard, hosts=hosts, ancestors=ancestors)],
+            "routes": [Mount("/her-static", StaticFiles(directory=STATIC))],
+        },
+    }

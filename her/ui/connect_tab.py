@@ -1,0 +1,88 @@
+"""The "Connect a model" tab: what is connected now, whether it answers, and one line for each common server.
+
+A visitor may connect a URL only where the server was started with `--allow-visitor-urls`; it then serves that visitor
+alone, and no key of the operator is ever sent to it.
+"""
+
+import gradio as gr
+
+from her.backends.base import Backend
+from her.backends.open import open_backend
+from her.chat import ChatService
+from her.errors import Forbidden, HerError
+from her.ui.state import read
+
+LINES = """\
+| what you run | start HER with |
+| --- | --- |
+| Ollama | `her play --backend openai:http://127.0.0.1:11434/v1#qwen3:8b` |
+| llama.cpp (`llama-server -m model.gguf`) | `her play --backend openai:http://127.0.0.1:8080/v1` |
+| vLLM (`vllm serve Qwen/Qwen3-8B`) | `her play --backend openai:http://127.0.0.1:8000/v1#Qwen/Qwen3-8B` |
+| Hugging Face router (`HF_TOKEN` set) | `her play --backend openai:https://router.huggingface.co/v1#Qwen/Qwen3-32B` |
+| a checkpoint on this machine (`pip install 'her[local]'`) | `her play --backend local:path/to/checkpoint` |
+"""
+_WITH_TOKEN = "(...given) => [...given.slice(0, -1), localStorage.getItem('her.visitor') || '']"
+
+
+class ConnectTab:
+    """The handlers of the tab.
+
+    Args:
+        service: the chat service whose backend is shown.
+        allow_urls: whether visitors may connect a backend of their own.
+    """
+
+    def __init__(self, service: ChatService, allow_urls: bool) -> None:
+        self.service = service
+        self.allow_urls = allow_urls
+
+    def build(self) -> None:
+        """Draw the tab into the Blocks that are open."""
+        with gr.Column(elem_classes="her-connect"):
+            gr.Markdown("## Connect a model · 连接模型")
+            status = gr.Markdown("", elem_id="connect-status")
+            token = gr.Textbox(visible="hidden")
+            with gr.Row():
+                spec = gr.Textbox(
+                    label="Backend for your chats",
+                    placeholder="openai:http://127.0.0.1:8000/v1#model",
+                    visible=self.allow_urls,
+                    elem_id="connect-spec",
+                    scale=3,
+                )
+            with gr.Row():
+                check = gr.Button("Check the connection", elem_id="connect-check")
+                use = gr.Button("Use it for my chats", visible=self.allow_urls, variant="primary", elem_id="connect-use")
+            if not self.allow_urls:
+                gr.Markdown("The model is chosen when the server is started, by whoever runs it:")
+            gr.Markdown(LINES)
+            gr.Markdown("A key is read from the environment (`HER_OPENAI_API_KEY`, or `HF_TOKEN` for the router), never typed here.")
+        hidden = {"api_visibility": "undocumented", "show_progress": "minimal"}
+        check.click(self.check, [token], [status], js=_WITH_TOKEN, api_name="check_connection", **hidden)
+        use.click(self.use, [spec, token], [status], js=_WITH_TOKEN, api_name="use_connection", **hidden)
+
+    async def check(self, token: str) -> str:
+        """One sentence: what answers now, or why nothing does."""
+        try:
+            backend = self.service.backend_for(read({"act": "check", "token": token}).visitor)
+            return _plain(await backend.check())
+        except HerError as error:
+            return _plain(f"⚠ {error}")
+
+    async def use(self, spec: str, token: str) -> str:
+        """Connect this visitor's chats to `spec`, once it has answered; an empty spec returns to the server's own."""
+        try:
+            visitor = read({"act": "use", "token": token}).visitor
+            if not self.allow_urls:
+                raise Forbidden("this server was started without --allow-visitor-urls, so its model cannot be changed here")
+            backend: Backend | None = open_backend(spec, personas=self.service.personas, visitor=True) if spec.strip() else None
+            answer = await (backend or self.service.backend_for(visitor)).check()
+            await self.service.connect(visitor, backend)
+            return _plain(answer)
+        except HerError as error:
+            return _plain(f"⚠ {error}")
+
+
+def _plain(text: str) -> str:
+    """Text of a server as Markdown that shows it as it stands."""
+    return "".join(f"\\{letter}" if letter in r"\`*_{}[]()#+-.!|~>" else {"<": "&lt;", "&": "&amp;"}.get(letter, letter) for letter in text)

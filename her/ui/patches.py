@@ -1,0 +1,84 @@
+"""What the browser is told has changed: small JSON-ready mappings that her/ui/static/stage.js applies.
+
+A patch names the chat it is for, and may be lost or repeated without harm: `put` draws turns by id, `order` lists the
+ids that stand last, `view` is everything around them. A transcript of any length is drawn as a window of its last turns.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from her.chat_views import ChatView, Snapshot, TurnView
+from her.ui import bubbles
+from her.ui.words import words
+
+WINDOW = 40
+Patch = dict[str, Any]
+
+
+def whole(view: ChatView, since: int | None = None) -> Patch:
+    """The end of a chat: the last WINDOW turns drawn, or all from index `since` on."""
+    shown = view.turns[-WINDOW:] if since is None else view.turns[since:]
+    return {"chat": view.id, "put": _drawn(view, shown), "order": [one.turn.id for one in shown], "view": around(view)}
+
+
+def ending(view: ChatView, drawn: int = 4) -> Patch:
+    """What has changed when a turn was added, exchanged or taken away at the end: the last `drawn` turns."""
+    shown = view.turns[-WINDOW:]
+    return {
+        "chat": view.id,
+        "put": _drawn(view, shown[-drawn:]),
+        "order": [one.turn.id for one in shown],
+        "view": around(view),
+    }
+
+
+def older(view: ChatView, before: str) -> Patch:
+    """The WINDOW turns that stand before the turn `before`; none when it is not on the path."""
+    ids = [one.turn.id for one in view.turns]
+    end = ids.index(before) if before in ids else 0
+    return {"chat": view.id, "put": _drawn(view, view.turns[max(0, end - WINDOW) : end])}
+
+
+def running(snapshot: Snapshot, view: ChatView) -> Patch:
+    """A generation at one moment."""
+    patch: Patch = {"chat": snapshot.chat}
+    if snapshot.question:
+        question = TurnView(turn=snapshot.question, origin="visitor", mine=True)
+        patch["put"] = _drawn(view, [question])
+    if snapshot.state == "running":
+        html = bubbles.live(
+            snapshot.speaker, snapshot.parts, snapshot.pending, view.colour, view.language, words(view.language)
+        )
+        patch["live"] = {"id": snapshot.pending, "html": html, "replaces": snapshot.replaces}
+    else:
+        patch.update(end=True, error=snapshot.error, give_back=snapshot.give_back, sent=not snapshot.give_back)
+    return patch
+
+
+def around(view: ChatView) -> Patch:
+    """Head line, meter, replay and chat rating; plain texts, which the browser sets as text."""
+    said = words(view.language)
+    meter, last = view.meter, view.turns[-1] if view.turns else None
+    count = said["meter"].format(tokens=f"{meter.tokens:,}", budget=f"{meter.budget:,}")
+    return {
+        "title": view.title,
+        "speaker": view.speaker,
+        "subtitle": view.scenario.title or view.title,
+        "letters": bubbles.monogram(view.speaker),
+        "colour": view.colour,
+        "visitor_name": view.visitor_name,
+        "total": len(view.turns),
+        "live": view.live,
+        "can_continue": bool(last and last.played and last.origin != "greeting"),
+        "meter": ("" if meter.exact else said["meter_about"]) + count,
+        "meter_hint": f"{meter.context:,}",
+        "cut": meter.dropped,
+        "cut_note": said["meter_cut"].format(n=meter.dropped) if meter.dropped else "",
+        "replay": view.replay.model_dump() if view.replay else None,
+        "rating": view.rating.rating.model_dump(exclude={"seen"}) if view.rating else None,
+    }
+
+
+def _drawn(view: ChatView, turns: Sequence[TurnView]) -> list[Patch]:
+    said = words(view.language)
+    return [{"id": one.turn.id, "html": bubbles.turn(one, view.colour, view.language, said)} for one in turns]
