@@ -12,5 +12,5 @@ def run(connection: Connection) -> None:
     context.run_migrations()
 
 
-if context.config is not None:
+if __name__ == "env_py":  # the name under which Alembic runs this file
     run(context.config.attributes["connection"])

@@ -11,24 +11,26 @@ SEQ = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     """Make them."""
-    op.create_table(
-        "tombstones",
-        sa.Column("seq", SEQ, autoincrement=True, nullable=False),
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("target_id", sa.String(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("seq", name="pk_tombstones"),
-        sa.UniqueConstraint("id", name="uq_tombstones_id"),
-    )
-    op.create_index("ix_tombstones_target", "tombstones", ["kind", "target_id"])
+    _visitors()
+    _conversations()
+    _generations()
+    _nodes()
+    _ratings()
+    _choices()
+    _edits()
+    _tombstones()
+
+
+def _visitors() -> None:
     op.create_table(
         "visitors",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_visitors"),
     )
+
+
+def _conversations() -> None:
     op.create_table(
         "conversations",
         sa.Column("id", sa.String(), nullable=False),
@@ -51,6 +53,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_conversations"),
     )
     op.create_index("ix_conversations_visitor", "conversations", ["visitor_id", "updated_at"])
+
+
+def _generations() -> None:
     op.create_table(
         "generations",
         sa.Column("id", sa.String(), nullable=False),
@@ -78,6 +83,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_generations"),
     )
     op.create_index("ix_generations_conversation", "generations", ["conversation_id"])
+
+
+def _nodes() -> None:
     op.create_table(
         "nodes",
         sa.Column("seq", SEQ, autoincrement=True, nullable=False),
@@ -98,41 +106,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("id", name="uq_nodes_id"),
     )
     op.create_index("ix_nodes_conversation", "nodes", ["conversation_id", "parent_id"])
-    op.create_table(
-        "choices",
-        sa.Column("seq", SEQ, autoincrement=True, nullable=False),
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("visitor_id", sa.String(), nullable=False),
-        sa.Column("conversation_id", sa.String(), nullable=False),
-        sa.Column("parent_id", sa.String(), nullable=True),
-        sa.Column("chosen_id", sa.String(), nullable=False),
-        sa.Column("alternatives", sa.Text(), nullable=False),
-        sa.Column("seen", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["chosen_id"], ["nodes.id"], name="fk_choices_chosen_id"),
-        sa.ForeignKeyConstraint(["conversation_id"], ["conversations.id"], name="fk_choices_conversation_id"),
-        sa.ForeignKeyConstraint(["parent_id"], ["nodes.id"], name="fk_choices_parent_id"),
-        sa.ForeignKeyConstraint(["visitor_id"], ["visitors.id"], name="fk_choices_visitor_id"),
-        sa.PrimaryKeyConstraint("seq", name="pk_choices"),
-        sa.UniqueConstraint("id", name="uq_choices_id"),
-    )
-    op.create_index("ix_choices_target", "choices", ["conversation_id", "visitor_id", "parent_id", "seq"])
-    op.create_table(
-        "edits",
-        sa.Column("seq", SEQ, autoincrement=True, nullable=False),
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("visitor_id", sa.String(), nullable=False),
-        sa.Column("conversation_id", sa.String(), nullable=False),
-        sa.Column("original_id", sa.String(), nullable=False),
-        sa.Column("edited_id", sa.String(), nullable=False),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["conversation_id"], ["conversations.id"], name="fk_edits_conversation_id"),
-        sa.ForeignKeyConstraint(["edited_id"], ["nodes.id"], name="fk_edits_edited_id"),
-        sa.ForeignKeyConstraint(["original_id"], ["nodes.id"], name="fk_edits_original_id"),
-        sa.ForeignKeyConstraint(["visitor_id"], ["visitors.id"], name="fk_edits_visitor_id"),
-        sa.PrimaryKeyConstraint("seq", name="pk_edits"),
-        sa.UniqueConstraint("id", name="uq_edits_id"),
-    )
+
+
+def _ratings() -> None:
     op.create_table(
         "ratings",
         sa.Column("seq", SEQ, autoincrement=True, nullable=False),
@@ -154,3 +130,59 @@ def upgrade() -> None:
         sa.UniqueConstraint("id", name="uq_ratings_id"),
     )
     op.create_index("ix_ratings_target", "ratings", ["conversation_id", "visitor_id", "node_id", "seq"])
+
+
+def _choices() -> None:
+    op.create_table(
+        "choices",
+        sa.Column("seq", SEQ, autoincrement=True, nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("visitor_id", sa.String(), nullable=False),
+        sa.Column("conversation_id", sa.String(), nullable=False),
+        sa.Column("parent_id", sa.String(), nullable=True),
+        sa.Column("chosen_id", sa.String(), nullable=False),
+        sa.Column("alternatives", sa.Text(), nullable=False),
+        sa.Column("seen", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["chosen_id"], ["nodes.id"], name="fk_choices_chosen_id"),
+        sa.ForeignKeyConstraint(["conversation_id"], ["conversations.id"], name="fk_choices_conversation_id"),
+        sa.ForeignKeyConstraint(["parent_id"], ["nodes.id"], name="fk_choices_parent_id"),
+        sa.ForeignKeyConstraint(["visitor_id"], ["visitors.id"], name="fk_choices_visitor_id"),
+        sa.PrimaryKeyConstraint("seq", name="pk_choices"),
+        sa.UniqueConstraint("id", name="uq_choices_id"),
+    )
+    op.create_index("ix_choices_target", "choices", ["conversation_id", "visitor_id", "parent_id", "seq"])
+
+
+def _edits() -> None:
+    op.create_table(
+        "edits",
+        sa.Column("seq", SEQ, autoincrement=True, nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("visitor_id", sa.String(), nullable=False),
+        sa.Column("conversation_id", sa.String(), nullable=False),
+        sa.Column("original_id", sa.String(), nullable=False),
+        sa.Column("edited_id", sa.String(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["conversation_id"], ["conversations.id"], name="fk_edits_conversation_id"),
+        sa.ForeignKeyConstraint(["edited_id"], ["nodes.id"], name="fk_edits_edited_id"),
+        sa.ForeignKeyConstraint(["original_id"], ["nodes.id"], name="fk_edits_original_id"),
+        sa.ForeignKeyConstraint(["visitor_id"], ["visitors.id"], name="fk_edits_visitor_id"),
+        sa.PrimaryKeyConstraint("seq", name="pk_edits"),
+        sa.UniqueConstraint("id", name="uq_edits_id"),
+    )
+
+
+def _tombstones() -> None:
+    op.create_table(
+        "tombstones",
+        sa.Column("seq", SEQ, autoincrement=True, nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("target_id", sa.String(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("seq", name="pk_tombstones"),
+        sa.UniqueConstraint("id", name="uq_tombstones_id"),
+    )
+    op.create_index("ix_tombstones_target", "tombstones", ["kind", "target_id"])

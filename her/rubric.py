@@ -1,0 +1,142 @@
+"""What a person may say of a turn or a chat: the dimensions, the tags, and the check of what a browser sends.
+
+A change of dimensions, tags or their words is a new version; ratings keep the version they were given under.
+"""
+
+import json
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from her.errors import InputError
+from her.store.records import LONGEST_COMMENT, Rating
+from her.types import Language, Value
+
+
+class Label(Value):
+    """A name on the rating bar, with a line that says what it means."""
+
+    id: str
+    en: str
+    zh: str
+    hint_en: str = ""
+    hint_zh: str = ""
+
+    def label(self, language: Language) -> str:
+        """The name in this language."""
+        return self.zh if language == "zh" else self.en
+
+    def hint(self, language: Language) -> str:
+        """The line in this language."""
+        return self.hint_zh if language == "zh" else self.hint_en
+
+
+class Rubric(Value):
+    """A version of the questions: `dimensions` in the order of the bar, 1 to 5 stars each; `tags` are yes or absent."""
+
+    version: str
+    dimensions: tuple[Label, ...]
+    tags: tuple[Label, ...]
+
+
+RUBRIC = Rubric(
+    version="2026-11",
+    dimensions=(
+        Label(
+            id="in_character",
+            en="In character",
+            zh="符合人物",
+            hint_en="Says and does what this character would, knows what they would know",
+            hint_zh="言行像这个人物，只知道人物该知道的事",
+        ),
+        Label(
+            id="voice",
+            en="Voice",
+            zh="语言风格",
+            hint_en="The words and rhythm are this character's own",
+            hint_zh="用词和语气是这个人物自己的",
+        ),
+        Label(
+            id="coherence",
+            en="Coherence",
+            zh="连贯",
+            hint_en="Fits what was said before and the place you are in",
+            hint_zh="与前文和场景相合，没有矛盾",
+        ),
+        Label(
+            id="emotional_depth",
+            en="Emotional depth",
+            zh="情感深度",
+            hint_en="The feelings are particular, and have a reason",
+            hint_zh="情感具体而有来由",
+        ),
+        Label(
+            id="thought_and_speech_agree",
+            en="Thought fits speech",
+            zh="心口相应",
+            hint_en="The inner thoughts explain the words and acts, even when these conceal them",
+            hint_zh="内心活动能解释言行，即使言行有所掩饰",
+        ),
+        Label(
+            id="engaging",
+            en="Engaging",
+            zh="引人入胜",
+            hint_en="You want to answer",
+            hint_zh="让人想接着聊下去",
+        ),
+    ),
+    tags=(
+        Label(id="lovely_line", en="Lovely line", zh="妙语"),
+        Label(id="moves_the_story", en="Moves the story", zh="推动情节"),
+        Label(id="out_of_character", en="Out of character", zh="不像此人"),
+        Label(id="speaks_for_me", en="Speaks for me", zh="替我说话"),
+        Label(id="repeats", en="Repeats itself", zh="重复"),
+        Label(id="contradicts", en="Contradicts", zh="前后矛盾"),
+        Label(id="too_long", en="Too long", zh="太长"),
+        Label(id="too_short", en="Too short", zh="太短"),
+        Label(id="thought_leaks", en="Knows my thoughts", zh="知道不该知道的"),
+        Label(id="preachy", en="Preachy", zh="说教"),
+        Label(id="broken_format", en="Broken format", zh="格式错乱"),
+        Label(id="unsafe", en="Unsafe", zh="不安全"),
+    ),
+)
+
+
+def check(rating: Rating) -> Rating:
+    """The rating, when it fits the rubric of today.
+
+    Raises:
+        InputError: naming the version, dimension or tag that is unknown.
+    """
+    if rating.rubric != RUBRIC.version:
+        raise InputError(f"rubric {rating.rubric!r} is not the one in use; reload the page for {RUBRIC.version!r}")
+    for kind, given, labels in (("dimension", rating.stars, RUBRIC.dimensions), ("tag", rating.tags, RUBRIC.tags)):
+        known = [label.id for label in labels]
+        for name in given:
+            if name not in known:
+                raise InputError(f"{kind} {name[:40]!r} is not in rubric {RUBRIC.version}; known are {', '.join(known)}")
+    if repeated := [tag for number, tag in enumerate(rating.tags) if tag in rating.tags[:number]]:
+        raise InputError(f"tag {repeated[0]!r} is given twice; give it once")
+    return rating
+
+
+def read_rating(said: Mapping[str, object]) -> Rating:
+    """A checked rating from what a browser sent: JSON-like, keys as in `Rating`, `rubric` the current one when absent.
+
+    Raises:
+        InputError: one sentence on the first thing that is wrong.
+    """
+    comment, stars = said.get("comment"), said.get("stars")
+    if isinstance(comment, str) and len(comment) > LONGEST_COMMENT:
+        raise InputError(f"the comment has {len(comment):,} characters; write at most {LONGEST_COMMENT:,}")
+    for dimension, count in stars.items() if isinstance(stars, Mapping) else ():
+        if type(count) is not int or not 1 <= count <= 5:
+            raise InputError(f"dimension {str(dimension)[:40]!r} has {str(count)[:40]} stars; give 1, 2, 3, 4 or 5")
+    try:
+        return check(Rating.model_validate_json(json.dumps({"rubric": RUBRIC.version, **said})))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(step) for step in first["loc"]) or "the whole"
+        raise InputError(f"the rating is not one: {field} is {str(first['input'])[:40]!r}; {first['msg'].lower()}") from error
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the rating is not one: {error}; send JSON") from error
