@@ -1,0 +1,68 @@
+"""A chat as a file: JSONL of the spine, Markdown for readers, ShareGPT for trainers. Pure."""
+
+import json
+import re
+from typing import Literal, get_args
+
+from her import view
+from her.errors import InputError
+from her.types import ENVIRONMENT, Part, Transcript, Turn
+
+ExportFormat = Literal["jsonl", "markdown", "sharegpt"]
+_ENDINGS = {"jsonl": "jsonl", "markdown": "md", "sharegpt": "json"}
+_FROM = {"system": "system", "user": "human", "assistant": "gpt"}
+_MARKS = re.compile(r"([\\`*_\[\]<>#|~&!])")
+
+
+def export(transcript: Transcript, title: str, speaker: str, form: str) -> tuple[str, str]:
+    """File name and text of a chat in which the model plays `speaker`; InputError for an unknown format."""
+    if form not in get_args(ExportFormat):
+        raise InputError(f"the export format {form[:40]!r} is unknown; choose one of {', '.join(get_args(ExportFormat))}")
+    if form == "jsonl":
+        text = transcript.model_dump_json() + "\n"
+    elif form == "markdown":
+        text = to_markdown(transcript, title)
+    else:
+        text = to_sharegpt(transcript, speaker)
+    stem = "-".join(re.findall(r"\w+", title.lower()))[:48].strip("-") or "chat"
+    return f"{stem}-{transcript.id[:8]}.{_ENDINGS[form]}", text
+
+
+def to_markdown(transcript: Transcript, title: str) -> str:
+    """For readers: speech plain, acts in italics, thoughts quoted, plans quoted and named; nothing in it is live HTML."""
+    scenario = transcript.scenario
+    head = [f"# {_plain(title)}"]
+    head += [f"*{_plain(scenario.place)}*"] if scenario.place else []
+    head += [_plain(scenario.setting.strip())] if scenario.setting.strip() else []
+    return "\n\n".join([*head, *(_markdown_turn(turn) for turn in transcript.turns)]) + "\n"
+
+
+def to_sharegpt(transcript: Transcript, speaker: str) -> str:
+    """One ShareGPT object; roles and texts are those of the prompt, so no plan is in it."""
+    messages = view.messages(transcript, speaker)
+    own_last = any(turn.speaker == speaker and turn.parts for turn in transcript.turns[-1:])
+    if own_last and messages[-1].role == "user":  # the line that asks for the next turn
+        messages = messages[:-1]
+    rows = [{"from": _FROM[message.role], "value": message.content} for message in messages]
+    return json.dumps({"id": transcript.id, "conversations": rows}, ensure_ascii=False, indent=2) + "\n"
+
+
+def _markdown_turn(turn: Turn) -> str:
+    if turn.speaker == ENVIRONMENT:
+        return f"*{_plain(turn.text('role_action', 'speech'))}*"
+    return "\n\n".join([f"**{_plain(turn.speaker)}**", *(_markdown_part(part) for part in turn.parts)])
+
+
+def _markdown_part(part: Part) -> str:
+    text = _plain(part.text)
+    if part.kind == "role_action":
+        return f"*{' '.join(text.split())}*"
+    if part.kind == "speech":
+        return text
+    mark = "model reasoning" if part.kind == "system_thinking" else "inner thought"
+    return "\n".join(f"> {line}".rstrip() for line in f"({mark}) {text}".split("\n"))
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it stands."""
+    return _MARKS.sub(r"\\\1", text)

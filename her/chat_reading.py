@@ -1,0 +1,124 @@
+"""Chats as read from the store: the path, its transcript, the next prompt, the view. Synchronous; called in a thread."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from her import view
+from her.backends.base import Backend, Description
+from her.chat_views import ChatView, Meter, Replay, TurnView
+from her.errors import InputError, NotFound
+from her.scenarios import BookScene
+from her.store import Choice, Conversation, PathNode, Rated, Store
+from her.types import Persona, Sampling, Transcript, Turn
+
+DEFAULT_COLOUR = "#5b4a6b"
+
+
+@dataclass(frozen=True)
+class Page:
+    """A chat and the nodes on its shown path, root first."""
+
+    conversation: Conversation
+    path: tuple[PathNode, ...]
+
+    def transcript(self, turns: tuple[Turn, ...] | None = None) -> Transcript:
+        """The shown turns, or others, as a transcript of this chat."""
+        shown = tuple(node.turn for node in self.path) if turns is None else turns
+        return Transcript(id=self.conversation.id, scenario=self.conversation.scenario, cast=self.conversation.cast, turns=shown)
+
+    def before(self, node_id: str) -> tuple[Turn, ...]:
+        """The shown turns above a node on the path."""
+        index = next(index for index, node in enumerate(self.path) if node.id == node_id)
+        return tuple(node.turn for node in self.path[:index])
+
+    def shown(self, node_id: str) -> PathNode:
+        """The node on the path; NotFound when it is not shown now."""
+        for node in self.path:
+            if node.id == node_id:
+                return node
+        raise NotFound(f"the turn {node_id[:40]!r} is not shown in this chat; reload the page")
+
+    def mine(self, node: PathNode) -> bool:
+        """Whether the visitor said it."""
+        return node.origin in ("visitor", "edit") and node.turn.speaker == self.conversation.visitor_name
+
+    def played(self, node: PathNode) -> bool:
+        """Whether the model or its written greeting said it, or the visitor rewrote it."""
+        return node.origin not in ("book", "opening", "visitor") and node.turn.speaker == self.conversation.speaker
+
+
+def read_page(store: Store, visitor: str, chat: str) -> Page:
+    """The chat as it is on disk; NotFound when it is not this visitor's."""
+    return Page(store.conversation(visitor, chat), store.path(visitor, chat))
+
+
+def fitted(sampling: Sampling, description: Description) -> tuple[Sampling, int]:
+    """Sampling and prompt budget (tokens) within a context; a reply may have half of a short one."""
+    most = max(1, min(sampling.max_tokens, description.context // 2))
+    return sampling.model_copy(update={"max_tokens": most}), description.context - most
+
+
+def read_meter(page: Page, backend: Backend, sampling: Sampling) -> Meter:
+    """How full the context is with the turns shown now."""
+    description = backend.describe()
+    _, budget = fitted(sampling, description)
+    transcript, speaker = page.transcript(), page.conversation.speaker
+    try:
+        prompt = view.prompt(transcript, speaker, budget, backend.count_tokens)
+        tokens, dropped = prompt.tokens, len(prompt.dropped)
+    except InputError:  # the next message will say so; looking at the chat is no reason to refuse
+        tokens, dropped = backend.count_tokens(view.messages(transcript, speaker)), 0
+    return Meter(tokens=tokens, budget=budget, context=description.context, exact=description.counts_exactly, dropped=dropped)
+
+
+def read_view(
+    store: Store,
+    page: Page,
+    *,
+    meter: Meter,
+    live: bool,
+    personas: Mapping[str, Persona],
+    scenes: Mapping[str, BookScene],
+) -> ChatView:
+    """The page as its visitor sees it; `scenes` are the books' by scenario id."""
+    chat = page.conversation
+    rated = store.ratings(chat.visitor_id, chat.id)
+    choices = store.choices(chat.visitor_id, chat.id)
+    persona, scene = personas.get(chat.persona_id), scenes.get(chat.scenario.id)
+    return ChatView(
+        id=chat.id,
+        title=chat.title,
+        language=chat.language,
+        speaker=chat.speaker,
+        visitor_name=chat.visitor_name,
+        persona_id=chat.persona_id,
+        colour=persona.colour if persona else DEFAULT_COLOUR,
+        scenario=chat.scenario,
+        cast=chat.cast,
+        turns=tuple(_turn_view(page, node, choices.get(node.parent_id), rated.get(node.id)) for node in page.path),
+        live=live,
+        meter=meter,
+        replay=Replay(shown=replayed(page), total=len(scene.turns)) if scene else None,
+        rating=rated.get(None),
+    )
+
+
+def replayed(page: Page) -> int:
+    """How many of the book's turns are shown."""
+    return sum(node.origin == "book" for node in page.path)
+
+
+def _turn_view(page: Page, node: PathNode, choice: Choice | None, rating: Rated | None) -> TurnView:
+    return TurnView(
+        turn=node.turn,
+        origin=node.origin,
+        mine=page.mine(node),
+        swipe_index=node.swipe_index,
+        swipe_count=node.swipe_count,
+        kept=choice is not None and choice.chosen_id == node.id,
+        edited=node.edit_of is not None,
+        stopped=node.finish == "stopped",
+        truncated=node.finish == "length",
+        model=node.model,
+        rating=rating,
+    )
