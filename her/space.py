@@ -52,13 +52,12 @@ def uploads(root: Path) -> list[Upload]:
     return sorted((_upload(root, source, target) for source, target in chosen.items()), key=lambda upload: upload.target)
 
 
-def deploy(name: str, root: Path, files: Sequence[Upload], endpoint: str | None = None) -> str:
+def deploy(name: str, root: Path, files: Sequence[Upload]) -> str:
     """Create the Space when it is missing and bring it to exactly these files in one commit; its address.
 
     Args:
         name: `OWNER/NAME`.
         root: the repository; `files` are relative to it.
-        endpoint: address of the Hub when it is not the public one.
 
     Raises:
         InputError: for a name that is none, or when there is no token.
@@ -70,12 +69,14 @@ def deploy(name: str, root: Path, files: Sequence[Upload], endpoint: str | None 
     check_name(name)
     if not get_token():
         raise InputError("there is no Hugging Face token; set HF_TOKEN to one that may write to your Spaces")
+    # httpx or httpx2, by the version of huggingface_hub; its own errors derive from that library's.
+    network: type[Exception] = next(base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError")
     try:
-        return _commit(HfApi(endpoint=endpoint), name, root, files)
+        return _commit(HfApi(), name, root, files)
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         raise HerError(f"the Hub refused to take '{name}' (HTTP {status}): {_advice(status)}") from error
-    except OSError as error:
+    except (OSError, network) as error:
         raise HerError(f"the Hub could not be reached to take '{name}' ({type(error).__name__}); try again later") from error
 
 
