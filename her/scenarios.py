@@ -30,6 +30,7 @@ class BookScene(Value):
         plot_title: chapter of the plot, or empty; `plot_summary` tells how it ends, so no character is shown it.
         major: names of the major characters; all of them are in `cast`.
         experiences: what the plot does to a character, by name; a spoiler as well.
+        passage: the text of the source that the plot was taken from, or empty; a spoiler as well.
     """
 
     id: NonEmpty
@@ -42,6 +43,7 @@ class BookScene(Value):
     cast: tuple[CastMember, ...]
     major: tuple[str, ...] = ()
     experiences: dict[str, str] = {}
+    passage: str = ""
     turns: tuple[Turn, ...]
 
     @property
@@ -169,6 +171,7 @@ class _Reader:
                 cast=cast,
                 major=major,
                 experiences=_by_name(plot.get("key_characters"), "experience", "summary"),
+                passage=_text(plot.get("text")),
                 turns=turns,
             )
         )
