@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from her.errors import InputError
 from her.format import parse, plain_turn
-from her.personas import cast_member
+from her.personas import cast_member, fill_slots
 from her.scenarios import BookScene
 from her.store import Draft, Origin
 from her.types import ENVIRONMENT, CastMember, Language, Part, Persona, Scenario, Turn, new_id
@@ -15,7 +15,6 @@ from her.types import ENVIRONMENT, CastMember, Language, Part, Persona, Scenario
 MAX_NAME_CHARS = 60
 MAX_ABOUT_CHARS = 4_000
 MAX_TITLE_CHARS = 120
-_SLOT = re.compile(r"\{(visitor|place)\}")
 _VISITOR = {"en": "Visitor", "zh": "来客"}
 _HERE = {"en": "here", "zh": "这里"}
 _JOINERS = "\u200c\u200d"  # Persian names and emoji need them
@@ -51,7 +50,7 @@ def open_persona(persona: Persona, scene: Scenario | None, name: str, about: str
         scenario=scenario,
         cast=(cast_member(persona), CastMember(name=visitor, profile=about)),
     )
-    slots = {"visitor": visitor, "place": scenario.place or _HERE[language]}
+    slots = (visitor, scenario.place or _HERE[language])
     turns: list[tuple[Turn, Origin]] = []
     if scenario.opening.strip():
         turns.append((_filled(plain_turn(ENVIRONMENT, scenario.opening.strip()), slots), "opening"))
@@ -154,19 +153,14 @@ def _one_line(text: str) -> str:
     return "".join(one for one in spaced if one in _JOINERS or unicodedata.category(one) not in ("Cc", "Cf", "Cs")).strip()
 
 
-def _greeting(text: str, speaker: str, slots: dict[str, str]) -> Turn:
+def _greeting(text: str, speaker: str, slots: tuple[str, str]) -> Turn:
     return _filled(parse(text, speaker, notation="coser"), slots)
 
 
-def _filled(turn: Turn, slots: dict[str, str]) -> Turn:
+def _filled(turn: Turn, slots: tuple[str, str]) -> Turn:
     """Slots filled after reading, so that no name becomes structure, and in one pass, so that none is expanded twice."""
-    parts = tuple(Part(kind=part.kind, text=fill_slots(part.text, slots)) for part in turn.parts)
-    return turn.model_copy(update={"parts": parts, "raw": fill_slots(turn.raw, slots)})
-
-
-def fill_slots(text: str, slots: dict[str, str]) -> str:
-    """`{visitor}` and `{place}` replaced; every other brace is text."""
-    return _SLOT.sub(lambda slot: slots[slot[1]], text)
+    parts = tuple(Part(kind=part.kind, text=fill_slots(part.text, *slots)) for part in turn.parts)
+    return turn.model_copy(update={"parts": parts, "raw": fill_slots(turn.raw, *slots)})
 
 
 def _leading(scene: BookScene, two: set[str]) -> int:

@@ -1,6 +1,6 @@
 """Chats as read from the store: the path, its transcript, the next prompt, the view. Synchronous; called in a thread."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from her import view
@@ -21,15 +21,20 @@ class Page:
     conversation: Conversation
     path: tuple[PathNode, ...]
 
-    def transcript(self, turns: tuple[Turn, ...] | None = None) -> Transcript:
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The shown turns."""
+        return tuple(node.turn for node in self.path)
+
+    def transcript(self, turns: Sequence[Turn] | None = None) -> Transcript:
         """The shown turns, or others, as a transcript of this chat."""
-        shown = tuple(node.turn for node in self.path) if turns is None else turns
-        return Transcript(id=self.conversation.id, scenario=self.conversation.scenario, cast=self.conversation.cast, turns=shown)
+        chat, shown = self.conversation, self.turns if turns is None else tuple(turns)
+        return Transcript(id=chat.id, scenario=chat.scenario, cast=chat.cast, turns=shown)
 
     def before(self, node_id: str) -> tuple[Turn, ...]:
         """The shown turns above a node on the path."""
-        index = next(index for index, node in enumerate(self.path) if node.id == node_id)
-        return tuple(node.turn for node in self.path[:index])
+        index = self.path.index(self.shown(node_id))
+        return self.turns[:index]
 
     def shown(self, node_id: str) -> PathNode:
         """The node on the path; NotFound when it is not shown now."""

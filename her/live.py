@@ -4,14 +4,15 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from her import view
-from her.backends.base import Backend, Delta, Description, FinishReason, Usage
+from her.backends.base import Backend, Delta, FinishReason, Usage
+from her.chat_reading import Page
 from her.chat_views import LiveState, Snapshot
 from her.errors import BackendError, HerError, Reason
 from her.format import Parser
-from her.store import Conversation, Finish, Generation, Origin
+from her.store import Finish, Generation, Origin
 from her.types import ENVIRONMENT, Part, Sampling, Turn, new_id
 
 SNAPSHOTS_A_SECOND = 12
@@ -29,6 +30,7 @@ class Order:
     """What is to be generated and where in the chat's tree it goes.
 
     Args:
+        page: the chat as it was when the order was made.
         parent_id: node the reply hangs under; the question's id when there is a question.
         question: the visitor's turn that has yet to be committed, under `question_parent`.
         edit_of: the turn that `question` rewrites.
@@ -37,10 +39,8 @@ class Order:
         base: the turn that is gone on with, and `reasoning` the native reasoning it came with.
     """
 
-    visitor: str
-    conversation: Conversation
+    page: Page
     backend: Backend
-    description: Description
     sampling: Sampling
     prompt: view.Prompt
     parent_id: str | None
@@ -53,15 +53,34 @@ class Order:
     reasoning: str = ""
 
     @property
+    def chat(self) -> str:
+        """Id of the chat."""
+        return self.page.conversation.id
+
+    @property
+    def visitor(self) -> str:
+        """Whose chat it is."""
+        return self.page.conversation.visitor_id
+
+    @property
+    def speaker(self) -> str:
+        """Whom the model plays."""
+        return self.page.conversation.speaker
+
+    @property
     def origin(self) -> Origin:
         """Origin of the turn that comes of it."""
         return "continue" if self.base else "model"
 
+    def asked(self, question: Turn, parent_id: str | None, edit_of: str | None = None) -> "Order":
+        """The same order as the answer to `question`, which has yet to be hung under `parent_id`."""
+        return replace(self, question=question, question_parent=parent_id, edit_of=edit_of, text=question.raw)
+
     def parser(self) -> Parser:
         """A reader for the reply; fed already with what is gone on with."""
-        names = [member.name for member in self.conversation.cast]
-        others = dict.fromkeys([*names, self.conversation.visitor_name, ENVIRONMENT])
-        parser = Parser(self.conversation.speaker, tuple(n for n in others if n and n != self.conversation.speaker))
+        names = [member.name for member in self.page.conversation.cast]
+        others = dict.fromkeys([*names, self.page.conversation.visitor_name, ENVIRONMENT])
+        parser = Parser(self.speaker, [name for name in others if name and name != self.speaker])
         if self.reasoning:
             parser.feed_reasoning(self.reasoning)
         if self.base:
@@ -104,7 +123,7 @@ class Live:
     @property
     def chat(self) -> str:
         """Id of the chat."""
-        return self.order.conversation.id
+        return self.order.chat
 
     @property
     def visitor(self) -> str:
@@ -162,6 +181,8 @@ class Live:
             return
         if late:
             raise BackendError(f"the reply took more than {seconds:g} seconds and was ended; ask again", "timeout")
+        if self._reading.cancelled():
+            raise BackendError("the model's reply was called off on its side; ask again", "broken_stream")
         self._reading.result()
         if self._received.finish is None:
             raise BackendError("the model's reply broke off before its end; ask again", "broken_stream")
@@ -174,9 +195,13 @@ class Live:
 
     async def leave(self) -> None:
         """Let go of the stream, whatever state it is in."""
-        if self._reading is not None and not self._reading.done():
+        if self._reading is None:
+            return
+        if not self._reading.done():
             self._reading.cancel()
             await asyncio.wait({self._reading}, timeout=CLOSING_SECONDS)
+        if self._reading.done() and not self._reading.cancelled():
+            self._reading.exception()  # looked at, else asyncio reports it as forgotten
 
     def turn(self) -> Turn:
         """The finished turn.
@@ -196,6 +221,7 @@ class Live:
     def generation(self, error: Exception | None = None) -> Generation:
         """The record of the call as it stands; `error` makes it a failed one, unless the visitor stopped it."""
         got, order = self._received, self.order
+        model = order.backend.describe()  # now, since some learn the model's name with their first answer
         failed: Finish = "stopped" if self.stopping else "failed"
         finish: Finish = failed if error or self.stopping else (got.finish or "stop")
         return Generation(
@@ -204,9 +230,9 @@ class Live:
             messages=order.prompt.messages,
             sampling=order.sampling,
             seed=order.sampling.seed,
-            spec=order.description.spec,
-            model=order.description.model,
-            revision=order.description.revision,
+            spec=model.spec,
+            model=model.model,
+            revision=model.revision,
             prompt_tokens=got.usage.prompt_tokens if got.usage else None,
             completion_tokens=got.usage.completion_tokens if got.usage else None,
             finish=finish,
@@ -274,7 +300,7 @@ class Live:
         return Snapshot(
             chat=self.chat,
             state=state,
-            speaker=self.order.conversation.speaker,
+            speaker=self.order.speaker,
             parts=parts,
             pending=self.pending,
             question=question,
