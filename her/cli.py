@@ -28,7 +28,13 @@ class House(TyperGroup):
             raise typer.Exit(2) from error
 
 
-app = typer.Typer(cls=House, no_args_is_help=True, add_completion=False, help="Chat with personas whose inner life is visible.")
+app = typer.Typer(
+    cls=House,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Chat with personas whose inner life is visible.",
+)
 personas_app = typer.Typer(no_args_is_help=True, help="Persona and scene files.")
 ratings_app = typer.Typer(no_args_is_help=True, help="What people said about the turns they read.")
 space_app = typer.Typer(no_args_is_help=True, help="The playground on a Hugging Face Space.")
@@ -122,10 +128,12 @@ def ratings_export(
 
     store = Store()
     if str(out) == "-":
-        export(store, format, sys.stdout.write)
-        return
-    with replacing(out) as file:
-        export(store, format, file.write)
+        exported = export(store, format, sys.stdout.write)
+    else:
+        with replacing(out) as file:
+            exported = export(store, format, file.write)
+    reasons = "".join(f"; left out: {count} {reason}" for reason, count in exported.left_out.items())
+    typer.echo(f"{out}: {exported.written} lines{reasons}", err=True)
 
 
 @space_app.command("deploy")

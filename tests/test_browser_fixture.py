@@ -24,7 +24,7 @@ class Stage(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def stage() -> Iterator[str]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stage)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()

@@ -108,6 +108,7 @@ def test_an_export_of_nothing_is_an_empty_file(tmp_path: Path, form: str) -> Non
     said = her("ratings", "export", "--format", form, "--out", str(out))
     assert said.exit_code == 0, said.output
     assert out.read_text("utf-8") == ""
+    assert said.stderr == f"{out}: 0 lines\n"
     assert her("ratings", "export", "--format", form, "--out", "-").exit_code == 0
 
 

@@ -149,7 +149,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     server = HubServer()
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.address)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server
     server.shutdown()
