@@ -1,9 +1,21 @@
-"""Every configuration object of the house: frozen values, unknown keys refused. The environment is read in her/paths.py."""
+"""Every configuration object of the house: frozen values, unknown keys refused. The environment is read in her/paths.py.
 
-from pydantic import Field
+A pipeline is configured by words: `@file.toml key=value other.key=value --dry-run`. Later words win over earlier ones.
+"""
+
+import json
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, get_args
+
+from pydantic import BaseModel, Field, ValidationError
 
 from her import paths
+from her.errors import InputError
 from her.types import Value
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 
 class Settings(Value):
@@ -22,3 +34,142 @@ class Settings(Value):
     host: str = Field(default_factory=paths.server_host)
     port: int = Field(default_factory=paths.server_port, ge=0, le=65535)
     allow_visitor_urls: bool = False
+
+
+class Given(NamedTuple):
+    """What the words of a command line said: the settings by name, and whether to show them only."""
+
+    settings: dict[str, Any]
+    dry_run: bool
+
+
+def load(model: type[ConfigT], words: Sequence[str]) -> tuple[ConfigT, bool]:
+    """The configuration that `@file.toml key=value --dry-run` describes, and whether `--dry-run` was among the words.
+
+    A path in a file is meant from the folder of that file, one on the command line from the working folder.
+
+    Raises:
+        InputError: a file or word that cannot be read, or the first setting that is wrong, with its value and what fits.
+    """
+    given = read_words(model, words)
+    try:
+        return model.model_validate_json(json.dumps(given.settings)), given.dry_run
+    except ValidationError as error:
+        raise InputError(_problem(error, model)) from error
+
+
+def read_words(model: type[BaseModel], words: Sequence[str]) -> Given:
+    """The settings that the words name, merged, not yet checked against `model`."""
+    settings: dict[str, Any] = {}
+    dry_run = False
+    for word in words:
+        key, equals, value = word.partition("=")
+        if word == "--dry-run":
+            dry_run = True
+        elif word.startswith("@"):
+            _merge(settings, _anchored(model, _read(Path(word[1:])), Path(word[1:]).parent))
+        elif equals and key and not key.startswith("-"):
+            _merge(settings, _anchored(model, _nested(key.split("."), _literal(value)), Path()))
+        else:
+            raise InputError(f"'{word}' is no setting; write @file.toml, key=value or --dry-run")
+    return Given(settings, dry_run)
+
+
+def dump(config: BaseModel) -> str:
+    """The configuration as TOML, every setting spelled out; `load` reads it back as the same value."""
+    lines: list[str] = []
+    _tables(json.loads(config.model_dump_json()), "", lines)
+    return "\n".join(lines).strip() + "\n"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"configuration '{path}' cannot be read ({error.strerror or error}); give a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"configuration '{path}' is not TOML: {error}") from error
+
+
+def _literal(value: str) -> Any:
+    """A TOML value; what is none is a text, so that `name=first try` needs no quotes."""
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return value
+
+
+def _nested(keys: Sequence[str], value: Any) -> dict[str, Any]:
+    return {keys[0]: _nested(keys[1:], value) if len(keys) > 1 else value}
+
+
+def _merge(settings: dict[str, Any], more: dict[str, Any]) -> None:
+    """Put `more` over `settings`, table by table."""
+    for key, value in more.items():
+        there = settings.get(key)
+        if isinstance(there, dict) and isinstance(value, dict):
+            _merge(there, value)
+        else:
+            settings[key] = value
+
+
+def _anchored(model: type[BaseModel], settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The settings with the paths among them made absolute, from `folder`."""
+    anchored = dict(settings)
+    for key, value in settings.items():
+        field = model.model_fields.get(key)
+        if field is None:
+            continue
+        kinds = _kinds(field.annotation)
+        inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        if Path in kinds and isinstance(value, str):
+            anchored[key] = str((folder / value).absolute())
+        elif Path in kinds and isinstance(value, list):
+            anchored[key] = [str((folder / each).absolute()) if isinstance(each, str) else each for each in value]
+        elif inner is not None and isinstance(value, dict):
+            anchored[key] = _anchored(inner, value, folder)
+    return anchored
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """A type and everything it is made of."""
+    return [annotation] + [kind for inner in get_args(annotation) for kind in _kinds(inner)]
+
+
+def _problem(error: ValidationError, model: type[BaseModel]) -> str:
+    first = error.errors(include_url=False)[0]
+    name = ".".join(str(step) for step in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known: type[BaseModel] = model
+        for step in first["loc"][:-1]:
+            inner = _kinds(known.model_fields[str(step)].annotation) if str(step) in known.model_fields else []
+            known = next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)), known)
+        return f"there is no setting '{name}'; there are {', '.join(sorted(known.model_fields))}"
+    if first["type"] == "missing":
+        return f"setting '{name}' is missing; write {name}=..."
+    if first["type"] == "value_error" and not name:
+        return first["msg"].removeprefix("Value error, ")
+    return f"setting '{name}' is {first['input']!r}; {first['msg'].removeprefix('Value error, ')}"
+
+
+def _tables(table: dict[str, Any], prefix: str, lines: list[str]) -> None:
+    for key, value in table.items():
+        if value is not None and not isinstance(value, dict):
+            lines.append(f"{_key(key)} = {_toml(value)}")
+    for key, value in table.items():
+        if isinstance(value, dict):
+            name = f"{prefix}{_key(key)}"
+            lines += ["", f"[{name}]"]
+            _tables(value, f"{name}.", lines)
+
+
+def _key(key: str) -> str:
+    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_key(key)} = {_toml(inner)}" for key, inner in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

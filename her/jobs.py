@@ -1,0 +1,305 @@
+"""Runs of pipelines: the folder a run keeps, and how a pipeline process is started, watched and stopped.
+
+    HER_HOME/runs/NAME/  config.toml   every setting, as given and by default
+                         status.json   state, pid, seed, commit, package versions, hashes of inputs and prompts
+                         metrics.jsonl one JSON object a line: what was measured, and when
+                         log.txt       what was logged
+                         ...           the outputs of the pipeline
+
+A run that ended, however it did, is gone on with by starting it again with the same settings.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ValidationError
+
+from her import config as configuration
+from her import paths
+from her.errors import HerError, InputError
+from her.files import replacing
+from her.types import Value
+
+log = logging.getLogger(__name__)
+State = Literal["running", "done", "stopped", "failed", "killed"]
+"""`stopped`: by a person or a budget, to be gone on with; `killed`: the process vanished without a word."""
+PIPELINES = ("synthesize",)
+PACKAGES = ("her", "datasets", "openai", "pyarrow", "pydantic", "ray", "sqlalchemy", "torch", "transformers", "trl", "vllm")
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+class Status(Value):
+    """The state of a run, as `status.json` holds it.
+
+    Args:
+        reason: why it is not done; one sentence.
+        commit: of the repository, with `+` when files differed from it; empty outside a checkout.
+        versions: of Python and of the packages that matter and are installed.
+        hashes: name -> sha256 of every input and prompt.
+        outputs: name -> sha256 of every file the run made, once it is done.
+        started: seconds since 1970, of this start; `ended` of its end, 0 before.
+        starts: how often the run was started.
+    """
+
+    pipeline: str
+    state: State
+    reason: str = ""
+    pid: int = 0
+    seed: int = 0
+    commit: str = ""
+    versions: dict[str, str] = {}
+    hashes: dict[str, str] = {}
+    outputs: dict[str, str] = {}
+    started: float = 0
+    ended: float = 0
+    starts: int = 1
+
+
+class Stopped(HerError):
+    """The run ends before it is done and can be gone on with, such as at a budget."""
+
+
+class Run:
+    """An open run: its folder, and what is noted there. Made by `running`."""
+
+    def __init__(self, folder: Path, status: Status) -> None:
+        self.folder = folder
+        self.status = status
+
+    def metric(self, **values: Any) -> None:
+        """Add one line to `metrics.jsonl`; `at` is the time, in seconds since 1970."""
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"at": round(time.time(), 3), **values}, ensure_ascii=False) + "\n")
+
+    def note(self, **changes: Any) -> None:
+        """Change fields of the status, on disk before this returns."""
+        self.status = self.status.model_copy(update=changes)
+        with replacing(self.folder / "status.json") as file:
+            file.write(self.status.model_dump_json(indent=2) + "\n")
+
+
+@contextmanager
+def running(
+    pipeline: str, name: str, config: BaseModel, *, seed: int = 0, hashes: Mapping[str, str] | None = None
+) -> Iterator[Run]:
+    """Open the run `name`, made or gone on with; its status says how the block ended.
+
+    Raises:
+        InputError: another process works on it, or it was started with other settings. Fields of `config` that are declared
+            with `json_schema_extra={"may_change": True}` may differ.
+    """
+    folder = folder_of(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        held = FileLock(folder / ".lock").acquire(timeout=0.3, poll_interval=0.05)
+    except Timeout:
+        raise InputError(f"another process works on run '{name}'; wait for it, stop it or give another name") from None
+    with held, _logged(folder / "log.txt"), _terminable():
+        earlier = _earlier(folder)
+        _keep_config(folder / "config.toml", config, name)
+        run = Run(folder, Status(pipeline=pipeline, state="running"))
+        run.note(**_circumstances(seed), hashes=dict(hashes or {}), starts=earlier.starts + 1 if earlier else 1)
+        yield from _watched(run)
+
+
+def _watched(run: Run) -> Iterator[Run]:
+    """Yield the run and write down how it ended."""
+    try:
+        yield run
+    except (KeyboardInterrupt, Stopped) as error:
+        run.note(state="stopped", reason=str(error) or "stopped by hand", ended=time.time())
+        log.info("stopped: %s", run.status.reason)
+        raise
+    except BaseException as error:
+        run.note(state="failed", reason=f"{type(error).__name__}: {error}", ended=time.time())
+        log.exception("failed")
+        raise
+    run.note(state="done", ended=time.time())
+    log.info("done")
+
+
+def runs_folder() -> Path:
+    """Where the runs are: `HER_HOME/runs`."""
+    return paths.home() / "runs"
+
+
+def folder_of(name: str) -> Path:
+    """The folder of the run `name`; InputError when this is no name for one."""
+    if not name or name.startswith(".") or not all(letter.isalnum() or letter in "._-" for letter in name):
+        raise InputError(f"run name {name!r} cannot be a folder; use letters, digits, '.', '_' and '-'")
+    return runs_folder() / name
+
+
+def watch(name: str) -> Status:
+    """The status of a run; one that says `running` while nobody holds it was killed.
+
+    Raises:
+        InputError: there is no such run.
+    """
+    folder = folder_of(name)
+    status = _earlier(folder)
+    if status is None:
+        known = ", ".join(path.parent.name for path in sorted(runs_folder().glob("*/status.json"))) or "none yet"
+        raise InputError(f"there is no run '{name}'; there are: {known}")
+    if status.state == "running" and not _held(folder):
+        return status.model_copy(update={"state": "killed", "reason": "its process ended without a word; start it again"})
+    return status
+
+
+def metrics(name: str) -> list[dict[str, Any]]:
+    """The lines of `metrics.jsonl`; a last line cut short by a kill is left out."""
+    path = folder_of(name) / "metrics.jsonl"
+    lines = path.read_text("utf-8").splitlines(keepends=True) if path.is_file() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def start(pipeline: str, words: Sequence[str]) -> "subprocess.Popen[bytes]":
+    """Start a pipeline in a process of its own, as `her run PIPELINE WORDS` does; it outlives this one."""
+    check_pipeline(pipeline)
+    command = [sys.executable, "-m", "her.cli", "run", pipeline, *words]
+    silent: Any = subprocess.DEVNULL
+    return subprocess.Popen(command, cwd=_ROOT, stdin=silent, stdout=silent, stderr=silent, start_new_session=True)
+
+
+def stop(name: str) -> Status:
+    """Ask a running run to stop, as Ctrl-C would; its status says `stopped` soon after. One that does not run stays as it is."""
+    status = watch(name)
+    if status.state == "running" and status.pid:
+        os.kill(status.pid, signal.SIGTERM)
+    return status
+
+
+def check_pipeline(pipeline: str) -> Path:
+    """The folder to run pipelines from; InputError when there is no such pipeline or this is no checkout."""
+    if pipeline not in PIPELINES:
+        raise InputError(f"there is no pipeline '{pipeline}'; there are {', '.join(PIPELINES)}")
+    if not (_ROOT / "pipelines" / "__init__.py").is_file():
+        raise InputError("the pipelines are part of the repository, not of the installed package; run this from a checkout")
+    return _ROOT
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file, read in pieces; InputError when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"file '{path}' cannot be read ({error.strerror or error}); give the path of a file") from error
+
+
+def file_hashes(files: Iterable[Path]) -> dict[str, str]:
+    """Name -> sha256 of files; of two with one name the second goes by its whole path."""
+    hashes: dict[str, str] = {}
+    for path in files:
+        hashes[path.name if path.name not in hashes else str(path)] = file_hash(path)
+    return hashes
+
+
+def _earlier(folder: Path) -> Status | None:
+    """The status as it stands in the folder, None before the first start."""
+    path = folder / "status.json"
+    if not path.is_file():
+        return None
+    try:
+        return Status.model_validate_json(path.read_text("utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise InputError(f"'{path}' is no status of a run; restore it, or delete the folder to begin anew") from error
+
+
+def _held(folder: Path) -> bool:
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _keep_config(path: Path, config: BaseModel, name: str) -> None:
+    """Write the settings down, once; later starts must have the same, but for those that may change."""
+    fixed = _fixed(config)
+    if path.is_file():
+        earlier, _ = configuration.load(type(config), [f"@{path.resolve()}"])
+        before = _fixed(earlier)
+        if changed := [key for key, value in fixed.items() if before[key] != value]:
+            told = ", ".join(f"{key}: {before[key]!r} -> {fixed[key]!r}" for key in changed[:3])
+            raise InputError(f"run '{name}' was started with other settings ({told}); give another name, or delete its folder")
+    with replacing(path) as file:
+        file.write(configuration.dump(config))
+
+
+def _fixed(config: BaseModel) -> dict[str, Any]:
+    fields = type(config).model_fields
+    loose = {key for key, field in fields.items() if (field.json_schema_extra or {}).get("may_change")}  # type: ignore[union-attr]
+    return {key: value for key, value in json.loads(config.model_dump_json()).items() if key not in loose}
+
+
+def _circumstances(seed: int) -> dict[str, Any]:
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return {"pid": os.getpid(), "seed": seed, "commit": _commit(), "versions": versions, "started": time.time()}
+
+
+def _commit() -> str:
+    """The commit of this checkout, `+` after it when tracked files differ; empty outside one."""
+    try:
+        told = [
+            subprocess.run(["git", "-C", str(_ROOT), *words], capture_output=True, text=True, timeout=10, check=True).stdout
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        ]
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return told[0].strip() + ("+" if told[1].strip() else "")
+
+
+@contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """Write what is logged into a file as well."""
+    root = logging.getLogger()
+    writer = logging.FileHandler(path, encoding="utf-8")
+    writer.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    level = root.level
+    root.addHandler(writer)
+    root.setLevel(min(level, logging.INFO) if level else logging.INFO)
+    noisy = {name: logging.getLogger(name) for name in ("httpx", "httpcore", "openai")}
+    levels = {name: logger.level for name, logger in noisy.items()}
+    for logger in noisy.values():
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        root.removeHandler(writer)
+        root.setLevel(level)
+        for name, logger in noisy.items():
+            logger.setLevel(levels[name])
+        writer.close()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """While the block runs, SIGTERM means what Ctrl-C means. Outside the main thread signals cannot be set; none is."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

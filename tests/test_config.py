@@ -1,0 +1,90 @@
+"""`@file.toml key=value --dry-run`: what words mean, where paths start, and a sentence for every slip."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field
+
+from her.config import dump, load
+from her.errors import InputError
+from her.types import Value
+
+
+class Part(Value):
+    rate: float = 0.5
+    words: tuple[str, ...] = ()
+    folder: Path | None = None
+
+
+class Settings(Value):
+    name: str = "run"
+    count: int = Field(default=1, ge=1)
+    flag: bool = False
+    books: tuple[Path, ...] = ()
+    part: Part = Part()
+    prices: dict[str, float] = {}
+
+
+def test_words_win_over_files_and_later_words_over_earlier(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text('name = "filed"\ncount = 3\n[part]\nrate = 0.25\nwords = ["x"]\n')
+    settings, dry = load(Settings, [f"@{file}", "count=4", "part.rate=1", "count=5", "--dry-run"])
+    assert (settings.name, settings.count, settings.part, dry) == ("filed", 5, Part(rate=1, words=("x",)), True)
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [("name=plain", "plain"), ("name=two words", "two words"), ('name="3"', "3"), ("name=a=b", "a=b"), ("name=", "")],
+)
+def test_a_text_needs_no_quotes(word: str, name: str) -> None:
+    assert load(Settings, [word])[0].name == name
+
+
+def test_paths_of_a_file_start_at_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a.toml").write_text('books = ["b.txt", "/c.txt"]\n[part]\nfolder = "f"\n')
+    monkeypatch.chdir(tmp_path)
+    filed, _ = load(Settings, ["@deep/a.toml"])
+    assert filed.books == (tmp_path / "deep" / "b.txt", Path("/c.txt"))
+    assert filed.part.folder == tmp_path / "deep" / "f"
+    assert load(Settings, ['books=["b.txt"]'])[0].books == (tmp_path / "b.txt",)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["cuont=3"], r"no setting 'cuont'; there are books, count, flag"),
+        (["part.rat=3"], r"no setting 'part\.rat'; there are folder, rate, words"),
+        (["count=0"], r"'count' is 0; Input should be greater"),
+        (["count=many"], r"'count' is 'many'"),
+        (["--dryrun"], r"'--dryrun' is no setting"),
+        (["@absent.toml"], r"absent\.toml' cannot be read"),
+    ],
+)
+def test_a_slip_is_one_sentence(words: list[str], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        load(Settings, words)
+
+
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_bytes(b"\xff\x00")
+    with pytest.raises(InputError, match=r"a\.toml' is not TOML"):
+        load(Settings, [f"@{tmp_path / 'a.toml'}"])
+
+
+@given(
+    st.builds(
+        Settings,
+        name=st.text(st.characters(exclude_categories=["Cs"])),
+        count=st.integers(1, 9),
+        flag=st.booleans(),
+        part=st.builds(Part, rate=st.floats(allow_nan=False, allow_infinity=False), words=st.tuples(st.text('a"\n\\é\x7f'))),
+        prices=st.dictionaries(st.text('a."é -', min_size=1), st.floats(0, 9)),
+    )
+)
+def test_what_is_dumped_loads_as_the_same(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> None:
+    file = tmp_path_factory.mktemp("dump") / "c.toml"
+    file.write_text(dump(settings), encoding="utf-8")
+    assert load(Settings, [f"@{file}"])[0] == settings

@@ -1,0 +1,128 @@
+"""Runs: what their folder holds, who may work on it, how they end, and how they are watched and stopped."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+
+from her import jobs
+from her.config import load
+from her.errors import InputError
+from her.types import Value
+
+
+class Settings(Value):
+    lines: int = 3
+    budget: float = Field(default=1, json_schema_extra={"may_change": True})
+    source: Path | None = None
+
+
+def test_a_run_leaves_its_settings_its_circumstances_and_its_metrics(home: Path) -> None:
+    with jobs.running("synthesize", "first", Settings(), seed=7, hashes={"book": "ab"}) as run:
+        run.metric(stage="scenes", done=3)
+        assert jobs.watch("first").state == "running"
+    status = jobs.watch("first")
+    assert (status.state, status.seed, status.hashes, status.starts) == ("done", 7, {"book": "ab"}, 1)
+    assert status.versions["pydantic"] and status.ended >= status.started > 0
+    assert [line["done"] for line in jobs.metrics("first")] == [3]
+    assert load(Settings, [f"@{home / 'runs/first/config.toml'}"])[0] == Settings()
+    assert "done" in (home / "runs/first/log.txt").read_text()
+
+
+def test_a_metric_cut_by_a_kill_is_left_out(home: Path) -> None:
+    with jobs.running("synthesize", "cut", Settings()) as run:
+        run.metric(done=1)
+    with (home / "runs/cut/metrics.jsonl").open("a") as file:
+        file.write('{"done": 2')
+    assert [line["done"] for line in jobs.metrics("cut")] == [1]
+
+
+def test_the_second_process_on_one_folder_is_refused() -> None:
+    with jobs.running("synthesize", "one", Settings()):
+        program = (
+            "from her import jobs; from tests.test_jobs import Settings\nwith jobs.running('synthesize', 'one', Settings()): pass"
+        )
+        other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=jobs._ROOT)
+        assert "another process works on run 'one'" in other.stderr
+        with pytest.raises(InputError, match="another process"), jobs.running("synthesize", "one", Settings()):
+            pass
+    assert jobs.watch("one").starts == 1
+
+
+def test_a_run_goes_on_with_the_same_settings_only() -> None:
+    with jobs.running("synthesize", "again", Settings()):
+        pass
+    with jobs.running("synthesize", "again", Settings(budget=2)):
+        pass
+    assert jobs.watch("again").starts == 2
+    with (
+        pytest.raises(InputError, match=r"other settings \(lines: 3 -> 4\)"),
+        jobs.running("synthesize", "again", Settings(lines=4)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "reason"),
+    [
+        (KeyboardInterrupt(), "stopped", "stopped by hand"),
+        (jobs.Stopped("the budget is spent"), "stopped", "the budget is spent"),
+        (ValueError("no"), "failed", "ValueError: no"),
+    ],
+)
+def test_the_status_says_how_it_ended(error: BaseException, state: str, reason: str) -> None:
+    with pytest.raises(type(error)), jobs.running("synthesize", "ends", Settings()):
+        raise error
+    assert (jobs.watch("ends").state, jobs.watch("ends").reason) == (state, reason)
+
+
+def test_a_killed_run_is_told_from_a_running_one(home: Path) -> None:
+    program = (
+        "import os, signal; from her import jobs; from tests.test_jobs import Settings\n"
+        "with jobs.running('synthesize', 'killed', Settings()): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=jobs._ROOT)
+    assert json.loads((home / "runs/killed/status.json").read_text())["state"] == "running"
+    assert jobs.watch("killed").state == "killed"
+    with jobs.running("synthesize", "killed", Settings()):
+        pass
+    assert jobs.watch("killed").state == "done"
+
+
+def test_stop_is_what_ctrl_c_is() -> None:
+    program = (
+        "import time; from her import jobs; from tests.test_jobs import Settings\n"
+        "with jobs.running('synthesize', 'slow', Settings()):\n    print('up', flush=True)\n    time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=jobs._ROOT
+    ) as child:
+        assert child.stdout and child.stdout.readline() == b"up\n"
+        assert jobs.stop("slow").state == "running"
+        child.wait(20)
+    assert jobs.watch("slow").state == "stopped"
+
+
+@pytest.mark.parametrize("name", ["", ".hidden", "a/b", "a b", "..", "a\nb"])
+def test_a_name_that_is_no_folder_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="cannot be a folder"):
+        jobs.folder_of(name)
+
+
+def test_unknown_runs_and_pipelines_are_named() -> None:
+    with pytest.raises(InputError, match="no run 'absent'; there are: none yet"):
+        jobs.watch("absent")
+    with pytest.raises(InputError, match="no pipeline 'cook'; there are"):
+        jobs.check_pipeline("cook")
+
+
+def test_hashes_go_by_name(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    for path in (tmp_path / "x.txt", tmp_path / "b" / "x.txt"):
+        path.write_text("x")
+    assert list(jobs.file_hashes([tmp_path / "x.txt", tmp_path / "b" / "x.txt"])) == ["x.txt", str(tmp_path / "b" / "x.txt")]
+    with pytest.raises(InputError, match="cannot be read"):
+        jobs.file_hash(tmp_path / "absent")
