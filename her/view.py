@@ -9,7 +9,8 @@
 playground sends is the prompt part of the training sample, byte for byte.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Literal
 
 from her.errors import InputError
@@ -78,11 +79,33 @@ def messages(transcript: Transcript, speaker: str, turns: Sequence[Turn] | None 
         speaker: who is played; a member of the cast, or the environment.
         turns: the turns to show instead of all of them.
     """
-    history = _History(START)
-    for turn in transcript.turns if turns is None else turns:
-        if text := line(turn, Viewer(kind="character", name=speaker)):
-            history.add("assistant" if turn.speaker == speaker else "user", text)
-    return (Message(role="system", content=system(transcript, speaker)), *history.closed(transcript.scenario.language))
+    shown = transcript.turns if turns is None else turns
+    viewer = Viewer(kind="character", name=speaker)
+    lines = [(turn.speaker == speaker, line(turn, viewer)) for turn in shown]
+    return _joined(system(transcript, speaker), lines, transcript.scenario.language)
+
+
+def prompts(transcript: Transcript, speakers: Collection[str] | None = None) -> Iterator[tuple[Turn, tuple[Message, ...]]]:
+    """Every turn with the messages from which its speaker plays it, in one pass over the transcript.
+
+    Exactly `messages(transcript, turn.speaker, the turns before it)`, at the cost of one of them instead of one a turn.
+
+    Args:
+        speakers: whose turns are wanted; default the whole cast.
+    """
+    wanted = {member.name for member in transcript.cast} & set(speakers or [member.name for member in transcript.cast])
+    histories = {name: _History(START) for name in wanted}
+    heads: dict[str, Message] = {}
+    for turn in transcript.turns:
+        name = turn.speaker
+        if name in wanted:
+            if name not in heads:
+                heads[name] = Message(role="system", content=system(transcript, name))
+            yield turn, (heads[name], *histories[name].closed(transcript.scenario.language))
+        seen_by_others = line(turn, Viewer(kind="environment"))
+        for other, history in histories.items():
+            if text := line(turn, Viewer(kind="character", name=name)) if other == name else seen_by_others:
+                history.add("assistant" if other == name else "user", text)
 
 
 def prompt(transcript: Transcript, speaker: str, budget: int, count: Callable[[Sequence[Message]], int]) -> Prompt:
@@ -93,25 +116,21 @@ def prompt(transcript: Transcript, speaker: str, budget: int, count: Callable[[S
     Raises:
         InputError: they alone have more than `budget` tokens.
     """
-    turns = transcript.turns
-    low, high = 0, max(len(turns) - 1, 0)
-    whole = messages(transcript, speaker)
-    tokens = count(whole)
-    if tokens <= budget:
-        return Prompt(messages=whole, tokens=tokens, budget=budget)
-    while low < high:  # the smallest number of dropped turns that fits
-        middle = (low + high) // 2
-        if count(messages(transcript, speaker, turns[middle:])) <= budget:
-            high = middle
-        else:
-            low = middle + 1
-    kept = messages(transcript, speaker, turns[low:])
+    turns, viewer = transcript.turns, Viewer(kind="character", name=speaker)
+    head = system(transcript, speaker)
+    told = cache(lambda index: (turns[index].speaker == speaker, line(turns[index], viewer)))
+
+    def since(first: int) -> tuple[Message, ...]:
+        return _joined(head, [told(index) for index in range(first, len(turns))], transcript.scenario.language)
+
+    first = _first_that_fits(len(turns), lambda index: count(since(index)) <= budget)
+    kept = since(first)
     if (tokens := count(kept)) > budget:
         raise InputError(
             f"persona, scene and the last message have about {tokens} tokens and the model has room for {budget}; "
             "shorten the message, or connect a model with a longer context"
         )
-    return Prompt(messages=kept, dropped=tuple(turn.id for turn in turns[:low]), tokens=tokens, budget=budget)
+    return Prompt(messages=kept, dropped=tuple(turn.id for turn in turns[:first]), tokens=tokens, budget=budget)
 
 
 def continuation(so_far: Prompt, turn: Turn) -> Prompt:
@@ -154,19 +173,50 @@ def _example(example: Example, speaker: str, others: Sequence[CastMember], scena
     return f"{visitor}: {said}\n{render(parse(reply, speaker, notation='coser', reasoning=plan).parts, speaker)}"
 
 
+def _first_that_fits(total: int, fits: Callable[[int], bool]) -> int:
+    """The smallest index from which on everything fits, at most the last. Looks from the end, where most of it is cut."""
+    high, step = max(total - 1, 0), 32
+    low = max(total - step, 0)
+    while fits(low):
+        if low == 0:
+            return 0
+        high, step = low, step * 4
+        low = max(total - step, 0)
+    while low < high:  # `low` does not fit; `high` does, or is the last
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle + 1, high)
+    return high
+
+
+def _joined(head: str, lines: Iterable[tuple[bool, str]], language: Language) -> tuple[Message, ...]:
+    """The messages of a system text and of turns: whether the model speaks them, and how they read."""
+    history = _History(START)
+    for own, text in lines:
+        if text:
+            history.add("assistant" if own else "user", text)
+    return (Message(role="system", content=head), *history.closed(language))
+
+
 class _History:
     """Collects user and assistant texts; neighbours of one role become one message."""
 
     def __init__(self, start: str) -> None:
-        self._rows: list[tuple[Literal["user", "assistant"], list[str]]] = [("user", [start])]
+        self._whole: list[Message] = []  # followed by another role, so nothing is added to them
+        self._role: Literal["user", "assistant"] = "user"
+        self._texts = [start]
 
     def add(self, role: Literal["user", "assistant"], text: str) -> None:
-        if self._rows[-1][0] == role:
-            self._rows[-1][1].append(text)
-        else:
-            self._rows.append((role, [text]))
+        if role != self._role:
+            self._whole.append(self._last())
+            self._role, self._texts = role, []
+        self._texts.append(text)
 
-    def closed(self, language: Language) -> tuple[Message, ...]:
-        if self._rows[-1][0] == "assistant":
-            self.add("user", f"{ENVIRONMENT}: {'一时无人说话。' if language == 'zh' else 'For a moment nobody speaks.'}")
-        return tuple(Message(role=role, content="\n\n".join(texts)) for role, texts in self._rows)
+    def closed(self, language: Language) -> list[Message]:
+        """The messages so far, with a last word to the character when it spoke last; more may be added afterwards."""
+        if self._role == "user":
+            return [*self._whole, self._last()]
+        silence = f"{ENVIRONMENT}: {'一时无人说话。' if language == 'zh' else 'For a moment nobody speaks.'}"
+        return [*self._whole, self._last(), Message(role="user", content=silence)]
+
+    def _last(self) -> Message:
+        return Message(role=self._role, content="\n\n".join(self._texts))

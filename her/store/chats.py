@@ -85,7 +85,8 @@ class Chats(Core):
             parents = _skeleton(connection, conversation_id)
             children = _by_parent(parents)
             line = _line(parents, head)
-            rows = {row.id: row for row in connection.execute(_with_generation(conversation_id)) if row.id in set(line)}
+            shown = set(line)
+            rows = {row.id: row for row in connection.execute(_with_generation(conversation_id)) if row.id in shown}
         return tuple(_path_node(rows[one], children[parents[one]]) for one in line)
 
     def node(self, visitor_id: str, conversation_id: str, node_id: str) -> Node:
@@ -220,7 +221,8 @@ class Chats(Core):
             source = _conversation(owned(connection, visitor_id, conversation_id))
             node_in(connection, conversation_id, node_id)
             line = _line(_skeleton(connection, conversation_id), node_id)
-            rows = {row.id: row for row in connection.execute(nodes_of(conversation_id)) if row.id in set(line)}
+            shown = set(line)
+            rows = {row.id: row for row in connection.execute(nodes_of(conversation_id)) if row.id in shown}
             copies = _copies(branch_id, [rows[one] for one in line], at)
             draft = Draft(**{name: getattr(source, name) for name in Draft.model_fields})
             row = _conversation_row(branch_id, visitor_id, draft, copies[-1]["id"], at)
