@@ -50,7 +50,7 @@ def _settled(before: list[tuple[Kind, str]], speaker: str) -> tuple[Part, ...]:
 
 def _canonical(pairs: list[tuple[Kind, str]], speaker: str) -> list[tuple[Kind, str]]:
     names = _own_lines(speaker)
-    bare = [(kind, (names.sub(r"\1", text) if kind == "speech" else text).strip()) for kind, text in pairs]
+    bare = [(kind, (names.sub(r"\1", text) if kind == "speech" and speaker in text else text).strip()) for kind, text in pairs]
     ordered = sorted((pair for pair in bare if pair[1]), key=lambda pair: pair[0] != "system_thinking")
     return [(kind, _merge([text for _, text in group])) for kind, group in groupby(ordered, key=lambda pair: pair[0])]
 
@@ -69,7 +69,7 @@ def _own_lines(speaker: str) -> re.Pattern[str]:
     return re.compile(rf"(?m)^([^\S\n]*)(?:(?:{spellings})[^\S\n]*)+")
 
 
-class Draft:
+class TurnDraft:
     """What the parser has made of a turn up to now. `at` is the position, in characters, that defects are noted with."""
 
     def __init__(self, speaker: str) -> None:

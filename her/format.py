@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
+from her import brackets
 from her.draft import DEFECTS, normalise
 from her.notations import LONE_SURROGATE, Notation
 from her.parser import Parser
@@ -41,6 +42,9 @@ def parse(
     turn_id: str | None = None,
 ) -> Turn:
     """Read a whole turn: `Parser`, fed once. Never raises for any `text`; `raw` is the text."""
+    others = tuple(others)
+    if notation == "coser" and not reasoning and (turn := brackets.read(text, speaker, others, turn_id)):
+        return turn
     parser = Parser(speaker, others, notation)
     parser.feed_reasoning(reasoning)
     parser.feed(text)

@@ -94,6 +94,8 @@ def escape(text: str) -> str:
     Only a `<` before a word of the format (or, at the very end, before the beginning of one) and a code fence that
     nothing closes are rewritten; what looks like such an escape already gets one more `amp;`.
     """
+    if "<" not in text and "&" not in text and "`" not in text:
+        return text
     text = _ANGLE.sub(lambda found: _deeper(found[0], "&lt;") if _tag_at(found) else found[0], text)
     fences = [found for found in _FENCE.finditer(text) if found[2] == "`"]
     loose = fences[-1].start() if len(fences) % 2 else -1

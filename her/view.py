@@ -9,7 +9,7 @@
 playground sends is the prompt part of the training sample, byte for byte.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Literal
 
