@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from her.errors import InputError
+from her.files import replacing
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -58,17 +59,10 @@ def append(path: str | Path, values: Iterable[BaseModel]) -> int:
 
 def write(path: str | Path, values: Iterable[BaseModel]) -> int:
     """Make a file of these values, replacing an older one only when all are written; the number written."""
-    file = Path(path)
-    part = file.with_name(file.name + ".part")
-    try:
-        part.unlink(missing_ok=True)
-        count = append(part, values)
-        part.replace(file)
-    except OSError as error:
-        raise InputError(f"file {str(file)!r} cannot be written: {error.strerror}") from error
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    file, count = Path(path), 0
+    with replacing(file) as out:
+        for count, value in enumerate(values, 1):  # noqa: B007
+            out.write(_line(file, value).decode())
     return count
 
 

@@ -54,6 +54,7 @@ def _sentence(where: str, error: BaseException | None) -> str:
     for sign, advice in (
         ("is full", "is on a full disk, nothing was saved; free some space and try again"),
         ("no space left", "is on a full disk, nothing was saved; free some space and try again"),
+        ("disk i/o error", "is out of reach, the disk refuses to read or write it; free some space or mend the disk"),
         ("readonly", "cannot be written; allow this user to write the file and its folder"),
         ("read-only", "cannot be written; allow this user to write the file and its folder"),
         ("not a database", "is not a SQLite database and was left alone; move it away or set HER_DATABASE_URL"),
@@ -168,7 +169,9 @@ def _check_content(engine: Engine, file: Path, where: str) -> None:
         if file.stat().st_size <= CHECKED:
             verdict = str(connection.execute(text("PRAGMA quick_check(1)")).scalar())
             if verdict != "ok":
-                raise StoreError(f"the database {where} is damaged and was left alone; restore a copy ({verdict.strip()})")
+                raise StoreError(
+                    f"the database {where} is damaged and was left alone; restore a copy ({' '.join(verdict.split())})"
+                )
 
 
 def check_revision(connection: Connection, where: str) -> str | None:

@@ -1,0 +1,161 @@
+"""What the exports are made of, read as a stream in one transaction; what lies under a tombstone is left out here.
+
+A reply's prompt is that of its generation; an edited reply's is that of the turn it was made from.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select
+
+from her.store.chats import generation_record, node_record
+from her.store.core import Core
+from her.store.feedback import choice_record, newest, rated_record
+from her.store.records import Choice, Generation, Node, Rated, TombstoneKind
+from her.store.tables import choices, conversations, edits, generations, nodes, ratings, tombstones, visitors
+from her.types import Language, Message, Value
+
+BATCH = 200
+
+
+class Reply(Value):
+    """A turn with the call its text goes back to, None for a written greeting or a book's turn."""
+
+    node: Node
+    generation: Generation | None
+
+    @property
+    def prompt(self) -> tuple[Message, ...]:
+        """The messages it answers."""
+        return self.generation.prompt if self.generation else ()
+
+    @property
+    def edited(self) -> bool:
+        """Whether a person wrote this text."""
+        return self.node.origin == "edit"
+
+
+class RatedReply(Value):
+    """A rating that counts; `reply` is None for one of a whole chat."""
+
+    rated: Rated
+    persona_id: str
+    language: Language
+    speaker: str
+    reply: Reply | None
+
+
+class EditedReply(Value):
+    """What the model said and what a person made of it."""
+
+    id: str
+    visitor_id: str
+    conversation_id: str
+    persona_id: str
+    original: Reply
+    edited: Reply
+    created_at: int
+
+
+class ChosenReply(Value):
+    """A kept reply and the swipes it was preferred to."""
+
+    choice: Choice
+    persona_id: str
+    chosen: Reply
+    alternatives: tuple[Reply, ...]
+
+
+def rated_replies(store: Core) -> Iterator[RatedReply]:
+    """Ratings that count and are not withdrawn; those of one visitor on the swipes of one place come together."""
+    columns = (ratings, conversations.c.persona_id, conversations.c.language, conversations.c.speaker, nodes.c.parent_id)
+    joined = ratings.join(conversations, ratings.c.conversation_id == conversations.c.id)
+    joined = joined.outerjoin(nodes, ratings.c.node_id == nodes.c.id)
+    order = (ratings.c.visitor_id, ratings.c.conversation_id, nodes.c.parent_id, ratings.c.seq)
+    query = select(*columns).select_from(joined).where(_live(ratings), _kept("rating", ratings.c.id))
+    query = query.where(ratings.c.seq.in_(newest()), _kept("node", ratings.c.node_id))
+    with store.reading() as connection:
+        for row in connection.execution_options(yield_per=BATCH).execute(query.order_by(*order)):
+            rated = rated_record(row)
+            if not rated.rating.empty:
+                reply = _reply(connection, rated.node_id) if rated.node_id else None
+                about = {"persona_id": row.persona_id, "language": row.language, "speaker": row.speaker}
+                yield RatedReply(rated=rated, reply=reply, **about)
+
+
+def edited_replies(store: Core) -> Iterator[EditedReply]:
+    """Edits of what the model said, oldest first."""
+    query = select(edits, conversations.c.persona_id).join(conversations, edits.c.conversation_id == conversations.c.id)
+    query = query.where(_live(edits), _kept("node", edits.c.original_id), _kept("node", edits.c.edited_id))
+    with store.reading() as connection:
+        for row in connection.execution_options(yield_per=BATCH).execute(query.order_by(edits.c.seq)):
+            yield EditedReply(
+                id=row.id,
+                visitor_id=row.visitor_id,
+                conversation_id=row.conversation_id,
+                persona_id=row.persona_id,
+                original=_reply(connection, row.original_id),
+                edited=_reply(connection, row.edited_id),
+                created_at=row.created_at,
+            )
+
+
+def chosen_replies(store: Core) -> Iterator[ChosenReply]:
+    """The choice that counts at each place, oldest first; deleted alternatives are left out."""
+    place = (choices.c.visitor_id, choices.c.conversation_id, choices.c.parent_id)
+    last = select(func.max(choices.c.seq)).group_by(*place)
+    query = select(choices, conversations.c.persona_id)
+    query = query.join(conversations, choices.c.conversation_id == conversations.c.id)
+    query = query.where(choices.c.seq.in_(last), _live(choices), _kept("node", choices.c.chosen_id))
+    with store.reading() as connection:
+        for row in connection.execution_options(yield_per=BATCH).execute(query.order_by(choices.c.seq)):
+            choice = choice_record(row)
+            present = select(nodes.c.id).where(nodes.c.id.in_(choice.alternatives), _kept("node", nodes.c.id))
+            others = connection.execute(present.order_by(nodes.c.seq)).scalars().all()
+            yield ChosenReply(
+                choice=choice,
+                persona_id=row.persona_id,
+                chosen=_reply(connection, choice.chosen_id),
+                alternatives=tuple(_reply(connection, one) for one in others),
+            )
+
+
+def totals(store: Core) -> dict[str, Any]:
+    """Numbers of rows that are not under a tombstone; generations by how they ended."""
+    live = [_kept("conversation", conversations.c.id), _kept("visitor", conversations.c.visitor_id)]
+    chats = conversations.c.id.in_(select(conversations.c.id).where(*live))
+    finishes = select(generations.c.finish, func.count()).group_by(generations.c.finish).order_by(generations.c.finish)
+    finishes = finishes.join(conversations, generations.c.conversation_id == conversations.c.id).where(chats)
+    turns = select(func.count()).select_from(nodes.join(conversations, nodes.c.conversation_id == conversations.c.id))
+    people = select(func.count()).select_from(visitors).where(_kept("visitor", visitors.c.id))
+    with store.reading() as connection:
+        return {
+            "visitors": connection.execute(people).scalar_one(),
+            "conversations": connection.execute(select(func.count()).select_from(conversations).where(chats)).scalar_one(),
+            "turns": connection.execute(turns.where(chats, _kept("node", nodes.c.id))).scalar_one(),
+            "generations": dict(connection.execute(finishes).tuples().all()),
+            "rating_rows": connection.execute(select(func.count()).select_from(ratings).where(_live(ratings))).scalar_one(),
+        }
+
+
+def _kept(kind: TombstoneKind, target: ColumnElement[Any]) -> ColumnElement[bool]:
+    stone = and_(tombstones.c.kind == kind, tombstones.c.target_id == target)
+    return or_(target.is_(None), ~exists(select(tombstones.c.seq).where(stone)))
+
+
+def _live(table: Any) -> ColumnElement[bool]:
+    return and_(_kept("visitor", table.c.visitor_id), _kept("conversation", table.c.conversation_id))
+
+
+def _reply(connection: Connection, node_id: str) -> Reply:
+    row = connection.execute(select(nodes).where(nodes.c.id == node_id)).one()
+    return Reply(node=node_record(row), generation=_generation(connection, row))
+
+
+def _generation(connection: Connection, row: Row[Any]) -> Generation | None:
+    """That of the row, or of what its text was made from."""
+    while row.generation_id is None and row.edit_of is not None:
+        row = connection.execute(select(nodes).where(nodes.c.id == row.edit_of)).one()
+    if row.generation_id is None:
+        return None
+    return generation_record(connection.execute(select(generations).where(generations.c.id == row.generation_id)).one())
