@@ -18,10 +18,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {
     1: "types errors paths files",
-    2: "tags draft notations parser format jsonl config yaml_files personas scenarios "
+    2: "tags draft notations brackets parser format jsonl config yaml_files personas scenarios "
     "principles prompts backends store statistics",
     3: "cards lorebook view calls rewards jobs space rubric chat_views",
-    4: "chat chat_export chat_opening chat_reading live judge ratings samples",
+    4: "chat chat_export chat_opening chat_orders chat_reading chat_running live judge ratings samples",
     5: "scene rollout",
     6: "ui",
     7: "cli",
@@ -50,7 +50,7 @@ AT_IMPORT = {
     "_key _at _to _seq",
     "dict.fromkeys MappingProxyType str.maketrans chr ord field dataclass ContextVar object",
 }
-TEXT_METHODS = {"split", "strip", "join", "items", "keys", "values", "lower", "encode", "removeprefix", "union"}
+TEXT_METHODS = {"split", "strip", "join", "items", "keys", "values", "lower", "encode", "removeprefix", "union", "resolve"}
 REGISTRATIONS = {"add_typer"}
 MIGRATIONS = "her/store/migrations/"
 """Written once, run by Alembic at import, and never touched again: as long as the tables are."""
