@@ -25,6 +25,10 @@ REASONING = Markup(
     '<svg class="icon" viewBox="0 0 24 24" aria-hidden="true"><circle cx="6" cy="6" r="2.2"/><circle cx="18" cy="6" r="2.2"/>'
     '<circle cx="12" cy="18" r="2.2"/><path d="M8.2 6h7.6M7.1 7.9l3.9 8M16.9 7.9l-3.9 8"/></svg>'
 )
+THUMB = Markup(
+    '<svg class="thumb" viewBox="0 0 24 24" aria-hidden="true"><path d="M3 11h4v10H3zM7 11l4-8c1.7 0 2.6 1.1 2.3 2.7L12.6 9H20c1 0 1.7.9 '
+    '1.5 1.9l-1.7 8.2c-.2 1.1-1 1.9-2.2 1.9H7"/></svg>'
+)
 ICONS: dict[str, Markup] = {"role_thinking": THOUGHT, "system_thinking": REASONING}
 _EMPHASIS = re.compile(r"\*([^*\n]{1,200})\*")
 _CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
@@ -42,8 +46,7 @@ def mark(name: str, colour: str) -> Markup:
     """The drawn monogram of a persona (SVG from name and colour; no image is ever fetched)."""
     return Markup(
         '<svg class="monogram" viewBox="0 0 48 48" role="img" aria-hidden="true"><circle cx="24" cy="24" r="23" fill="{}"/>'
-        '<circle cx="24" cy="24" r="20.5" fill="none" stroke="#fff" stroke-opacity=".45" stroke-width=".8"/>'
-        '<text x="24" y="25" text-anchor="middle" dominant-baseline="central" fill="#fff">{}</text></svg>'
+        '<circle class="ring" cx="24" cy="24" r="20.5"/><text x="24" y="25" text-anchor="middle" dominant-baseline="central">{}</text></svg>'
     ).format(colour, monogram(name))
 
 
@@ -109,8 +112,9 @@ def _panel(part: Part, words: dict[str, str]) -> Markup:
     kind: Kind = part.kind
     name = "thought" if kind == "role_thinking" else "reasoning"
     return Markup(
-        '<aside class="panel {name}" data-kind="{kind}" aria-label="{label}"><h4>{icon}<span>{label}</span></h4><p>{text}</p></aside>'
-    ).format(name=name, kind=kind, label=words[kind], icon=ICONS[kind], text=part.text)
+        '<aside class="panel {name}" data-kind="{kind}" aria-label="{label}">'
+        '<h4><button type="button" class="fold" data-act="peek-{kind}" title="{title}">{icon}<span>{label}</span></button></h4><p>{text}</p></aside>'
+    ).format(name=name, kind=kind, label=words[kind], title=words[f"peek_{kind}"], icon=ICONS[kind], text=part.text)
 
 
 def _emphasis(text: str) -> Markup:
@@ -165,8 +169,8 @@ def _thumbs(view: TurnView, words: dict[str, str]) -> Markup:
     starred = bool(view.rating and view.rating.rating.stars)
     return Markup("").join(
         (
-            _button("like", "like", words, Markup("<span aria-hidden='true'>＋</span>"), pressed=thumb == 1),
-            _button("dislike", "dislike", words, Markup("<span aria-hidden='true'>−</span>"), pressed=thumb == -1),
+            _button("like", "like", words, THUMB, pressed=thumb == 1),
+            _button("dislike", "dislike", words, THUMB, pressed=thumb == -1),
             _button("rate", "rate", words, Markup("★" if starred else "☆"), pressed=starred),
         )
     )

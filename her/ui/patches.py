@@ -70,6 +70,7 @@ def around(view: ChatView) -> Patch:
         "total": len(view.turns),
         "live": view.live,
         "can_continue": bool(last and last.played and last.origin != "greeting"),
+        "can_answer": bool(last is None or last.turn.speaker != view.speaker),
         "meter": ("" if meter.exact else said["meter_about"]) + count,
         "meter_hint": f"{meter.context:,}",
         "cut": meter.dropped,

@@ -6,7 +6,7 @@ Neither trusts a history, index or role from the browser; they take ids, and the
 
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -18,9 +18,9 @@ from her import format as notation
 from her.chat import ChatService
 from her.errors import HerError, InputError, NotFound
 from her.personas import fill_slots
-from her.ratings import RUBRIC
+from her.rubric import RUBRIC, Label, read_rating
 from her.scenarios import Book
-from her.types import Persona
+from her.types import Language, Persona
 from her.ui import bubbles, patches
 from her.ui.patches import Patch
 from her.ui.state import Payload, read
@@ -47,12 +47,16 @@ class Stage:
 
     def build(self) -> gr.HTML:
         """Draw the component into the Blocks that are open."""
+
+        async def act(payload: dict[str, Any]) -> Patch:  # Gradio marks the function, and a method takes no mark
+            return await self.act(payload)
+
         stage = gr.HTML(
             value="{}",
             html_template=(STATIC / "stage.html").read_text("utf-8"),
             js_on_load="window.HerStage(element, (name, wish) => trigger('run', wish), server, watch, props)",
             head='<script src="./her-static/stage.js"></script>',
-            server_functions=[self.act],
+            server_functions=[act],
             apply_default_css=False,
             elem_id="stage",
         )
@@ -100,12 +104,14 @@ class Stage:
             await service.send(who, wish.chat, wish.text)
         elif wish.act == "regenerate":
             await service.regenerate(who, wish.chat, _node(wish))
+        elif wish.act == "answer":
+            await service.answer(who, wish.chat)
         elif wish.act == "continue":
             await service.continue_(who, wish.chat)
         elif wish.act == "edit":
             await service.edit_own(who, wish.chat, _node(wish), wish.text)
         elif wish.act != "follow":
-            raise InputError(f"request: '{wish.act}' cannot be run; send, regenerate, continue, edit and follow can")
+            raise InputError(f"request: '{wish.act}' cannot be run; send, answer, regenerate, continue, edit and follow can")
 
     async def _followed(self, wish: Payload) -> AsyncIterator[Patch]:
         """Patches of the running generation, then one that shows the chat as it is stored."""
@@ -131,7 +137,7 @@ class Stage:
         about = self.service.backend_for(wish.visitor).describe()
         return {
             "words": said,
-            "rubric": _rubric(),
+            "rubric": _rubric(wish.language),
             "personas": [_card(one) for one in self.service.personas.values()],
             "books": [_shelved(book) for book in self.service.books],
             "badge": " · ".join(filter(None, [said["scripted_badge"] if about.scripted else about.model, self.notice and said["ephemeral"]])),
@@ -200,13 +206,13 @@ class Stage:
         return {**patches.whole(view), "focus": view.turns[index].turn.id}
 
     async def _keep(self, wish: Payload) -> Patch:
-        saved = await self.service.keep(wish.visitor, wish.chat, _node(wish), wish.seen)
-        return {**patches.whole(await self.service.view(wish.visitor, wish.chat)), "saved": saved}
+        view = await self.service.keep(wish.visitor, wish.chat, _node(wish), wish.seen)
+        return {**patches.whole(view), "saved": int(datetime.now(UTC).timestamp() * 1000)}
 
     async def _rate(self, wish: Payload) -> Patch:
         if wish.rating is None:
             raise InputError("request: field 'rating' is missing; send what is to be saved")
-        return {"saved": await self.service.rate(wish.visitor, wish.chat, wish.node, wish.rating)}
+        return {"saved": await self.service.rate(wish.visitor, wish.chat, wish.node, read_rating(wish.rating))}
 
     async def _source(self, wish: Payload) -> Patch:
         view = await self.service.view(wish.visitor, wish.chat)
@@ -228,8 +234,7 @@ class Stage:
         return {}
 
     async def _rename(self, wish: Payload) -> Patch:
-        await self.service.rename(wish.visitor, wish.chat, wish.text)
-        view = await self.service.view(wish.visitor, wish.chat)
+        view = await self.service.rename(wish.visitor, wish.chat, wish.text)
         return {"chat": view.id, "view": patches.around(view)}
 
     async def _export(self, wish: Payload) -> Patch:
@@ -279,5 +284,8 @@ def _greeting(text: str, persona: Persona, visitor: str, place: str) -> Any:
     return notation.parse(fill_slots(text, visitor, place), persona.name, notation="coser").parts
 
 
-def _rubric() -> Patch:
-    return {"id": RUBRIC.id, "dimensions": [one.model_dump() for one in RUBRIC.dimensions], "tags": [one.model_dump() for one in RUBRIC.tags]}
+def _rubric(language: Language) -> Patch:
+    def said(labels: Sequence[Label]) -> list[Patch]:
+        return [{"id": one.id, "label": one.label(language), "hint": one.hint(language)} for one in labels]
+
+    return {"id": RUBRIC.version, "dimensions": said(RUBRIC.dimensions), "tags": said(RUBRIC.tags)}

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, ValidationError
 
 from her.errors import Forbidden, InputError
-from her.store.records import Rating, Seen
+from her.store.records import Seen
 from her.types import Language, Value
 
 Token = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -40,7 +40,7 @@ class Payload(Value):
     greeting: Annotated[int, Field(ge=0, le=1_000)] = 0
     replay: Annotated[int, Field(ge=0, le=100_000)] = 0
     format: Literal["jsonl", "markdown", "sharegpt"] = "jsonl"
-    rating: Rating | None = None
+    rating: dict[str, Any] | None = None
     seen: Seen = Seen()
 
     @property

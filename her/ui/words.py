@@ -58,6 +58,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "send": ("Send", "发送"),
     "stop": ("Stop", "停止"),
     "continue": ("Continue", "续写"),
+    "answer": ("Let {name} speak", "请{name}开口"),
     "regenerate": ("Another reply", "换一个回复"),
     "edit": ("Edit", "修改"),
     "delete": ("Delete from here on", "从此处起删除"),

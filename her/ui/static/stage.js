@@ -6,6 +6,7 @@ window.HerStage = function (element, trigger, server, watch, props) {
   const find = (selector, from = root) => from.querySelector(selector);
   const [home, turns, before, after, scroll] = ["home", "turns", "before", "after", "scroll"].map((name) => find(".her-" + name));
   const composer = find(".her-composer"), box = find("textarea", composer), dialog = find(".her-dialog"), drawer = find(".her-drawer");
+  const THUMB = '<svg class="thumb" viewBox="0 0 24 24" aria-hidden="true"><path d="M3 11h4v10H3zM7 11l4-8c1.7 0 2.6 1.1 2.3 2.7L12.6 9H20c1 0 1.7.9 1.5 1.9l-1.7 8.2c-.2 1.1-1 1.9-2.2 1.9H7"/></svg>';
   const PANELS = ["role_thinking", "system_thinking"];
   let boot = null, words = {}, chat = null, running = false, chosen = null, opened = Date.now(), nonce = 0, lastPatch = 0;
 
@@ -94,20 +95,27 @@ window.HerStage = function (element, trigger, server, watch, props) {
       if (article === first) early = false;
       if (!early && !wanted.has(article.dataset.id)) article.remove();
     }
-    for (const id of order) { const article = document.getElementById("t-" + id); if (!article) return false; turns.append(article); }
+    let last = null;
+    for (const id of order) {
+      const article = document.getElementById("t-" + id);
+      if (!article) return false;
+      if (last && last.nextElementSibling !== article) last.after(article);
+      last = article;
+    }
     return true;
   }
   function apply(patch) {
     if (!patch || !chat || patch.chat !== chat.id) return;
     lastPatch = Date.now();
     const follow = nearEnd();
-    if (patch.whole) { turns.replaceChildren(); }
+    if (patch.whole) turns.replaceChildren();
+    if (patch.put) for (const draft of turns.querySelectorAll(".sending")) draft.remove();
     for (const one of patch.put || []) put(one.id, one.html);
     if (patch.live) put(patch.live.id, patch.live.html, patch.live.replaces && document.getElementById("t-" + patch.live.replaces));
     if (patch.order && !setOrder(patch.order)) refresh();
-    if (patch.view) paintView(patch.view);
     if (patch.live && !running) setRunning(true);
     if (patch.end) endRun(patch);
+    if (patch.view) paintView(patch.view);
     if (follow || patch.whole) toEnd();
   }
   function endRun(patch) {
@@ -133,6 +141,7 @@ window.HerStage = function (element, trigger, server, watch, props) {
       const left = view.replay.total - view.replay.shown;
       after.append(button(words.replay_next, () => replay(1)), button(words.replay_all, () => replay(left)), make("span", { class: "note" }, left + " " + words.replay_left));
     }
+    if (view.can_answer && !view.live && !running) after.append(button(words.answer.replace("{name}", view.speaker), () => run("answer"), { class: "tool wordy answer" }));
     for (const article of turns.querySelectorAll(".turn")) if (!article.dataset.stamped) stamp(article);
   }
   function stamp(article) {
@@ -161,6 +170,7 @@ window.HerStage = function (element, trigger, server, watch, props) {
   function setRunning(value) {
     running = value;
     root.classList.toggle("running", value);
+    find(".answer", after)?.remove();
     find(".send").hidden = value; find(".stop").hidden = !value;
     if (!value) for (const article of turns.querySelectorAll(".live,.sending")) article.remove();
   }
@@ -273,16 +283,15 @@ window.HerStage = function (element, trigger, server, watch, props) {
     return rate(article, { stars });
   }
   function ratingPanel(article, name) {
-    const label = (entry) => entry[language];
-    const rows = boot.rubric.dimensions.map((dimension) => make("div", { class: "dimension", "data-dimension": dimension.id, role: "radiogroup", "aria-label": label(dimension.label), title: label(dimension.hint) },
-      make("span", {}, label(dimension.label)), make("span", { class: "stars" }, ...[1, 2, 3, 4, 5].map((n) => make("button", { type: "button", role: "radio", "data-star": n, "aria-label": words.star.replace("{n}", n), onclick: () => star(article, dimension.id, n) }, "★")))));
+    const rows = boot.rubric.dimensions.map((dimension) => make("div", { class: "dimension", "data-dimension": dimension.id, role: "radiogroup", "aria-label": dimension.label, title: dimension.hint },
+      make("span", {}, dimension.label), make("span", { class: "stars" }, ...[1, 2, 3, 4, 5].map((n) => make("button", { type: "button", role: "radio", "data-star": n, "aria-label": words.star.replace("{n}", n), onclick: () => star(article, dimension.id, n) }, "★")))));
     const tags = make("div", { class: "tags" }, ...boot.rubric.tags.map((tag) => make("button", { type: "button", class: "tag", "data-tag": tag.id, onclick: () => {
       const tagged = ratingOf(article).tags;
       rate(article, { tags: tagged.includes(tag.id) ? tagged.filter((one) => one !== tag.id) : [...tagged, tag.id] });
-    } }, label(tag.label))));
+    } }, tag.label)));
     const comment = make("textarea", { rows: 2, maxlength: 4000, placeholder: words.comment, "aria-label": words.comment });
     const foot = make("div", { class: "row" }, make("span", { class: "stamp", role: "status" }), button(words.save, () => rate(article, { comment: comment.value }), { class: "tool wordy save-comment" }));
-    const thumbs = article ? null : make("div", { class: "thumbs" }, button("＋", () => thumb(null, 1), { class: "tool like", "aria-label": words.like }), button("−", () => thumb(null, -1), { class: "tool dislike", "aria-label": words.dislike }));
+    const thumbs = article ? null : make("div", { class: "thumbs" }, ...[["like", 1], ["dislike", -1]].map(([name, value]) => make("button", { type: "button", class: "tool " + name, "aria-label": words[name], title: words[name], onclick: () => thumb(null, value) }, fragment(THUMB))));
     const panel = make("section", { class: name, "aria-label": article ? words.rate : words.rate_chat }, thumbs, make("div", { class: "dimensions" }, ...rows), tags, comment, foot);
     comment.value = ratingOf(article).comment;
     paintRating(panel, article);
@@ -431,7 +440,8 @@ window.HerStage = function (element, trigger, server, watch, props) {
       link.click(); URL.revokeObjectURL(link.href); toast(words.copied);
     }]);
     const rename = [words.rename, async () => { const text = prompt(words.rename, chat.title); if (text && text.trim()) { const patch = await ask("rename", { text }); if (patch) apply(patch); } }];
-    menu(anchor, chat ? [...formats, rename, [words.shortcuts, shortcuts]] : [[words.shortcuts, shortcuts]]);
+    const other = [language === "en" ? "中文" : "English", () => { keep("language", language === "en" ? "zh" : "en"); location.reload(); }];
+    menu(anchor, [...(chat ? [...formats, rename] : []), [words.shortcuts, shortcuts], other]);
   }
   const shortcuts = () => openDialog(make("h2", {}, words.shortcuts), make("ul", { class: "keys" }, ...words.shortcut_lines.split(" · ").map((one) => make("li", {}, one))), make("div", { class: "row end" }, button(words.cancel, () => dialog.close())));
   function rateChat() {
@@ -447,7 +457,7 @@ window.HerStage = function (element, trigger, server, watch, props) {
     like: (article) => thumb(article, 1), dislike: (article) => thumb(article, -1), rate: (article) => toggleRating(article), tools: toolsMenu,
   };
   const anywhere = {
-    home: goHome, chats: toggleDrawer, menu: chatMenu, language: () => { keep("language", language === "en" ? "zh" : "en"); location.reload(); },
+    home: goHome, chats: toggleDrawer, menu: chatMenu,
     "toggle-role_thinking": () => togglePanel("role_thinking"), "toggle-system_thinking": () => togglePanel("system_thinking"),
     stop: () => ask("stop"), continue: () => run("continue"), "rate-chat": rateChat,
   };
@@ -480,13 +490,14 @@ window.HerStage = function (element, trigger, server, watch, props) {
     boot = await ask("boot");
     if (!boot) { home.textContent = "HER: the server cannot be reached; reload the page."; return; }
     words = boot.words;
+    boot.personas.sort((one, other) => (one.language !== language) - (other.language !== language));
     root.lang = language;
     for (const node of root.querySelectorAll("[data-word]")) node.textContent = words[node.dataset.word];
     for (const kind of PANELS) { const node = find('[data-act="toggle-' + kind + '"]'); node.title = words["toggle_" + kind]; node.setAttribute("aria-label", words[kind]); }
     box.placeholder = words.say; box.setAttribute("aria-label", words.say);
     find(".send").textContent = words.send; find(".stop").textContent = words.stop;
     find('[data-act="continue"]').textContent = words.continue; find('[data-act="rate-chat"]').textContent = words.rate_chat;
-    find('[data-act="language"]').textContent = language === "en" ? "中文" : "English";
+    find('[data-act="chats"]').setAttribute("aria-label", words.chats);
     find('[data-act="menu"]').setAttribute("aria-label", words.more);
     const badge = find(".her-badge");
     badge.textContent = boot.badge; badge.title = boot.badge_hint; badge.hidden = !boot.badge;
