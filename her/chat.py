@@ -6,12 +6,13 @@ threads. A visitor's turn is on disk before anybody is told so, and the shown pa
 
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 
 from her.backends.base import Backend
 from her.chat_export import export as export_text
 from her.chat_opening import Opening, book_turns, clean_message, clean_title, open_book, open_persona
 from her.chat_orders import ChatLimits, Orders, played_node, rewritten
-from her.chat_reading import Page, read_meter, read_page, read_view, replayed
+from her.chat_reading import Page, meter_of, read_meter, read_page, read_view, replayed
 from her.chat_running import Running
 from her.chat_views import ChatSummary, ChatView, Snapshot
 from her.errors import InputError, NotFound
@@ -276,10 +277,15 @@ class ChatService:
         return await self.view(visitor, chat.id)
 
     def _read_view(self, visitor: str, chat: str) -> ChatView:
-        page = read_page(self.store, visitor, chat)
-        meter = read_meter(page, self.backend_for(visitor), self.sampling)
-        live = self.live(chat) is not None
-        return read_view(self.store, page, meter=meter, live=live, personas=self.personas, scenes=self._book_scenes)
+        live = self.live(chat)
+        if live is not None and live.visitor == visitor:  # the path stays as it is meanwhile, so it is not read again
+            page = replace(live.order.page, conversation=self.store.conversation(visitor, chat))
+            meter = meter_of(live.order.prompt, live.order.backend.describe())
+        else:
+            page = read_page(self.store, visitor, chat)
+            meter = read_meter(page, self.backend_for(visitor), self.sampling)
+        running = live is not None
+        return read_view(self.store, page, meter=meter, live=running, personas=self.personas, scenes=self._book_scenes)
 
     async def _change(self, visitor: str, chat: str, change: Callable[[Page], None]) -> ChatView:
         """Change the tree while nothing else is written into it, and look at it."""

@@ -70,10 +70,21 @@ def read_meter(page: Page, backend: Backend, sampling: Sampling) -> Meter:
     transcript, speaker = page.transcript(), page.conversation.speaker
     try:
         prompt = view.prompt(transcript, speaker, budget, backend.count_tokens)
-        tokens, dropped = prompt.tokens, len(prompt.dropped)
     except InputError:  # the next message will say so; looking at the chat is no reason to refuse
-        tokens, dropped = backend.count_tokens(view.messages(transcript, speaker)), 0
-    return Meter(tokens=tokens, budget=budget, context=description.context, exact=description.counts_exactly, dropped=dropped)
+        messages = view.messages(transcript, speaker)
+        prompt = view.Prompt(messages=messages, tokens=backend.count_tokens(messages), budget=budget)
+    return meter_of(prompt, description)
+
+
+def meter_of(prompt: view.Prompt, description: Description) -> Meter:
+    """How full this prompt makes the context."""
+    return Meter(
+        tokens=prompt.tokens,
+        budget=prompt.budget,
+        context=description.context,
+        exact=description.counts_exactly,
+        dropped=len(prompt.dropped),
+    )
 
 
 def read_view(
