@@ -50,6 +50,25 @@ def name_prefixes(name: str) -> list[str]:
     return [form.format(name, colon) for form in ("{}{}", "**{}**{}", "**{}{}**") for colon in ":："]
 
 
+class NameFinder:
+    """Finds `Name:` of the speaker or of another at a place in a text.
+
+    Of two spellings that both fit, the longer one counts; so a beginning has to be waited for.
+    """
+
+    def __init__(self, speaker: str, others: Sequence[str]) -> None:
+        spellings = [spelling for name in (speaker, *others) for spelling in name_prefixes(name)]
+        spellings.sort(key=len, reverse=True)
+        self.own = frozenset(name_prefixes(speaker))
+        self.match = re.compile("|".join(map(re.escape, spellings))).match
+        self._longest = len(spellings[0])
+        self._beginnings = frozenset(spelling[:size] for spelling in spellings for size in range(1, len(spelling)))
+
+    def may_begin(self, text: str, at: int) -> bool:
+        """Whether the text from `at` to its end is the beginning of a spelling."""
+        return text[at : at + self._longest] in self._beginnings
+
+
 def sentence_starts(run: Sequence[str]) -> bool:
     """Whether a sentence may start after this run; a star that stands elsewhere is emphasis."""
     for piece in reversed(run):

@@ -8,27 +8,12 @@ turn grows in `her.draft`.
 from collections.abc import Iterable
 from typing import get_args
 
-from her.draft import Draft
+from her import notations as marks
+from her.draft import TurnDraft
 from her.errors import InputError
-from her.notations import (
-    BARE,
-    BLANK,
-    HALF_ENTITY,
-    KIND,
-    LONE_SURROGATE,
-    TAGS_ONLY,
-    WITHIN,
-    WRAPPER,
-    Mode,
-    Notation,
-    name_prefixes,
-    sentence_starts,
-    stands_free,
-)
+from her.notations import Mode, NameFinder, Notation, sentence_starts, stands_free
 from her.tags import TAG, Tag, is_cut, read_tag, unescape
 from her.types import Defect, Kind, Part, Turn, new_id
-
-_HOLD = -1
 
 
 class Parser:
@@ -43,16 +28,14 @@ class Parser:
     """
 
     def __init__(self, speaker: str, others: Iterable[str] = (), notation: Notation = "auto", *, fences: bool = True) -> None:
-        if notation not in BARE:
+        if notation not in marks.BARE:
             raise InputError(f"notation {notation!r} is unknown; write one of {', '.join(get_args(Notation))}")
         self.speaker = speaker
         self.others = tuple(name for name in others if name and name != speaker)
         self.notation: Notation = notation
         self._fences = fences
-        names = [(spelling, name) for name in (speaker, *self.others) for spelling in name_prefixes(name)]
-        self._names = sorted(names, key=lambda pair: -len(pair[0]))
-        self._initials = {spelling[0] for spelling, _ in names}
-        self._draft = Draft(speaker)
+        self._names = NameFinder(speaker, self.others)
+        self._draft = TurnDraft(speaker)
         self._raw: list[str] = []
         self._held = ""  # may still become a token
         self._run: list[str] = []  # the text since the last token
@@ -63,13 +46,13 @@ class Parser:
         self._depth = 0
         self._after_name = self._done = self._wrapped = False
         self._fence: int | None = None  # inside a fence: how much of the run may be shown, 0 for all
-        self._bare = BARE[notation]
+        self._bare = marks.BARE[notation]
         self._enter("bare")
 
     def feed(self, text: str) -> None:
         """Read on. A lone surrogate, which no UTF-8 text has, becomes U+FFFD."""
         if not text.isascii():
-            text = LONE_SURROGATE.sub("\ufffd", text)
+            text = marks.LONE_SURROGATE.sub("\ufffd", text)
         self._raw.append(text)
         self._fed += len(text)
         if self._held or self._line_start or self._special(text):
@@ -79,7 +62,8 @@ class Parser:
 
     def feed_reasoning(self, text: str) -> None:
         """Text of an API-native reasoning field: the plan, taken literally."""
-        self._draft.reasoning.append(LONE_SURROGATE.sub("\ufffd", text))
+        if text:
+            self._draft.reasoning.append(marks.LONE_SURROGATE.sub("\ufffd", text))
 
     @property
     def done(self) -> bool:
@@ -93,9 +77,9 @@ class Parser:
     def parts(self) -> tuple[Part, ...]:
         """The parts so far, safe to show: no half token, nothing of an open plan as anything but system_thinking."""
         shown = [] if self._mode == "cut" else self._run[: self._fence or None]
-        now = unescape(HALF_ENTITY.sub("", "".join(shown)).strip())
+        now = unescape(marks.HALF_ENTITY.sub("", "".join(shown)).strip())
         earlier: list[tuple[Kind, str]] = [("speech", "".join(self._before_star))] if self._mode == "*" else []
-        return self._draft.settle([*earlier, (KIND[self._mode], now)])
+        return self._draft.settle([*earlier, (marks.KIND[self._mode], now)])
 
     def close(self, turn_id: str | None = None) -> Turn:
         """The whole turn; call it once, after the last `feed`."""
@@ -130,22 +114,23 @@ class Parser:
         self._end_run()
         self._draft.judge()
 
-    # Tokens. Each step takes the text in hand and a position, and gives the next position, or _HOLD.
+    # Tokens. Each step takes the text in hand and a position; it gives the next one, or ~position to hold back from there.
 
     def _scan(self, text: str, final: bool = False) -> None:
         at, self._held, self._base = 0, "", self._fed - len(text)
         while at < len(text):
-            after = self._begin_line(text, at, final) if self._line_start else self._read(text, at, final)
-            if after == _HOLD:
-                self._held = text[at:]
+            at = self._begin_line(text, at, final) if self._line_start else self._read(text, at, final)
+            if at < 0:
+                self._held = text[~at:]
                 return
-            at = after
 
     def _read(self, text: str, at: int, final: bool) -> int:
         found = self._special(text, at)
-        until = found.start() if found else len(text)
-        if until > at:
-            return self._literal(text[at:until], until)
+        if found is None:
+            return self._literal(text[at:], len(text))
+        if found.start() > at:
+            self._run.append(text[at : found.start()])
+            at = found.start()
         self._draft.at = self._base + at
         match text[at]:
             case "<":
@@ -170,25 +155,20 @@ class Parser:
 
     def _begin_line(self, text: str, at: int, final: bool) -> int:
         """At the start of a bare run or line: white space, a fence, a name, or nothing of these."""
-        if (blank := BLANK.match(text, at)) and blank.end() > at:
+        if (blank := marks.BLANK.match(text, at)) and blank.end() > at:
             return blank.end() if self._after_name else self._literal(blank[0], blank.end())
         self._draft.at = self._base + at
-        after = at
-        if text[at] == "`":
-            after = self._backtick(text, at, final)
-        elif text[at] in self._initials:
-            after = self._name(text, at, final)
+        after = self._backtick(text, at, final) if text[at] == "`" else self._name(text, at, final)
         if after == at:
             self._line_start = self._after_name = False
         return after
 
     def _name(self, text: str, at: int, final: bool) -> int:
-        for spelling, name in self._names:
-            if text.startswith(spelling, at):
-                (self._own_name if name == self.speaker else self._other_name)(spelling)
-                return at + len(spelling)
-            if not final and len(text) - at < len(spelling) and spelling.startswith(text[at:]):
-                return _HOLD
+        if not final and self._names.may_begin(text, at):
+            return ~at
+        if found := self._names.match(text, at):
+            (self._own_name if found[0] in self._names.own else self._other_name)(found[0])
+            return found.end()
         return at
 
     def _own_name(self, spelling: str) -> None:
@@ -221,17 +201,17 @@ class Parser:
 
     def _backtick(self, text: str, at: int, final: bool) -> int:
         if not text.startswith("```", at):
-            return _HOLD if not final and len(text) - at < 3 and not text[at:].strip("`") else at
+            return ~at if not final and text[at:] in ("`", "``") else at
         if self._wrapped:
             self._wrapped = self._line_start = False
             return at + 3
-        if (head := WRAPPER.match(text, at)) and self._fresh():
+        if (head := marks.WRAPPER.match(text, at)) and self._fresh():
             if (found := TAG.match(text, head.end())) and read_tag(found[0]).move == "open":
                 self._wrapped = True
                 self._draft.defect("fenced", head[0].strip())
                 return head.end()
             if not final and (head.end() == len(text) or is_cut(text, head.end())):
-                return _HOLD
+                return ~at
         self._line_start = self._after_name = False
         if self._fences:
             self._fence = 0 if self._fence is None else None
@@ -241,7 +221,7 @@ class Parser:
 
     def _star(self, text: str, at: int, final: bool) -> int:
         if at + 1 == len(text) and not final:
-            return _HOLD
+            return ~at
         after = text[at + 1 : at + 2]
         before = self._run[-1][-1] if self._run else ""
         single = "*" not in (before, after) and self._fence is None
@@ -271,6 +251,7 @@ class Parser:
             if self._fence is not None or not (self.notation == "coser" or stands_free(char, self._run)):
                 return self._literal(char, at + 1)
             self._end_run()
+            self._draft.foreign = True
             self._opener = Tag(char, "open", "speech", char)
             self._enter("[" if char == "[" else "(")
             self._depth = 1
@@ -296,7 +277,7 @@ class Parser:
         if not is_cut(text, at):
             return self._literal("<", at + 1)
         if not final:
-            return _HOLD
+            return ~at
         if len(text) - at > 1 and self._fence is None and self._mode != "cut":
             self._draft.defect("cut_tag", text[at:])
             return len(text)
@@ -361,7 +342,7 @@ class Parser:
     def _claim_plan(self, tag: Tag) -> None:
         self._end_run(at_tag=True)
         self._draft.claim(tag.text)
-        self._bare = BARE[self.notation]
+        self._bare = marks.BARE[self.notation]
         self._enter("bare")
 
     def _after_cut(self, tag: Tag) -> None:
@@ -369,19 +350,19 @@ class Parser:
         if self._done or tag.kind != "system_thinking":
             return
         if tag.move == "close" and tag.name not in self._inner:
-            self._claim_plan(tag)
+            self._structure(tag)
         else:
             self._follow_inner(tag)
 
     def _open_role(self, tag: Tag) -> None:
         self._interrupt(tag)
         if self.notation == "auto" and not self._draft.foreign:
-            self._bare = BARE["her"]
+            self._bare = marks.BARE["her"]
         self._opener = tag
         self._enter(tag.kind if tag.kind in ("role_thinking", "role_action") else "bare")
 
     def _close_role(self, tag: Tag) -> None:
-        if self._mode != "bare" and KIND[self._mode] == tag.kind:
+        if self._mode != "bare" and marks.KIND[self._mode] == tag.kind:
             self._close_part(tag)
         elif self._mode == "bare" and tag.kind != "speech":
             self._draft.stray(tag.kind, tag.text)
@@ -398,15 +379,15 @@ class Parser:
     def _interrupt(self, tag: Tag) -> None:
         """End what is open at a tag that does not close it."""
         if self._mode != "bare":
-            self._draft.left_open(KIND[self._mode], tag.text)
+            self._draft.left_open(marks.KIND[self._mode], tag.text)
         self._end_run(at_tag=True)
 
     def _end_run(self, kind: Kind | None = None, at_tag: bool = False) -> bool:
         text, self._run = "".join(self._run), []
-        return self._draft.add(kind or KIND[self._mode], text, at_tag)
+        return self._draft.add(kind or marks.KIND[self._mode], text, at_tag)
 
     def _enter(self, mode: Mode) -> None:
         self._mode: Mode = mode
-        self._special = self._bare if mode == "bare" else WITHIN.get(mode, TAGS_ONLY)
+        self._special = self._bare if mode == "bare" else marks.WITHIN.get(mode, marks.TAGS_ONLY)
         self._line_start = mode == "bare"
         self._after_name = False

@@ -85,6 +85,7 @@ def is_cut(text: str, at: int = 0) -> bool:
 
 
 _ANGLE = re.compile(r"<|&(?:amp;)*lt;")
+_ESCAPED_ANGLE = re.compile(r"&(?:amp;)*lt;")
 _FENCE = re.compile(r"(?m)^([^\S\n]*)(`|&(?:amp;)*grave;)(?=``)")
 
 
@@ -113,7 +114,7 @@ def unescape(text: str) -> str:
     if "&" not in text:
         return text
     text = _FENCE.sub(lambda found: found[1] + _shallower(found[2], "`"), text)
-    return _ANGLE.sub(lambda found: _shallower(found[0], "<") if _tag_at(found) else found[0], text)
+    return _ESCAPED_ANGLE.sub(lambda found: _shallower(found[0], "<") if _tag_at(found) else found[0], text)
 
 
 def _deeper(found: str, entity: str) -> str:
