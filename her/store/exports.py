@@ -124,7 +124,9 @@ def totals(store: Core) -> dict[str, Any]:
     """Numbers of rows that are not under a tombstone; generations by how they ended."""
     live = [_kept("conversation", conversations.c.id), _kept("visitor", conversations.c.visitor_id)]
     chats = conversations.c.id.in_(select(conversations.c.id).where(*live))
-    finishes = select(generations.c.finish, func.count()).group_by(generations.c.finish).order_by(generations.c.finish)
+    finishes = (
+        select(generations.c.finish, func.count().label("number")).group_by(generations.c.finish).order_by(generations.c.finish)
+    )
     finishes = finishes.join(conversations, generations.c.conversation_id == conversations.c.id).where(chats)
     turns = select(func.count()).select_from(nodes.join(conversations, nodes.c.conversation_id == conversations.c.id))
     people = select(func.count()).select_from(visitors).where(_kept("visitor", visitors.c.id))
@@ -133,7 +135,7 @@ def totals(store: Core) -> dict[str, Any]:
             "visitors": connection.execute(people).scalar_one(),
             "conversations": connection.execute(select(func.count()).select_from(conversations).where(chats)).scalar_one(),
             "turns": connection.execute(turns.where(chats, _kept("node", nodes.c.id))).scalar_one(),
-            "generations": dict(connection.execute(finishes).tuples().all()),
+            "generations": {row.finish: row.number for row in connection.execute(finishes)},
             "rating_rows": connection.execute(select(func.count()).select_from(ratings).where(_live(ratings))).scalar_one(),
         }
 

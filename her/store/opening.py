@@ -9,6 +9,7 @@ import logging
 import os
 import sqlite3
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,10 @@ MIGRATION_LOCK = 0x484552
 def place(url: URL) -> str:
     """How errors name this database: the file, or the URL without its password."""
     return repr(str(url.database)) if url.get_backend_name() == "sqlite" else repr(url.render_as_string())
+
+
+ALEMBIC = threading.Lock()
+"""Alembic keeps what it is doing in its own module: one migration at a time in this process."""
 
 
 @contextmanager
@@ -201,13 +206,15 @@ def migrate(connection: Connection, where: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    with ALEMBIC:
+        command.upgrade(config, "head")
     log.info("database %s is at revision %s", where, REVISIONS[-1])
 
 
 def sqlite_engine(url: URL) -> Engine:
     """An engine whose transactions are SQLite's own: BEGIN for reading, BEGIN IMMEDIATE with the option `write`."""
-    engine = create_engine(url, connect_args={"isolation_level": None, "timeout": BUSY_MS / 1000})
+    arguments = {"isolation_level": None, "timeout": BUSY_MS / 1000}
+    engine = create_engine(url, connect_args=arguments, pool_size=8, max_overflow=56)  # anyio runs 40 threads at most
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
