@@ -5,8 +5,8 @@ A backend streams Deltas and raises BackendError, nothing else. It never returns
 
 import math
 import re
-from collections.abc import AsyncIterator, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from her.types import Message, Sampling, Value
 
@@ -95,6 +95,21 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
+class Asker(Protocol):
+    """A backend that has a cheaper door for many calls: whole answers, held to a JSON schema where it can."""
+
+    async def ask(
+        self, messages: Sequence[Message], sampling: Sampling, *, schema: Mapping[str, Any] | None = None, seconds: float = 600
+    ) -> Completion:
+        """As `complete`, within `seconds`.
+
+        Raises:
+            BackendError: also `bad_request` when it takes no schema.
+        """
+        ...
+
+
 def estimate_tokens(messages: Sequence[Message]) -> int:
     """Tokens of these messages where no tokenizer is at hand.
 
@@ -117,3 +132,8 @@ async def join(deltas: AsyncIterator[Delta]) -> Completion:
         text.append(last.text)
         reasoning.append(last.reasoning)
     return Completion(text="".join(text), reasoning="".join(reasoning), finish=last.finish or "stop", usage=last.usage)
+
+
+def whole(text: str) -> str:
+    """The text with surrogate pairs joined and lone surrogates replaced by U+FFFD, so that it can be sent and stored."""
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -3,10 +3,10 @@
 import re
 from typing import Any
 
-from her.backends.base import Delta, FinishReason, Usage
+from her.backends.base import Delta, FinishReason, Usage, whole
 from her.backends.openai_errors import Place
 
-_LENGTHS = {"length", "max_tokens"}
+LENGTHS = {"length", "max_tokens"}
 
 
 class Answer:
@@ -57,7 +57,7 @@ class Answer:
         if reason == "content_filter":
             raise self._place.error("bad_request", "stopped the answer by its content filter")
         if reason is not None and self.finish is None:
-            self.finish, self.waited = ("length" if reason in _LENGTHS else "stop"), 0.0
+            self.finish, self.waited = ("length" if reason in LENGTHS else "stop"), 0.0
 
     def _check_model(self, name: str | None) -> None:
         if name and self._place.model and not same_model(name, self._place.model):
@@ -78,11 +78,6 @@ class _Pairs:
 
     def rest(self) -> str:
         return "\ufffd" if self._high else ""
-
-
-def whole(text: str) -> str:
-    """The text with surrogate pairs joined and lone surrogates replaced."""
-    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _string(delta: Any, field: str) -> str:

@@ -9,7 +9,7 @@ import difflib
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -17,9 +17,10 @@ from weakref import WeakKeyDictionary
 import openai
 from pydantic import Field
 
-from her.backends.base import Completion, Delta, Description, estimate_tokens, join
-from her.backends.openai_answer import Answer, same_model, whole
+from her.backends.base import Completion, Delta, Description, estimate_tokens, join, whole
+from her.backends.openai_answer import Answer, same_model
 from her.backends.openai_errors import Place, explain
+from her.backends.openai_whole import Lanes, ask
 from her.errors import BackendError
 from her.types import Message, Sampling, Value
 
@@ -62,6 +63,7 @@ class OpenAIBackend:
         self._asks_usage = True
         self._usage_known = False
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, openai.AsyncOpenAI] = WeakKeyDictionary()
+        self._lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, Lanes] = WeakKeyDictionary()
 
     def describe(self) -> Description:
         """`model` is empty until the first call when the spec named none."""
@@ -93,6 +95,24 @@ class OpenAIBackend:
             await opened.close()
         yield answer.end()
 
+    async def ask(
+        self, messages: Sequence[Message], sampling: Sampling, *, schema: Mapping[str, Any] | None = None, seconds: float = 600
+    ) -> Completion:
+        """The next assistant message whole and unstreamed, in JSON of this schema when the server keeps to one."""
+        if not self._model:
+            await self._choose_model()
+        body = self._request(messages, sampling) | {"stream": False}
+        del body["extra_headers"]
+        body |= body.pop("extra_body", {})
+        if schema is not None:
+            body["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "schema": schema, "strict": True},
+            }
+        lanes = self._lanes.setdefault(asyncio.get_running_loop(), Lanes(self._limits.connect))
+        characters = self._limits.characters_for(sampling)
+        return await ask(lanes, self._url, self._key, self._place, body, seconds=seconds, characters=characters)
+
     async def check(self) -> str:
         """Ask for the list of models; a server without one is asked for a single token."""
         listed = await self._list_models()
@@ -113,6 +133,9 @@ class OpenAIBackend:
         client = self._clients.pop(asyncio.get_running_loop(), None)
         if client is not None:
             await client.close()
+        lanes = self._lanes.pop(asyncio.get_running_loop(), None)
+        if lanes is not None:
+            await lanes.close()
 
     @property
     def _place(self) -> Place:

@@ -1,0 +1,350 @@
+"""A model in this process, by transformers: any causal LM folder or repository with safetensors and a chat template.
+
+One thread owns the model. Requests that wait at the same time (up to `batch_size`, gathered for 20 ms) are generated
+together, left-padded; each row streams, stops and draws its random numbers on its own. A request that comes while a batch
+runs waits for its end. Seeds hold for one make of machine and batch shape: padding changes logits in the last bits.
+
+transformers and torch are imported when a backend is made, never before.
+"""
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from her.backends.base import Completion, Delta, Description, join, whole
+from her.backends.local_rows import Row
+from her.errors import BackendError
+from her.types import Message, Sampling
+
+log = logging.getLogger(__name__)
+GATHER = 0.02
+"""Seconds in which requests are gathered for one batch."""
+UNKNOWN_CONTEXT = 4096
+_MISSING = "a local model needs torch and transformers, which are not installed; run: pip install 'her[local]'"
+
+
+class LocalBackend:
+    """See `her.backends.base.Backend`. The tokenizer is read at once, the weights in the model's thread.
+
+    Args:
+        path: folder or repository.
+        revision: branch, tag or commit of a repository.
+        batch_size: most requests generated together.
+
+    Raises:
+        BackendError: `missing_extra`, `not_found` (no such folder or repository), `bad_request` (no model of this kind).
+    """
+
+    def __init__(self, path: str, revision: str = "", batch_size: int = 8) -> None:
+        self._path, self._asked_revision, self._batch_size = path, revision, batch_size
+        self._source = _folder(path) or path
+        self._config, self._tokenizer = self._read()
+        text = self._config.get_text_config()
+        self._context = int(getattr(text, "max_position_embeddings", None) or UNKNOWN_CONTEXT)
+        self._model: Any = None
+        self._failure: BackendError | None = None
+        self._loaded = threading.Event()
+        self._waiting: queue.Queue[Row | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._work, name=f"local {path}", daemon=True)
+        self._thread.start()
+
+    def describe(self) -> Description:
+        """`revision` is the commit of a repository, empty for a folder."""
+        spec = f"local:{self._path}" + (f"#{self._asked_revision}" if self._asked_revision else "")
+        revision = getattr(self._config, "_commit_hash", None) or self._asked_revision
+        return Description(spec=spec, model=self._path, revision=revision, context=self._context, counts_exactly=True)
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Exact: the model's own tokenizer and chat template."""
+        return len(self._prompt(messages))
+
+    async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+        """The deltas of `stream`, joined."""
+        return await join(self.stream(messages, sampling))
+
+    async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Delta]:
+        """Stream the next assistant message; closing the iterator stops the row at its next token."""
+        row = self._row(messages, sampling)
+        self._waiting.put(row)
+        begun = False
+        try:
+            while True:
+                item = await row.deltas.get()
+                if isinstance(item, BackendError):
+                    raise item
+                begun = begun or bool(item.text)
+                if item.finish and not begun:
+                    raise BackendError(f"{self._path} said nothing; try again, or raise the limit of tokens.", "empty")
+                yield item
+                if item.finish:
+                    return
+        finally:
+            row.cancelled.set()
+
+    async def check(self) -> str:
+        """Wait until the weights are loaded; says where."""
+        await asyncio.to_thread(self._loaded.wait)
+        if self._failure:
+            raise self._failure
+        millions = sum(weights.numel() for weights in self._model.parameters()) / 1e6
+        return f"{self._path} is loaded on {self._model.device} ({millions:,.1f} million weights, context {self._context})."
+
+    async def close(self) -> None:
+        """End the thread and free the weights; requests under way get an error."""
+        self._failure = self._failure or BackendError(f"{self._path} was closed; open it again.", "unreachable")
+        self._waiting.put(None)
+        await asyncio.to_thread(self._thread.join)
+        self._model = None
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def _read(self) -> tuple[Any, Any]:
+        """Config and tokenizer."""
+        try:
+            import torch  # noqa: F401  # transformers imports without it and fails much later
+            from transformers import AutoConfig, AutoTokenizer
+        except ImportError:
+            raise BackendError(_MISSING, "missing_extra") from None
+        options = {"revision": self._asked_revision or "main", "trust_remote_code": False}
+        try:
+            config = AutoConfig.from_pretrained(self._source, **options)
+            tokenizer = AutoTokenizer.from_pretrained(self._source, **options)
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            raise self._unreadable(error) from error
+        if not tokenizer.chat_template:
+            raise BackendError(
+                f"local model '{self._path}' has no chat template, so it was not made for conversations; "
+                "choose an instruct model or one trained here.",
+                "bad_request",
+            )
+        return config, tokenizer
+
+    def _load(self) -> None:
+        """The weights, in this thread; a failure is kept for whoever asks."""
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        cuda = torch.cuda.is_available()
+        half = torch.bfloat16 if cuda and torch.cuda.is_bf16_supported() else torch.float16
+        started = time.monotonic()
+        try:
+            self._model = AutoModelForCausalLM.from_pretrained(
+                self._source,
+                revision=self._asked_revision or "main",
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=half if cuda else torch.float32,
+                **({"device_map": "auto"} if cuda else {}),
+            ).eval()
+        except Exception as error:  # anything a model's own code may raise; it reaches every request as one sentence
+            log.exception("cannot load %s", self._path)
+            self._failure = self._failure or self._unreadable(error)
+            return
+        log.info("loaded %s on %s in %.1f s", self._path, self._model.device, time.monotonic() - started)
+
+    def _unreadable(self, error: Exception) -> BackendError:
+        said = " ".join(str(error).split())
+        said = said if len(said) <= 240 else said[:239] + "…"
+        reason = "not_found" if isinstance(error, OSError) else "bad_request"
+        return BackendError(
+            f"local model '{self._path}' cannot be read as a causal language model with safetensors: {said}",
+            "not_found" if reason == "not_found" else "bad_request",
+        )
+
+    # -- asking --------------------------------------------------------------------------------------------------------
+
+    def _row(self, messages: Sequence[Message], sampling: Sampling) -> Row:
+        """The request as a row; BackendError when the prompt leaves no room."""
+        prompt = self._prompt(messages)
+        room = self._context - len(prompt)
+        if room < 1:
+            raise BackendError(
+                f"the prompt has {len(prompt)} tokens and {self._path} takes {self._context}; "
+                "shorten the chat or connect a model with a longer context.",
+                "bad_request",
+            )
+        return Row(prompt, sampling, min(sampling.max_tokens, room), self._tokenizer)
+
+    def _prompt(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids by the model's chat template."""
+        from jinja2 import TemplateError
+
+        rows = [{"role": message.role, "content": whole(message.content)} for message in messages]
+        continued = bool(rows) and rows[-1]["role"] == "assistant"
+        if continued and not rows[-1]["content"].strip():
+            rows, continued = rows[:-1], False
+        try:
+            text = self._tokenizer.apply_chat_template(
+                rows, tokenize=False, add_generation_prompt=not continued, continue_final_message=continued
+            )
+        except (TemplateError, ValueError, IndexError) as error:
+            raise BackendError(
+                f"the chat template of {self._path} does not take these messages: {error}.", "bad_request"
+            ) from error
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+    # -- the model's thread --------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        """Load, then generate batch after batch until closed."""
+        self._load()
+        self._loaded.set()
+        held: list[Row] = []
+        while (rows := self._gather(held)) is not None:
+            now, held = self._fitting([row for row in rows if not row.cancelled.is_set()])
+            if self._failure:
+                for row in now + held:
+                    row.fail(self._failure)
+                held = []
+            elif now:
+                self._answer(now)
+        for row in held + self._left():
+            row.fail(self._failure or BackendError(f"{self._path} was closed; open it again.", "unreachable"))
+
+    def _gather(self, held: list[Row]) -> list[Row] | None:
+        """Rows that wait now, the held ones first; None when it is time to end."""
+        rows = list(held)
+        end = time.monotonic() + GATHER
+        while len(rows) < self._batch_size:
+            try:
+                row = self._waiting.get(timeout=max(0.0, end - time.monotonic()) if rows else None)
+            except queue.Empty:
+                break
+            if row is None:
+                self._waiting.put(None)
+                for each in rows:
+                    self._waiting.put(each)
+                return None
+            if not rows:
+                end = time.monotonic() + GATHER
+            rows.append(row)
+        return rows
+
+    def _left(self) -> list[Row]:
+        """What still waits when the thread ends."""
+        rows = []
+        while not self._waiting.empty():
+            if row := self._waiting.get_nowait():
+                rows.append(row)
+        return rows
+
+    def _fitting(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
+        """Rows that fit into the context together when padded to the longest prompt, and the others, for the next batch."""
+        now: list[Row] = []
+        for row in rows:
+            both = [*now, row]
+            if max(len(each.prompt) for each in both) + max(each.limit for each in both) <= self._context:
+                now = both
+        return now, [row for row in rows if row not in now]
+
+    def _answer(self, rows: list[Row]) -> None:
+        """Generate for all rows; whatever goes wrong is told to each of them."""
+        try:
+            self._generate(rows)
+        except Exception as error:  # out of memory, a broken model: the thread must live on for the next request
+            log.exception("%s failed to generate", self._path)
+            memory = "ran out of memory; shorten the chat or use a smaller model" if "memory" in str(error).lower() else ""
+            what = memory or f"failed while generating ({type(error).__name__}); look at the log"
+            for row in rows:
+                row.fail(BackendError(f"{self._path} {what}.", "server_error"))
+
+    def _generate(self, rows: list[Row]) -> None:
+        import torch
+        from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+
+        ends = self._ends()
+        pad = self._tokenizer.pad_token_id
+        pad = pad if pad is not None else min(ends, default=0)
+        width = max(len(row.prompt) for row in rows)
+        ids = torch.tensor([[pad] * (width - len(row.prompt)) + row.prompt for row in rows], device=self._model.device)
+        mask = torch.tensor([[0] * (width - len(row.prompt)) + [1] * len(row.prompt) for row in rows], device=self._model.device)
+        steps = max(row.limit for row in rows)
+        config = GenerationConfig(max_new_tokens=steps, do_sample=False, pad_token_id=pad, eos_token_id=sorted(ends) or None)
+        with torch.inference_mode():
+            self._model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                generation_config=config,
+                logits_processor=LogitsProcessorList([_Steering(rows, ends)]),
+                stopping_criteria=StoppingCriteriaList([_Ending(rows)]),
+            )
+        for row in rows:
+            row.finish("length")
+
+    def _ends(self) -> frozenset[int]:
+        """Token ids that end an answer, by the model's generation config and by its tokenizer."""
+        config = self._model.generation_config.eos_token_id
+        ids = config if isinstance(config, list) else [config]
+        return frozenset(each for each in (*ids, self._tokenizer.eos_token_id) if each is not None)
+
+
+class _Steering:
+    """A logits processor that draws each row's token itself and leaves `generate` no other choice."""
+
+    def __init__(self, rows: list[Row], ends: frozenset[int]) -> None:
+        self._rows, self._ends = rows, ends
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        import torch
+
+        tokens = _draw(scores, self._rows)
+        for row, token in zip(self._rows, tokens.tolist(), strict=True):
+            row.take(token, self._ends)
+        return torch.full_like(scores, -torch.inf).scatter_(1, tokens[:, None], 0.0)
+
+
+class _Ending:
+    """A stopping criterion: rows that are done or whose reader has left."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self._rows = rows
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        import torch
+
+        return torch.tensor([row.done or row.cancelled.is_set() for row in self._rows], device=input_ids.device)
+
+
+def _draw(scores: Any, rows: list[Row]) -> Any:
+    """One token id a row, shape (rows,): by temperature and top_p with the row's own dice, the best one at temperature 0.
+
+    Args:
+        scores: logits, shape (rows, vocabulary).
+    """
+    import torch
+
+    def column(values: list[float]) -> Any:
+        return torch.tensor(values, dtype=torch.float32, device=scores.device)[:, None]
+
+    heat = column([row.sampling.temperature for row in rows])
+    chances, order = torch.softmax(scores.float() / heat.clamp_min(1e-4), dim=-1).sort(dim=-1, descending=True)
+    before = chances.cumsum(dim=-1) - chances
+    kept = chances * (before < column([row.sampling.top_p for row in rows]))
+    reached = kept.cumsum(dim=-1)
+    wanted = column([row.draw() for row in rows]) * reached[:, -1:]
+    last = (kept > 0).sum(dim=-1, keepdim=True) - 1
+    place = torch.minimum((reached <= wanted).sum(dim=-1, keepdim=True), last)
+    drawn = order.gather(1, place)
+    return torch.where(heat > 0, drawn, scores.argmax(dim=-1, keepdim=True))[:, 0]
+
+
+def _folder(path: str) -> str:
+    """The folder that `path` names, empty when it names a repository; BackendError for a folder without a model."""
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        if folder.is_file() or path.startswith(("/", "./", "../", "~")) or path.count("/") > 1:
+            raise BackendError(f"local model '{path}': there is no such folder; give a folder with a config.json.", "not_found")
+        return ""
+    if not (folder / "config.json").is_file():
+        adapter = (folder / "adapter_config.json").is_file()
+        what = (
+            "holds only an adapter; merge it into its base model first" if adapter else "has no config.json, so it holds no model"
+        )
+        raise BackendError(f"local model '{path}' {what}.", "not_found")
+    return str(folder)
