@@ -1,0 +1,150 @@
+"""Test doubles at the backend seam: an Actor that says what it is told and records what it was sent."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from her.backends.base import Backend, Completion, Delta, Description, Usage, estimate_tokens, join
+from her.chat import ChatLimits, ChatService
+from her.chat_views import ChatView, Snapshot
+from her.live import Live
+from her.scenarios import Book, BookScene
+from her.store import Store
+from her.types import CastMember, Message, Part, Persona, Sampling, Scenario, Turn
+
+Step = str | Delta | Exception | asyncio.Event
+PLAN = "<system_thinking>Mara tests the visitor.</system_thinking>"
+ANNE = hashlib.sha256(b"anne").hexdigest()
+BERT = hashlib.sha256(b"bert").hexdigest()
+MARA = Persona(
+    id="mara",
+    name="Mara",
+    source="a test",
+    profile="Keeps a lighthouse.",
+    colour="#334455",
+    greetings=("(opens the door) Come in, {visitor}. [Wet.]", "{place} is closed."),
+)
+STORM = Scenario(id="storm", title="Storm", place="the lighthouse", setting="A storm.", opening="Rain beats the glass.")
+BOOK = Book(
+    title="Othello",
+    scenes=(
+        BookScene(
+            id="scene",
+            book="Othello",
+            plot=1,
+            conversation=0,
+            scenario=Scenario(id="venice", title="plot 1: a street", source="Othello", setting="Venice, at night."),
+            cast=(CastMember(name="Iago"), CastMember(name="Roderigo"), CastMember(name="Brabantio")),
+            turns=(
+                Turn(id="b0", speaker="Environment", parts=(Part(kind="speech", text="A street."),)),
+                Turn(id="b1", speaker="Roderigo", parts=(Part(kind="speech", text="Never tell me."),)),
+                Turn(id="b2", speaker="Iago", parts=(Part(kind="role_thinking", text="Fool."), Part(kind="speech", text="'Sblood."))),
+                Turn(id="b3", speaker="Brabantio", parts=(Part(kind="speech", text="What is the matter there?"),)),
+            ),
+        ),
+    ),
+)
+
+
+class Actor:
+    """A backend that plays `replies` in order, then its last one again and again.
+
+    A reply is a list of steps: text, a whole Delta, an exception to raise, an event to wait for. Unless a step says how it
+    finished, it stops with usage.
+    """
+
+    def __init__(self, *replies: Sequence[Step], context: int = 8192, spec: str = "actor:", scripted: bool = False) -> None:
+        self.replies = list(replies) or [["Mara: Well."]]
+        self.context, self.spec, self.scripted = context, spec, scripted
+        self.sent: list[tuple[Message, ...]] = []
+        self.samplings: list[Sampling] = []
+        self.left = 0
+        """How many streams were let go of before their end."""
+        self.closed = 0
+
+    async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Delta]:
+        self.sent.append(tuple(messages))
+        self.samplings.append(sampling)
+        steps = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        finished = whole = False
+        try:
+            for step in steps:
+                if isinstance(step, asyncio.Event):
+                    await step.wait()
+                elif isinstance(step, Exception):
+                    whole = True
+                    raise step
+                else:
+                    delta = Delta(text=step) if isinstance(step, str) else step
+                    finished = finished or delta.finish is not None
+                    yield delta
+            if not finished:
+                yield Delta(finish="stop", usage=Usage(prompt_tokens=7, completion_tokens=len(steps)))
+            whole = True
+        finally:
+            self.left += not whole
+
+    async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+        return await join(self.stream(messages, sampling))
+
+    def describe(self) -> Description:
+        return Description(spec=self.spec, model="actor", revision="r1", context=self.context, scripted=self.scripted)
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        return estimate_tokens(messages)
+
+    async def check(self) -> str:
+        return "ready"
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+def reply(speech: str, plan: str = PLAN) -> list[Step]:
+    """A clean reply of Mara's, in three pieces."""
+    return [plan, "Mara: <role_action>nods</role_action>", speech]
+
+
+def service(store: Store, backend: Backend, sampling: Sampling | None = None, **limits: float) -> ChatService:
+    """A service with one persona, one scene and one book."""
+    given = ChatLimits(**limits)  # type: ignore[arg-type]
+    return ChatService(store, backend, {"mara": MARA}, {"storm": STORM}, (BOOK,), limits=given, sampling=sampling)
+
+
+async def opened(chats: ChatService, visitor: str = ANNE) -> ChatView:
+    """A chat with Mara in the storm: opening, greeting."""
+    return await chats.start(visitor, persona="mara", scene="storm", name="Anne")
+
+
+async def said(chats: ChatService, chat: str, text: str = "Hello.", visitor: str = ANNE) -> ChatView:
+    """The chat after a message and its answer."""
+    await ended(await chats.send(visitor, chat, text))
+    return await chats.view(visitor, chat)
+
+
+async def ended(live: Live) -> Snapshot:
+    """The last word of a generation; a hung one fails the test instead of the run."""
+    return await asyncio.wait_for(live.wait(), 10)
+
+
+async def shown(live: Live, text: str) -> Snapshot:
+    """The first snapshot in which this text can be read."""
+
+    async def look() -> Snapshot:
+        async for snapshot in live.follow():
+            if any(text in part.text for part in snapshot.parts):
+                return snapshot
+        raise AssertionError(f"{text!r} was never shown")
+
+    return await asyncio.wait_for(look(), 10)
+
+
+def texts(view: ChatView) -> list[str]:
+    """What each shown turn says, without plans."""
+    return [one.turn.text("role_thinking", "role_action", "speech") for one in view.turns]
+
+
+def fresh_store(folder: Path) -> Store:
+    """A store of its own."""
+    return Store(f"sqlite:///{folder / 'her.sqlite3'}")
