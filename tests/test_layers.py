@@ -37,7 +37,14 @@ WALLS = {
     **dict.fromkeys(MODEL_PACKAGES, ("her/backends/local.py", "her/backends/vllm_engine.py", "pipelines/")),
 }
 DISTRIBUTIONS = {"yaml": "pyyaml", "huggingface_hub": "huggingface-hub", "gradio_client": "gradio-client"}
-PROVIDED = {"markupsafe": "gradio", "pydantic_core": "pydantic", "spaces": "gradio", "starlette": "gradio"}
+PROVIDED = {
+    "httpx2": "openai",
+    "jinja2": "gradio",
+    "markupsafe": "gradio",
+    "pydantic_core": "pydantic",
+    "spaces": "gradio",
+    "starlette": "gradio",
+}
 """Packages that come with a dependency which cannot do without them; `spaces` only on a Space."""
 TAGS = re.compile(r"</?(system_thinking|role_thinking|role_action|system_think|role_think|think|thinking)\b")
 TAG_HOMES = ("her/format.py", "her/tags.py")
