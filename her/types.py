@@ -216,7 +216,17 @@ class Preference(Value):
 
 
 class Sample(Value):
-    """Messages and which of them are trained (indices into `messages`, assistant ones)."""
+    """Messages and which of them are trained (indices into `messages`, assistant ones).
+
+    Args:
+        transcript: id of the transcript it was made from; `turn` that of the turn that is trained.
+        speaker: whose turn it is.
+        source: the book or chat that the transcript came from.
+    """
 
     messages: tuple[Message, ...]
     trained: tuple[int, ...]
+    transcript: str = ""
+    turn: str = ""
+    speaker: str = ""
+    source: str = ""

@@ -93,7 +93,7 @@ def prompts(transcript: Transcript, speakers: Collection[str] | None = None) -> 
     Args:
         speakers: whose turns are wanted; default the whole cast.
     """
-    wanted = {member.name for member in transcript.cast} & set(speakers or [member.name for member in transcript.cast])
+    wanted = {member.name for member in transcript.cast if speakers is None or member.name in speakers}
     histories = {name: _History(START) for name in wanted}
     heads: dict[str, Message] = {}
     for turn in transcript.turns:
