@@ -108,19 +108,24 @@ def load_book(path: Path) -> Book:
     Raises:
         InputError: when the file cannot be read as JSON, is too large, or holds no conversation at all.
     """
-    content = _read_json(path)
-    reader = _Reader(path.stem)
-    if isinstance(content, dict) and "plots" in content:
-        reader.read_book(content)
-    elif isinstance(content, (list, dict)):
-        reader.read_cases(content if isinstance(content, list) else [content])
-    if not reader.scenes:
-        why = f"; left out: {'; '.join(reader.skipped[:3])}" if reader.skipped else ""
+    book = read_content(_read_json(path), path.stem)
+    if not book.scenes:
+        why = f"; left out: {'; '.join(book.skipped[:3])}" if book.skipped else ""
         raise InputError(
             f"book '{path.name}': no conversation found{why}; "
             "a CoSER book has 'plots' with 'conversation', a test case has 'dialogues'"
         )
-    return Book(title=path.stem, scenes=tuple(reader.scenes), skipped=tuple(reader.skipped))
+    return book
+
+
+def read_content(content: Any, title: str) -> Book:
+    """The scenes of the JSON value of a CoSER file; none when it holds no conversation."""
+    reader = _Reader(title)
+    if isinstance(content, dict) and "plots" in content:
+        reader.read_book(content)
+    elif isinstance(content, (list, dict)):
+        reader.read_cases(content if isinstance(content, list) else [content])
+    return Book(title=title, scenes=tuple(reader.scenes), skipped=tuple(reader.skipped))
 
 
 class _Reader:
@@ -153,7 +158,7 @@ class _Reader:
 
     def _scene(self, book: str, plot: Json, source: Json, profiles: dict[str, str], numbers: tuple[int, int]) -> None:
         where = f"{book}, plot {numbers[0]}, conversation {numbers[1]}"
-        identity = _stable_id(book, *numbers)
+        identity = stable_id(book, *numbers)
         if identity in self._ids:
             self.skipped.append(f"{where}: stands twice in the file; the first is kept")
             return
@@ -188,7 +193,7 @@ class _Reader:
             elif not isinstance(message, str) or not message.strip():
                 self.skipped.append(f"{where}, dialogue {index}: {speaker} says nothing ('message' is empty)")
             else:
-                yield _turn(speaker, _clean(message), _stable_id(identity, index))
+                yield _turn(speaker, _clean(message), stable_id(identity, index))
 
     def _profiles(self, datasets: Any) -> dict[str, str]:
         if not isinstance(datasets, dict) or not datasets:
@@ -218,7 +223,7 @@ def _scenario(book: str, source: Json, turns: tuple[Turn, ...], numbers: tuple[i
     topic = _text(source.get("topic")) or f"conversation {numbers[1]}"
     setting = _text(source.get("scenario"))
     return Scenario(
-        id=_stable_id(book, *numbers, "scenario"),
+        id=stable_id(book, *numbers, "scenario"),
         title=f"plot {numbers[0]}: {topic}",
         language=_language(setting + "".join(turn.raw for turn in turns)),
         source=book,
@@ -288,7 +293,8 @@ def _json(text: bytes) -> Any:
         return json.loads(text.decode("utf-8-sig"))
 
 
-def _stable_id(*parts: str | int) -> str:
+def stable_id(*parts: str | int) -> str:
+    """32 hexadecimal digits from what names a thing in its source, the same in every run."""
     return hashlib.sha256("\n".join(map(str, parts)).encode("utf-8", "replace")).hexdigest()[:32]
 
 

@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {
     1: "types errors paths files",
-    2: "tags draft notations brackets parser format jsonl config yaml_files personas scenarios "
+    2: "tags draft notations brackets parser format jsonl config yaml_files personas scenarios released "
     "principles prompts backends store statistics",
     3: "cards lorebook view calls rewards jobs space rubric chat_views",
     4: "chat chat_export chat_opening chat_orders chat_reading chat_running live judge ratings samples",
