@@ -17,7 +17,8 @@ from her.types import Message, Sampling
 from tests.servers import ModelServer
 
 HELLO = [Message(role="system", content="You are Ann."), Message(role="user", content="Bea: Hello.")]
-FAST = Limits(connect=2, first_token=0.3, token=0.3, characters=5_000)
+SMALL = Limits(characters=5_000)
+IMPATIENT = Limits(token=0.3)
 KEY = "sk-verysecretkey123"
 
 
@@ -36,7 +37,7 @@ def server(running: ModelServer) -> ModelServer:
 
 
 def backend_for(server: ModelServer, **options: Any) -> OpenAIBackend:
-    return OpenAIBackend(server.url, server.script.model, **{"limits": FAST, **options})
+    return OpenAIBackend(server.url, server.script.model, **{"limits": SMALL, **options})
 
 
 async def failure(backend: Backend, messages: list[Message] = HELLO, sampling: Sampling | None = None) -> BackendError:
@@ -173,7 +174,7 @@ FAULTS = [
 @pytest.mark.parametrize(("fault", "reason", "sentence"), FAULTS)
 async def test_faults(server: ModelServer, fault: Any, reason: str, sentence: str) -> None:
     server.script.fault = fault
-    error = await failure(backend_for(server))
+    error = await failure(backend_for(server, limits=IMPATIENT if fault == "stall" else SMALL))
     assert (error.reason, sentence in str(error)) == (reason, True), str(error)
     assert f"127.0.0.1:{server.port}" in str(error)
 
@@ -187,7 +188,8 @@ async def test_a_redirect_takes_the_key_nowhere(server: ModelServer) -> None:
 
 async def test_slow_first_token(server: ModelServer) -> None:
     server.script.first_delay = 30
-    assert (await failure(backend_for(server))).reason == "timeout"
+    error = await failure(backend_for(server, limits=Limits(first_token=0.3)))
+    assert error.reason == "timeout" and error.retryable
 
 
 async def test_text_before_a_break_stays_valid(server: ModelServer) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from her.backends.base import Completion
@@ -240,6 +240,7 @@ def test_tokens(text: str, expected: list[str]) -> None:
     assert tokens(text) == expected
 
 
+@settings(deadline=None)  # the first example imports the index
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_any_prompt_gets_a_reply(system: str, said: str) -> None:
     messages = [Message(role="system", content=system), Message(role="user", content=said)]
