@@ -93,6 +93,7 @@ class Running:
         task.add_done_callback(self._tasks.discard)
         await live.committed.wait()
         if live.refused is not None:
+            await live.wait()
             raise live.refused
         return live
 

@@ -210,9 +210,10 @@ class Live:
             BackendError: (`empty`) nothing that anybody may see was said.
             StoppedEarly: it was stopped before that.
         """
+        before = _visible(self.order.base.parts if self.order.base else ())
+        said = not self.stopping or _visible(self._parser.parts) != before  # half a name or tag is not said yet
         turn = self._parser.close(turn_id=self.pending)
-        before = self.order.base.parts if self.order.base else ()
-        if _visible(turn.parts) != _visible(before):
+        if said and _visible(turn.parts) != before:
             return turn
         if self.stopping:
             raise StoppedEarly("stopped before anything was said; the chat is as it was")

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 
 from her.backends.base import Backend, Completion, Delta, Description, Usage, estimate_tokens, join
 from her.chat import ChatLimits, ChatService
@@ -39,7 +38,11 @@ BOOK = Book(
             turns=(
                 Turn(id="b0", speaker="Environment", parts=(Part(kind="speech", text="A street."),)),
                 Turn(id="b1", speaker="Roderigo", parts=(Part(kind="speech", text="Never tell me."),)),
-                Turn(id="b2", speaker="Iago", parts=(Part(kind="role_thinking", text="Fool."), Part(kind="speech", text="'Sblood."))),
+                Turn(
+                    id="b2",
+                    speaker="Iago",
+                    parts=(Part(kind="role_thinking", text="Fool."), Part(kind="speech", text="'Sblood.")),
+                ),
                 Turn(id="b3", speaker="Brabantio", parts=(Part(kind="speech", text="What is the matter there?"),)),
             ),
         ),
@@ -140,11 +143,15 @@ async def shown(live: Live, text: str) -> Snapshot:
     return await asyncio.wait_for(look(), 10)
 
 
+async def followed(chats: ChatService, chat: str, visitor: str = ANNE) -> list[Snapshot]:
+    """Every snapshot until the end."""
+
+    async def collect() -> list[Snapshot]:
+        return [snapshot async for snapshot in chats.follow(visitor, chat)]
+
+    return await asyncio.wait_for(collect(), 10)
+
+
 def texts(view: ChatView) -> list[str]:
     """What each shown turn says, without plans."""
     return [one.turn.text("role_thinking", "role_action", "speech") for one in view.turns]
-
-
-def fresh_store(folder: Path) -> Store:
-    """A store of its own."""
-    return Store(f"sqlite:///{folder / 'her.sqlite3'}")
