@@ -44,7 +44,11 @@ def fill(home: Path, token: str, turns: int) -> str:
         turn: Turn = (
             plain_turn("Reader", f"Turn {n}: and what came after that, when the lamps were out?")
             if mine
-            else parse("[He asks again.] (trims the wick) Patience. There was a door, and behind it another.", view.speaker, notation="coser")
+            else parse(
+                "[He asks again.] (trims the wick) Patience. There was a door, and behind it another.",
+                view.speaker,
+                notation="coser",
+            )
         )
         store.add_turn(visitor, view.id, parent, turn, "visitor" if mine else "model")
         parent = turn.id
@@ -82,7 +86,9 @@ def main() -> None:
             for _ in range(RUNS):
                 for turns, chat in chats.items():
                     page = browser.new_page()
-                    page.add_init_script(f"localStorage.setItem('her.visitor', '{token}'); localStorage.setItem('her.chat', '{chat}')")
+                    page.add_init_script(
+                        f"localStorage.setItem('her.visitor', '{token}'); localStorage.setItem('her.chat', '{chat}')"
+                    )
                     page.goto(app.url)
                     page.wait_for_selector(".turn.persona")
                     seconds[turns].append(reply_seconds(page))

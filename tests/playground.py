@@ -1,9 +1,9 @@
 """The playground as its own process, and a client that knocks at its doors as a browser does.
 
-    with Playground(home, backend="scripted:?rate=0") as page:      # `python app.py` on a free port
-        visitor = Visitor(page.url)
-        chat = visitor.act("start", persona="scheherazade")["chat"]
-        patches = list(visitor.run("send", chat=chat, text="Hello."))
+with Playground(home, backend="scripted:?rate=0") as page:      # `python app.py` on a free port
+    visitor = Visitor(page.url)
+    chat = visitor.act("start", persona="scheherazade")["chat"]
+    patches = list(visitor.run("send", chat=chat, text="Hello."))
 """
 
 import json
@@ -131,7 +131,13 @@ class Visitor:
     def join(self, session: str, act: str, **wish: Any) -> Patch:
         """The body that the page posts to the queue."""
         payload = {"act": act, "token": self.token, **wish}
-        return {"data": [], "event_data": payload, "fn_index": self.fn_index, "session_hash": session, "trigger_id": self.component}
+        return {
+            "data": [],
+            "event_data": payload,
+            "fn_index": self.fn_index,
+            "session_hash": session,
+            "trigger_id": self.component,
+        }
 
 
 def doors(config: Patch) -> tuple[int, int]:

@@ -251,8 +251,10 @@ def test_a_failed_call_is_one_sentence_and_loses_nothing(
 
 def test_hostile_text_is_shown_and_never_run(page: Page, modelled: Playground, script: Script, outside: list[str]) -> None:
     page.on("dialog", lambda dialog: pytest.fail(f"a dialog opened: {dialog.message}"))
-    begin(page, modelled, name="<b onclick=x>Eve</b>"[:20].replace("<", "‹"))
-    script.text = lambda body: f"Scheherazade: <role_thinking>{HOSTILE}</role_thinking><role_action>{HOSTILE}</role_action>{HOSTILE}"
+    begin(page, modelled, name="Eve & {{user}} 'x'")
+    script.text = lambda body: (
+        f"Scheherazade: <role_thinking>{HOSTILE}</role_thinking><role_action>{HOSTILE}</role_action>{HOSTILE}"
+    )
     say(page, HOSTILE)
     for selector in (".turn.mine .speech", ".turn.persona .panel.thought p", ".turn.persona .act", ".turn.persona .speech"):
         expect(page.locator(selector).last).to_contain_text("<script>window.pwned=2</script>{{char}}")
@@ -307,7 +309,9 @@ def test_no_width_scrolls_sideways(visitors: Callable[..., BrowserContext], writ
     say(page, "Who are you, and what do you want of me?")
     page.locator(".turn.persona").last.locator('[data-act="rate"]').click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.evaluate("(() => { const s = document.querySelector('.her-scroll'); return s.scrollWidth - s.clientWidth; })()") <= 0
+    assert (
+        page.evaluate("(() => { const s = document.querySelector('.her-scroll'); return s.scrollWidth - s.clientWidth; })()") <= 0
+    )
     box = page.locator(".her-composer textarea").bounding_box()
     assert box and box["y"] + box["height"] <= 740
 

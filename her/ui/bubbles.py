@@ -1,10 +1,10 @@
 """A turn as HTML. Every name and text is escaped here by markupsafe; nothing hostile passes as structure.
 
-    <article class="turn persona|mine|environment">
-      header   monogram, name, marks
-      section.panel.reasoning      system_thinking: cool, squared, sans
-      div.body                     in order: p.lines (speech, em.act), aside.panel.thought (role_thinking)
-      footer                       swipes, tools, thumbs; built for the turns a person may act on
+<article class="turn persona|mine|environment">
+  header   monogram, name, marks
+  section.panel.reasoning      system_thinking: cool, squared, sans
+  div.body                     in order: p.lines (speech, em.act), aside.panel.thought (role_thinking)
+  footer                       swipes, tools, thumbs; built for the turns a person may act on
 """
 
 import json
@@ -17,21 +17,14 @@ from markupsafe import Markup, escape
 from her.chat_views import TurnView
 from her.types import ENVIRONMENT, Kind, Language, Part
 
-THOUGHT = Markup(
-    '<svg class="icon" viewBox="0 0 24 24" aria-hidden="true"><path d="M7 16.5a5 5 0 0 1-.6-9.9 6 6 0 0 1 11.4 1.3 4.3 4.3 0 0 1-.8 8.6z"/>'
-    '<circle cx="7.5" cy="19.3" r="1.4"/><circle cx="4.6" cy="21.8" r=".9"/></svg>'
-)
-REASONING = Markup(
-    '<svg class="icon" viewBox="0 0 24 24" aria-hidden="true"><circle cx="6" cy="6" r="2.2"/><circle cx="18" cy="6" r="2.2"/>'
-    '<circle cx="12" cy="18" r="2.2"/><path d="M8.2 6h7.6M7.1 7.9l3.9 8M16.9 7.9l-3.9 8"/></svg>'
-)
-THUMB = Markup(
-    '<svg class="thumb" viewBox="0 0 24 24" aria-hidden="true"><path d="M3 11h4v10H3zM7 11l4-8c1.7 0 2.6 1.1 2.3 2.7L12.6 9H20c1 0 1.7.9 '
-    '1.5 1.9l-1.7 8.2c-.2 1.1-1 1.9-2.2 1.9H7"/></svg>'
-)
-ICONS: dict[str, Markup] = {"role_thinking": THOUGHT, "system_thinking": REASONING}
+ICONS = {"role_thinking": "thought", "system_thinking": "reasoning"}
 _EMPHASIS = re.compile(r"\*([^*\n]{1,200})\*")
 _CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
+
+
+def icon(name: str, shape: str = "icon") -> Markup:
+    """A drawing of the sprite in static/stage.html."""
+    return Markup('<svg class="{}" viewBox="0 0 24 24" aria-hidden="true"><use href="#her-{}"></use></svg>').format(shape, name)
 
 
 def monogram(name: str) -> str:
@@ -46,7 +39,8 @@ def mark(name: str, colour: str) -> Markup:
     """The drawn monogram of a persona (SVG from name and colour; no image is ever fetched)."""
     return Markup(
         '<svg class="monogram" viewBox="0 0 48 48" role="img" aria-hidden="true"><circle cx="24" cy="24" r="23" fill="{}"/>'
-        '<circle class="ring" cx="24" cy="24" r="20.5"/><text x="24" y="25" text-anchor="middle" dominant-baseline="central">{}</text></svg>'
+        '<circle class="ring" cx="24" cy="24" r="20.5"/>'
+        '<text x="24" y="25" text-anchor="middle" dominant-baseline="central">{}</text></svg>'
     ).format(colour, monogram(name))
 
 
@@ -80,7 +74,9 @@ def live(speaker: str, parts: Sequence[Part], pending: str, colour: str, languag
         speaker, words["thinking_of"]
     )
     visible = any(part.kind != "system_thinking" for part in parts)
-    return Markup('<article class="turn persona live" id="t-{id}" data-id="{id}" lang="{lang}" aria-busy="true">{}{}{}</article>').format(
+    return Markup(
+        '<article class="turn persona live" id="t-{id}" data-id="{id}" lang="{lang}" aria-busy="true">{}{}{}</article>'
+    ).format(
         _header(speaker, colour, False, ()), layers(parts, words), Markup("") if visible else waiting, id=pending, lang=language
     )
 
@@ -101,7 +97,9 @@ def _block(thought: bool, parts: Iterable[Part], words: dict[str, str]) -> Marku
     if thought:
         return Markup("").join(_panel(part, words) for part in parts)
     inner = Markup(" ").join(
-        Markup('<em class="act">{}</em>' if part.kind == "role_action" else '<span class="speech">{}</span>').format(_emphasis(part.text))
+        Markup('<em class="act">{}</em>' if part.kind == "role_action" else '<span class="speech">{}</span>').format(
+            _emphasis(part.text)
+        )
         for part in parts
     )
     return Markup('<p class="lines">{}</p>').format(inner)
@@ -113,8 +111,9 @@ def _panel(part: Part, words: dict[str, str]) -> Markup:
     name = "thought" if kind == "role_thinking" else "reasoning"
     return Markup(
         '<aside class="panel {name}" data-kind="{kind}" aria-label="{label}">'
-        '<h4><button type="button" class="fold" data-act="peek-{kind}" title="{title}">{icon}<span>{label}</span></button></h4><p>{text}</p></aside>'
-    ).format(name=name, kind=kind, label=words[kind], title=words[f"peek_{kind}"], icon=ICONS[kind], text=part.text)
+        '<h4><button type="button" class="fold" data-act="peek-{kind}" title="{title}">{icon}<span>{label}</span></button></h4>'
+        "<p>{text}</p></aside>"
+    ).format(name=name, kind=kind, label=words[kind], title=words[f"peek_{kind}"], icon=icon(ICONS[kind]), text=part.text)
 
 
 def _emphasis(text: str) -> Markup:
@@ -139,13 +138,19 @@ def _marks(view: TurnView, words: dict[str, str]) -> Iterable[Markup]:
             yield Markup('<span class="mark {}">{}</span>').format(name, words[name])
     defects = sorted({defect.name for defect in view.turn.defects})
     if defects and view.origin in ("model", "continue"):
-        yield Markup('<span class="mark defects" title="{}">{}: {}</span>').format(", ".join(defects), words["defects"], len(defects))
+        yield Markup('<span class="mark defects" title="{}">{}: {}</span>').format(
+            ", ".join(defects), words["defects"], len(defects)
+        )
 
 
 def _footer(view: TurnView, words: dict[str, str]) -> Markup:
     """The small bar at the foot of a turn: peeks, swipes, thumbs, tools."""
     kinds = {part.kind for part in view.turn.parts}
-    row = [_button(f"peek-{kind}", f"peek_{kind}", words, ICONS[kind]) for kind in ("role_thinking", "system_thinking") if kind in kinds]
+    row = [
+        _button(f"peek-{kind}", f"peek_{kind}", words, icon(ICONS[kind]))
+        for kind in ("role_thinking", "system_thinking")
+        if kind in kinds
+    ]
     if view.played:
         row += [_swipes(view, words), _thumbs(view, words)]
     if view.mine or view.played:
@@ -169,18 +174,21 @@ def _thumbs(view: TurnView, words: dict[str, str]) -> Markup:
     starred = bool(view.rating and view.rating.rating.stars)
     return Markup("").join(
         (
-            _button("like", "like", words, THUMB, pressed=thumb == 1),
-            _button("dislike", "dislike", words, THUMB, pressed=thumb == -1),
+            _button("like", "like", words, icon("thumb", "thumb"), pressed=thumb == 1),
+            _button("dislike", "dislike", words, icon("thumb", "thumb"), pressed=thumb == -1),
             _button("rate", "rate", words, Markup("★" if starred else "☆"), pressed=starred),
         )
     )
 
 
-def _button(act: str, word: str, words: dict[str, str], face: Markup, *, off: bool = False, pressed: bool | None = None) -> Markup:
+def _button(
+    act: str, word: str, words: dict[str, str], face: Markup, *, off: bool = False, pressed: bool | None = None
+) -> Markup:
     state = Markup("") if pressed is None else Markup(' aria-pressed="{}"').format(str(pressed).lower())
-    return Markup('<button type="button" class="tool {act}" data-act="{act}" title="{label}" aria-label="{label}"{state}{off}>{face}</button>').format(
-        act=act, label=words[word], state=state, off=Markup(" disabled") if off else Markup(""), face=face
-    )
+    return Markup(
+        '<button type="button" class="tool {act}" data-act="{act}" title="{label}" aria-label="{label}"{state}{off}>'
+        "{face}</button>"
+    ).format(act=act, label=words[word], state=state, off=Markup(" disabled") if off else Markup(""), face=face)
 
 
 def _text_button(act: str, word: str, words: dict[str, str], pressed: bool) -> Markup:

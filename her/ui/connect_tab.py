@@ -56,7 +56,9 @@ class ConnectTab:
             if not self.allow_urls:
                 gr.Markdown("The model is chosen when the server is started, by whoever runs it:")
             gr.Markdown(LINES)
-            gr.Markdown("A key is read from the environment (`HER_OPENAI_API_KEY`, or `HF_TOKEN` for the router), never typed here.")
+            gr.Markdown(
+                "A key is read from the environment (`HER_OPENAI_API_KEY`, or `HF_TOKEN` for the router), never typed here."
+            )
         hidden = {"api_visibility": "undocumented", "show_progress": "minimal"}
         check.click(self.check, [token], [status], js=_WITH_TOKEN, api_name="check_connection", **hidden)
         use.click(self.use, [spec, token], [status], js=_WITH_TOKEN, api_name="use_connection", **hidden)
@@ -85,4 +87,6 @@ class ConnectTab:
 
 def _plain(text: str) -> str:
     """Text of a server as Markdown that shows it as it stands."""
-    return "".join(f"\\{letter}" if letter in r"\`*_{}[]()#+-.!|~>" else {"<": "&lt;", "&": "&amp;"}.get(letter, letter) for letter in text)
+    return "".join(
+        f"\\{letter}" if letter in r"\`*_{}[]()#+-.!|~>" else {"<": "&lt;", "&": "&amp;"}.get(letter, letter) for letter in text
+    )

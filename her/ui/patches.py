@@ -46,9 +46,7 @@ def running(snapshot: Snapshot, view: ChatView) -> Patch:
         question = TurnView(turn=snapshot.question, origin="visitor", mine=True)
         patch["put"] = _drawn(view, [question])
     if snapshot.state == "running":
-        html = bubbles.live(
-            snapshot.speaker, snapshot.parts, snapshot.pending, view.colour, view.language, words(view.language)
-        )
+        html = bubbles.live(snapshot.speaker, snapshot.parts, snapshot.pending, view.colour, view.language, words(view.language))
         patch["live"] = {"id": snapshot.pending, "html": html, "replaces": snapshot.replaces}
     else:
         patch.update(end=True, error=snapshot.error, give_back=snapshot.give_back, sent=not snapshot.give_back)

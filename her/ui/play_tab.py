@@ -140,7 +140,9 @@ class Stage:
             "rubric": _rubric(wish.language),
             "personas": [_card(one) for one in self.service.personas.values()],
             "books": [_shelved(book) for book in self.service.books],
-            "badge": " · ".join(filter(None, [said["scripted_badge"] if about.scripted else about.model, self.notice and said["ephemeral"]])),
+            "badge": " · ".join(
+                filter(None, [said["scripted_badge"] if about.scripted else about.model, self.notice and said["ephemeral"]])
+            ),
             "badge_hint": said["scripted_hint"] if about.scripted else about.spec,
         }
 
@@ -159,7 +161,8 @@ class Stage:
             "profile": persona.profile.strip(),
             "greetings": [str(bubbles.layers(_greeting(text, persona, visitor, place), said)) for text in persona.greetings],
             "scenes": [
-                {"id": one.id, "title": one.title, "setting": one.setting.strip(), "suits": persona.id in one.personas} for one in suited
+                {"id": one.id, "title": one.title, "setting": one.setting.strip(), "suits": persona.id in one.personas}
+                for one in suited
             ],
         }
 
@@ -206,8 +209,8 @@ class Stage:
         return {**patches.whole(view), "focus": view.turns[index].turn.id}
 
     async def _keep(self, wish: Payload) -> Patch:
-        view = await self.service.keep(wish.visitor, wish.chat, _node(wish), wish.seen)
-        return {**patches.whole(view), "saved": int(datetime.now(UTC).timestamp() * 1000)}
+        saved = await self.service.keep(wish.visitor, wish.chat, _node(wish), wish.seen)
+        return {**patches.whole(await self.service.view(wish.visitor, wish.chat)), "saved": saved}
 
     async def _rate(self, wish: Payload) -> Patch:
         if wish.rating is None:
@@ -261,7 +264,11 @@ def _index(view: Any, node: str) -> int:
 
 def _card(persona: Persona) -> Patch:
     fields = ("id", "name", "source", "tagline", "language", "colour")
-    return {**{name: getattr(persona, name) for name in fields}, "tags": list(persona.tags), "letters": bubbles.monogram(persona.name)}
+    return {
+        **{name: getattr(persona, name) for name in fields},
+        "tags": list(persona.tags),
+        "letters": bubbles.monogram(persona.name),
+    }
 
 
 def _shelved(book: Book) -> Patch:

@@ -6,7 +6,7 @@ window.HerStage = function (element, trigger, server, watch, props) {
   const find = (selector, from = root) => from.querySelector(selector);
   const [home, turns, before, after, scroll] = ["home", "turns", "before", "after", "scroll"].map((name) => find(".her-" + name));
   const composer = find(".her-composer"), box = find("textarea", composer), dialog = find(".her-dialog"), drawer = find(".her-drawer");
-  const THUMB = '<svg class="thumb" viewBox="0 0 24 24" aria-hidden="true"><path d="M3 11h4v10H3zM7 11l4-8c1.7 0 2.6 1.1 2.3 2.7L12.6 9H20c1 0 1.7.9 1.5 1.9l-1.7 8.2c-.2 1.1-1 1.9-2.2 1.9H7"/></svg>';
+  const icon = (name, shape) => '<svg class="' + shape + '" viewBox="0 0 24 24" aria-hidden="true"><use href="#her-' + name + '"></use></svg>';
   const PANELS = ["role_thinking", "system_thinking"];
   let boot = null, words = {}, chat = null, running = false, chosen = null, opened = Date.now(), nonce = 0, lastPatch = 0;
 
@@ -258,23 +258,42 @@ window.HerStage = function (element, trigger, server, watch, props) {
   // ---- rating -----------------------------------------------------------------------------------------------------
   const blank = () => ({ thumb: null, stars: {}, tags: [], comment: "" });
   const ratingOf = (article) => (article ? stateOf(article).rating : chat.rating) || blank();
-  async function rate(article, change) {
-    const rating = { ...ratingOf(article), ...change }, mark = article ? find(".stamp", article) : find(".her-chat-rating .stamp");
-    if (mark) { mark.textContent = words.saving; mark.className = "stamp"; }
-    const answer = await ask("rate", { node: article ? article.dataset.id : null, rating: { ...rating, rubric: boot.rubric.id, seen: seen(article) } });
-    const text = answer ? words.saved_at + " " + clock(answer.saved) : words.not_saved;
-    if (article && answer) {
-      const state = stateOf(article); state.rating = rating; state.saved = answer.saved; article.dataset.state = JSON.stringify(state);
+  // What a person says is drawn at once and saved in order: while one save is under way the newest waits, and only the
+  // stamp of a commit says "saved". Two quick keys never overwrite each other.
+  const saves = new Map();
+  function rate(article, change) {
+    const node = article ? article.dataset.id : null, key = chat.id + " " + node;
+    const save = saves.get(key) || { chat: chat.id, node, busy: false };
+    saves.set(key, save);
+    setRating(article, { ...ratingOf(article), ...change });
+    save.next = { ...ratingOf(article), rubric: boot.rubric.id, seen: seen(article) };
+    paintStamp(save, words.saving, "");
+    if (!save.busy) saveRating(save);
+  }
+  async function saveRating(save) {
+    save.busy = true;
+    while (save.next) {
+      const rating = save.next;
+      save.next = null;
+      const answer = await ask("rate", { chat: save.chat, node: save.node, rating });
+      if (!save.next) paintStamp(save, answer ? words.saved_at + " " + clock(answer.saved) : words.not_saved, answer ? "saved" : "failed");
+    }
+    save.busy = false;
+  }
+  function setRating(article, rating) {
+    if (article) { const state = stateOf(article); state.rating = rating; article.dataset.state = JSON.stringify(state); } else chat.rating = rating;
+    if (article) {
+      const star = find(".tool.rate", article), any = Object.keys(rating.stars).length > 0;
       find(".like", article).setAttribute("aria-pressed", rating.thumb === 1);
       find(".dislike", article).setAttribute("aria-pressed", rating.thumb === -1);
-      const star = find(".tool.rate", article), any = Object.keys(rating.stars).length > 0;
       star.setAttribute("aria-pressed", any); star.textContent = any ? "★" : "☆";
     }
-    if (!article && answer) chat.rating = rating;
-    for (const node of root.querySelectorAll(article ? "#t-" + article.dataset.id + " .stamp" : ".her-chat-rating .stamp")) { node.textContent = text; node.classList.toggle("saved", Boolean(answer)); node.classList.toggle("failed", !answer); }
     const panel = article ? find(".her-rating", article) : find(".her-chat-rating");
     if (panel) paintRating(panel, article);
-    return answer;
+  }
+  function paintStamp(save, text, state) {
+    if (!chat || chat.id !== save.chat) return;
+    for (const mark of root.querySelectorAll(save.node ? "#t-" + save.node + " .stamp" : ".her-chat-rating .stamp")) { mark.textContent = text; mark.className = "stamp " + state; }
   }
   const thumb = (article, value) => rate(article, { thumb: ratingOf(article).thumb === value ? null : value });
   function star(article, name, value) {
@@ -291,7 +310,7 @@ window.HerStage = function (element, trigger, server, watch, props) {
     } }, tag.label)));
     const comment = make("textarea", { rows: 2, maxlength: 4000, placeholder: words.comment, "aria-label": words.comment });
     const foot = make("div", { class: "row" }, make("span", { class: "stamp", role: "status" }), button(words.save, () => rate(article, { comment: comment.value }), { class: "tool wordy save-comment" }));
-    const thumbs = article ? null : make("div", { class: "thumbs" }, ...[["like", 1], ["dislike", -1]].map(([name, value]) => make("button", { type: "button", class: "tool " + name, "aria-label": words[name], title: words[name], onclick: () => thumb(null, value) }, fragment(THUMB))));
+    const thumbs = article ? null : make("div", { class: "thumbs" }, ...[["like", 1], ["dislike", -1]].map(([name, value]) => make("button", { type: "button", class: "tool " + name, "aria-label": words[name], title: words[name], onclick: () => thumb(null, value) }, fragment(icon("thumb", "thumb")))));
     const panel = make("section", { class: name, "aria-label": article ? words.rate : words.rate_chat }, thumbs, make("div", { class: "dimensions" }, ...rows), tags, comment, foot);
     comment.value = ratingOf(article).comment;
     paintRating(panel, article);

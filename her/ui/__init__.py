@@ -1,0 +1,1 @@
+"""The playground in the browser: the only room that knows Gradio."""
