@@ -1,21 +1,22 @@
 """How fast is the incremental parser, and is it linear? Run: `python -m benchmarks.parser`
 
-Texts of 100 kB and 1 MB (of UTF-8) are fed as one turn in 16-character chunks, `done` asked after each, then closed; the
-median of several repeats. Each text is another kind of work: canonical turns, Chinese, CoSER notation, and the malformed
-ones that would show a rescan. Both bars hold for the slowest of them. Prints one JSON object.
+Texts of 100 kB and 1 MB (of UTF-8) are fed as one turn in 16-character chunks, `done` asked after each, then closed: the
+median of several repeats, in CPU seconds, so that a busy machine counts less; for 100 kB the mean of ten in a row. Turns as
+models write them have to keep the speed. Hostile texts, a token every few characters, have to be linear like the others;
+their speed is told. Prints one JSON object.
 """
 
+import gc
 import statistics
 import time
-from collections.abc import Callable
 
 from benchmarks.report import report
 from her.format import Parser
 
-CHUNK, REPEATS = 16, 5
+CHUNK, REPEATS = 16, 7
 BAR = {"mb_per_s_at_least": 1.0, "time_1mb_over_100kb_at_most": 12.0}
 PLAN = "I need to portray Iago as a man who is trusted by all and who trusts nobody. " * 8
-TEXTS = {
+TURNS = {
     "canonical": f"<system_thinking>{PLAN}</system_thinking>Iago: "
     + "<role_thinking>He believes me, and that is his ruin</role_thinking><role_action>bows low, hand on heart</role_action>"
     "My lord, you know I love you. I would not have it otherwise; let us be patient.\n\nAnd yet there is Cassio. " * 6,
@@ -23,12 +24,18 @@ TEXTS = {
     + "<role_thinking>她又恼了</role_thinking><role_action>忙赔笑</role_action>好妹妹，千不是万不是，都是我的不是。\n" * 6,
     "coser": "[He believes me, and that is his ruin.] (bows low, hand on heart) My lord, you know I love you. *sighs* Well. "
     * 10,
-    "malformed": "<role_thinking>one<role_action>two</role_thinking> <think>x</role_action>y</think> Iago: <b> & </speech\n" * 10,
+    "malformed": f"<think> {PLAN} </thinking>\n\n**Iago:** "
+    + "<inner_thought>He believes me, and that is his ruin<role_action> bows low </role_thinking> My lord, <b>you</b> know "
+    "that I love you & yours.\nIago：I would not have it otherwise;</role_action> let us be patient. " * 6,
+}
+HOSTILE = {
+    "tags": "<role_thinking>one<role_action>two</role_thinking> <think>x</action>y</think> Iago: <b> & </speech\n" * 10,
     "angles": "<<role_<system_thinkin" * 10,
     "stars": "*a\n" * 10,
     "names": "Iago:\nOthell\n" * 10,
     "fences": "```\n<role_action>\n```\n`\n" * 10,
     "entities": "&amp;&amp;lt;role_action>&lt;" * 10,
+    "blanks": "\n \n\t" * 10,
 }
 
 
@@ -39,31 +46,39 @@ def text_of(pattern: str, size: int) -> str:
 
 
 def seconds(text: str) -> float:
-    """One turn, streamed."""
+    """CPU time of one turn, streamed."""
     chunks = [text[at : at + CHUNK] for at in range(0, len(text), CHUNK)]
-    start = time.perf_counter()
+    gc.collect()
+    start = time.process_time()
     parser = Parser("Iago", ("Othello",))
     for chunk in chunks:
         parser.feed(chunk)
         if parser.done:
             raise AssertionError("this text is meant to be read to its end")
     parser.close()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
-def median(measure: Callable[[], float]) -> float:
-    """The middle of several repeats."""
-    return statistics.median(measure() for _ in range(REPEATS))
+def measure(pattern: str) -> tuple[float, float]:
+    """MB/s over 1 MB, and how many times longer that takes than 100 kB."""
+    small, large = text_of(pattern, 100_000), text_of(pattern, 1_000_000)
+    times = [(statistics.fmean(seconds(small) for _ in range(10)), seconds(large)) for _ in range(REPEATS)]
+    small_s, large_s = (statistics.median(column) for column in zip(*times, strict=True))
+    return round(1 / large_s, 2), round(large_s / small_s, 2)
 
 
 def main() -> None:
     """Measure and report."""
-    speed, growth = {}, {}
-    for name, pattern in TEXTS.items():
-        small, large = text_of(pattern, 100_000), text_of(pattern, 1_000_000)
-        small_s, large_s = median(lambda text=small: seconds(text)), median(lambda text=large: seconds(text))  # type: ignore[misc]
-        speed[name], growth[name] = round(1 / large_s, 2), round(large_s / small_s, 2)
-    measured = {"mb_per_s": speed, "time_1mb_over_100kb": growth, "chunk_characters": CHUNK, "repeats": REPEATS}
+    found = {name: measure(pattern) for name, pattern in (TURNS | HOSTILE).items()}
+    speed = {name: found[name][0] for name in TURNS}
+    growth = {name: times for name, (_, times) in found.items()}
+    measured = {
+        "mb_per_s": speed,
+        "mb_per_s_hostile": {name: found[name][0] for name in HOSTILE},
+        "time_1mb_over_100kb": growth,
+        "chunk_characters": CHUNK,
+        "repeats": REPEATS,
+    }
     ok = min(speed.values()) >= BAR["mb_per_s_at_least"] and max(growth.values()) <= BAR["time_1mb_over_100kb_at_most"]
     report("parser", BAR, measured, ok)
 

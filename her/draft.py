@@ -42,9 +42,10 @@ def normalise(parts: Iterable[Part], speaker: str) -> tuple[Part, ...]:
     return _settled([(part.kind, part.text) for part in parts], speaker)
 
 
-def _settled(before: list[tuple[Kind, str]], speaker: str) -> tuple[Part, ...]:
-    while (after := _canonical(before, speaker)) != before:
-        before = after
+def _settled(pairs: list[tuple[Kind, str]], speaker: str) -> tuple[Part, ...]:
+    # Two Chinese texts merge without a space, and can spell a name that neither began with: hence once more.
+    while len(after := _canonical(pairs, speaker)) < len(pairs):
+        pairs = after
     return tuple(Part(kind=kind, text=text) for kind, text in after)
 
 
@@ -127,9 +128,8 @@ class TurnDraft:
 
     def settle(self, now: Iterable[tuple[Kind, str]] = ()) -> tuple[Part, ...]:
         """The canonical parts so far, with these runs at the end."""
-        texts = ["".join(self.reasoning), *self.plans]
-        plans: list[tuple[Kind, str]] = [("system_thinking", text) for text in texts]
-        return _settled([*plans, *self.visible, *now], self.speaker)
+        plans: list[tuple[Kind, str]] = [("system_thinking", text) for text in ("".join(self.reasoning), *self.plans)]
+        return _settled([pair for pair in (*plans, *self.visible, *now) if pair[1]], self.speaker)
 
     def judge(self) -> None:
         """Note the defects of the turn as a whole."""
