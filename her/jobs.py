@@ -111,6 +111,7 @@ def running(
     with held, _logged(folder / "log.txt"), _terminable():
         earlier = _earlier(folder)
         _keep_config(folder / "config.toml", config, name)
+        _same_inputs(earlier, hashes or {}, name)
         run = Run(folder, Status(pipeline=pipeline, state="running"))
         run.note(**_circumstances(seed), hashes=dict(hashes or {}), starts=earlier.starts + 1 if earlier else 1)
         yield from _watched(run)
@@ -239,6 +240,13 @@ def _keep_config(path: Path, config: BaseModel, name: str) -> None:
             raise InputError(f"run '{name}' was started with other settings ({told}); give another name, or delete its folder")
     with replacing(path) as file:
         file.write(configuration.dump(config))
+
+
+def _same_inputs(earlier: Status | None, hashes: Mapping[str, str], name: str) -> None:
+    """Refuse to go on with other inputs: half of the outputs would be made of the old ones."""
+    before = earlier.hashes if earlier else {}
+    if earlier and (changed := sorted(key for key in before.keys() | hashes.keys() if before.get(key) != hashes.get(key))):
+        raise InputError(f"run '{name}' was started with another '{changed[0]}'; give another name, or delete its folder")
 
 
 def _fixed(config: BaseModel) -> dict[str, Any]:

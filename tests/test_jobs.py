@@ -65,6 +65,15 @@ def test_a_run_goes_on_with_the_same_settings_only() -> None:
         pass
 
 
+def test_a_run_goes_on_with_the_same_inputs_only() -> None:
+    for _ in range(2):
+        with jobs.running("synthesize", "inputs", Settings(), hashes={"book.json": "ab"}):
+            pass
+    refused = pytest.raises(InputError, match=r"another 'book\.json'")
+    with refused, jobs.running("synthesize", "inputs", Settings(), hashes={"book.json": "cd"}):
+        pass
+
+
 @pytest.mark.parametrize(
     ("error", "state", "reason"),
     [

@@ -5,6 +5,7 @@ openai:http://127.0.0.1:8000/v1#MODEL        any OpenAI-compatible server; #MODE
 openai:https://host/v1#MODEL?context=32768   with the model's context, in tokens, where the server does not say it
 local:PATH-or-repository                     transformers in this process; #REVISION pins a repository's commit
 vllm:PATH-or-repository                      vLLM in this process, for pipelines on a GPU
+teacher:                                     rules that answer the questions of synthesis; no model, to try a run with
 """
 
 import difflib
@@ -19,11 +20,11 @@ from her.backends.base import Backend
 from her.errors import InputError
 from her.types import Persona, Value
 
-Scheme = Literal["scripted", "openai", "local", "vllm"]
-SCHEMES: tuple[Scheme, ...] = ("scripted", "openai", "local", "vllm")
+Scheme = Literal["scripted", "openai", "local", "vllm", "teacher"]
+SCHEMES: tuple[Scheme, ...] = ("scripted", "openai", "local", "vllm", "teacher")
 DEFAULT = "scripted:"
 HUGGING_FACE = "router.huggingface.co"
-_OPTIONS: dict[Scheme, tuple[str, ...]] = {"scripted": ("seed", "rate"), "openai": ("context",), "local": (), "vllm": ()}
+_OPTIONS: dict[Scheme, tuple[str, ...]] = {"scripted": ("seed", "rate"), "openai": ("context",)}
 _LOCAL_SERVERS = {
     "ollama": "openai:http://127.0.0.1:11434/v1#{}",
     "llamacpp": "openai:http://127.0.0.1:8080/v1",
@@ -79,6 +80,10 @@ def parse_spec(text: str | None = None) -> Spec:
         return _openai(rest)
     if known == "scripted":
         return _scripted(rest)
+    if known == "teacher":
+        if rest:
+            raise InputError(f"backend 'teacher:{rest}' names something; 'teacher:' alone is right")
+        return Spec(scheme=known)
     address, _, revision = rest.partition("#")
     if not address:
         raise InputError(f"backend '{known}:' names no model; give a folder or a repository, such as '{known}:checkpoints/her'")
@@ -86,7 +91,12 @@ def parse_spec(text: str | None = None) -> Spec:
 
 
 def open_backend(
-    spec: str | Spec | None = None, *, personas: Mapping[str, Persona] | None = None, visitor: bool = False, key: str = ""
+    spec: str | Spec | None = None,
+    *,
+    personas: Mapping[str, Persona] | None = None,
+    visitor: bool = False,
+    key: str = "",
+    pipeline: bool = False,
 ) -> Backend:
     """The backend that a spec names.
 
@@ -95,6 +105,7 @@ def open_backend(
         personas: whose written lines the scripted player knows; None loads the house's.
         visitor: the spec was typed by a visitor: only servers may be named, and the keys of the environment stay here.
         key: a key for the server, instead of the environment's; kept in memory only.
+        pipeline: opened by a pipeline, which may have vLLM in its own process.
 
     Raises:
         InputError: not a spec, or one that may not be opened here.
@@ -108,10 +119,18 @@ def open_backend(
 
         secret = key or ("" if visitor else key_for(chosen.address))
         return OpenAIBackend(chosen.address, chosen.model, key=secret, context=chosen.context)
+    if chosen.scheme == "teacher":
+        from her.backends.teacher import TeacherBackend
+
+        return TeacherBackend()
     if chosen.scheme == "local":
         from her.backends.local import LocalBackend
 
         return LocalBackend(chosen.address, chosen.model)
+    if chosen.scheme == "vllm" and pipeline:
+        from her.backends.vllm_engine import VLLMBackend
+
+        return VLLMBackend(chosen.address, chosen.model)
     if chosen.scheme == "vllm":
         raise InputError(
             f"'{chosen}' is for pipelines on a GPU; to chat, start 'vllm serve {chosen.address}' and open "
@@ -179,7 +198,7 @@ def _nearest(given: str) -> str:
     if not colon and (Path(given).is_dir() or re.fullmatch(r"[./~][\w./-]*|[\w.-]+/[\w.-]+", given)):
         return f"local:{given}"
     close = difflib.get_close_matches(scheme.lower(), SCHEMES, 1, 0.5)
-    examples = {"openai": "openai:http://127.0.0.1:8000/v1#MODEL", "scripted": DEFAULT}
+    examples = {"openai": "openai:http://127.0.0.1:8000/v1#MODEL", "scripted": DEFAULT, "teacher": "teacher:"}
     named: str = close[0] if close else "scripted"
     return f"{named}:{rest}" if named in ("local", "vllm") and rest else examples.get(named, f"{named}:PATH")
 

@@ -8,7 +8,7 @@ else: no turn to come, no other's thought. There is one question a turn, so neit
 import asyncio
 from typing import Any
 
-from her.format import parse, render
+from her.format import normalise, parse, render
 from her.scenarios import BookScene
 from her.types import ENVIRONMENT, Defect, Part, Sampling, Transcript, Turn
 from her.view import Viewer, line, messages
@@ -76,7 +76,8 @@ async def _plan(
 
 def with_plan(turn: Turn, plan: str) -> Turn:
     """The turn with this plan in front instead of any other, in the canonical text, under the same id."""
-    parts = (Part(kind="system_thinking", text=plan.strip()), *(part for part in turn.parts if part.kind != "system_thinking"))
+    others = (part for part in turn.parts if part.kind != "system_thinking")
+    parts = normalise([Part(kind="system_thinking", text=plan), *others], turn.speaker)
     return Turn(id=turn.id, speaker=turn.speaker, parts=parts, raw=render(parts, turn.speaker))
 
 

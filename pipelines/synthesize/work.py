@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel
 
+from her.errors import HerError
 from her.prompts import fill
 from her.types import Defect, Language, Message, NonEmpty, Sampling, Value
 
@@ -103,7 +104,8 @@ def question(prompt: str, language: Language, payload: Mapping[str, Any], **fiel
 async def in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]], width: int) -> AsyncIterator[R]:
     """`work` of every item, at most `width` of them on the way, in the order of the items.
 
-    The first exception ends it; what is on the way then is cancelled.
+    The first exception ends it. When it is the house's (a budget, no endpoint left), what is on the way is first brought
+    to its end, so that no answer that was paid for is lost; otherwise it is cancelled.
     """
     source = iter(items)
     waiting: deque[asyncio.Task[R]] = deque()
@@ -116,6 +118,9 @@ async def in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]], width:
             if not waiting:
                 return
             yield await waiting.popleft()
+    except HerError:
+        await asyncio.gather(*waiting, return_exceptions=True)
+        raise
     finally:
         for task in waiting:
             task.cancel()

@@ -1,0 +1,57 @@
+"""The stages' door to her/calls.py: one caller for all questions, another for the rewriting of plans where one is named."""
+
+from contextlib import AsyncExitStack
+from typing import Self
+
+from pydantic import BaseModel
+
+from her.calls import Call, Caller, CallLimits, Ledger, Prices
+from her.types import Message, Sampling
+from pipelines.synthesize.options import Options
+from pipelines.synthesize.system_thinking import STAGE as PLANS
+from pipelines.synthesize.work import Reply
+
+
+class Models:
+    """Asks the endpoints of a run and keeps every answer in its ledger. Used as an asynchronous context manager."""
+
+    def __init__(self, options: Options, ledger: Ledger) -> None:
+        calls = options.calls
+        limits = CallLimits(
+            max_in_flight=calls.in_flight,
+            retries=calls.retries,
+            timeout=calls.timeout,
+            budget_tokens=calls.budget_tokens or None,
+            budget_money=calls.budget_money or None,
+            prices=Prices(prompt=calls.price_prompt, completion=calls.price_completion),
+        )
+        self.main = Caller(options.endpoints, ledger, limits)
+        self.rewriter = Caller(options.rewriter, ledger, limits) if options.rewriter else self.main
+        self._asked = 0
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        for caller in self.callers:
+            await self._stack.enter_async_context(caller)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stack.aclose()
+
+    @property
+    def callers(self) -> tuple[Caller, ...]:
+        """Every caller once."""
+        return (self.main,) if self.rewriter is self.main else (self.main, self.rewriter)
+
+    async def ask(
+        self, stage: str, messages: tuple[Message, ...], sampling: Sampling, schema: type[BaseModel] | None = None
+    ) -> Reply:
+        """See `work.Asker`. A budget that is spent and an endpoint that is lost for good are raised, they end the run."""
+        self._asked += 1
+        caller = self.rewriter if stage == PLANS else self.main
+        answer = await caller.ask(Call(f"{stage} {self._asked}", stage, messages, sampling, schema))
+        if answer.error:
+            return Reply(error=answer.error)
+        if schema is None and answer.cut:
+            return Reply(text=answer.text, reasoning=answer.reasoning, error="")
+        return Reply(text=answer.text, reasoning=answer.reasoning, value=answer.value)
