@@ -39,7 +39,21 @@ _CJK = re.compile(r"[\u2e80-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020
 
 def normalise(parts: Iterable[Part], speaker: str) -> tuple[Part, ...]:
     """The canonical form: the plan first, neighbours of one kind merged, stripped, empties and own names dropped."""
-    return _settled([(part.kind, part.text) for part in parts], speaker)
+    given = tuple(parts)
+    return given if _is_canonical(given, speaker) else _settled([(part.kind, part.text) for part in given], speaker)
+
+
+def _is_canonical(parts: Sequence[Part], speaker: str) -> bool:
+    """Whether there is plainly nothing to do, as for all that the reader made; False where one has to look closer."""
+    before = ""
+    for part in parts:
+        kind, text = part.kind, part.text
+        if not text or text[0].isspace() or text[-1].isspace() or kind == before:
+            return False
+        if (before and kind == "system_thinking") or (kind == "speech" and speaker in text):
+            return False
+        before = kind
+    return True
 
 
 def _settled(pairs: list[tuple[Kind, str]], speaker: str) -> tuple[Part, ...]:

@@ -96,13 +96,14 @@ def prompts(transcript: Transcript, speakers: Collection[str] | None = None) -> 
     wanted = {member.name for member in transcript.cast if speakers is None or member.name in speakers}
     histories = {name: _History(START) for name in wanted}
     heads: dict[str, Message] = {}
+    anybody = Viewer(kind="environment")
     for turn in transcript.turns:
         name = turn.speaker
         if name in wanted:
             if name not in heads:
                 heads[name] = Message(role="system", content=system(transcript, name))
             yield turn, (heads[name], *histories[name].closed(transcript.scenario.language))
-        seen_by_others = line(turn, Viewer(kind="environment"))
+        seen_by_others = line(turn, anybody)
         for other, history in histories.items():
             if text := line(turn, Viewer(kind="character", name=name)) if other == name else seen_by_others:
                 history.add("assistant" if other == name else "user", text)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from typing import NamedTuple
 
 from her.errors import InputError
 from her.types import Language
@@ -28,15 +29,29 @@ def fill(name: str, language: Language, values: Mapping[str, str]) -> str:
     Raises:
         InputError: a field of the template that `values` does not name.
     """
-    text = template(name, language)
-    if missing := sorted(set(_FIELD.findall(text)) - set(values)):
+    sections = _sections(name, language)
+    if missing := sorted({field for section in sections for field in section.fields} - set(values)):
         raise InputError(f"prompt '{name}.{language}': no value for {', '.join(missing)}; give each one, '' to leave it out")
-    kept = [section for section in _SECTION.split(text) if _wanted(section, values)]
-    return _FIELD.sub(lambda field: values[field[1]].strip(), "".join(kept)).strip()
+    stripped = {field: value.strip() for field, value in values.items()}
+    kept = (section for section in sections if not section.body or any(stripped[field] for field in section.body))
+    return "".join(piece if text else stripped[piece] for section in kept for text, piece in section.pieces).strip()
 
 
-def _wanted(section: str, values: Mapping[str, str]) -> bool:
-    """Whether a section has no field in its body, or one with something in it."""
+class _Section(NamedTuple):
+    """A section of a template: the fields in it, those below its heading, and its text and fields in turn."""
+
+    fields: tuple[str, ...]
+    body: tuple[str, ...]
+    pieces: tuple[tuple[bool, str], ...]
+
+
+@cache
+def _sections(name: str, language: Language) -> tuple[_Section, ...]:
+    return tuple(map(_section, _SECTION.split(template(name, language))))
+
+
+def _section(section: str) -> _Section:
+    """A section is left out when it has fields in its body and all of them are empty."""
     _, _, body = section.partition("\n") if section.startswith("===") else ("", "", section)
-    fields = _FIELD.findall(body)
-    return not fields or any(values[field].strip() for field in fields)
+    pieces = tuple((index % 2 == 0, piece) for index, piece in enumerate(_FIELD.split(section)))
+    return _Section(tuple(_FIELD.findall(section)), tuple(_FIELD.findall(body)), pieces)
