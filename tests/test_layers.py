@@ -20,7 +20,8 @@ FLOORS = {
     1: "types errors paths files",
     2: "tags draft notations brackets parser format jsonl config yaml_files personas scenarios released "
     "principles prompts backends store statistics",
-    3: "cards lorebook view calls rewards jobs space rubric chat_views",
+    3: "cards lorebook view rewards jobs space rubric chat_views "
+    "calls asking running recording endpoints structured spending tally progress ray_calls",
     4: "chat chat_export chat_opening chat_orders chat_reading chat_running live judge ratings samples",
     5: "scene rollout",
     6: "ui",
@@ -34,6 +35,7 @@ WALLS = {
     "spaces": ("her/ui/", "her/backends/local.py", "app.py"),
     "sqlalchemy": ("her/store/",),
     "alembic": ("her/store/",),
+    "ray": ("her/ray_calls.py",),
     **dict.fromkeys(MODEL_PACKAGES, ("her/backends/local.py", "her/backends/vllm_engine.py", "pipelines/")),
 }
 DISTRIBUTIONS = {"yaml": "pyyaml", "huggingface_hub": "huggingface-hub", "gradio_client": "gradio-client"}

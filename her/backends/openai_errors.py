@@ -57,7 +57,7 @@ def explain(error: Exception, place: Place, begun: bool = False) -> BackendError
     if isinstance(error, (openai.APITimeoutError, TimeoutError)):
         return place.error("timeout", "could not be reached in time; check that it runs and try again")
     if isinstance(error, openai.APIConnectionError):
-        return _connection(error, place, begun)
+        return lost(error, place, begun)
     if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError, openai.APIResponseValidationError)):
         return place.error("invalid_reply", "sent something that is not JSON; check that the address is that of a chat API")
     if isinstance(error, openai.APIError):
@@ -67,17 +67,32 @@ def explain(error: Exception, place: Place, begun: bool = False) -> BackendError
     raise error
 
 
-def _words(error: openai.APIError) -> str:
+def _words(body: object) -> str:
     """The server's own message, empty when it sent none or a web page."""
-    body = error.body
     if isinstance(body, dict):
         body = next((body[key] for key in ("message", "error", "detail") if body.get(key)), "")
     text = body if isinstance(body, str) else "" if body is None else json.dumps(body, ensure_ascii=False)
     return "" if "<html" in text.lower() or "<!doctype" in text.lower() else text
 
 
+def words(content: bytes) -> str:
+    """What a server says in the body of a refusal, JSON or not."""
+    text = content.decode("utf-8", "replace")
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return _words(text)
+    return _words(said.get("error", said) if isinstance(said, dict) else said)
+
+
 def _status(status: int, error: openai.APIError, place: Place) -> BackendError:
-    retry_after = _retry_after(error)
+    header = error.response.headers.get("retry-after", "") if isinstance(error, openai.APIStatusError) else ""
+    return refused(status, place, _words(error.body), header)
+
+
+def refused(status: int, place: Place, said: str = "", retry_after: str = "") -> BackendError:
+    """The BackendError for an HTTP status that is no success; `said` in the server's words, `retry_after` as its header."""
+    wait = float(retry_after) if re.fullmatch(r"\d{1,6}(\.\d+)?", retry_after) else None
     reason, what = _TABLE.get(status, ("bad_request", "did not accept the request"))
     if 300 <= status < 400:
         reason, what = "bad_request", "redirects to another address, which is not followed; give the final address"
@@ -85,18 +100,13 @@ def _status(status: int, error: openai.APIError, place: Place) -> BackendError:
         reason, what = "server_error", "failed on its side; look at the server's log, then try again"
     if status == 401 and not place.keyed:
         what = "wants a key; set HER_OPENAI_API_KEY (OPENAI_API_KEY, or HF_TOKEN for router.huggingface.co) and start again"
-    what = what.format(wait=f" {retry_after:g} s" if retry_after is not None else " a little")
-    said = place.redact(_words(error)).rstrip(".")
-    return place.error(reason, f"{what} (HTTP {status}{': ' + said if said else ''})", retry_after)
+    what = what.format(wait=f" {wait:g} s" if wait is not None else " a little")
+    said = place.redact(said).rstrip(".")
+    return place.error(reason, f"{what} (HTTP {status}{': ' + said if said else ''})", wait)
 
 
-def _retry_after(error: openai.APIError) -> float | None:
-    """Seconds of a numeric Retry-After header."""
-    header = error.response.headers.get("retry-after", "") if isinstance(error, openai.APIStatusError) else ""
-    return float(header) if re.fullmatch(r"\d{1,6}(\.\d+)?", header) else None
-
-
-def _connection(error: openai.APIConnectionError, place: Place, begun: bool) -> BackendError:
+def lost(error: Exception, place: Place, begun: bool) -> BackendError:
+    """The BackendError for a connection that could not be made or broke; `begun` when part of the answer had arrived."""
     causes = list(_causes(error))
     text = " ".join(str(cause) for cause in causes)
     if any(isinstance(cause, socket.gaierror) for cause in causes) or re.search(r"Name or service|nodename|getaddrinfo", text):

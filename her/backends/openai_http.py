@@ -20,7 +20,7 @@ from pydantic import Field
 from her.backends.base import Completion, Delta, Description, estimate_tokens, join, whole
 from her.backends.openai_answer import Answer, same_model
 from her.backends.openai_errors import Place, explain
-from her.backends.openai_whole import Lanes, ask
+from her.backends.openai_whole import Wire
 from her.errors import BackendError
 from her.types import Message, Sampling, Value
 
@@ -63,7 +63,7 @@ class OpenAIBackend:
         self._asks_usage = True
         self._usage_known = False
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, openai.AsyncOpenAI] = WeakKeyDictionary()
-        self._lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, Lanes] = WeakKeyDictionary()
+        self._wires: WeakKeyDictionary[asyncio.AbstractEventLoop, Wire] = WeakKeyDictionary()
 
     def describe(self) -> Description:
         """`model` is empty until the first call when the spec named none."""
@@ -109,9 +109,7 @@ class OpenAIBackend:
                 "type": "json_schema",
                 "json_schema": {"name": "answer", "schema": schema, "strict": True},
             }
-        lanes = self._lanes.setdefault(asyncio.get_running_loop(), Lanes(self._limits.connect))
-        characters = self._limits.characters_for(sampling)
-        return await ask(lanes, self._url, self._key, self._place, body, seconds=seconds, characters=characters)
+        return await self._wire.ask(body, self._place, seconds=seconds, characters=self._limits.characters_for(sampling))
 
     async def check(self) -> str:
         """Ask for the list of models; a server without one is asked for a single token."""
@@ -133,9 +131,9 @@ class OpenAIBackend:
         client = self._clients.pop(asyncio.get_running_loop(), None)
         if client is not None:
             await client.close()
-        lanes = self._lanes.pop(asyncio.get_running_loop(), None)
-        if lanes is not None:
-            await lanes.close()
+        wire = self._wires.pop(asyncio.get_running_loop(), None)
+        if wire is not None:
+            await wire.close()
 
     @property
     def _place(self) -> Place:
@@ -155,6 +153,14 @@ class OpenAIBackend:
                 http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False, timeout=timeout),
             )
         return self._clients[loop]
+
+    @property
+    def _wire(self) -> Wire:
+        """The connections for whole answers, of the running loop."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._wires:
+            self._wires[loop] = Wire(self._url, self._key, self._limits.connect)
+        return self._wires[loop]
 
     @property
     def _headers(self) -> dict[str, str | openai.Omit]:

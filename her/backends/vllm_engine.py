@@ -1,0 +1,153 @@
+"""vLLM in this process, for pipelines on a GPU: many calls at once share its batches, nothing goes over a wire.
+
+Needs the extra `vllm`. The engine is loaded at the first call (minutes for a large model) and keeps to a JSON schema by
+itself. Written against vLLM 0.31 (`AsyncLLM` of its v1 engine).
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from her.backends.base import Completion, Delta, Description, Usage, estimate_tokens, whole
+from her.errors import BackendError
+from her.types import Message, Sampling, new_id
+
+log = logging.getLogger(__name__)
+
+
+class VLLMBackend:
+    """See `her.backends.base.Backend`.
+
+    Args:
+        model: folder or repository.
+        revision: commit of a repository, empty for its newest.
+    """
+
+    def __init__(self, model: str, revision: str = "") -> None:
+        self._model, self._revision = model, revision
+        self._engine: Any = None
+        self._tokenizer: Any = None
+        self._context = 8192
+        self._loading = asyncio.Lock()
+
+    def describe(self) -> Description:
+        """`context` is a guess until the engine is loaded."""
+        spec = f"vllm:{self._model}" + (f"#{self._revision}" if self._revision else "")
+        return Description(
+            spec=spec,
+            model=self._model,
+            revision=self._revision,
+            context=self._context,
+            counts_exactly=self._tokenizer is not None,
+        )
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Exact once the engine is loaded."""
+        return estimate_tokens(messages) if self._tokenizer is None else len(self._ids(messages))
+
+    async def check(self) -> str:
+        """Load the engine."""
+        await self._load()
+        return f"{self._model} is loaded in this process."
+
+    async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+        """As `ask`, without a schema."""
+        return await self.ask(messages, sampling)
+
+    async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Delta]:
+        """The whole answer as one delta: pipelines do not watch it come."""
+        said = await self.ask(messages, sampling)
+        yield Delta(text=said.text, finish=said.finish, usage=said.usage)
+
+    async def ask(
+        self, messages: Sequence[Message], sampling: Sampling, *, schema: Mapping[str, Any] | None = None, seconds: float = 600
+    ) -> Completion:
+        """The next assistant message; BackendError `timeout`, `bad_request` (too long), `empty` or `server_error`."""
+        await self._load()
+        ids = self._ids(messages)
+        if len(ids) >= self._context:
+            raise BackendError(
+                f"the prompt has {len(ids)} tokens, {self._model} takes {self._context}; shorten it.", "bad_request"
+            )
+        request = new_id()
+        try:
+            async with asyncio.timeout(seconds):
+                last = await self._generate(ids, _params(sampling, schema), request)
+        except TimeoutError:
+            await self._engine.abort(request)
+            raise BackendError(f"{self._model} gave no whole answer within {seconds:g} s.", "timeout") from None
+        except ValueError as error:
+            raise BackendError(f"{self._model} did not accept the request ({error}).", "bad_request") from error
+        except RuntimeError as error:  # the engine's own errors are children of it
+            raise BackendError(f"{self._model} failed ({error}).", "server_error") from error
+        return _completion(last, len(ids), self._model)
+
+    async def close(self) -> None:
+        """Shut the engine down and free the GPU."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.shutdown()
+
+    async def _generate(self, ids: list[int], params: Any, request: str) -> Any:
+        last = None
+        async for last in self._engine.generate({"prompt_token_ids": ids}, params, request):  # noqa: B007
+            continue
+        return last
+
+    async def _load(self) -> None:
+        async with self._loading:
+            if self._engine is not None:
+                return
+            try:
+                from vllm import AsyncEngineArgs
+                from vllm.v1.engine.async_llm import AsyncLLM
+            except ImportError as error:
+                raise BackendError("'vllm:' needs the package vllm; run pip install 'her[vllm]'.", "missing_extra") from error
+            try:
+                self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(model=self._model, revision=self._revision or None))
+                self._tokenizer = await _tokenizer(self._engine)
+            except (OSError, ValueError, RuntimeError) as error:
+                raise BackendError(f"vLLM cannot load {self._model!r}: {error}", "not_found") from error
+            self._context = int(self._engine.model_config.max_model_len)
+            log.info("vLLM has loaded %s, context %d", self._model, self._context)
+
+    def _ids(self, messages: Sequence[Message]) -> list[int]:
+        continued = bool(messages) and messages[-1].role == "assistant"
+        encoded = self._tokenizer.apply_chat_template(
+            [{"role": one.role, "content": whole(one.content)} for one in messages],
+            add_generation_prompt=not continued,
+            continue_final_message=continued,
+            tokenize=True,
+            return_dict=True,
+        )
+        return list(encoded["input_ids"])
+
+
+async def _tokenizer(engine: Any) -> Any:
+    """The tokenizer of an engine; older releases give it by a coroutine."""
+    found = engine.get_tokenizer()
+    return await found if asyncio.iscoroutine(found) else found
+
+
+def _params(sampling: Sampling, schema: Mapping[str, Any] | None) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+    return SamplingParams(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        max_tokens=sampling.max_tokens,
+        seed=sampling.seed,
+        stop=list(sampling.stop) or None,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        structured_outputs=StructuredOutputsParams(json=dict(schema)) if schema is not None else None,
+    )
+
+
+def _completion(last: Any, prompt_tokens: int, model: str) -> Completion:
+    said = last.outputs[0] if last is not None and last.outputs else None
+    if said is None or not said.text:
+        raise BackendError(f"{model} said nothing.", "empty")
+    usage = Usage(prompt_tokens=prompt_tokens, completion_tokens=len(said.token_ids))
+    return Completion(text=said.text, finish="length" if said.finish_reason == "length" else "stop", usage=usage)

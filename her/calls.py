@@ -1,0 +1,241 @@
+"""Many model calls: N endpoints, structured answers, a ledger to go on from, a budget, in bounded memory.
+
+    with Ledger(folder / "calls.sqlite3") as ledger:
+        async with Caller(["openai:http://127.0.0.1:8000/v1#model"], ledger, CallLimits(budget_money=20, prices=...)) as caller:
+            answer = await caller.ask(Call("turn 7", "role_thinking", messages, schema=Enhanced))   # one of many tasks
+            async for answer in caller.run(calls, ordered=True): ...                                # or all of them
+
+What is recorded is never asked again, and every answer that is given out is recorded before. A call that fails is an
+Answer with `error`, never content. Two calls that are the same in everything are asked once.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from dataclasses import replace
+from typing import Literal, Self
+
+from her.asking import Answer, Call, CallLimits, Exchange, digest
+from her.backends.base import Backend
+from her.backends.open import open_backend
+from her.endpoints import Endpoint, Pool
+from her.errors import BackendError, InputError
+from her.recording import Recorder
+from her.running import Run
+from her.spending import BudgetSpent, Forecast, Left, Prices, Purse, Tokens, forecast
+from her.store.ledger import Entry, Failure, Ledger
+from her.tally import Tally
+
+__all__ = [
+    "Answer",
+    "BudgetSpent",
+    "Call",
+    "CallLimits",
+    "Caller",
+    "Forecast",
+    "Ledger",
+    "Prices",
+    "Tally",
+    "digest",
+    "run_calls",
+]
+log = logging.getLogger(__name__)
+Executor = Literal["asyncio", "ray"]
+
+
+class Caller:
+    """Asks; one for each run and event loop, as an asynchronous context manager.
+
+    Args:
+        endpoints: specs, which are opened and closed here, or open backends; all of one model.
+        ledger: None keeps nothing.
+
+    Raises:
+        InputError: no endpoint, or they have different models.
+        BackendError: the model's name is not known and no endpoint says it.
+    """
+
+    def __init__(
+        self, endpoints: Sequence[str | Backend], ledger: Ledger | None = None, limits: CallLimits | None = None
+    ) -> None:
+        if not endpoints:
+            raise InputError("no endpoint is named; give one, such as 'openai:http://127.0.0.1:8000/v1'")
+        self.limits = limits or CallLimits()
+        self._ledger = ledger
+        self._opened: list[Backend] = []
+        backends = [self._open(one) if isinstance(one, str) else one for one in endpoints]
+        self.endpoints = [Endpoint(backend, self.limits) for backend in backends]
+        self._pool = Pool(self.endpoints, self.limits)
+        self._recorder = Recorder(ledger)
+        self._asking: dict[bytes, asyncio.Future[Answer]] = {}
+        self.model = ""
+        self.tally = Tally(self.endpoints, self.limits.prices)
+        self._purse = Purse(self.limits.budget_tokens, self.limits.budget_money, self.limits.prices, self._spent_before())
+
+    def _open(self, spec: str) -> Backend:
+        self._opened.append(open_backend(spec, pipeline=True))
+        return self._opened[-1]
+
+    def _spent_before(self) -> Tokens:
+        sums = self._ledger.sums().values() if self._ledger is not None else ()
+        self.tally.before = Tokens(sum(one.prompt_tokens for one in sums), sum(one.completion_tokens for one in sums))
+        return self.tally.before
+
+    async def __aenter__(self) -> Self:
+        await asyncio.gather(*(self._greet(endpoint) for endpoint in self.endpoints))
+        described = [endpoint.backend.describe() for endpoint in self.endpoints]
+        names = [one.spec if one.scripted else one.model + (f"@{one.revision}" if one.revision else "") for one in described]
+        self.model = self.limits.model or next(filter(None, names), "")
+        if not self.model:
+            raise BackendError("no endpoint answers and no spec names the model; start one, or write ...#MODEL", "unreachable")
+        self.tally.model = self.model
+        for endpoint, one in zip(self.endpoints, described, strict=True):
+            if one.model:
+                self._same(endpoint)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._recorder.close()
+        self._pool.stop()
+        for backend in self._opened:
+            await backend.close()
+
+    async def _greet(self, endpoint: Endpoint) -> None:
+        """Learn the model of an endpoint whose spec names none; one that is silent is looked at again when it is asked."""
+        if endpoint.backend.describe().model:
+            return
+        try:
+            await endpoint.backend.check()
+        except BackendError as error:
+            if not error.retryable:
+                raise
+            log.warning("%s: %s", endpoint.name, error)
+
+    def _same(self, endpoint: Endpoint) -> None:
+        try:
+            endpoint.check_model(self.model)
+        except BackendError as error:
+            raise InputError(f"the endpoints of a run must have one model: {error}") from error
+
+    def key(self, call: Call) -> bytes:
+        """Under which the answer is recorded."""
+        return digest(call, self.model)
+
+    async def ask(self, call: Call) -> Answer:
+        """The answer to one call: from the ledger, from the same call on its way, or from an endpoint.
+
+        Raises:
+            BudgetSpent: the budget does not allow it.
+            BackendError: no endpoint is left. A failure of this call alone is an Answer with `error`.
+            StoreError: the answer could not be recorded.
+        """
+        key = self.key(call)
+        if key in self._recorder:
+            return self.known(call, await self._recorder.read(key))
+        return await self.ask_anew(call, key)
+
+    async def ask_anew(self, call: Call, key: bytes) -> Answer:
+        """The answer to a call that is not in the ledger."""
+        if (other := self._asking.get(key)) is not None:
+            return replace(await asyncio.shield(other), call=call)
+        place: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._asking[key] = place
+        try:
+            answer = await self._fresh(call, key)
+        except BaseException as error:
+            place.set_exception(error if isinstance(error, Exception) else BackendError("the run was stopped", "broken_stream"))
+            place.exception()  # seen: nobody has to wait for it
+            raise
+        finally:
+            del self._asking[key]
+        place.set_result(answer)
+        return answer
+
+    def run(self, calls: Iterable[Call] | AsyncIterable[Call], *, ordered: bool = False) -> "AsyncIterator[Answer]":
+        """The answers to all calls, as they come or in order; at most `limits.ahead` calls are held.
+
+        When the budget ends or no endpoint is left, what is on its way is still answered, recorded and given out (in
+        order: up to the first that is not answered); then the error is raised.
+        """
+        return Run(self, calls, ordered).answers()
+
+    async def forecast(self, pilot: Iterable[Call], calls: int) -> Forecast:
+        """Ask some typical calls, and say what `calls` of them will take. Their answers are recorded as always."""
+        began = time.monotonic()
+        answers = [answer async for answer in self.run(pilot)]
+        took = [Tokens(one.entry.prompt_tokens, one.entry.completion_tokens) for one in answers if one.entry is not None]
+        fresh = any(not one.recorded for one in answers)
+        seconds = time.monotonic() - began if fresh else 0.0
+        return forecast(took, len(answers) - len(took), calls, self.limits.prices, seconds)
+
+    def has(self, key: bytes) -> bool:
+        """Whether the ledger has the answer of this key."""
+        return key in self._recorder
+
+    @property
+    def left(self) -> Left:
+        """What of the budget is left."""
+        return self._purse.left
+
+    def recorded(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+        """Those of these keys that are in the ledger; a few hundred at most, because the loop waits."""
+        return self._recorder.read_now([key for key in keys if key in self._recorder])
+
+    def known(self, call: Call, entry: Entry) -> Answer:
+        """The answer that an entry of the ledger is."""
+        self.tally.known(entry)
+        return Answer(call, entry, entry.error, "invalid_reply" if entry.error else "", recorded=True)
+
+    async def _fresh(self, call: Call, key: bytes) -> Answer:
+        exchange = Exchange(call, self._pool, self._purse, self.limits, self.tally)
+        try:
+            entry = await exchange.entry(key)
+        except (BackendError, BudgetSpent) as error:
+            stops = isinstance(error, BudgetSpent) or self._pool.stopped is error
+            reason = "budget" if isinstance(error, BudgetSpent) else error.reason
+            if not stops:
+                return await self.failed(call, Failure(key, call.stage, call.id, reason, str(error), *exchange.took))
+            if any(exchange.took):
+                self.tally.took(exchange.took)
+                await self._recorder.write(failure=Failure(key, call.stage, call.id, reason, str(error), *exchange.took))
+            raise
+        return await self.answered(call, entry)
+
+    async def answered(self, call: Call, entry: Entry) -> Answer:
+        """Record what came back."""
+        await self._recorder.write(entry)
+        self.tally.fresh(entry)
+        return Answer(call, entry, entry.error, "invalid_reply" if entry.error else "")
+
+    async def failed(self, call: Call, failure: Failure) -> Answer:
+        """Record that nothing usable came back; the call is asked again when the run goes on."""
+        await self._recorder.write(failure=failure)
+        self.tally.took(Tokens(failure.prompt_tokens, failure.completion_tokens))
+        self.tally.failed += 1
+        return Answer(call, None, failure.error, failure.reason)
+
+
+async def run_calls(
+    calls: Iterable[Call],
+    endpoints: Sequence[str],
+    ledger: Ledger | None = None,
+    limits: CallLimits | None = None,
+    *,
+    executor: Executor = "asyncio",
+) -> AsyncIterator[Answer]:
+    """The answers to all calls, in order: of this process, or of the workers of a Ray cluster.
+
+    Raises:
+        BudgetSpent, BackendError, StoreError: as `Caller.ask`.
+        InputError: `executor` is ray and the package is not installed.
+    """
+    async with Caller(endpoints, ledger, limits) as caller:
+        if executor == "ray":
+            from her.ray_calls import run_on_ray
+
+            answers = run_on_ray(caller, calls, list(endpoints))
+        else:
+            answers = caller.run(calls, ordered=True)
+        async for answer in answers:
+            yield answer

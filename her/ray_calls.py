@@ -1,0 +1,167 @@
+"""Calls on the workers of a Ray cluster (`executor=ray`, extra `ray`): Ray Data spreads them, a worker asks as one process does.
+
+The ledger stays with the driver: it takes out what is recorded, sends the rest in waves of bounded size, and records and
+gives out the answers in order. Each worker has its share of the calls at once and of the budget, so that the limits hold.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from her.asking import Answer, Call, CallLimits
+from her.errors import BackendError, HerError, InputError
+from her.spending import BudgetSpent
+from her.store.ledger import Entry, Failure
+
+if TYPE_CHECKING:
+    from her.calls import Caller
+
+log = logging.getLogger(__name__)
+WAVE = 20_000
+"""Calls of one execution of Ray Data; a new one starts its workers again, which takes seconds."""
+BLOCK = 64
+"""Calls that travel together."""
+_CPUS = 0.5
+"""Of a worker, which mostly waits."""
+_SHARED = ("openai:", "scripted:", "teacher:")
+UNDER_WAY = 4
+"""Blocks that one worker has at once, so that it does not stand still for the slowest call of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a worker says about one call: its entry, or why there is none. `stopped`: the worker asks no more."""
+
+    key: bytes
+    entry: Entry | None = None
+    error: str = ""
+    reason: str = ""
+    stopped: HerError | None = None
+
+
+async def run_on_ray(caller: "Caller", calls: Iterable[Call], specs: Sequence[str]) -> AsyncIterator[Answer]:
+    """The answers to all calls, in order; see `her.calls.run_calls`.
+
+    Raises:
+        BudgetSpent, BackendError: as `Caller.run`, after the answers before the first that is missing.
+        InputError: Ray is not installed, or an endpoint is no server and so cannot be shared by workers.
+    """
+    if local := [spec for spec in specs if not spec.startswith(_SHARED)]:
+        raise InputError(f"endpoint {local[0]!r} is no server; with executor=ray name servers that every worker can reach")
+    _start()
+    source = iter(calls)
+    while wave := list(islice(source, WAVE)):
+        async for answer in _wave(caller, wave, specs):
+            yield answer
+
+
+async def _wave(caller: "Caller", wave: list[Call], specs: Sequence[str]) -> AsyncIterator[Answer]:
+    """What the ledger has, and between it what the workers bring."""
+    keys = [caller.key(call) for call in wave]
+    missing = {key: replace(call, meta=None) for key, call in zip(keys, wave, strict=True) if not caller.has(key)}
+    blocks = _spread(list(missing.items()), caller, specs) if missing else iter(())
+    fresh: dict[bytes, Answer] = {}
+    stopped: HerError | None = None
+    for key, call in zip(keys, wave, strict=True):
+        while key in missing and key not in fresh and (block := await asyncio.to_thread(next, blocks, None)) is not None:
+            stopped = stopped or next((told.stopped for told in block if told.stopped is not None), None)
+            there = [told for told in block if told.stopped is None]
+            answers = await asyncio.gather(*(_take_in(caller, missing[told.key], told) for told in there))
+            fresh.update(zip((told.key for told in there), answers, strict=True))
+        if key not in missing:
+            yield caller.known(call, caller.recorded([key])[key])
+        elif key in fresh:
+            yield replace(fresh[key], call=call)
+        else:
+            raise stopped or BackendError(
+                "Ray lost some of the calls; start the run again, what was answered is kept", "server_error"
+            )
+
+
+async def _take_in(caller: "Caller", call: Call, told: _Told) -> Answer:
+    if told.entry is not None:
+        return await caller.answered(call, told.entry)
+    return await caller.failed(call, Failure(told.key, call.stage, call.id, told.reason, told.error))
+
+
+def _start() -> None:
+    """Join the cluster of RAY_ADDRESS, or begin one on this machine."""
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError("executor=ray needs the package ray; run pip install 'her[ray]'") from error
+    if not ray.is_initialized():
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+
+
+def _spread(calls: list[tuple[bytes, Call]], caller: "Caller", specs: Sequence[str]) -> Iterator[list[_Told]]:
+    """The blocks of a wave, as the workers finish them."""
+    import ray
+
+    count = min(caller.limits.workers, -(-len(calls) // BLOCK))
+    limits = _share(caller, count)
+    rows = [{"block": ray.cloudpickle.dumps(calls[at : at + BLOCK])} for at in range(0, len(calls), BLOCK)]
+    answered = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+        _Worker,
+        fn_constructor_args=(list(specs), limits.model_dump_json()),
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=count, max_tasks_in_flight_per_actor=2 * UNDER_WAY),
+        max_concurrency=UNDER_WAY,
+        num_cpus=_CPUS,
+    )
+    for row in answered.iter_rows():
+        yield ray.cloudpickle.loads(row["told"])
+
+
+def _share(caller: "Caller", count: int) -> CallLimits:
+    """One worker's part of what the whole run may do."""
+    limits, left = caller.limits, caller.left
+    budget: dict[str, float] = {} if left.tokens is None else {"budget_tokens": left.tokens // count}
+    budget |= {} if left.money is None else {"budget_money": left.money / count}
+    parts = {"max_in_flight": max(1, limits.max_in_flight // count), "start": max(1, limits.start // count)}
+    return limits.model_copy(update={**budget, **parts, "model": caller.model})
+
+
+class _Worker:
+    """An actor of Ray Data: an event loop in a thread of its own, in which one Caller asks for several blocks at once."""
+
+    def __init__(self, specs: list[str], limits: str) -> None:
+        self._specs, self._limits = specs, CallLimits.model_validate_json(limits)
+        self._caller: Caller | None = None
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="calls", daemon=True).start()
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """One block; its calls are answered in any order."""
+        import ray
+
+        calls = ray.cloudpickle.loads(batch["block"][0])
+        told = asyncio.run_coroutine_threadsafe(self._block(calls), self._loop).result()
+        return {"told": [ray.cloudpickle.dumps(told)]}
+
+    async def _block(self, calls: list[tuple[bytes, Call]]) -> list[_Told]:
+        caller = await self._opened()
+        return list(await asyncio.gather(*(_ask(caller, key, call) for key, call in calls)))
+
+    async def _opened(self) -> "Caller":
+        if self._caller is None:
+            from her.calls import Caller
+
+            caller = self._caller = Caller(self._specs, None, self._limits)
+            self._ready = asyncio.ensure_future(caller.__aenter__())
+        await self._ready
+        return self._caller
+
+
+async def _ask(caller: "Caller", key: bytes, call: Call) -> _Told:
+    try:
+        answer = await caller.ask_anew(call, key)
+    except (BudgetSpent, BackendError) as error:
+        return _Told(key, stopped=error)
+    return _Told(key, answer.entry, answer.error, answer.reason)
