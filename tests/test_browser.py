@@ -71,7 +71,7 @@ def say(page: Page, text: str) -> None:
 
 def test_a_chat_with_both_layers(page: Page, written: Playground, outside: list[str]) -> None:
     begin(page, written)
-    expect(page.locator(".her-badge")).to_contain_text("No model connected")
+    expect(page.locator(".her-badge")).to_contain_text("No model is connected")
     say(page, "Who are you?")
     reply = page.locator(".turn.persona").last
     expect(reply.locator(".panel.thought").first).to_be_visible()  # on by default
@@ -318,7 +318,7 @@ def test_no_width_scrolls_sideways(visitors: Callable[..., BrowserContext], writ
 
 def test_the_connection_is_checked(page: Page, modelled: Playground) -> None:
     page.goto(modelled.url)
-    page.get_by_role("tab", name=re.compile("Connect a model")).click()
+    page.get_by_role("tab", name=re.compile("Connect")).click()
     page.locator("#connect-check").click()
     expect(page.locator("#connect-status")).to_contain_text("test-her")
     expect(page.locator("#connect-spec")).to_have_count(0)

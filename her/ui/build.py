@@ -40,7 +40,7 @@ def build(chats: ChatService, settings: Settings) -> gr.Blocks:
     with gr.Blocks(title="HER", analytics_enabled=False, fill_width=True) as page, gr.Tabs():
         with gr.Tab("Stage 舞台", id="stage-tab"):
             Stage(chats, notice="ephemeral" if paths.ephemeral() else "").build()
-        with gr.Tab("Connect a model 连接", id="connect-tab"):
+        with gr.Tab("Connect 连接", id="connect-tab"):
             ConnectTab(chats, settings.allow_visitor_urls).build()
     page.queue(default_concurrency_limit=None)
     return page

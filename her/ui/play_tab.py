@@ -140,10 +140,9 @@ class Stage:
             "rubric": _rubric(wish.language),
             "personas": [_card(one) for one in self.service.personas.values()],
             "books": [_shelved(book) for book in self.service.books],
-            "badge": " · ".join(
-                filter(None, [said["scripted_badge"] if about.scripted else about.model, self.notice and said["ephemeral"]])
-            ),
-            "badge_hint": said["scripted_hint"] if about.scripted else about.spec,
+            "badge": said["scripted_badge"] if about.scripted else about.model,
+            "scripted": about.scripted,
+            "notice": said["ephemeral"] if self.notice else "",
         }
 
     async def _persona(self, wish: Payload) -> Patch:

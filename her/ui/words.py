@@ -14,10 +14,9 @@ WORDS: dict[str, tuple[str, str]] = {
     "toggle_system_thinking": ("Show the model's reasoning of every turn (r)", "显示每一轮的模型推理（r）"),
     "peek_role_thinking": ("Inner thoughts of this turn", "本轮的内心独白"),
     "peek_system_thinking": ("Model reasoning of this turn", "本轮的模型推理"),
-    "scripted_badge": ("No model connected: written lines", "未连接模型：预先写好的台词"),
-    "scripted_hint": (
-        "These replies are lines written for each persona, not a model's. Connect one under “Connect a model”.",
-        "这些回复是为每个人物预先写好的台词，并非模型所作。可在“连接模型”中接入模型。",
+    "scripted_badge": (
+        "No model is connected: these are lines written for each persona. Connect a model",
+        "未连接模型：台词是为每个人物预先写好的。连接模型",
     ),
     "shortcuts": ("Keys", "快捷键"),
     "shortcut_lines": (

@@ -503,6 +503,8 @@ window.HerStage = function (element, trigger, server, watch, props) {
     if (act) { event.preventDefault(); act(); }
   });
 
+  const toConnect = () => document.querySelector('[role="tab"][data-tab-id="connect-tab"]')?.click();
+
   // ---- begin ------------------------------------------------------------------------------------------------------
   async function begin() {
     paintPanels();
@@ -519,7 +521,8 @@ window.HerStage = function (element, trigger, server, watch, props) {
     find('[data-act="chats"]').setAttribute("aria-label", words.chats);
     find('[data-act="menu"]').setAttribute("aria-label", words.more);
     const badge = find(".her-badge");
-    badge.textContent = boot.badge; badge.title = boot.badge_hint; badge.hidden = !boot.badge;
+    badge.replaceChildren(make("button", { type: "button", class: "connect", onclick: toConnect }, boot.badge), boot.notice ? make("span", {}, boot.notice) : "");
+    badge.hidden = !(boot.scripted || boot.notice);
     root.dataset.ready = "1";
     const last = recall("chat");
     if (last) await openChat(last); else goHome();
