@@ -115,6 +115,8 @@ def convert(paths: Sequence[Path], out: Path, *, workers: int = 1, plans: bool =
     if workers == 1:
         made = list(map(work, range(len(shards)), shards))
     else:
+        import pyarrow.parquet  # noqa: F401  (once here rather than in every fork)
+
         # a fork is quick, but not safe beside running threads
         alone = threading.active_count() == 1 and "fork" in multiprocessing.get_all_start_methods()
         context = multiprocessing.get_context("fork" if alone else "spawn")

@@ -1,0 +1,128 @@
+"""Synthesis, whole: books -> scenes -> role thinking -> settings -> system thinking -> samples, splits and a report.
+
+    python -m pipelines.synthesize @pipelines/configs/synthesize.toml name=first --dry-run
+    her run synthesize @pipelines/configs/synthesize_smoke.toml
+
+The run folder is HER_HOME/runs/NAME. Started again with the same settings it goes on where it ended.
+"""
+
+import asyncio
+import hashlib
+import logging
+import sys
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from her import config, jobs
+from her.calls import BudgetSpent, Ledger
+from her.errors import BackendError, HerError
+from pipelines.synthesize import report
+from pipelines.synthesize.asking import Models
+from pipelines.synthesize.books import book_files
+from pipelines.synthesize.convert import finished_files
+from pipelines.synthesize.finishing import finish
+from pipelines.synthesize.options import Options
+from pipelines.synthesize.progress import Progress
+from pipelines.synthesize.stages import all_scenes, all_skipped, raw_books, stage
+
+log = logging.getLogger("synthesize")
+ORDER = ("role_thinking", "settings", "system_thinking")
+"""Settings come before plans, so that a plan's live prompt is already the prompt of its sample."""
+
+
+def main(words: Sequence[str]) -> int:
+    """The command line; 0 when the run is done, 2 after an error of the house, 3 when it was stopped and can be gone on with."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        options, dry_run = config.load(Options, words)
+        if dry_run:
+            sys.stdout.write(config.dump(options))
+            return 0
+        folder = run(options)
+    except (jobs.Stopped, KeyboardInterrupt) as stopped:
+        log.error("stopped: %s; start it again to go on", str(stopped) or "by hand")
+        return 3
+    except HerError as error:
+        log.error("%s", " ".join(str(error).split()))
+        return 2
+    log.info("%s", folder / "report.html")
+    return 0
+
+
+def run(options: Options) -> Path:
+    """A whole run; the folder it left. Raises HerError, `jobs.Stopped` among them when it can be gone on with."""
+    with jobs.running("synthesize", options.name, options, seed=options.seed, hashes=_hashes(options)) as open_run:
+        for left in open_run.folder.glob(".*.part"):
+            left.unlink()
+        try:
+            asyncio.run(_synthesize(open_run, options))
+        except BudgetSpent as spent:
+            raise jobs.Stopped(f"{spent}; raise the budget to go on") from spent
+        except BackendError as error:
+            raise jobs.Stopped(str(error)) from error
+        made = [path for path in sorted(open_run.folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+        kept = [path for path in made if path.suffix in (".jsonl", ".json", ".parquet") and path.name not in _CHANGING]
+        open_run.note(outputs={str(path.relative_to(open_run.folder)): jobs.file_hash(path) for path in kept})
+        return open_run.folder
+
+
+_CHANGING = frozenset(("status.json", "metrics.jsonl", "report.json"))
+"""Files that hold times, which no two runs share."""
+
+
+def _hashes(options: Options) -> dict[str, str]:
+    """Of all inputs and of the prompts."""
+    inputs = book_files(options.books)
+    inputs += finished_files(options.scenes, lambda where, reason: None) if options.scenes else []
+    inputs += [options.samples.test_set] if options.samples.test_set else []
+    prompts = hashlib.sha256()
+    for prompt in sorted(files("her.prompts").iterdir(), key=lambda entry: entry.name):
+        if prompt.name.endswith(".md"):
+            prompts.update(prompt.name.encode() + b"\0" + prompt.read_bytes())
+    return {**jobs.file_hashes(inputs), "prompts": prompts.hexdigest()}
+
+
+async def _synthesize(open_run: jobs.Run, options: Options) -> None:
+    folder = open_run.folder
+    with Ledger(folder / "calls.sqlite3") as ledger:
+        async with Models(options, ledger) as models:
+            with Progress(models, open_run, options.calls.pilot) as progress:
+                await raw_books(options, folder, models, progress.tick)
+                total = all_scenes(options, folder)
+                before = "scenes"
+                for name in (each for each in ORDER if each in options.stages):
+                    await stage(name, before, options, folder, models, total, progress.tick)
+                    before = name
+            asked = calls_report(models, ledger)
+        all_skipped(folder)
+        outputs = finish(folder, before, options, asked)
+    made = report.make(folder, [each for each in ORDER if each in options.stages], asked, outputs, options.name)
+    open_run.metric(stage="report", **{key: made["after"][key] for key in ("turns", "plan_coverage", "thought_coverage")})
+
+
+def calls_report(models: Models, ledger: Ledger) -> dict[str, Any]:
+    """What was asked in the whole run, earlier starts included."""
+    stages: dict[str, Any] = {}
+    for (name, tier), sums in sorted(ledger.sums().items()):
+        entry = stages.setdefault(name, {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "tiers": {}})
+        entry["calls"] += sums.calls
+        entry["prompt_tokens"] += sums.prompt_tokens
+        entry["completion_tokens"] += sums.completion_tokens
+        if tier:
+            entry["tiers"][tier] = entry["tiers"].get(tier, 0) + sums.calls
+    shots = [caller.tally.snapshot() for caller in models.callers]
+    return {
+        "model": shots[0].model,
+        "rewriter": shots[-1].model,
+        "money": round(shots[0].money, 4),
+        "stages": stages,
+        "failed": sum(shot.failed for shot in shots),
+        "unusable": sum(shot.unusable for shot in shots),
+        "retries": {key: sum(shot.retries.get(key, 0) for shot in shots) for shot in shots for key in shot.retries},
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,107 @@
+"""What is seen of a run while it goes: a line on the terminal, a line in `metrics.jsonl`, and a forecast after the pilot."""
+
+import logging
+import sys
+import time
+from typing import Any
+
+from her.calls import Prices
+from her.jobs import Run
+from her.spending import Tokens, forecast
+from pipelines.synthesize.asking import Models
+
+log = logging.getLogger(__name__)
+ON_TERMINAL, ELSEWHERE, IN_METRICS = 0.2, 15.0, 5.0
+"""Seconds between two lines."""
+
+
+class Progress:
+    """Told by `tick` after every scene; used as a context manager, so that the last line stays on the screen."""
+
+    def __init__(self, models: Models, run: Run, pilot: int) -> None:
+        self._models, self._run, self._pilot = models, run, pilot
+        self._terminal = sys.stderr.isatty()
+        self._shown = self._noted = self._began = 0.0
+        self._stage = ""
+        self._done_before = self._answered_before = 0
+        self._tokens_before = Tokens()
+        self._forecast_of = ""
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self._terminal and self._shown:
+            sys.stderr.write("\n")
+
+    def tick(self, stage: str, done: int, total: int) -> None:
+        """A scene more is done. `total` 0: nobody knows how many there are."""
+        now = time.monotonic()
+        shots = [caller.tally.snapshot() for caller in self._models.callers]
+        if stage != self._stage:
+            self._stage, self._began = stage, now
+            self._answered_before = sum(shot.answered for shot in shots)
+            self._tokens_before = Tokens(shots[0].prompt_tokens, shots[0].completion_tokens)
+            self._done_before = done - 1
+        self._foresee(stage, done, total, shots)
+        last = bool(total) and done == total
+        if last or now - self._noted > IN_METRICS:
+            self._noted = now
+            self._run.metric(stage=stage, done=done, total=total, **_numbers(shots))
+        if last or now - self._shown > (ON_TERMINAL if self._terminal else ELSEWHERE):
+            self._shown = now
+            self._show(self._line(stage, done, total, shots, now))
+
+    def _line(self, stage: str, done: int, total: int, shots: list[Any], now: float) -> str:
+        rate = (done - self._done_before) / max(1e-3, now - self._began)
+        left = f", {_time((total - done) / rate)} left" if total and rate and done < total else ""
+        calls = sum(shot.answered + shot.recorded for shot in shots)
+        failed = sum(shot.failed for shot in shots)
+        spent = max(shot.money for shot in shots)
+        return (
+            f"{stage}: {done:,}{f' of {total:,}' if total else ''} scenes, {calls:,} calls "
+            f"({sum(shot.rate for shot in shots):.1f}/s), {failed:,} failed, {spent:.2f} spent{left}"
+        )
+
+    def _show(self, line: str) -> None:
+        if self._terminal:
+            sys.stderr.write(f"\r\x1b[K{line}")
+            sys.stderr.flush()
+        else:
+            log.info("%s", line)
+
+    def _foresee(self, stage: str, done: int, total: int, shots: list[Any]) -> None:
+        """Once a stage has answered as many calls as a pilot: what the whole stage will take."""
+        answered = sum(shot.answered for shot in shots) - self._answered_before
+        if not self._pilot or not total or self._forecast_of == stage or answered < self._pilot:
+            return
+        self._forecast_of = stage
+        prices: Prices = self._models.main.limits.prices
+        took = Tokens(
+            shots[0].prompt_tokens - self._tokens_before.prompt, shots[0].completion_tokens - self._tokens_before.completion
+        )
+        scenes = max(1, done - self._done_before)
+        calls = round(answered * total / scenes)
+        each = [Tokens(took.prompt // answered, took.completion // answered)] * min(answered, 1000)
+        seen = forecast(each, 0, calls, prices, time.monotonic() - self._began)
+        log.info("forecast for %s from %d calls: %s", stage, answered, seen)
+        self._run.metric(stage=stage, forecast=seen.model_dump())
+
+
+def _numbers(shots: list[Any]) -> dict[str, Any]:
+    return {
+        "answered": sum(shot.answered for shot in shots),
+        "recorded": sum(shot.recorded for shot in shots),
+        "failed": sum(shot.failed for shot in shots),
+        "rate": round(sum(shot.rate for shot in shots), 3),
+        "money": max(shot.money for shot in shots),
+        "prompt_tokens": shots[0].prompt_tokens,
+        "completion_tokens": shots[0].completion_tokens,
+        "out": [name for shot in shots for name in shot.out],
+    }
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
