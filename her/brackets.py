@@ -6,6 +6,7 @@ nested: tags, stars, fences, entities, line breaks, names, empty brackets, neigh
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from her.notations import LONE_SURROGATE
 from her.types import Defect, Kind, Part, Turn, new_id
@@ -25,15 +26,20 @@ def read(text: str, speaker: str, others: Iterable[str] = (), turn_id: str | Non
     runs = _runs(text)
     if not runs:
         return None
-    place = f"at {len(text)}"
-    names = ("name_missing", "plan_missing", *(("foreign_notation",) if _OPENING(text) else ()))
     return Turn(
         id=turn_id or new_id(),
         speaker=speaker,
         parts=tuple(Part(kind=kind, text=words) for kind, words in runs),
         raw=text,
-        defects=tuple(Defect(name=name, detail=place) for name in names),
+        defects=_defects(len(text), _OPENING(text) is not None),
     )
+
+
+@lru_cache(4096)
+def _defects(length: int, foreign: bool) -> tuple[Defect, ...]:
+    """What such a line always lacks; noted where it ends."""
+    names = ("name_missing", "plan_missing", *(("foreign_notation",) if foreign else ()))
+    return tuple(Defect(name=name, detail=f"at {length}") for name in names)
 
 
 def _runs(text: str) -> list[tuple[Kind, str]]:

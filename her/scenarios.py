@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -316,7 +317,12 @@ def _language(text: str) -> Language:
 
 
 def _name(value: Any) -> str:
-    name = " ".join(_text(value).split())
+    return _one_name(value) if isinstance(value, str) else ""
+
+
+@lru_cache(4096)
+def _one_name(text: str) -> str:
+    name = " ".join(_text(text).split())
     return ENVIRONMENT if name.casefold() == ENVIRONMENT.casefold() else name
 
 
