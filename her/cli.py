@@ -71,6 +71,27 @@ def play(
     launch(settings)
 
 
+@app.command("run", context_settings={"ignore_unknown_options": True})
+def run_pipeline(
+    pipeline: Annotated[str, typer.Argument(help="synthesize.")],
+    words: Annotated[list[str] | None, typer.Argument(metavar="[@FILE.toml] [KEY=VALUE] [--dry-run]", help="Settings.")] = None,
+) -> None:
+    """Run a pipeline; started again with the same settings it goes on where it ended."""
+    from her import jobs
+
+    raise typer.Exit(jobs.main_of(pipeline)(words or []))
+
+
+@app.command()
+def runs() -> None:
+    """Print the state of every run."""
+    from her import jobs
+
+    for status in sorted(jobs.runs_folder().glob("*/status.json")):
+        seen = jobs.watch(status.parent.name)
+        typer.echo(f"{status.parent.name:<24} {seen.pipeline:<12} {seen.state:<8} {seen.reason}".rstrip())
+
+
 @app.command()
 def version() -> None:
     """Print the version."""

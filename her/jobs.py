@@ -10,6 +10,7 @@ A run that ended, however it did, is gone on with by starting it again with the 
 """
 
 import hashlib
+import importlib
 import json
 import logging
 import os
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -191,6 +192,23 @@ def check_pipeline(pipeline: str) -> Path:
     if not (_ROOT / "pipelines" / "__init__.py").is_file():
         raise InputError("the pipelines are part of the repository, not of the installed package; run this from a checkout")
     return _ROOT
+
+
+def main_of(pipeline: str) -> Callable[[Sequence[str]], int]:
+    """The command line of a pipeline: words in, exit code out."""
+    root = str(check_pipeline(pipeline))
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    try:
+        module = importlib.import_module(f"pipelines.{pipeline}.__main__")
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in ("pipelines", "her"):
+            raise
+        raise InputError(
+            f"pipeline '{pipeline}' needs the package {error.name}; install it with pip install -e '.[train]'"
+        ) from error
+    main: Callable[[Sequence[str]], int] = module.main
+    return main
 
 
 def file_hash(path: Path) -> str:

@@ -22,6 +22,7 @@ _DIRECTION = re.compile(r"\s*[\[(][^\])]*[\])]\s*")
 _NOBODY = frozenset(
     ("all", "both", "servant", "servants", "messenger", "officer", "voice", "crowd", "citizens", "others", "众人", "仆人")
 )
+_HEADING = re.compile(r"(?m)^[ \t]*(?:ACT|SCENE|CHAPTER|Act|Scene|Chapter)\b")
 _STRUCTURE = re.compile(r"^(?:act|scene|chapter|book|part|volume|enter|exit|exeunt|the)\b", re.I)
 
 
@@ -37,7 +38,7 @@ class Line(NamedTuple):
 def extract_plots(asked: Json) -> Json:
     """Conversations as they are printed, each a plot; one that reaches the end of the piece may go on."""
     text = str(asked.get("text", ""))
-    groups = [group for group in _groups(_lines(text)) if len({line.who for line in group}) > 1]
+    groups = [group for group in _groups(_lines(text), text) if len({line.who for line in group}) > 1]
     carried = asked.get("carried") or []
     plots = [_plot(group, str(asked.get("chapter", "")), text) for group in groups]
     if plots and carried and groups[0][0].start < FAR:
@@ -85,11 +86,12 @@ def _person(name: str) -> str:
     return plain.title().replace("’S", "’s").replace("'S", "'s") if plain.isupper() else plain
 
 
-def _groups(lines: Sequence[Line]) -> list[list[Line]]:
-    """Lines that stand together, `AT_ONCE` of them at most."""
+def _groups(lines: Sequence[Line], text: str) -> list[list[Line]]:
+    """Lines that stand together, `AT_ONCE` of them at most, no heading between them."""
     groups: list[list[Line]] = [list(lines[:1])] if lines else []
     for before, line in pairwise(lines):
-        if line.start - before.end > FAR or len(groups[-1]) >= AT_ONCE:
+        apart = line.start - before.end > FAR or _HEADING.search(text, before.end, line.start)
+        if apart or len(groups[-1]) >= AT_ONCE:
             groups.append([])
         groups[-1].append(line)
     return groups

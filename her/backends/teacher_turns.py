@@ -46,7 +46,7 @@ _NAMED = re.compile(r"(?:You are|你是)\s*([^,，。.（(]+)")
 _WIDE = re.compile(r"[\u4e00-\u9fff]")
 # fmt: off
 _PLAIN = frozenset((
-    "that", "this", "with", "your", "from", "have", "been", "will", "would", "shall", "should", "could", "what", "when",
+    "myself", "that", "this", "with", "your", "from", "have", "been", "will", "would", "shall", "should", "could", "what", "when",
     "where", "which", "there", "their", "they", "them", "then", "than", "upon", "into", "come", "came", "good", "well",
     "must", "more", "most", "some", "such", "very", "were", "here", "thou", "thee", "thine", "hath", "doth", "make", "made",
     "know", "like",
@@ -197,10 +197,11 @@ def _listed(words: Sequence[str]) -> str:
 def complete_setting(asked: Json) -> Json:
     """One fact at most: a name that the dialogue uses, the setting lacks and an earlier sentence of the source has."""
     source = str(asked.get("source", ""))
+    small = set(re.findall(r"\b[a-z]{4,}\b", source))
     there = str(asked.get("setting", "")) + " ".join(str(each) for each in asked.get("characters", []))
     for turn in asked.get("dialogues", []):
         for name in _NAME.findall(str(turn["text"])):
-            if name in there or name.lower() in there.lower():
+            if name.lower() in small or name.lower() in there.lower():
                 continue
             until = source.find(str(turn["text"])[-40:])
             found = next((found[0].strip() for found in _SENTENCE.finditer(source[: max(0, until)]) if name in found[0]), "")

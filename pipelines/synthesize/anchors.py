@@ -80,6 +80,16 @@ class Source:
                 best = Place(first, last, ratio)
         return best if best.ratio >= least else None
 
+    def spoken(self, speech: str, start: int = 0) -> Place | None:
+        """Where a line of dialogue ends, at or after `start`: all of it, else its last run of five words that stands there."""
+        if exact := self.exactly(speech, start):
+            return exact
+        said = words(speech)
+        for at in range(len(said) - 5, -1, -1):
+            if place := self.exactly("".join(said[at : at + 5]), start):
+                return place._replace(ratio=5 / len(said))
+        return None
+
     def holds(self, speech: str) -> bool:
         """Whether a line of dialogue comes from this text: exactly, or most runs of four of its words do."""
         if self.exactly(speech):

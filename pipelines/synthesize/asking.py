@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import BaseModel
 
-from her.calls import Call, Caller, CallLimits, Ledger, Prices
+from her.calls import Answer, Call, Caller, CallLimits, Ledger, Prices
 from her.types import Message, Sampling
 from pipelines.synthesize.options import Options
 from pipelines.synthesize.system_thinking import STAGE as PLANS
@@ -16,6 +16,7 @@ class Models:
     """Asks the endpoints of a run and keeps every answer in its ledger. Used as an asynchronous context manager."""
 
     def __init__(self, options: Options, ledger: Ledger) -> None:
+        self._options = options
         calls = options.calls
         limits = CallLimits(
             max_in_flight=calls.in_flight,
@@ -47,11 +48,23 @@ class Models:
         self, stage: str, messages: tuple[Message, ...], sampling: Sampling, schema: type[BaseModel] | None = None
     ) -> Reply:
         """See `work.Asker`. A budget that is spent and an endpoint that is lost for good are raised, they end the run."""
+        caller, call = self.question(stage, messages, sampling, schema)
+        return reply(await caller.ask(call))
+
+    def question(
+        self, stage: str, messages: tuple[Message, ...], sampling: Sampling, schema: type[BaseModel] | None
+    ) -> tuple[Caller, Call]:
+        """Who is asked, and what."""
         self._asked += 1
-        caller = self.rewriter if stage == PLANS else self.main
-        answer = await caller.ask(Call(f"{stage} {self._asked}", stage, messages, sampling, schema))
-        if answer.error:
-            return Reply(error=answer.error)
-        if schema is None and answer.cut:
-            return Reply(text=answer.text, reasoning=answer.reasoning, error="")
-        return Reply(text=answer.text, reasoning=answer.reasoning, value=answer.value)
+        return self.rewriter if stage == PLANS else self.main, Call(f"{stage} {self._asked}", stage, messages, sampling, schema)
+
+    def specs(self, caller: Caller) -> tuple[str, ...]:
+        """The endpoints of a caller, for workers that open them themselves."""
+        return self._options.endpoints if caller is self.main else self._options.rewriter
+
+
+def reply(answer: Answer) -> Reply:
+    """An answer as the stages take it; a failed one has its error and nothing else."""
+    if answer.error:
+        return Reply(error=answer.error)
+    return Reply(text=answer.text, reasoning=answer.reasoning, value=answer.value)

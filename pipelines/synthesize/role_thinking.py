@@ -7,7 +7,7 @@ stable ids everywhere else; the environment's turns are shown and never changed.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from her.format import parse, render
+from her.format import parse, pattern, render
 from her.scenarios import BookScene
 from her.types import ENVIRONMENT, Defect, Kind, Sampling, Transcript, Turn
 from pipelines.synthesize.answers import Enhancement, WrittenTurn
@@ -17,8 +17,6 @@ from pipelines.synthesize.work import Asker, Notes, TurnRecord, question
 
 STAGE = "role_thinking"
 VISIBLE_AND_THOUGHT: tuple[Kind, ...] = ("role_thinking", "role_action", "speech")
-SOFT = frozenset(("few_patterns", "creeping", "three_alike", "opening_repeated"))
-"""Problems of the conversation; a turn that has only these is asked for again, but not worse than its original."""
 TOKENS_A_TURN, LEAST_TOKENS = 260, 1024
 
 Problems = dict[str, tuple[Defect, ...]]
@@ -127,20 +125,24 @@ def _settle(
     notes: Notes,
 ) -> BookScene:
     """Choose for every turn between what was written and the original, and note it."""
-    among = conversation_problems(list(originals.values()), scene.turns)
     turns = []
     for turn in scene.turns:
         if turn.id not in originals:
             turns.append(turn)
             continue
-        wrong = {each.name for each in last.get(turn.id, ())}
-        no_worse = wrong <= SOFT and wrong <= {each.name for each in among.get(turn.id, ())}
-        good = turn.id in written and (not wrong or no_worse)
+        wrong = bool(last.get(turn.id))
+        good = turn.id in written and not _to_undo(turn, written[turn.id], last.get(turn.id, ()))
         chosen = _written(turn, written[turn.id]) if good else turn
         fate = "kept" if not good else "changed" if chosen.parts != turn.parts else "as_it_was"
         notes.turns.append(_record(scene, turn, fate, first.get(turn.id, ()), last.get(turn.id, ()), error if wrong else ""))
         turns.append(chosen)
     return scene.model_copy(update={"turns": tuple(turns)})
+
+
+def _to_undo(original: Turn, written: Turn, problems: Iterable[Defect]) -> bool:
+    """Whether the original form is better: not where only the orders of parts are at fault, and the original's is no other."""
+    same = pattern(original.parts) == pattern(written.parts)
+    return bool({each.name for each in problems} - {"few_patterns"} - ({"three_alike"} if same else set()))
 
 
 def _written(original: Turn, written: Turn) -> Turn:

@@ -4,17 +4,16 @@ A book becomes one file in the CoSER schema, `scenes/TITLE.json` of the run fold
 finished book. Pieces of one book are asked about in turn, since a plot may go on in the next; books side by side.
 """
 
-import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from her.types import ENVIRONMENT, Sampling
 from pipelines.synthesize.answers import Conversation, Extraction, Known, Names, Profile, Staging
-from pipelines.synthesize.books import Piece, RawBook, pieces
+from pipelines.synthesize.books import RawBook, pieces
 from pipelines.synthesize.options import SceneOptions
 from pipelines.synthesize.plots import FoundPlot, carried, found_plots, joined, tidy
-from pipelines.synthesize.work import Asker, Notes, question
+from pipelines.synthesize.work import Asker, Notes, question, together
 
 EXTRACT, NAME, STAGE_SCENE, PROFILE = "scenes_extract", "scenes_names", "scenes_staging", "scenes_profiles"
 IMPERSONAL = "impersonal"
@@ -30,7 +29,7 @@ async def book_to_scenes(book: RawBook, asker: Asker, sampling: Sampling, option
     plots, failures = await _extract(book, asker, sampling, options, notes)
     kept = _long_enough(plots, options, book, notes)
     named = await _named(book, kept, asker, sampling, notes)
-    await asyncio.gather(*(_stage(book, plot, asker, sampling, notes) for plot in named))
+    await together(_stage(book, plot, asker, sampling, notes) for plot in named)
     rows = [_plot_row(plot, number) for number, plot in enumerate(named)]
     split = round(len(rows) * (1 - options.held_out))
     people = await _people(book, rows, split, asker, sampling, options, notes)
@@ -189,9 +188,7 @@ async def _people(
                 if line["character"] != ENVIRONMENT:
                     people[line["character"]]["utterances"].append(line)
     names = sorted(people)
-    written = await asyncio.gather(
-        *(_profile(book, name, people[name], split, asker, sampling, options, notes) for name in names)
-    )
+    written = await together(_profile(book, name, people[name], split, asker, sampling, options, notes) for name in names)
     return {name: {**people[name], "profile": profile} for name, profile in zip(names, written, strict=True)}
 
 
@@ -221,11 +218,3 @@ async def _profile(
         notes.skip(PROFILE, where, f"the model refused: {text[:80]}")
         return ""
     return text
-
-
-def piece_count(book: RawBook, options: SceneOptions) -> int:
-    """How many questions a book takes at least."""
-    return len(pieces(book.content, options.chunk_tokens))
-
-
-__all__ = ["Piece", "book_to_scenes", "piece_count"]

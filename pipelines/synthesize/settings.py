@@ -66,7 +66,7 @@ def source_until_end(scene: BookScene) -> str:
     source = Source(scene.passage)
     end = 0
     for turn in scene.turns:
-        if (place := source.nearest(turn.text("speech"), end)) and place.ratio >= QUOTE_NEAR:
+        if place := source.spoken(turn.text("speech"), end):
             end = place.end
     return scene.passage[:end]
 
@@ -105,7 +105,7 @@ def verdict(addition: Addition, scene: BookScene, source: Source, turns: Mapping
     fact = telling_words(words(addition.fact), language)
     if shown is None or not fact & telling_words(words(f"{shown.speaker} {shown.text()}"), language):
         return "not_shown"
-    spoken = source.nearest(shown.text("speech"), least=QUOTE_NEAR)
+    spoken = source.spoken(shown.text("speech"))
     if spoken and place.start >= spoken.end:
         return "spoiler"
     there = scene.scenario.setting if member is None else " ".join((scene.scenario.setting, _texts(member)))

@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +23,7 @@ from her.files import replacing
 from her.scenarios import BookScene
 from her.types import Sampling
 from pipelines.synthesize import role_thinking, settings, system_thinking
+from pipelines.synthesize.asking import Models
 from pipelines.synthesize.books import RawBook, read_books
 from pipelines.synthesize.convert import finished_files, read_scenes
 from pipelines.synthesize.options import Options
@@ -122,6 +124,11 @@ async def stage(name: str, before: str, options: Options, folder: Path, asker: A
     if files.done:
         log.info("%s: done before", name)
         return
+    if options.executor == "ray" and isinstance(asker, Models):
+        from pipelines.synthesize.rounds import ask_on_ray
+
+        scenes = partial(jsonl.read, folder / f"{before}.jsonl", BookScene)
+        await ask_on_ray(scenes, lambda gathering: _improver(name, options, gathering), asker)
     improve = _improver(name, options, asker)
     count = 0
     with files:

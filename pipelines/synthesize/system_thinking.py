@@ -5,7 +5,6 @@ draft becomes a plan that leads to the turn of the book. The rewriter is given w
 else: no turn to come, no other's thought. There is one question a turn, so neither can slip in.
 """
 
-import asyncio
 from typing import Any
 
 from her.format import normalise, parse, render
@@ -17,7 +16,7 @@ from pipelines.synthesize.options import PlanOptions
 from pipelines.synthesize.plan_checks import plan_problems
 from pipelines.synthesize.role_thinking import VISIBLE_AND_THOUGHT, told
 from pipelines.synthesize.sight import Sight, sight
-from pipelines.synthesize.work import Asker, Notes, Reply, TurnRecord, question
+from pipelines.synthesize.work import Asker, Notes, Reply, TurnRecord, question, together
 
 STAGE, DRAFT = "system_thinking", "system_thinking_draft"
 LONGEST_DRAFT = 6_000
@@ -32,7 +31,7 @@ async def add_plans(scene: BookScene, asker: Asker, sampling: Sampling, options:
         if turn.speaker != ENVIRONMENT and turn.parts and (options.everybody or turn.speaker in scene.major)
     ]
     transcript = scene.transcript()
-    planned = await asyncio.gather(*(_plan(transcript, at, asker, sampling, options) for at in wanted))
+    planned = await together(_plan(transcript, at, asker, sampling, options) for at in wanted)
     turns = list(scene.turns)
     for at, (turn, record) in zip(wanted, planned, strict=True):
         turns[at] = turn

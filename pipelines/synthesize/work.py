@@ -101,6 +101,15 @@ def question(prompt: str, language: Language, payload: Mapping[str, Any], **fiel
     )
 
 
+async def together(works: Iterable[Awaitable[R]]) -> list[R]:
+    """All of them at once. When one raises, the others are first brought to their end, for their answers are paid for."""
+    done = await asyncio.gather(*works, return_exceptions=True)
+    for each in done:
+        if isinstance(each, BaseException):
+            raise each
+    return done  # type: ignore[return-value]
+
+
 async def in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]], width: int) -> AsyncIterator[R]:
     """`work` of every item, at most `width` of them on the way, in the order of the items.
 
