@@ -22,7 +22,7 @@ FLOORS = {
     "principles prompts backends store statistics",
     3: "cards lorebook view rewards jobs space rubric chat_views "
     "calls asking running recording endpoints structured spending tally progress ray_calls",
-    4: "chat chat_export chat_opening chat_orders chat_reading chat_running live judge ratings samples",
+    4: "chat chat_export chat_opening chat_orders chat_reading chat_running live judge ratings samples preflight",
     5: "scene rollout",
     6: "ui",
     7: "cli",
