@@ -8,6 +8,7 @@ import re
 import socket
 from collections.abc import Iterator
 
+import httpx2
 import openai
 
 from her.errors import BackendError, Reason
@@ -56,15 +57,18 @@ def explain(error: Exception, place: Place, begun: bool = False) -> BackendError
         return _status(error.status_code, error, place)
     if isinstance(error, (openai.APITimeoutError, TimeoutError)):
         return place.error("timeout", "could not be reached in time; check that it runs and try again")
-    if isinstance(error, openai.APIConnectionError):
+    if isinstance(error, (openai.APIConnectionError, httpx2.HTTPError)):
         return lost(error, place, begun)
     if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError, openai.APIResponseValidationError)):
         return place.error("invalid_reply", "sent something that is not JSON; check that the address is that of a chat API")
-    if isinstance(error, openai.APIError):
-        code = str(error.code or "")
-        status = int(code) if code.isdecimal() and 400 <= int(code) <= 599 else 500
-        return _status(status, error, place)
     raise error
+
+
+def told(error: object, place: Place) -> BackendError:
+    """The BackendError for an error object that a server sent as an event, in the midst of its answer."""
+    code = str(error.get("code") or "") if isinstance(error, dict) else ""
+    status = int(code) if code.isdecimal() and 400 <= int(code) <= 599 else 500
+    return refused(status, place, _words(error))
 
 
 def _words(body: object) -> str:
@@ -85,8 +89,8 @@ def words(content: bytes) -> str:
     return _words(said.get("error", said) if isinstance(said, dict) else said)
 
 
-def _status(status: int, error: openai.APIError, place: Place) -> BackendError:
-    header = error.response.headers.get("retry-after", "") if isinstance(error, openai.APIStatusError) else ""
+def _status(status: int, error: openai.APIStatusError, place: Place) -> BackendError:
+    header = error.response.headers.get("retry-after", "")
     return refused(status, place, _words(error.body), header)
 
 

@@ -14,11 +14,12 @@ from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
+import httpx2
 import openai
 from pydantic import Field
 
 from her.backends.base import Completion, Delta, Description, estimate_tokens, join, whole
-from her.backends.openai_answer import Answer, same_model
+from her.backends.openai_answer import Answer, chunks, same_model
 from her.backends.openai_errors import Place, explain
 from her.backends.openai_whole import Wire
 from her.errors import BackendError
@@ -83,16 +84,17 @@ class OpenAIBackend:
             await self._choose_model()
         answer = Answer(self._place, self._limits.characters_for(sampling))
         started = _now()
-        opened = await self._open(self._request(messages, sampling))
+        response = await self._open(self._request(messages, sampling))
         answer.waited = _now() - started
         try:
-            self._expect_events(opened.response.headers.get("content-type", ""))
-            while (chunk := await self._next(opened, answer)) is not None:
+            self._expect_events(response.headers.get("content-type", ""))
+            events = chunks(response)
+            while (chunk := await self._next(events, answer)) is not None:
                 delta = answer.read(chunk)
                 if delta.text or delta.reasoning:
                     yield delta
         finally:
-            await opened.close()
+            await response.aclose()
         yield answer.end()
 
     async def ask(
@@ -189,7 +191,7 @@ class OpenAIBackend:
             body["extra_body"] = _CONTINUE
         return body
 
-    async def _open(self, body: dict[str, Any]) -> openai.AsyncStream[Any]:
+    async def _open(self, body: dict[str, Any]) -> httpx2.Response:
         """Send the request; asked again without usage when a server refuses that, once for each backend."""
         if not self._asks_usage:
             return await self._send(body)
@@ -204,13 +206,14 @@ class OpenAIBackend:
         self._usage_known = True
         return opened
 
-    async def _send(self, body: dict[str, Any]) -> openai.AsyncStream[Any]:
+    async def _send(self, body: dict[str, Any]) -> httpx2.Response:
         """One POST, once more when a kept connection turned out to be closed by the server meanwhile."""
         for attempt in (1, 2):
             try:
                 async with asyncio.timeout(self._limits.first_token):
-                    opened: openai.AsyncStream[Any] = await self._client.chat.completions.create(**body)
-                    return opened
+                    reply = await self._client.chat.completions.with_raw_response.create(**body)
+                    response: httpx2.Response = reply.http_response
+                    return response
             except TimeoutError:
                 raise self._too_late(self._limits.first_token) from None
             except openai.OpenAIError as error:
@@ -222,14 +225,14 @@ class OpenAIBackend:
                 raise failure from None
         raise AssertionError("unreachable: the second attempt returns or raises")
 
-    async def _next(self, opened: openai.AsyncStream[Any], answer: Answer) -> Any:
+    async def _next(self, events: AsyncIterator[Any], answer: Answer) -> Any:
         """The next chunk, None at the end. Once the answer is whole nothing more can spoil it."""
         limit = _AFTER_FINISH if answer.finish else self._limits.token if answer.begun else self._limits.first_token
         started = _now()
         try:
             async with asyncio.timeout(max(0.0, limit - answer.waited)):
-                chunk = await anext(opened, None)
-        except (TimeoutError, openai.OpenAIError, ValueError) as error:
+                chunk = await anext(events, None)
+        except (TimeoutError, httpx2.HTTPError, ValueError) as error:
             if answer.finish:
                 log.info("%s ended badly after a whole answer: %s", self._place, type(error).__name__)
                 return None
