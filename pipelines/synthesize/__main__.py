@@ -11,18 +11,18 @@ import hashlib
 import logging
 import sys
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from her import config, jobs
 from her.calls import BudgetSpent, Ledger
 from her.errors import BackendError, HerError
+from her.preflight import require
 from pipelines.synthesize import report
 from pipelines.synthesize.asking import Models
 from pipelines.synthesize.books import book_files
 from pipelines.synthesize.convert import finished_files
-from pipelines.synthesize.finishing import finish
+from pipelines.synthesize.finishing import finish, prompt_hashes
 from pipelines.synthesize.options import Options
 from pipelines.synthesize.progress import Progress
 from pipelines.synthesize.stages import all_scenes, all_skipped, raw_books, stage
@@ -77,11 +77,8 @@ def _hashes(options: Options) -> dict[str, str]:
     inputs = book_files(options.books)
     inputs += finished_files(options.scenes, lambda where, reason: None) if options.scenes else []
     inputs += [options.samples.test_set] if options.samples.test_set else []
-    prompts = hashlib.sha256()
-    for prompt in sorted(files("her.prompts").iterdir(), key=lambda entry: entry.name):
-        if prompt.name.endswith(".md"):
-            prompts.update(prompt.name.encode() + b"\0" + prompt.read_bytes())
-    return {**jobs.file_hashes(inputs), "prompts": prompts.hexdigest()}
+    prompts = hashlib.sha256("".join(prompt_hashes().values()).encode()).hexdigest()
+    return {**jobs.file_hashes(inputs), "prompts": prompts}
 
 
 async def _synthesize(open_run: jobs.Run, options: Options) -> None:
@@ -96,10 +93,12 @@ async def _synthesize(open_run: jobs.Run, options: Options) -> None:
                     await stage(name, before, options, folder, models, total, progress.tick)
                     before = name
             asked = calls_report(models, ledger)
-        all_skipped(folder)
-        outputs = finish(folder, before, options, asked)
-    made = report.make(folder, [each for each in ORDER if each in options.stages], asked, outputs, options.name)
+    all_skipped(folder)
+    who = {name: asked["rewriter" if name == "system_thinking" else "model"] for name in asked["stages"]}
+    finished = finish(folder, before, options, open_run.status, who)
+    made = report.make(folder, [each for each in ORDER if each in options.stages], asked, finished.counts, options.name)
     open_run.metric(stage="report", **{key: made["after"][key] for key in ("turns", "plan_coverage", "thought_coverage")})
+    require(finished.preflight)
 
 
 def calls_report(models: Models, ledger: Ledger) -> dict[str, Any]:
@@ -116,10 +115,9 @@ def calls_report(models: Models, ledger: Ledger) -> dict[str, Any]:
     return {
         "model": shots[0].model,
         "rewriter": shots[-1].model,
-        "money": round(shots[0].money, 4),
+        "money": round(max(shot.money for shot in shots), 4),
         "stages": stages,
         "failed": sum(shot.failed for shot in shots),
-        "unusable": sum(shot.unusable for shot in shots),
         "retries": {key: sum(shot.retries.get(key, 0) for shot in shots) for shot in shots for key in shot.retries},
     }
 

@@ -27,7 +27,7 @@ class Models:
             prices=Prices(prompt=calls.price_prompt, completion=calls.price_completion),
         )
         self.main = Caller(options.endpoints, ledger, limits)
-        self.rewriter = Caller(options.rewriter, ledger, limits) if options.rewriter else self.main
+        self.rewriter = Caller(options.rewriter, ledger, limits, self.main.purse) if options.rewriter else self.main
         self._asked = 0
         self._stack = AsyncExitStack()
 

@@ -129,8 +129,8 @@ def _words(original: Turn, written: Turn, seen: Sight) -> Iterable[Defect]:
     speaks, could = words(written.text("speech")), words(original.text())
     if speaks and (share := kept_share(speaks, could)) < FAITHFUL:
         yield problem("speech_added", f"only {share:.0%} of what is said stands in the original")
-    if found := _foreign(original.text(), written.text(), seen):
-        yield problem("language", found)
+    if strange := _foreign(original.text(), written.text(), seen):
+        yield problem("language", strange)
     if (found := GARBLED.search(written.text())) and found[0] not in original.text():
         yield problem("garbled", repr(found[0]))
     for part in written.parts:

@@ -6,82 +6,139 @@ dataset/SPLIT/*            TRL prompt-completion Parquet, ShareGPT JSON lines, v
 dataset/README.md          the dataset card          preflight.json, preflight.html
 """
 
+import hashlib
 import json
-import logging
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from her import jsonl
+from her import jobs, jsonl
 from her.errors import InputError
 from her.files import replacing
+from her.preflight import Limits, Preflight, Report
 from her.samples import Dropped, samples
 from her.scenarios import BookScene
 from her.types import Sample, Transcript
+from pipelines.synthesize.card import CardFacts, Source, write_card
 from pipelines.synthesize.exports import ParquetRows, sharegpt, trl_table, verl_rows
 from pipelines.synthesize.options import Options
+from pipelines.synthesize.preflight import encoder, to_markdown
 from pipelines.synthesize.splits import Conversation, HeldOut, Splits, conversation, leaks, read_held_out, split
 
-log = logging.getLogger(__name__)
 FOR_RL = ("rl", "rm_rl", "test")
 """Splits that are also written in verl's form."""
 
 
-def finish(folder: Path, last: str, options: Options, asked: dict[str, Any]) -> dict[str, Any]:
-    """Write everything that is made of the scenes in `LAST.jsonl`; counts for the report.
+class Finished(NamedTuple):
+    """Counts for the report, and the preflight of every split; `her.preflight.require` says whether all is well."""
+
+    counts: dict[str, Any]
+    preflight: tuple[Report, ...]
+
+
+def finish(folder: Path, last: str, options: Options, status: jobs.Status, models: dict[str, str]) -> Finished:
+    """Write everything that is made of the scenes in `LAST.jsonl`. `models`: which was asked, by stage.
 
     Raises:
         InputError: two splits know of each other, or of the test set; nothing is written then.
     """
     held_out = read_held_out(options.samples.test_set) if options.samples.test_set else None
     plans = "system_thinking" in options.stages
-    kept, held, dropped = _transcripts(folder, last, held_out, plans)
+    spine = _transcripts(folder, last, held_out, plans)
+    kept, dropped = spine.kept, spine.dropped
     wanted = options.samples
     splits = split(kept, wanted.shares, by=wanted.split_by, seed=options.seed)  # type: ignore[arg-type]
     if found := leaks(kept, splits):
         raise InputError(f"the splits leak into each other: {found[0]} ({len(found)} such)")
     with replacing(folder / "splits.json") as file:
         file.write(splits.model_dump_json(indent=1) + "\n")
-    counts = _datasets(folder, splits, plans)
-    return {
+    reports = _datasets(folder, splits, options, plans)
+    jsonl.write(folder / "preflight.json", reports)
+    with replacing(folder / "preflight.md") as file:
+        file.write(to_markdown(reports))
+    counts = {report.name: report.samples for report in reports}
+    for report in reports:
+        dropped["too_long"] += report.dropped.get("too_long", 0)
+    told = {name: count for name, count in sorted(dropped.items()) if count}
+    facts = CardFacts(
+        name=options.name,
+        licence=options.licence,
+        languages=tuple(sorted(spine.languages)),
+        command=f"her run synthesize @config.toml name={options.name}",
+        commit=status.commit,
+        seed=options.seed,
+        split_by=wanted.split_by,
+        splits=counts,
+        dropped=told,
+        held_out=len(spine.held),
+        plans=plans,
+        models=models,
+        prompts=prompt_hashes(),
+        inputs={name: digest for name, digest in status.hashes.items() if name != "prompts"},
+        sources=tuple(Source(name=book, licence=options.licence, transcripts=n) for book, n in sorted(spine.books.items())),
+        test_set=held_out.name if held_out else "",
+    )
+    write_card(folder / "dataset", facts, reports)
+    made = {
         "transcripts": len(kept),
-        "held_out": held,
+        "held_out": len(spine.held),
         "samples": counts,
-        "dropped": dict(dropped),
+        "dropped": told,
         "split_by": wanted.split_by,
-        "seed": options.seed,
     }
+    return Finished(made, tuple(reports))
 
 
-def _transcripts(folder: Path, last: str, held_out: HeldOut | None, plans: bool) -> tuple[list[Conversation], int, Counter[str]]:
-    """Write the spine, and tell what splitting has to know of it; how many are held out; why turns become no sample."""
-    kept: list[Conversation] = []
-    dropped: Counter[str] = Counter()
-    held = []
+def prompt_hashes() -> dict[str, str]:
+    """sha256 of every prompt, by file name."""
+    prompts = sorted((each for each in files("her.prompts").iterdir() if each.name.endswith(".md")), key=lambda each: each.name)
+    return {each.name: hashlib.sha256(each.read_bytes()).hexdigest() for each in prompts}
+
+
+@dataclass
+class Spine:
+    """What splitting and the card have to know of the transcripts. `dropped`: turns that become no sample, by reason."""
+
+    kept: list[Conversation] = field(default_factory=list)
+    held: list[dict[str, str]] = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
+    books: Counter[str] = field(default_factory=Counter)
+    languages: set[str] = field(default_factory=set)
+
+
+def _transcripts(folder: Path, last: str, held_out: HeldOut | None, plans: bool) -> Spine:
+    """Write `transcripts.jsonl`, and what the test set holds out into `held_out.json`."""
+    spine = Spine()
 
     def chosen() -> Iterator[Transcript]:
         for scene in jsonl.read(folder / f"{last}.jsonl", BookScene):
             if held_out and (reason := held_out.why(scene)):
-                held.append({"scene": scene.id, "book": scene.book, "reason": reason})
+                spine.held.append({"scene": scene.id, "book": scene.book, "reason": reason})
                 continue
             transcript = scene.transcript()
             rows = list(samples(transcript, plans=plans))
-            dropped.update(row.reason for row in rows if isinstance(row, Dropped))
-            kept.append(conversation(transcript, sum(isinstance(row, Sample) for row in rows)))
+            spine.books[scene.book] += 1
+            spine.languages.add(scene.scenario.language)
+            spine.dropped.update(row.reason for row in rows if isinstance(row, Dropped))
+            spine.kept.append(conversation(transcript, sum(isinstance(row, Sample) for row in rows)))
             yield transcript
 
     jsonl.write(folder / "transcripts.jsonl", chosen())
     with replacing(folder / "held_out.json") as file:
-        json.dump(held, file, ensure_ascii=False, indent=1)
+        json.dump(spine.held, file, ensure_ascii=False, indent=1)
         file.write("\n")
-    return kept, len(held), dropped
+    return spine
 
 
-def _datasets(folder: Path, splits: Splits, plans: bool) -> dict[str, int]:
-    """Write the samples of every split in every form, transcript by transcript; how many there are."""
-    counts: Counter[str] = Counter(dict.fromkeys(splits.shares, 0))
+def _datasets(folder: Path, splits: Splits, options: Options, plans: bool) -> list[Report]:
+    """Write the samples of every split in every form, transcript by transcript, each looked at on its way."""
+    limits = Limits(most_tokens=options.samples.most_tokens, dropped=options.samples.dropped, plans=plans)
+    counting = encoder(options.samples.tokenizer)
+    flights = {name: Preflight(name, counting, limits) for name in splits.shares}
     with ExitStack() as stack:
         writers = {}
         for name in splits.shares:
@@ -92,10 +149,12 @@ def _datasets(folder: Path, splits: Splits, plans: bool) -> dict[str, int]:
             writers[name] = (rows, stack.enter_context(replacing(here / "sharegpt.jsonl")))
         for transcript in jsonl.read(folder / "transcripts.jsonl", Transcript):
             name = splits.of[transcript.id]
+            parquet, lines = writers[name]
             for row in samples(transcript, plans=plans):
-                if isinstance(row, Sample):
-                    counts[name] += 1
-                    for writer in writers[name][0]:
+                if isinstance(row, Dropped):
+                    flights[name].drop(row)
+                elif flights[name].add(row):
+                    for writer in parquet:
                         writer.add(row)
-                    writers[name][1].write(sharegpt(row))
-    return dict(counts)
+                    lines.write(sharegpt(row))
+    return [flights[name].report() for name in splits.shares]

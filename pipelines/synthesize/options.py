@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from her.types import NonEmpty, Value
 
-MAY_CHANGE = {"may_change": True}
+MAY_CHANGE: dict[str, JsonValue] = {"may_change": True}
 """Settings that may differ when a run is gone on with, since they do not change what it makes."""
 
 
@@ -83,6 +83,7 @@ class SampleOptions(Value):
         test_set: a CoSER test set; its conversations are left out of all that is trained.
         tokenizer: a repository or folder for the preflight's token counts; empty estimates them.
         most_tokens: longest sample; longer ones are dropped and counted.
+        dropped: most of the turns that may become no sample, as a share; above it the run fails.
     """
 
     split_by: str = Field(default="conversation", pattern="^(book|conversation)$")
@@ -90,6 +91,7 @@ class SampleOptions(Value):
     test_set: Path | None = None
     tokenizer: str = ""
     most_tokens: int = Field(default=8192, ge=256)
+    dropped: float = Field(default=0.1, ge=0, le=1)
 
 
 class Options(Value):

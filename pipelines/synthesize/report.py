@@ -89,8 +89,8 @@ def make(folder: Path, stages: Iterable[str], calls: Json, outputs: Json, name: 
     done = [stage for stage in stages if (folder / f"{stage}.jsonl").is_file()]
     last = done[-1] if done else "scenes"
     before, after = Side(), Side()
-    for side, file in ((before, "scenes"), (after, last)):
-        for scene in jsonl.read(folder / f"{file}.jsonl", BookScene):
+    for side, stem in ((before, "scenes"), (after, last)):
+        for scene in jsonl.read(folder / f"{stem}.jsonl", BookScene):
             side.add(scene)
     report = {
         "name": name or folder.name,

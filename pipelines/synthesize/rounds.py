@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from pydantic import BaseModel
 
-from her.calls import Answer, Call, Caller
+from her.calls import Call, Caller
 from her.errors import HerError
 from her.ray_calls import run_on_ray
 from her.scenarios import BookScene
@@ -42,8 +42,8 @@ class Gathering:
         """See `work.Asker`. Raises NotYet; a question that was asked on the cluster and got no answer has none here."""
         caller, call = self._models.question(stage, messages, sampling, schema)
         key = caller.key(call)
-        if entry := caller.recorded([key]).get(key):
-            return reply(Answer(call, entry, entry.error))
+        if caller.has(key):
+            return reply(await caller.ask(call))
         if key in self._asked:
             return Reply(error="no answer on the cluster; it is asked once more at the end")
         self.calls[caller][key] = call

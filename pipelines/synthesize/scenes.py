@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from her.types import ENVIRONMENT, Sampling
-from pipelines.synthesize.answers import Conversation, Extraction, Known, Names, Profile, Staging
+from pipelines.synthesize.answers import Conversation, Extraction, Known, Names, Profile, Staging, Wanting
 from pipelines.synthesize.books import RawBook, pieces
 from pipelines.synthesize.options import SceneOptions
 from pipelines.synthesize.plots import FoundPlot, carried, found_plots, joined, tidy
@@ -115,7 +115,7 @@ def _rename(plot: FoundPlot, chosen: dict[str, str]) -> None:
     for talk in plot.plot.conversation:
         for line in talk.dialogues:
             line.character = name(line.character)
-        wants = {}
+        wants: dict[str, Wanting] = {}
         for wanting in talk.key_characters:
             wants.setdefault(name(wanting.name), wanting.model_copy(update={"name": name(wanting.name)}))
         talk.key_characters = list(wants.values())

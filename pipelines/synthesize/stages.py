@@ -8,12 +8,12 @@ STAGE.turns.jsonl      what became of every turn        STAGE.skipped.jsonl     
 
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, TextIO
 
 from pydantic import BaseModel
 
@@ -42,7 +42,7 @@ class StageFiles:
     def __init__(self, folder: Path, stage: str) -> None:
         self.paths = [folder / f"{stage}{ending}.jsonl" for ending in (".turns", ".skipped", "")]
         self._stack = ExitStack()
-        self._files: list[IO[str]] = []
+        self._files: list[TextIO] = []
 
     @property
     def done(self) -> bool:
@@ -58,7 +58,8 @@ class StageFiles:
 
     def write(self, value: BaseModel | None, notes: Notes) -> None:
         """Add a scene and what was noted on it."""
-        for file, rows in zip(self._files, (notes.turns, notes.skipped, [value] if value else []), strict=True):
+        written: list[Sequence[BaseModel]] = [notes.turns, notes.skipped, [value] if value else []]
+        for file, rows in zip(self._files, written, strict=True):
             file.writelines(row.model_dump_json() + "\n" for row in rows)
 
 
