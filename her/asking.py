@@ -8,7 +8,7 @@ import json
 import random
 import time
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -16,8 +16,9 @@ from pydantic import BaseModel, Field
 from her.backends.base import Completion, estimate_tokens
 from her.endpoints import Pace, Pool, Ticket
 from her.errors import BackendError
+from her.recording import Group
 from her.spending import Prices, Purse, Tokens, most
-from her.store.ledger import Entry
+from her.store.ledger import Entry, Failure, Said
 from her.structured import Tier, read, strict_schema, told, value_of
 from her.tally import Tally
 from her.types import Message, Sampling
@@ -70,46 +71,70 @@ class Call:
     meta: Any = None
 
 
-@dataclass(frozen=True)
 class Answer:
     """What came back for one call: an entry of the ledger, or `error` and `reason`.
 
     Args:
+        entry: a recorded one may be given as the `Group` that reads it when something of it is looked at.
+        failure: why there is none; the call is asked again when the run goes on.
         recorded: it was in the ledger before.
     """
 
-    call: Call
-    entry: Entry | None
-    error: str = ""
-    reason: str = ""
-    recorded: bool = False
+    __slots__ = ("_entry", "_value", "call", "failure", "recorded")
+
+    def __init__(
+        self, call: Call, entry: "Entry | tuple[Group, bytes] | None", failure: Failure | None = None, *, recorded: bool = False
+    ) -> None:
+        self.call, self._entry, self.failure, self.recorded = call, entry, failure, recorded
+        self._value: BaseModel | None = None
+
+    def of(self, call: Call) -> "Answer":
+        """The same answer, to a call that is the same but for its name."""
+        return Answer(call, self._entry, self.failure, recorded=self.recorded)
+
+    @property
+    def entry(self) -> Entry | None:
+        """As it is recorded; None when there was no answer."""
+        if isinstance(self._entry, tuple):
+            self._entry = self._entry[0].read(self._entry[1])
+        return self._entry
+
+    @property
+    def error(self) -> str:
+        """Why there is nothing to use, one sentence; empty when all is well."""
+        return self.failure.error if self.failure is not None else self.entry.error if self.entry is not None else ""
+
+    @property
+    def reason(self) -> str:
+        """One of `her.errors.Reason`, with an error."""
+        return self.failure.reason if self.failure is not None else "invalid_reply" if self.error else ""
 
     @property
     def text(self) -> str:
-        """The model's text byte for byte; empty when there is none or it is not what was asked for."""
-        return self.entry.text if self.entry is not None and not self.error else ""
+        """The model's text byte for byte; empty with an error."""
+        return self.entry.said.text if self.entry is not None and not self.entry.error else ""
 
     @property
     def reasoning(self) -> str:
         """Of an API-native field."""
-        return self.entry.reasoning if self.entry is not None and not self.error else ""
+        return self.entry.said.reasoning if self.entry is not None and not self.entry.error else ""
 
     @property
-    def tier(self) -> Tier:
-        """How the structure was got."""
-        return self.entry.tier if self.entry is not None else ""  # type: ignore[return-value]
+    def tier(self) -> str:
+        """How the structure was got, one of `her.structured.TIERS`; empty for free text."""
+        return self.entry.tier if self.entry is not None else ""
 
     @property
     def cut(self) -> bool:
         """Whether it ended at its limit of tokens."""
         return self.entry is not None and self.entry.finish == "length"
 
-    @cached_property
+    @property
     def value(self) -> BaseModel | None:
         """The value of the call's schema; None without one or with an error."""
-        if self.entry is None or self.error or self.call.schema is None:
-            return None
-        return value_of(self.entry.fixed or self.entry.text, self.call.schema)
+        if self._value is None and self.call.schema is not None and self.entry is not None and not self.entry.error:
+            self._value = value_of(self.entry.said.fixed or self.entry.said.text, self.call.schema)
+        return self._value
 
 
 def digest(call: Call, model: str) -> bytes:
@@ -117,7 +142,7 @@ def digest(call: Call, model: str) -> bytes:
     state = _beginning(call.stage, call.version, call.number, call.sampling, call.schema, model).copy()
     for message in call.messages:
         content = message.content.encode("utf-8", "surrogatepass")
-        state.update(b"%s %d " % (message.role.encode(), len(content)))
+        state.update(f"{message.role} {len(content)} ".encode())
         state.update(content)
     return state.digest()
 
@@ -162,9 +187,7 @@ class Exchange:
             key=key,
             stage=call.stage,
             model=self._tally.model,
-            text=completion.text,
-            reasoning=completion.reasoning,
-            fixed=fixed,
+            said=Said(completion.text, completion.reasoning, fixed),
             tier=tier,
             finish=completion.finish,
             error=f"the answer does not fit the schema, asked twice: {problem}" if problem else "",

@@ -13,7 +13,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
-from dataclasses import replace
 from typing import Literal, Self
 
 from her.asking import Answer, Call, CallLimits, Exchange, digest
@@ -42,6 +41,8 @@ __all__ = [
 ]
 log = logging.getLogger(__name__)
 Executor = Literal["asyncio", "ray"]
+_TOGETHER = 128
+"""Recorded calls that are read together."""
 
 
 class Caller:
@@ -50,6 +51,7 @@ class Caller:
     Args:
         endpoints: specs, which are opened and closed here, or open backends; all of one model.
         ledger: None keeps nothing.
+        purse: another caller's, when a run has two models and one budget.
 
     Raises:
         InputError: no endpoint, or they have different models.
@@ -57,7 +59,11 @@ class Caller:
     """
 
     def __init__(
-        self, endpoints: Sequence[str | Backend], ledger: Ledger | None = None, limits: CallLimits | None = None
+        self,
+        endpoints: Sequence[str | Backend],
+        ledger: Ledger | None = None,
+        limits: CallLimits | None = None,
+        purse: Purse | None = None,
     ) -> None:
         if not endpoints:
             raise InputError("no endpoint is named; give one, such as 'openai:http://127.0.0.1:8000/v1'")
@@ -71,16 +77,18 @@ class Caller:
         self._asking: dict[bytes, asyncio.Future[Answer]] = {}
         self.model = ""
         self.tally = Tally(self.endpoints, self.limits.prices)
-        self._purse = Purse(self.limits.budget_tokens, self.limits.budget_money, self.limits.prices, self._spent_before())
+        spent = self._spent_before()
+        self.purse = purse or Purse(self.limits.budget_tokens, self.limits.budget_money, self.limits.prices, spent)
 
     def _open(self, spec: str) -> Backend:
         self._opened.append(open_backend(spec, pipeline=True))
         return self._opened[-1]
 
     def _spent_before(self) -> Tokens:
-        sums = self._ledger.sums().values() if self._ledger is not None else ()
-        self.tally.before = Tokens(sum(one.prompt_tokens for one in sums), sum(one.completion_tokens for one in sums))
-        return self.tally.before
+        for (_, tier), sums in (self._ledger.sums() if self._ledger is not None else {}).items():
+            self.tally.took(Tokens(sums.prompt_tokens, sums.completion_tokens))
+            self.tally.tiers[tier] += sums.calls if tier and tier != "unanswered" else 0
+        return self.tally.spent
 
     async def __aenter__(self) -> Self:
         await asyncio.gather(*(self._greet(endpoint) for endpoint in self.endpoints))
@@ -132,13 +140,14 @@ class Caller:
         """
         key = self.key(call)
         if key in self._recorder:
-            return self.known(call, await self._recorder.read(key))
+            self.tally.recorded += 1
+            return Answer(call, await self._recorder.read(key), recorded=True)
         return await self.ask_anew(call, key)
 
     async def ask_anew(self, call: Call, key: bytes) -> Answer:
         """The answer to a call that is not in the ledger."""
         if (other := self._asking.get(key)) is not None:
-            return replace(await asyncio.shield(other), call=call)
+            return (await asyncio.shield(other)).of(call)
         place: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._asking[key] = place
         try:
@@ -176,19 +185,21 @@ class Caller:
     @property
     def left(self) -> Left:
         """What of the budget is left."""
-        return self._purse.left
+        return self.purse.left
 
-    def recorded(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """Those of these keys that are in the ledger; a few hundred at most, because the loop waits."""
-        return self._recorder.read_now([key for key in keys if key in self._recorder])
-
-    def known(self, call: Call, entry: Entry) -> Answer:
-        """The answer that an entry of the ledger is."""
-        self.tally.known(entry)
-        return Answer(call, entry, entry.error, "invalid_reply" if entry.error else "", recorded=True)
+    def known(self, calls: Sequence[Call], keys: Sequence[bytes]) -> list[Answer | None]:
+        """Of each call the answer that is in the ledger, or None; read, some hundred together, when looked at."""
+        answers: list[Answer | None] = []
+        for at in range(0, len(keys), _TOGETHER):
+            there = [key for key in keys[at : at + _TOGETHER] if key in self._recorder]
+            group, among = self._recorder.group(there), set(there)
+            for call, key in zip(calls[at : at + _TOGETHER], keys[at : at + _TOGETHER], strict=True):
+                answers.append(Answer(call, (group, key), recorded=True) if key in among else None)
+            self.tally.recorded += len(there)
+        return answers
 
     async def _fresh(self, call: Call, key: bytes) -> Answer:
-        exchange = Exchange(call, self._pool, self._purse, self.limits, self.tally)
+        exchange = Exchange(call, self._pool, self.purse, self.limits, self.tally)
         try:
             entry = await exchange.entry(key)
         except (BackendError, BudgetSpent) as error:
@@ -206,14 +217,14 @@ class Caller:
         """Record what came back."""
         await self._recorder.write(entry)
         self.tally.fresh(entry)
-        return Answer(call, entry, entry.error, "invalid_reply" if entry.error else "")
+        return Answer(call, entry)
 
     async def failed(self, call: Call, failure: Failure) -> Answer:
         """Record that nothing usable came back; the call is asked again when the run goes on."""
         await self._recorder.write(failure=failure)
         self.tally.took(Tokens(failure.prompt_tokens, failure.completion_tokens))
         self.tally.failed += 1
-        return Answer(call, None, failure.error, failure.reason)
+        return Answer(call, None, failure)
 
 
 async def run_calls(

@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from her.asking import Answer, Call, CallLimits
@@ -34,12 +35,11 @@ UNDER_WAY = 4
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What a worker says about one call: its entry, or why there is none. `stopped`: the worker asks no more."""
+    """What a worker says about one call; exactly one of the last three. `stopped`: it was not asked, the worker asks no more."""
 
     key: bytes
     entry: Entry | None = None
-    error: str = ""
-    reason: str = ""
+    failure: Failure | None = None
     stopped: HerError | None = None
 
 
@@ -66,26 +66,29 @@ async def _wave(caller: "Caller", wave: list[Call], specs: Sequence[str]) -> Asy
     blocks = _spread(list(missing.items()), caller, specs) if missing else iter(())
     fresh: dict[bytes, Answer] = {}
     stopped: HerError | None = None
-    for key, call in zip(keys, wave, strict=True):
+    for call, key, known in zip(wave, keys, caller.known(wave, keys), strict=True):
         while key in missing and key not in fresh and (block := await asyncio.to_thread(next, blocks, None)) is not None:
             stopped = stopped or next((told.stopped for told in block if told.stopped is not None), None)
             there = [told for told in block if told.stopped is None]
             answers = await asyncio.gather(*(_take_in(caller, missing[told.key], told) for told in there))
             fresh.update(zip((told.key for told in there), answers, strict=True))
-        if key not in missing:
-            yield caller.known(call, caller.recorded([key])[key])
+        if known is not None:
+            yield known
         elif key in fresh:
-            yield replace(fresh[key], call=call)
+            yield fresh[key].of(call)
         else:
-            raise stopped or BackendError(
-                "Ray lost some of the calls; start the run again, what was answered is kept", "server_error"
-            )
+            raise stopped or _lost()
+
+
+def _lost() -> BackendError:
+    return BackendError("Ray lost some of the calls; start the run again, what was answered is kept", "server_error")
 
 
 async def _take_in(caller: "Caller", call: Call, told: _Told) -> Answer:
     if told.entry is not None:
         return await caller.answered(call, told.entry)
-    return await caller.failed(call, Failure(told.key, call.stage, call.id, told.reason, told.error))
+    assert told.failure is not None
+    return await caller.failed(call, told.failure)
 
 
 def _start() -> None:
@@ -95,9 +98,11 @@ def _start() -> None:
     except ImportError as error:
         raise InputError("executor=ray needs the package ray; run pip install 'her[ray]'") from error
     if not ray.is_initialized():
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
+        # On this machine the workers find the house where the driver does; elsewhere it has to be installed.
+        house = {"env_vars": {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}}
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING, runtime_env=house)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 
 def _spread(calls: list[tuple[bytes, Call]], caller: "Caller", specs: Sequence[str]) -> Iterator[list[_Told]]:
@@ -111,12 +116,16 @@ def _spread(calls: list[tuple[bytes, Call]], caller: "Caller", specs: Sequence[s
         _Worker,
         fn_constructor_args=(list(specs), limits.model_dump_json()),
         batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=count, max_tasks_in_flight_per_actor=2 * UNDER_WAY),
-        max_concurrency=UNDER_WAY,
+        compute=ray.data.ActorPoolStrategy(
+            size=count, max_tasks_in_flight_per_actor=2 * UNDER_WAY, max_concurrent_calls_per_actor=UNDER_WAY
+        ),
         num_cpus=_CPUS,
     )
-    for row in answered.iter_rows():
-        yield ray.cloudpickle.loads(row["told"])
+    try:
+        for row in answered.iter_rows():
+            yield ray.cloudpickle.loads(row["told"])
+    except ray.exceptions.RayError as error:
+        raise BackendError(f"Ray gave up: {str(error).strip().splitlines()[-1]}", "server_error") from error
 
 
 def _share(caller: "Caller", count: int) -> CallLimits:
@@ -164,4 +173,4 @@ async def _ask(caller: "Caller", key: bytes, call: Call) -> _Told:
         answer = await caller.ask_anew(call, key)
     except (BudgetSpent, BackendError) as error:
         return _Told(key, stopped=error)
-    return _Told(key, answer.entry, answer.error, answer.reason)
+    return _Told(key, answer.entry, answer.failure)

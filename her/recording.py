@@ -13,6 +13,22 @@ PAUSE = 0.05
 """Seconds between two commits; what is answered in between is lost when the process is killed, and asked again."""
 
 
+class Group:
+    """Recorded calls that were found together; all their entries are read when the first is looked at, or never."""
+
+    __slots__ = ("_entries", "_keys", "_ledger")
+
+    def __init__(self, ledger: Ledger | None, keys: Sequence[bytes]) -> None:
+        self._ledger, self._keys = ledger, keys
+        self._entries: dict[bytes, Entry] | None = None
+
+    def read(self, key: bytes) -> Entry:
+        """One of them; the loop waits some milliseconds for the first."""
+        if self._entries is None:
+            self._entries = self._ledger.read(self._keys) if self._ledger is not None else {}
+        return self._entries[key]
+
+
 class Recorder:
     """Reads and writes one ledger from one event loop; None keeps nothing."""
 
@@ -28,9 +44,9 @@ class Recorder:
     def __contains__(self, key: bytes) -> bool:
         return self._ledger is not None and key in self._ledger
 
-    def read_now(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """The recorded entries of these keys, a few hundred at most: blocks the loop for milliseconds."""
-        return self._ledger.read(keys) if self._ledger is not None else {}
+    def group(self, keys: Sequence[bytes]) -> Group:
+        """These keys, all of them recorded; a few hundred at most."""
+        return Group(self._ledger, keys)
 
     async def read(self, key: bytes) -> Entry:
         """The entry of a key that is recorded."""
@@ -44,9 +60,9 @@ class Recorder:
     def _fetch(self) -> None:
         wanted, self._wanted = self._wanted, {}
         try:
-            found = self.read_now(list(wanted))
+            found = self.group(list(wanted))
             for key, place in wanted.items():
-                place.set_result(found[key])
+                place.set_result(found.read(key))
         except Exception as error:
             for place in wanted.values():
                 if not place.done():

@@ -81,13 +81,11 @@ class Run:
 
     def _begin(self, calls: list[Call]) -> None:
         keys = [self._caller.key(call) for call in calls]
-        entries = self._caller.recorded(keys)
-        for call, key in zip(calls, keys, strict=True):
-            entry = entries.get(key)
-            slot = _Slot(call, None if entry is None else self._caller.known(call, entry))
-            if self._ordered or entry is not None:
+        for call, key, known in zip(calls, keys, self._caller.known(calls, keys), strict=True):
+            slot = _Slot(call, known)
+            if self._ordered or known is not None:
                 self._slots.append(slot)
-            if entry is None:
+            if known is None:
                 task = asyncio.create_task(self._ask(slot, key))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)

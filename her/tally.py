@@ -20,8 +20,8 @@ class Snapshot(Value):
         total: calls expected; None when nobody said.
         answered: now, without those from the ledger.
         recorded: taken from the ledger.
-        unusable: of the answered, without a usable structure.
         failed: calls that got no answer.
+        tiers: of structured answers, earlier times included; `failed` ones have no usable structure.
         rate: answers a second, of the last half minute.
         seconds_left: None while it cannot be said.
         money: of the whole run, earlier times included; `prompt_tokens` and `completion_tokens` likewise.
@@ -33,7 +33,6 @@ class Snapshot(Value):
     total: int | None
     answered: int
     recorded: int
-    unusable: int
     failed: int
     tiers: dict[str, int]
     retries: dict[str, int]
@@ -53,12 +52,11 @@ class Tally:
     def __init__(self, endpoints: Sequence[Endpoint], prices: Prices) -> None:
         self.model = ""
         self.total: int | None = None
-        self.before = Tokens()
-        self.answered = self.recorded = self.unusable = self.failed = 0
+        self.spent = Tokens()
+        self.answered = self.recorded = self.failed = 0
         self.tiers: Counter[str] = Counter()
         self.retries: Counter[str] = Counter()
         self._endpoints, self._prices = endpoints, prices
-        self._prompt = self._completion = 0
         self._began = time.monotonic()
         self._marks = [(self._began, 0)]
 
@@ -66,45 +64,33 @@ class Tally:
         """An answer came from an endpoint."""
         self.answered += 1
         self.took(Tokens(entry.prompt_tokens, entry.completion_tokens))
-        self._seen(entry)
-
-    def known(self, entry: "Entry") -> None:
-        """An answer came from the ledger."""
-        self.recorded += 1
-        self._seen(entry)
+        if entry.tier:
+            self.tiers[entry.tier] += 1
 
     def took(self, tokens: Tokens) -> None:
         """Tokens were taken, whatever for."""
-        self._prompt += tokens.prompt
-        self._completion += tokens.completion
+        self.spent = self.spent.plus(tokens)
 
     def retried(self, reason: str) -> None:
         """A request is made again."""
         self.retries[reason] += 1
-
-    def _seen(self, entry: "Entry") -> None:
-        if entry.tier:
-            self.tiers[entry.tier] += 1
-        self.unusable += bool(entry.error)
 
     def snapshot(self) -> Snapshot:
         """Everything at this moment."""
         now, done = time.monotonic(), self.answered + self.recorded + self.failed
         rate = self._rate(now)
         left = None if self.total is None or not rate else max(0.0, (self.total - done) / rate)
-        spent = self.before.plus(Tokens(self._prompt, self._completion))
         return Snapshot(
             model=self.model,
             total=self.total,
             answered=self.answered,
             recorded=self.recorded,
-            unusable=self.unusable,
             failed=self.failed,
             tiers=dict(self.tiers),
             retries=dict(self.retries),
-            prompt_tokens=spent.prompt,
-            completion_tokens=spent.completion,
-            money=self._prices.of(*spent),
+            prompt_tokens=self.spent.prompt,
+            completion_tokens=self.spent.completion,
+            money=self._prices.of(*self.spent),
             rate=rate,
             seconds=now - self._began,
             seconds_left=left,

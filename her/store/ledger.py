@@ -19,6 +19,7 @@ from sqlalchemy import (
     Column,
     Connection,
     Float,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -57,6 +58,7 @@ _calls = Table(
     Column("seconds", Float, nullable=False),
     Column("packed", LargeBinary, nullable=False),
 )
+Index("calls_sums", _calls.c.stage, _calls.c.tier, _calls.c.prompt_tokens, _calls.c.completion_tokens)
 _failures = Table(
     "failures",
     _metadata,
@@ -72,6 +74,53 @@ _failures = Table(
 _FIELDS = [column for column in _calls.c if column.name != "number"]
 
 
+class Said:
+    """What a model said: unpacked only when it is looked at, because a run that goes on looks at little of it.
+
+    Args:
+        text: byte for byte.
+        reasoning: of an API-native field.
+        fixed: the JSON that was made of `text` where `text` itself is not that; else empty.
+    """
+
+    __slots__ = ("_packed", "_texts")
+
+    def __init__(self, text: str = "", reasoning: str = "", fixed: str = "", *, packed: bytes = b"") -> None:
+        self._packed = packed
+        self._texts = None if packed else (text, reasoning, fixed)
+
+    @property
+    def text(self) -> str:
+        return self._all()[0]
+
+    @property
+    def reasoning(self) -> str:
+        return self._all()[1]
+
+    @property
+    def fixed(self) -> str:
+        return self._all()[2]
+
+    @property
+    def packed(self) -> bytes:
+        """As it is stored."""
+        return self._packed or pack(*self._all())
+
+    def _all(self) -> tuple[str, str, str]:
+        if self._texts is None:
+            self._texts = unpack(self._packed)
+        return self._texts
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Said) and self._all() == other._all()
+
+    def __hash__(self) -> int:
+        return hash(self._all())
+
+    def __repr__(self) -> str:
+        return f"Said{self._all()!r}"
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One answered call as recorded. Tokens are those of all its requests together, also of failed ones.
@@ -80,15 +129,12 @@ class Entry:
         key: SHA-256 of all that determines the answer, 32 bytes.
         tier: how its structure was got (her/structured.py), empty for free text.
         error: why an answer is not usable; such an answer is recorded too, because asking again gives the same.
-        fixed: the JSON that was made of `text` where `text` itself is not that; else empty.
     """
 
     key: bytes
     stage: str
     model: str
-    text: str
-    reasoning: str = ""
-    fixed: str = ""
+    said: Said
     tier: str = ""
     finish: str = "stop"
     error: str = ""
@@ -175,7 +221,7 @@ class Ledger:
         with self._reading() as connection:
             for start in range(0, len(keys), AT_ONCE):
                 query = select(*_FIELDS).where(_calls.c.key.in_(keys[start : start + AT_ONCE]))
-                found.update((row[0], _entry(row)) for row in connection.execute(query))
+                found.update((row[0], _entry(row)) for row in connection.execute(query).fetchall())
         return found
 
     def entries(self, stage: str | None = None) -> Iterator[Entry]:
@@ -256,27 +302,29 @@ class Ledger:
 
 
 def _row(entry: Entry) -> dict[str, Any]:
-    row = {name: getattr(entry, name) for name in Entry.__slots__ if name not in ("text", "reasoning", "fixed")}
-    return row | {"packed": pack(entry.text, entry.reasoning, entry.fixed)}
+    row = {name: getattr(entry, name) for name in Entry.__slots__ if name != "said"}
+    return row | {"packed": entry.said.packed}
 
 
 def _entry(row: Any) -> Entry:
-    key, stage, model, tier, finish, error, prompt_tokens, completion_tokens, requests, seconds, packed = row
-    text, reasoning, fixed = unpack(packed)
-    return Entry(
-        key, stage, model, text, reasoning, fixed, tier, finish, error, prompt_tokens, completion_tokens, requests, seconds
-    )
+    return Entry(row[0], row[1], row[2], Said(packed=row[-1]), *row[3:-1])
 
 
-def pack(*texts: str) -> bytes:
-    """Texts as bytes, compressed where that pays: the first byte is then 1. Lone surrogates and NULs survive."""
-    plain = json.dumps(texts, ensure_ascii=False).encode("utf-8", "surrogatepass")
+def pack(text: str, reasoning: str, fixed: str) -> bytes:
+    """Three texts as bytes, compressed where that pays. The first byte: 1 compressed, 2 only the first text is not empty."""
+    if not reasoning and not fixed:
+        mark, plain = 2, text.encode("utf-8", "surrogatepass")
+    else:
+        mark, plain = 0, json.dumps((text, reasoning, fixed), ensure_ascii=False).encode("utf-8", "surrogatepass")
     small = zlib.compress(plain)
-    return b"\1" + small if len(small) < len(plain) else b"\0" + plain
+    return bytes((mark | 1,)) + small if len(small) < len(plain) else bytes((mark,)) + plain
 
 
-def unpack(packed: bytes) -> list[str]:
+def unpack(packed: bytes) -> tuple[str, str, str]:
     """The texts that were packed."""
-    plain = zlib.decompress(packed[1:]) if packed[0] else packed[1:]
-    texts: list[str] = json.loads(plain.decode("utf-8", "surrogatepass"))
-    return texts
+    mark, plain = packed[0], packed[1:]
+    text = (zlib.decompress(plain) if mark & 1 else plain).decode("utf-8", "surrogatepass")
+    if mark & 2:
+        return text, "", ""
+    first, second, third = json.loads(text)
+    return first, second, third
