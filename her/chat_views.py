@@ -97,6 +97,7 @@ class Snapshot(Value):
 
     chat: str
     state: LiveState = "running"
+    language: Language = "en"
     speaker: str
     parts: tuple[Part, ...] = ()
     pending: str

@@ -15,7 +15,7 @@ from her.format import Parser
 from her.store import Finish, Generation, Origin
 from her.types import ENVIRONMENT, Part, Sampling, Turn, new_id
 
-SNAPSHOTS_A_SECOND = 12
+SNAPSHOTS_A_SECOND = 8
 """More than this the eye does not use and a browser far away does not take."""
 CLOSING_SECONDS = 5
 """How long a stopped backend may take to let go of its stream before we go on without it."""
@@ -145,7 +145,7 @@ class Live:
         return self._shown[1]
 
     async def follow(self) -> AsyncIterator[Snapshot]:
-        """The snapshot of now, then every change (the first words at once, then at most 12 a second), then the end."""
+        """The snapshot of now, then every change (the first words at once, then at most 8 a second), then the end."""
         while True:
             version, snapshot, at = self._version, self.snapshot, time.monotonic()
             yield snapshot
@@ -301,6 +301,7 @@ class Live:
         return Snapshot(
             chat=self.chat,
             state=state,
+            language=self.order.page.conversation.language,
             speaker=self.order.speaker,
             parts=parts,
             pending=self.pending,

@@ -35,17 +35,17 @@ def monogram(name: str) -> str:
     return "".join(word[0].upper() for word in (words[:1] + words[1:][-1:])) or "?"
 
 
-def mark(name: str, colour: str) -> Markup:
-    """The drawn monogram of a persona (SVG from name and colour; no image is ever fetched)."""
+def mark(name: str) -> Markup:
+    """The drawn monogram of a speaker (SVG; no image is ever fetched), in the colour of the chat's persona."""
     return Markup(
-        '<svg class="monogram" viewBox="0 0 48 48" role="img" aria-hidden="true"><circle cx="24" cy="24" r="23" fill="{}"/>'
+        '<svg class="monogram" viewBox="0 0 48 48" role="img" aria-hidden="true"><circle cx="24" cy="24" r="23"/>'
         '<circle class="ring" cx="24" cy="24" r="20.5"/>'
         '<text x="24" y="25" text-anchor="middle" dominant-baseline="central">{}</text></svg>'
-    ).format(colour, monogram(name))
+    ).format(monogram(name))
 
 
-def turn(view: TurnView, colour: str, language: Language, words: dict[str, str]) -> str:
-    """One stored turn as an article; `colour` is the persona's."""
+def turn(view: TurnView, language: Language, words: dict[str, str]) -> str:
+    """One stored turn as an article."""
     said = view.turn
     state = {
         "swipe": [view.swipe_index, view.swipe_count],
@@ -62,13 +62,13 @@ def turn(view: TurnView, colour: str, language: Language, words: dict[str, str])
         id=said.id,
         state=json.dumps(state, ensure_ascii=False),
         lang=language,
-        header=_header(said.speaker, colour, view.mine, _marks(view, words)),
+        header=_header(said.speaker, view.mine, _marks(view, words)),
         parts=layers(said.parts, words),
         footer=_footer(view, words),
     )
 
 
-def live(speaker: str, parts: Sequence[Part], pending: str, colour: str, language: Language, words: dict[str, str]) -> str:
+def live(speaker: str, parts: Sequence[Part], pending: str, language: Language, words: dict[str, str]) -> str:
     """The turn that is being written, with what can safely be shown of it so far."""
     waiting = Markup('<p class="waiting" role="status">{} {}<span class="dots" aria-hidden="true"></span></p>').format(
         speaker, words["thinking_of"]
@@ -76,9 +76,7 @@ def live(speaker: str, parts: Sequence[Part], pending: str, colour: str, languag
     visible = any(part.kind != "system_thinking" for part in parts)
     return Markup(
         '<article class="turn persona live" id="t-{id}" data-id="{id}" lang="{lang}" aria-busy="true">{}{}{}</article>'
-    ).format(
-        _header(speaker, colour, False, ()), layers(parts, words), Markup("") if visible else waiting, id=pending, lang=language
-    )
+    ).format(_header(speaker, False, ()), layers(parts, words), Markup("") if visible else waiting, id=pending, lang=language)
 
 
 def layers(parts: Sequence[Part], words: dict[str, str]) -> Markup:
@@ -125,10 +123,10 @@ def _role(speaker: str, mine: bool) -> str:
     return "mine" if mine else "environment" if speaker == ENVIRONMENT else "persona"
 
 
-def _header(speaker: str, colour: str, mine: bool, marks: Iterable[Markup]) -> Markup:
+def _header(speaker: str, mine: bool, marks: Iterable[Markup]) -> Markup:
     if speaker == ENVIRONMENT and not mine:
         return Markup("")
-    picture = Markup("") if mine else mark(speaker, colour)
+    picture = Markup("") if mine else mark(speaker)
     return Markup('<header>{}<h3>{}</h3><span class="marks">{}</span></header>').format(picture, speaker, Markup("").join(marks))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from her.chat_views import ChatView, Snapshot, TurnView
+from her.types import Language
 from her.ui import bubbles
 from her.ui.words import words
 
@@ -18,15 +19,15 @@ Patch = dict[str, Any]
 def whole(view: ChatView, since: int | None = None) -> Patch:
     """The end of a chat: the last WINDOW turns drawn, or all from index `since` on."""
     shown = view.turns[-WINDOW:] if since is None else view.turns[since:]
-    return {"chat": view.id, "put": _drawn(view, shown), "order": [one.turn.id for one in shown], "view": around(view)}
+    return {"chat": view.id, "put": drawn(shown, view.language), "order": [one.turn.id for one in shown], "view": around(view)}
 
 
-def ending(view: ChatView, drawn: int = 4) -> Patch:
-    """What has changed when a turn was added, exchanged or taken away at the end: the last `drawn` turns."""
+def ending(view: ChatView, fresh: int = 4) -> Patch:
+    """What has changed when a turn was added, exchanged or taken away at the end: the last `fresh` turns."""
     shown = view.turns[-WINDOW:]
     return {
         "chat": view.id,
-        "put": _drawn(view, shown[-drawn:]),
+        "put": drawn(shown[-fresh:], view.language),
         "order": [one.turn.id for one in shown],
         "view": around(view),
     }
@@ -36,21 +37,24 @@ def older(view: ChatView, before: str) -> Patch:
     """The WINDOW turns that stand before the turn `before`; none when it is not on the path."""
     ids = [one.turn.id for one in view.turns]
     end = ids.index(before) if before in ids else 0
-    return {"chat": view.id, "put": _drawn(view, view.turns[max(0, end - WINDOW) : end])}
+    return {"chat": view.id, "put": drawn(view.turns[max(0, end - WINDOW) : end], view.language)}
 
 
-def running(snapshot: Snapshot, view: ChatView) -> Patch:
-    """A generation at one moment."""
-    patch: Patch = {"chat": snapshot.chat}
-    if snapshot.question:
-        question = TurnView(turn=snapshot.question, origin="visitor", mine=True)
-        patch["put"] = _drawn(view, [question])
+def running(snapshot: Snapshot, put: list[Patch]) -> Patch:
+    """A generation at one moment; `put` is the question drawn once, said each time since a patch may be lost."""
+    patch: Patch = {"chat": snapshot.chat, "put": put}
     if snapshot.state == "running":
-        html = bubbles.live(snapshot.speaker, snapshot.parts, snapshot.pending, view.colour, view.language, words(view.language))
+        said = words(snapshot.language)
+        html = bubbles.live(snapshot.speaker, snapshot.parts, snapshot.pending, snapshot.language, said)
         patch["live"] = {"id": snapshot.pending, "html": html, "replaces": snapshot.replaces}
     else:
         patch.update(end=True, error=snapshot.error, give_back=snapshot.give_back, sent=not snapshot.give_back)
     return patch
+
+
+def question(snapshot: Snapshot) -> list[Patch]:
+    """The visitor's turn that is being answered, drawn; nothing when it is on the path already."""
+    return drawn([TurnView(turn=snapshot.question, origin="visitor", mine=True)], snapshot.language) if snapshot.question else []
 
 
 def around(view: ChatView) -> Patch:
@@ -78,6 +82,7 @@ def around(view: ChatView) -> Patch:
     }
 
 
-def _drawn(view: ChatView, turns: Sequence[TurnView]) -> list[Patch]:
-    said = words(view.language)
-    return [{"id": one.turn.id, "html": bubbles.turn(one, view.colour, view.language, said)} for one in turns]
+def drawn(turns: Sequence[TurnView], language: Language) -> list[Patch]:
+    """Turns as id and HTML."""
+    said = words(language)
+    return [{"id": one.turn.id, "html": bubbles.turn(one, language, said)} for one in turns]

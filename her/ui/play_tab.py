@@ -115,15 +115,14 @@ class Stage:
 
     async def _followed(self, wish: Payload) -> AsyncIterator[Patch]:
         """Patches of the running generation, then one that shows the chat as it is stored."""
-        view = None
+        asked: list[Patch] | None = None
         async for snapshot in self.service.follow(wish.visitor, wish.chat):
-            view = view or await self.service.view(wish.visitor, wish.chat)
-            patch = patches.running(snapshot, view)
+            asked = patches.question(snapshot) if asked is None else asked
+            patch = patches.running(snapshot, asked)
             if snapshot.state != "running":
-                after = patches.ending(await self.service.view(wish.visitor, wish.chat))
-                patch = {**patch, **after}
+                patch |= patches.ending(await self.service.view(wish.visitor, wish.chat))
             yield patch
-        if view is None:  # nothing was running any more: show what is stored
+        if asked is None:  # nothing was running any more: show what is stored
             yield {**patches.whole(await self.service.view(wish.visitor, wish.chat)), "end": True}
 
     def _stamped(self, patch: Patch) -> str:

@@ -127,6 +127,7 @@ window.HerStage = function (element, trigger, server, watch, props) {
   async function refresh() { const patch = await ask("open", { chat: chat.id }); if (patch) apply(patch); }
   function paintView(view) {
     Object.assign(chat, view);
+    root.style.setProperty("--her-persona", view.colour);
     const who = find(".her-who");
     who.replaceChildren(monogram(view.letters, view.colour), make("div", {}, make("strong", {}, view.speaker), make("small", {}, view.subtitle)));
     const meter = find(".meter");
