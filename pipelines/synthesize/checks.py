@@ -67,7 +67,7 @@ _KNOWN = (
 )
 _HEDGE = re.compile(
     r"\?|\b(?:seem\w*|look\w*|sound\w*|appear\w*|must|perhaps|maybe|might|may|could|would|wonder|if|whether|think|guess|"
-    r"suspect|i fear|i hope|believe|as though|as if|probably|surely|told|said|says)\b",
+    r"suspect|i fear|i hope|i believe|as though|as if|probably|surely|told|said|says)\b",
     re.I,
 )
 _KNOWN_ZH = r"(?:心里|其实|暗中|暗自)?(?:打算|想要|以为|觉得|知道|恨|爱着|盘算)"
@@ -100,7 +100,8 @@ def turn_problems(original: Turn, written: Turn, seen: Sight) -> tuple[Defect, .
 
 def _persons(original: Turn, written: Turn, seen: Sight) -> Iterable[Defect]:
     """Thoughts are the character's own, actions have no doer, speech tells no story."""
-    own = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, sorted(seen.own)))})(?!\w)")
+    edges = (r"(?<!\w)", r"(?!\w)") if seen.language == "en" else ("", "")
+    own = re.compile(f"{edges[0]}(?:{'|'.join(map(re.escape, sorted(seen.own)))}){edges[1]}")
     before = original.text()
     for part in written.parts:
         if part.kind == "role_thinking" and not _FIRST[seen.language].search(part.text):

@@ -21,6 +21,7 @@ _ACTOR = re.compile(
 _I = {"en": re.compile(r"\bI\b"), "zh": re.compile("我")}
 _OWN = {"en": re.compile(r"\b(?:my|mine|myself|me)\b", re.I), "zh": re.compile("我的|我自己")}
 _SENTENCE = re.compile(r"[^.!?。！？…\n]+[.!?。！？…]*")
+_QUOTED = re.compile(r"[\"“「][^\"”」\n]{1,200}[\"”」]")
 _STRUCTURE = re.compile(r"(?m)^\s{0,3}(?:#{1,6} |[-*•] |\d{1,2}[.)] |\*\*[^*]+\*\*:?\s*$)")
 # fmt: off
 _SMALL = frozenset((
@@ -61,9 +62,7 @@ def _voice(plan: str, seen: Sight) -> Iterable[Defect]:
         yield problem("plan_user", found[0])
     if not any(name in plan for name in seen.own):
         yield problem("plan_nameless", f"no {seen.speaker}")
-    for sentence in _SENTENCE.findall(plan):
-        if '"' in sentence or "“" in sentence or "「" in sentence:
-            continue  # a few weighed words may be the character's own
+    for sentence in _SENTENCE.findall(_QUOTED.sub("“”", plan)):  # a few weighed words may be the character's own
         speaks = _I[seen.language].search(sentence) or _OWN[seen.language].search(sentence)
         if speaks and not _ACTOR.search(sentence):
             yield problem("plan_first_person", sentence.strip())
@@ -76,7 +75,7 @@ def _direction(plan: str, turn: Turn, language: Language) -> Iterable[Defect]:
     if telling := telling_words(said, language):
         have = telling_words(there, language)
         shared = {word for word in telling if any(alike(word, other) for other in have)} if language == "en" else telling & have
-        if len(shared) < (1 if len(telling) < 8 else 2):
+        if len(shared) < (1 if len(telling) < (8 if language == "en" else 20) else 2):
             yield problem("plan_astray", "nothing of the turn is prepared")
     quoted = longest_run(words(turn.text("speech")), there)
     spoken = len(words(turn.text("speech")))

@@ -103,11 +103,9 @@ def question(prompt: str, language: Language, payload: Mapping[str, Any], **fiel
 
 async def together(works: Iterable[Awaitable[R]]) -> list[R]:
     """All of them at once. When one raises, the others are first brought to their end, for their answers are paid for."""
-    done = await asyncio.gather(*works, return_exceptions=True)
-    for each in done:
-        if isinstance(each, BaseException):
-            raise each
-    return done  # type: ignore[return-value]
+    tasks = [asyncio.ensure_future(work) for work in works]
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return [task.result() for task in tasks]
 
 
 async def in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]], width: int) -> AsyncIterator[R]:
@@ -121,7 +119,7 @@ async def in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]], width:
     try:
         while True:
             for item in source:
-                waiting.append(asyncio.ensure_future(work(item)))  # type: ignore[arg-type]
+                waiting.append(asyncio.ensure_future(work(item)))
                 if len(waiting) >= width:
                     break
             if not waiting:
