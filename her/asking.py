@@ -140,10 +140,8 @@ class Answer:
 def digest(call: Call, model: str) -> bytes:
     """SHA-256 of all that determines the answer."""
     state = _beginning(call.stage, call.version, call.number, call.sampling, call.schema, model).copy()
-    for message in call.messages:
-        content = message.content.encode("utf-8", "surrogatepass")
-        state.update(f"{message.role} {len(content)} ".encode())
-        state.update(content)
+    told = "".join([f"{message.role} {len(message.content)} {message.content}" for message in call.messages])
+    state.update(told.encode("utf-8", "surrogatepass"))
     return state.digest()
 
 

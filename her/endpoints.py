@@ -66,7 +66,7 @@ class Endpoint:
         self.probing = False
         self._probe_out = False
         self._doubling = True
-        self._cut_at = -1.0
+        self._cut_at = self._full_at = -1.0
         self._hold_until, self._hold = 0.0, _HOLD
         self._strikes = self._refusals = 0
         self._cool_down = pace.cool_down
@@ -90,18 +90,19 @@ class Endpoint:
         """Count a call as on its way."""
         self.in_flight += 1
         self._probe_out = self._probe_out or self.probing
+        if self.probing or self.in_flight >= int(self.window):
+            self._full_at = now
         return Ticket(self, now, self.probing)
 
     def gone_well(self, ticket: "Ticket", now: float) -> None:
-        """An answer came: grow where there was no room left."""
-        full = self.in_flight + 1 >= int(self.window)
+        """An answer came: grow if there was no room left since it was asked for."""
         self._strikes = self._refusals = 0
         self._cool_down = self.pace.cool_down
         if ticket.probe:
             log.info("%s answers again", self.name)
             self.probing = False
             self.window, self._doubling = 1, True
-        if full and now >= self._hold_until:
+        if ticket.sent_at <= self._full_at and now >= self._hold_until:
             self.window = min(self.pace.max_in_flight, self.window + (1 if self._doubling else 1 / self.window))
 
     def refused(self, ticket: "Ticket", error: BackendError, now: float) -> None:

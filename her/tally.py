@@ -21,7 +21,7 @@ class Snapshot(Value):
         answered: now, without those from the ledger.
         recorded: taken from the ledger.
         failed: calls that got no answer.
-        tiers: of structured answers, earlier times included; `failed` ones have no usable structure.
+        tiers: of structured answers, earlier times included; `unusable` is how many of them failed.
         rate: answers a second, of the last half minute.
         seconds_left: None while it cannot be said.
         money: of the whole run, earlier times included; `prompt_tokens` and `completion_tokens` likewise.
@@ -34,6 +34,7 @@ class Snapshot(Value):
     answered: int
     recorded: int
     failed: int
+    unusable: int
     tiers: dict[str, int]
     retries: dict[str, int]
     prompt_tokens: int
@@ -86,6 +87,7 @@ class Tally:
             answered=self.answered,
             recorded=self.recorded,
             failed=self.failed,
+            unusable=self.tiers["failed"],
             tiers=dict(self.tiers),
             retries=dict(self.retries),
             prompt_tokens=self.spent.prompt,

@@ -62,10 +62,14 @@ class Script:
     status: int = 200
     error: str = "the script says so"
     retry_after: str = ""
+    room: int = 0
+    """Calls at once; further ones get 429. 0: any number."""
+    in_flight: int = field(default=0, init=False)
     fault: Fault = ""
     fault_after: int = 3
     redirect_to: str = "http://127.0.0.1:9/v1"
     refuse_stream_options: bool = False
+    refuse_schema: bool = False
     models_status: int = 200
     key: str = ""
     """When set, requests without this bearer key get 401."""
@@ -239,6 +243,8 @@ class _Answer:
 
     async def _chat(self) -> bool:
         script = self.script
+        if script.room and script.in_flight >= script.room:
+            return await self._plain(429, _error("all places are taken"))
         if script.status != 200:
             extra = f"retry-after: {script.retry_after}\r\n" if script.retry_after else ""
             return await self._plain(script.status, _error(script.error), extra)
@@ -248,9 +254,13 @@ class _Answer:
             return await self._plain(404, _error(f"The model `{self.body.get('model')}` does not exist."))
         if script.fault == "html":
             return await self._html()
-        if self.body.get("stream"):
-            return await self._stream()
-        return await self._whole()
+        if script.refuse_schema and "response_format" in self.body:
+            return await self._plain(400, _error("response_format is not a known parameter"))
+        script.in_flight += 1
+        try:
+            return await (self._stream() if self.body.get("stream") else self._whole())
+        finally:
+            script.in_flight -= 1
 
     async def _html(self) -> bool:
         return await self._raw(200, "text/html", b"<!doctype html><html><body><h1>Welcome</h1></body></html>")
@@ -283,6 +293,12 @@ class _Answer:
             return await self._raw(200, "application/json", b'{"choices": [')
         if script.fault == "wrong_shape":
             return await self._plain(200, {"detail": "this is no completion"})
+        if script.fault == "truncated":
+            self.writer.write(b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 999\r\n\r\n{"choices')
+            await self.writer.drain()
+            return False
+        if script.fault == "stall":
+            return await self._fail()
         sent, finish = self._text()
         await asyncio.sleep(script.first_delay + (len(sent) / script.rate if script.rate else 0))
         message: dict[str, Any] = {"role": "assistant", "content": "".join(sent)}

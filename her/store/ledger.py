@@ -7,6 +7,7 @@ never changed. Answers are packed with zlib, which halves prose. One process at 
 
 import json
 import os
+import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ from sqlalchemy import (
     select,
 )
 
-from her.errors import FormatVersionError, InputError
+from her.errors import FormatVersionError, InputError, StoreError
 from her.store.opening import place, sentences, sqlite_engine
 
 FORMAT = 1
@@ -72,6 +73,8 @@ _failures = Table(
     Column("completion_tokens", Integer, nullable=False),
 )
 _FIELDS = [column for column in _calls.c if column.name != "number"]
+_NAMES = ", ".join(column.name for column in _FIELDS)
+_CACHE_KB = 32_000
 
 
 class Said:
@@ -190,7 +193,7 @@ class Ledger:
             self._where, self._engine = place(url), sqlite_engine(url)
             with sentences(self._where):
                 self._prepare()
-                self._keys = self._load()
+                self._numbers = self._load()
         except BaseException:
             self.close()
             raise
@@ -210,18 +213,21 @@ class Ledger:
         self.close()
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._keys
+        return key in self._numbers
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._numbers)
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         """The entries of these keys; absent ones are left out."""
+        numbers = [self._numbers[key] for key in keys if key in self._numbers]
         found: dict[bytes, Entry] = {}
         with self._reading() as connection:
-            for start in range(0, len(keys), AT_ONCE):
-                query = select(*_FIELDS).where(_calls.c.key.in_(keys[start : start + AT_ONCE]))
-                found.update((row[0], _entry(row)) for row in connection.execute(query).fetchall())
+            for start in range(0, len(numbers), AT_ONCE):
+                # By number and past SQLAlchemy's rows: a run that goes on reads them all, and this is half of the time.
+                wanted = ",".join(map(str, numbers[start : start + AT_ONCE]))
+                rows = _bare(connection).execute(f"SELECT {_NAMES} FROM calls WHERE number IN ({wanted})")
+                found.update((row[0], _entry(row)) for row in rows)
         return found
 
     def entries(self, stage: str | None = None) -> Iterator[Entry]:
@@ -236,11 +242,13 @@ class Ledger:
         rows = [_row(entry) for entry in entries]
         lost = [{name: getattr(failure, name) for name in Failure.__slots__} for failure in failures]
         with sentences(self._where), self._engine.execution_options(write=True).begin() as connection:
+            first = int(connection.execute(select(func.coalesce(func.max(_calls.c.number), 0))).scalar_one()) + 1
+            rows = [row | {"number": number} for number, row in enumerate(rows, first)]
             if rows:
                 connection.execute(insert(_calls), rows)
             if lost:
                 connection.execute(insert(_failures), lost)
-        self._keys.update(row["key"] for row in rows)
+        self._numbers.update((row["key"], row["number"]) for row in rows)
 
     def failures(self) -> list[Failure]:
         """The calls that got no answer and have none since, oldest first."""
@@ -273,7 +281,7 @@ class Ledger:
     def _prepare(self) -> None:
         """Make the tables in an empty file; refuse what is no ledger of this version. WAL lasts in the file."""
         with self._engine.connect() as connection:
-            bare: Any = connection.connection.driver_connection
+            bare = _bare(connection)
             application, version = (bare.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
             fresh = not inspect(connection).get_table_names()
         if not fresh and application != APPLICATION:
@@ -283,22 +291,31 @@ class Ledger:
                 f"ledger {str(self.path)!r} has format {version}, this program reads {FORMAT}; use the program that wrote it"
             )
         with self._engine.connect() as connection:
-            bare = connection.connection.driver_connection
-            bare.execute("PRAGMA journal_mode=WAL")
+            _bare(connection).execute("PRAGMA journal_mode=WAL")
         if fresh:
             with self._engine.execution_options(write=True).begin() as connection:
                 _metadata.create_all(connection)
                 connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION}")
                 connection.exec_driver_sql(f"PRAGMA user_version={FORMAT}")
 
-    def _load(self) -> set[bytes]:
+    def _load(self) -> dict[bytes, int]:
+        """Number of each key, from the index alone."""
         with self._engine.connect() as connection:
-            return set(connection.execute(select(_calls.c.key).execution_options(yield_per=10_000)).scalars())
+            return dict(_bare(connection).execute("SELECT key, number FROM calls").fetchall())
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with sentences(self._where), self._engine.connect() as connection:
-            yield connection
+        try:
+            with sentences(self._where), self._engine.connect() as connection:
+                _bare(connection).execute(f"PRAGMA cache_size=-{_CACHE_KB}")
+                yield connection
+        except sqlite3.Error as error:
+            raise StoreError(f"the ledger {self._where} cannot be read: {error}; restore a copy of it") from error
+
+
+def _bare(connection: Connection) -> Any:
+    """The connection below SQLAlchemy."""
+    return connection.connection.driver_connection
 
 
 def _row(entry: Entry) -> dict[str, Any]:
