@@ -44,7 +44,7 @@ def mark(name: str) -> Markup:
     ).format(monogram(name))
 
 
-def turn(view: TurnView, language: Language, words: dict[str, str]) -> str:
+def turn(view: TurnView, language: Language, words: dict[str, str]) -> Markup:
     """One stored turn as an article."""
     said = view.turn
     state = {
@@ -68,7 +68,7 @@ def turn(view: TurnView, language: Language, words: dict[str, str]) -> str:
     )
 
 
-def live(speaker: str, parts: Sequence[Part], pending: str, language: Language, words: dict[str, str]) -> str:
+def live(speaker: str, parts: Sequence[Part], pending: str, language: Language, words: dict[str, str]) -> Markup:
     """The turn that is being written, with what can safely be shown of it so far."""
     waiting = Markup('<p class="waiting" role="status">{} {}<span class="dots" aria-hidden="true"></span></p>').format(
         speaker, words["thinking_of"]
