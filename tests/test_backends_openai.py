@@ -167,7 +167,7 @@ FAULTS = [
     ("stall", "timeout", "said nothing for 0.3 s"),
     ("endless", "endless", "did not stop after 5000 characters"),
     ("empty", "empty", "said nothing"),
-    ("redirect", "bad_request", "redirects to another address"),
+    ("redirect", "not_found", "redirects to another address"),
 ]
 
 

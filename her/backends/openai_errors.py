@@ -99,7 +99,7 @@ def refused(status: int, place: Place, said: str = "", retry_after: str = "") ->
     wait = float(retry_after) if re.fullmatch(r"\d{1,6}(\.\d+)?", retry_after) else None
     reason, what = _TABLE.get(status, ("bad_request", "did not accept the request"))
     if 300 <= status < 400:
-        reason, what = "bad_request", "redirects to another address, which is not followed; give the final address"
+        reason, what = "not_found", "redirects to another address, which is not followed; give the final address"
     if status >= 500:
         reason, what = "server_error", "failed on its side; look at the server's log, then try again"
     if status == 401 and not place.keyed:
