@@ -39,26 +39,34 @@ class Playground:
         backend: its spec.
         arguments: of `her play`; empty runs app.py.
         wait: seconds until it must answer.
+        environment: more variables of the process.
     """
 
-    def __init__(self, home: Path, backend: str = "scripted:?rate=0", arguments: Sequence[str] = (), wait: float = 60) -> None:
+    def __init__(
+        self,
+        home: Path,
+        backend: str = "scripted:?rate=0",
+        arguments: Sequence[str] = (),
+        wait: float = 60,
+        **environment: str,
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = home / "playground.log"
         home.mkdir(parents=True, exist_ok=True)
         play = [sys.executable, "-m", "her.cli", "play", *arguments] if arguments else [sys.executable, str(ROOT / "app.py")]
-        environment = {
-            **os.environ,
+        variables = {
+            **{name: value for name, value in os.environ.items() if name != "HER_DATABASE_URL"},
             "HER_HOME": str(home),
             "HER_BACKEND": backend,
             "GRADIO_SERVER_PORT": str(self.port),
             "GRADIO_ANALYTICS_ENABLED": "False",
             "HF_HUB_OFFLINE": "1",
+            **environment,
         }
-        environment.pop("HER_DATABASE_URL", None)
         self.started = time.monotonic()
         with self.log.open("ab") as output:
-            self.process = subprocess.Popen(play, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(play, cwd=ROOT, env=variables, stdout=output, stderr=subprocess.STDOUT)
         self.ready_after = self._wait(wait)
 
     def __enter__(self) -> Self:
