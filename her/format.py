@@ -75,10 +75,12 @@ def render(parts: Iterable[Part], speaker: str, kinds: Sequence[Kind] = KINDS) -
 
     `parse(render(parts, speaker), speaker, notation="her").parts == normalise(parts, speaker)`, whatever the texts hold.
     """
-    chosen = normalise((part for part in parts if part.kind in kinds), speaker)
-    plan = "".join(_tagged(part) for part in chosen if part.kind == "system_thinking")
-    visible = "".join(_tagged(part) for part in chosen if part.kind != "system_thinking")
-    return plan + (f"{speaker}: {visible}" if visible else "")
+    chosen = normalise([part for part in parts if part.kind in kinds], speaker)
+    planned = bool(chosen) and chosen[0].kind == "system_thinking"
+    texts = [_tagged(part) for part in chosen]
+    if len(texts) > planned:
+        texts.insert(int(planned), f"{speaker}: ")
+    return "".join(texts)
 
 
 def _tagged(part: Part) -> str:

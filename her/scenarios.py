@@ -332,7 +332,11 @@ def _text(value: Any) -> str:
 
 def _clean(text: str) -> str:
     """The text with halves of surrogate pairs, which no database takes, shown as U+FFFD."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def _dict(value: Any) -> Json:
