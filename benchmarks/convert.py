@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.report import report
@@ -46,10 +47,8 @@ def run(folder: Path, out: Path) -> tuple[float, float]:
     peak = 0.0
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as converter:
         while converter.poll() is None:
-            try:
+            with suppress(FileNotFoundError, ProcessLookupError):  # a worker may end between the list and the look
                 peak = max(peak, memory_mb(converter.pid))
-            except (FileNotFoundError, ProcessLookupError):
-                pass  # a worker ended between the list and the look
             time.sleep(0.05)
         took = time.perf_counter() - started
         if converter.returncode:
