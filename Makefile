@@ -45,5 +45,5 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 # torch first and named again, so that nothing on the second line can move it.
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(PIP) torch==2.13.0
-	$(PIP) torch==2.13.0 -e '.[train,dev]'
+	$(PIP) torch==2.13.0 -e '.[train,ray,dev]'
 	@touch $@

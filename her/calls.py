@@ -99,7 +99,7 @@ class Caller:
             raise BackendError("no endpoint answers and no spec names the model; start one, or write ...#MODEL", "unreachable")
         self.tally.model = self.model
         for endpoint, one in zip(self.endpoints, described, strict=True):
-            if one.model:
+            if one.model and not self.limits.model:
                 self._same(endpoint)
         return self
 

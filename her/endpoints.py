@@ -43,7 +43,7 @@ class Pace(Value):
         patience: how long a run waits while no endpoint answers at all, before it stops.
     """
 
-    max_in_flight: int = Field(default=64, ge=1)
+    max_in_flight: int = Field(default=128, ge=1)
     start: int = Field(default=16, ge=1)
     timeout: float = Field(default=600, gt=0)
     cool_down: float = Field(default=2, gt=0)
@@ -71,6 +71,7 @@ class Endpoint:
         self._strikes = self._refusals = 0
         self._cool_down = pace.cool_down
         self._takes: dict[type[BaseModel], bool] = {}
+        self._asker = backend if isinstance(backend, Asker) else None
         self._model = ""
 
     @property
@@ -146,10 +147,10 @@ class Endpoint:
         self, messages: Sequence[Message], sampling: Sampling, schema: type[BaseModel] | None
     ) -> tuple[Completion, bool]:
         """The answer, and whether the server was held to the schema. A server that takes none is asked without, from then on."""
-        if schema is None or not isinstance(self.backend, Asker) or not self._takes.get(schema, True):
+        if schema is None or self._asker is None or not self._takes.get(schema, True):
             return await self._whole(messages, sampling), False
         try:
-            answer = await self.backend.ask(messages, sampling, schema=strict_schema(schema), seconds=self.pace.timeout)
+            answer = await self._asker.ask(messages, sampling, schema=strict_schema(schema), seconds=self.pace.timeout)
         except BackendError as error:
             if error.reason != "bad_request" or schema in self._takes:
                 raise
@@ -162,8 +163,8 @@ class Endpoint:
 
     async def _whole(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         seconds = self.pace.timeout
-        if isinstance(self.backend, Asker):
-            return await self.backend.ask(messages, sampling, seconds=seconds)
+        if self._asker is not None:
+            return await self._asker.ask(messages, sampling, seconds=seconds)
         try:
             async with asyncio.timeout(seconds):
                 return await self.backend.complete(messages, sampling)
@@ -203,6 +204,7 @@ class Pool:
     endpoints: Sequence[Endpoint]
     pace: Pace
     _waiters: deque[_Waiter] = field(default_factory=deque)
+    _avoiding: int = 0
     _timer: asyncio.TimerHandle | None = None
     _last_answer: float = -1.0
     stopped: BackendError | None = None
@@ -229,6 +231,7 @@ class Pool:
             return endpoint.take(now)
         waiter = _Waiter(asyncio.get_running_loop().create_future(), avoid, now + seconds)
         (self._waiters.append if avoid is None else self._waiters.appendleft)(waiter)
+        self._avoiding += avoid is not None
         self._serve()
         try:
             return await waiter.place
@@ -237,6 +240,8 @@ class Pool:
                 waiter.place.result().endpoint.back(waiter.place.result())
                 self._serve()
             raise
+        finally:
+            self._avoiding -= avoid is not None
 
     def release(self, ticket: Ticket, error: BackendError | None = None, *, cancelled: bool = False) -> None:
         """The call of this ticket has ended."""
@@ -302,9 +307,9 @@ class Pool:
 
     def _wind(self, now: float) -> None:
         self.stop()
-        times = [endpoint.ready_at for endpoint in self.endpoints if endpoint.dead is None]
-        times += [waiter.until for waiter in self._waiters if waiter.avoid is not None]
-        ahead = [time for time in times if time > now]
+        ahead = [endpoint.ready_at for endpoint in self.endpoints if endpoint.dead is None and endpoint.ready_at > now]
+        if self._avoiding:
+            ahead += [waiter.until for waiter in self._waiters if waiter.avoid is not None and waiter.until > now]
         if self._waiters and ahead:
             self._timer = asyncio.get_running_loop().call_at(min(ahead) + 0.001, self._serve)
 

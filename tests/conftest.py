@@ -42,13 +42,19 @@ FLAGS = [
     "--disable-sync",
 ]
 HAS_TORCH = importlib.util.find_spec("torch") is not None
-collect_ignore_glob = [] if HAS_TORCH else ["test_backend*local*.py"]
+HAS_RAY = importlib.util.find_spec("ray") is not None
+collect_ignore_glob = ([] if HAS_TORCH else ["test_backend*local*.py"]) + ([] if HAS_RAY else ["test_ray*.py"])
 NOTES = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Say what is left out, if anything."""
-    config.stash[NOTES] = [] if HAS_TORCH else ["tests of the local backend are left out: torch is not installed (make test)"]
+    missing = {"the local backend": ("torch", HAS_TORCH), "Ray": ("ray", HAS_RAY)}
+    config.stash[NOTES] = [
+        f"tests of {what} are left out: {package} is not installed (make test)"
+        for what, (package, there) in missing.items()
+        if not there
+    ]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -84,7 +84,7 @@ class OpenAIBackend:
             await self._choose_model()
         answer = Answer(self._place, self._limits.characters_for(sampling))
         started = _now()
-        response = await self._open(self._request(messages, sampling))
+        response = await self._open(self._request(messages, sampling) | {"stream": True, "extra_headers": self._headers})
         answer.waited = _now() - started
         try:
             self._expect_events(response.headers.get("content-type", ""))
@@ -104,7 +104,6 @@ class OpenAIBackend:
         if not self._model:
             await self._choose_model()
         body = self._request(messages, sampling) | {"stream": False}
-        del body["extra_headers"]
         body |= body.pop("extra_body", {})
         if schema is not None:
             body["response_format"] = {
@@ -180,8 +179,6 @@ class OpenAIBackend:
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,
-            "stream": True,
-            "extra_headers": self._headers,
         }
         if sampling.seed is not None:
             body["seed"] = sampling.seed

@@ -6,11 +6,12 @@ second. Sentences of failures are those of the streamed door (openai_errors.py).
 """
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
+
+import pydantic_core
 
 from her.backends.base import Completion, Usage, whole
 from her.backends.openai_answer import LENGTHS, same_model
@@ -66,7 +67,7 @@ class Wire:
         """
         import aiohttp
 
-        payload = json.dumps(body, ensure_ascii=False).encode()
+        payload = pydantic_core.to_json(body)
         limit = _ENVELOPE + characters * _BYTES_A_CHARACTER
         try:
             async with asyncio.timeout(seconds):
@@ -119,7 +120,7 @@ def read(content: bytes, kind: str, place: Place, characters: int) -> Completion
     if "html" in kind:
         raise place.error("invalid_reply", "answered with a web page; check the address, it often ends in /v1")
     try:
-        said = json.loads(content)
+        said = pydantic_core.from_json(content)
     except ValueError:
         what = "sent something that is not JSON; check that the address is that of a chat API"
         raise place.error("invalid_reply", what) from None

@@ -1,0 +1,130 @@
+"""A model server with a fixed latency and so many places, for benchmarks of the caller.
+Run: `python -m benchmarks.endpoint --latency 0.2 --room 64`
+
+Further calls wait, as at vLLM, or are refused with 429 (`--refuse`), as at hosted APIs. It answers what it was asked, so
+that outputs can be compared, and prints its port. It is as small as a server can be: what is measured is the other side.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+TEXT = "The lamps are lit, and the road behind you is gone from sight. " * 12
+
+
+@dataclass
+class Places:
+    """The places of the server and who waits for one."""
+
+    latency: float
+    room: int
+    refuse: bool
+    log: Path | None
+    taken: int = 0
+    waiting: deque["Connection"] = field(default_factory=deque)
+
+
+class Connection(asyncio.Protocol):
+    """One client: a request at a time, as HTTP/1.1 has it."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self.received = b""
+        self.body: dict[str, Any] = {}
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: Any = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+        head, found, rest = self.received.partition(b"\r\n\r\n")
+        if not found:
+            return
+        size = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
+        if len(rest) >= size:
+            self.body, self.received = json.loads(rest[:size]) if size else {}, rest[size:]
+            self.asked()
+
+    def asked(self) -> None:
+        places = self.places
+        if places.log is not None:
+            with places.log.open("a") as log:
+                log.write(f"{self.body['messages'][-1]['content'][:40]}\n")
+        if places.taken < places.room:
+            self.begin()
+        elif places.refuse:
+            self.send(b"429 Too Many Requests", {"error": {"message": "all places are taken"}})
+        else:
+            places.waiting.append(self)
+
+    def begin(self) -> None:
+        self.places.taken += 1
+        asyncio.get_running_loop().call_later(self.places.latency, self.answer)
+
+    def answer(self) -> None:
+        self.places.taken -= 1
+        if self.places.waiting:
+            self.places.waiting.popleft().begin()
+        asked = self.body["messages"][-1]["content"][:40]
+        message = {"role": "assistant", "content": f"{asked}: {TEXT}"}
+        usage = {"prompt_tokens": 500, "completion_tokens": 200}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        self.send(b"200 OK", {"model": self.body["model"], "choices": [choice], "usage": usage})
+
+    def send(self, status: bytes, content: dict[str, Any]) -> None:
+        body = json.dumps(content).encode()
+        head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % (status, len(body))
+        if not self.transport.is_closing():
+            self.transport.write(head + body)
+
+
+@contextmanager
+def endpoint(latency: float, room: int, *, refuse: bool = False, log: Path | None = None) -> Iterator[str]:
+    """The server in a process of its own; its spec."""
+    command = [sys.executable, "-m", "benchmarks.endpoint", "--latency", str(latency), "--room", str(room)]
+    command += ["--refuse"] if refuse else []
+    command += ["--log", str(log)] if log is not None else []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield f"openai:http://127.0.0.1:{int(server.stdout.readline())}/v1#test-her"
+        finally:
+            server.terminate()
+
+
+def asked_of(log: Path) -> Counter[str]:
+    """How often each call was asked, from a server's log."""
+    return Counter(log.read_text().splitlines()) if log.exists() else Counter()
+
+
+async def serve(places: Places, port: int) -> None:
+    """Serve until the process ends."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(places), "127.0.0.1", port, backlog=1024)
+    os.write(1, f"{server.sockets[0].getsockname()[1]}\n".encode())
+    await server.serve_forever()
+
+
+def main() -> None:
+    """Serve."""
+    parser = argparse.ArgumentParser(description="a model server of fixed latency")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--latency", type=float, default=0.2, help="seconds")
+    parser.add_argument("--room", type=int, default=64, help="calls at once")
+    parser.add_argument("--refuse", action="store_true", help="answer 429 where there is no room")
+    parser.add_argument("--log", type=Path, help="write what is asked to this file, a line a call")
+    chosen = parser.parse_args()
+    asyncio.run(serve(Places(chosen.latency, chosen.room, chosen.refuse, chosen.log), chosen.port))
+
+
+if __name__ == "__main__":
+    main()
