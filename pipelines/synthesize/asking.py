@@ -22,6 +22,8 @@ class Models:
             max_in_flight=calls.in_flight,
             retries=calls.retries,
             timeout=calls.timeout,
+            patience=calls.patience,
+            ahead=4 * calls.in_flight * len(options.endpoints),
             budget_tokens=calls.budget_tokens or None,
             budget_money=calls.budget_money or None,
             prices=Prices(prompt=calls.price_prompt, completion=calls.price_completion),

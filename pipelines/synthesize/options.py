@@ -17,6 +17,7 @@ class CallOptions(Value):
         in_flight: most calls on the way at once, at each endpoint; fewer are, while an endpoint says it is too many.
         retries: how often a call that failed on the way is asked again.
         timeout: seconds that one call may take.
+        patience: seconds to wait while no endpoint answers at all, before the run stops.
         budget_tokens: stop when so many tokens are spent, prompts included; 0 for no limit.
         budget_money: stop when so much is spent, at `price_*`; 0 for no limit.
         price_prompt: for a million tokens of prompts; `price_completion` of answers.
@@ -26,6 +27,7 @@ class CallOptions(Value):
     in_flight: int = Field(default=32, ge=1)
     retries: int = Field(default=4, ge=0)
     timeout: float = Field(default=300, gt=0)
+    patience: float = Field(default=180, gt=0)
     budget_tokens: int = Field(default=0, ge=0)
     budget_money: float = Field(default=0, ge=0)
     price_prompt: float = Field(default=0, ge=0)

@@ -68,6 +68,8 @@ def source_until_end(scene: BookScene) -> str:
     for turn in scene.turns:
         if place := source.spoken(turn.text("speech"), end):
             end = place.end
+    while 0 < end < len(scene.passage) and not (scene.passage[end].isalnum() or scene.passage[end].isspace()):
+        end += 1  # the full stop and the closing quotation mark belong to the line
     return scene.passage[:end]
 
 
