@@ -77,9 +77,10 @@ def main() -> None:
     """Measure and report."""
     token = "ab" * 32
     script = Script(text=lambda body: WORD * TOKENS, rate=50)
-    with ModelServer(script) as server, tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        home = Path(folder)
-        chats = {turns: fill(home, token, turns) for turns in (SHORT, LONG)}
+    folder = tempfile.TemporaryDirectory()
+    home = Path(folder.name)
+    chats = {turns: fill(home, token, turns) for turns in (SHORT, LONG)}
+    with folder, ModelServer(script) as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path(), args=FLAGS)
         seconds: dict[int, list[float]] = {SHORT: [], LONG: []}
         with Playground(home, backend=f"openai:{server.url}#{script.model}") as app:

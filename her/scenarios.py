@@ -168,7 +168,7 @@ class _Reader:
             self.skipped.append(f"{where}: no dialogues")
             return
         self._ids.add(identity)
-        cast, major = _cast(plot, source, turns, profiles)
+        cast, major = _cast(book, plot, source, turns, profiles)
         self.scenes.append(
             BookScene(
                 id=identity,
@@ -233,7 +233,7 @@ def _scenario(book: str, source: Json, turns: tuple[Turn, ...], numbers: tuple[i
 
 
 def _cast(
-    plot: Json, source: Json, turns: tuple[Turn, ...], profiles: dict[str, str]
+    book: str, plot: Json, source: Json, turns: tuple[Turn, ...], profiles: dict[str, str]
 ) -> tuple[tuple[CastMember, ...], tuple[str, ...]]:
     """Everybody who speaks or is major, major characters first; names of the major ones."""
     wants = _by_name(source.get("key_characters"), "motivation", "thought")
@@ -244,6 +244,7 @@ def _cast(
     cast = tuple(
         CastMember(
             name=name,
+            source=book,
             profile="\n\n".join(filter(None, (described.get(name, ""), profiles.get(name, "")))),
             motivation=wants.get(name, ""),
         )

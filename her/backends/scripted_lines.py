@@ -19,8 +19,10 @@ THRESHOLD = 0.5
 """Share of a sentence's weight that a cue must cover."""
 LONGEST_QUERY = 2_000
 """Characters of a message that are looked at, its end: what is asked comes last."""
+ASKED, EARLIER = 1.5, 0.7
+"""Of several sentences a question wants its answer, and the last counts more than a name that is called or a greeting."""
 SLOT = re.compile(r"\{(visitor|place|name)\}")
-_SENTENCE = re.compile(r"[^.,!?;:\n。，！？；：…]+")
+_SENTENCE = re.compile(r"([^.,!?;:\n。，！？；：…]+)(\s*[?？])?")
 _TOKEN = re.compile(r"[^\W\d_]+|\d+")
 _WIDE = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _RUN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]+|[^\u3400-\u9fff\uf900-\ufaff]+")
@@ -135,9 +137,12 @@ class Lines:
         """
         unheard = {token for name in ignored for token in tokens(name)}
         best: dict[Line, float] = {}
-        for sentence in _SENTENCE.findall(text[-LONGEST_QUERY:]):
-            for line, score in self._matches(sentence, unheard):
-                best[line] = max(best.get(line, 0.0), score)
+        sentences = list(_SENTENCE.finditer(text[-LONGEST_QUERY:]))
+        for number, sentence in enumerate(sentences):
+            asked = ASKED if sentence[2] else 1.0
+            weighed = asked if number + 1 == len(sentences) else asked * EARLIER
+            for line, score in self._matches(sentence[1], unheard):
+                best[line] = max(best.get(line, 0.0), weighed * score)
         order = {line: place for place, line in enumerate(self.all)}
         return sorted(best, key=lambda line: (-best[line], order[line]))
 

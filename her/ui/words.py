@@ -43,6 +43,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "cancel": ("Cancel", "取消"),
     "back": ("Back", "返回"),
     "visitor": ("Visitor", "来客"),
+    "scene_count": ("{n} scenes", "{n} 个场景"),
     "plot": ("Plot", "情节"),
     "you_are": ("You are", "你扮演"),
     "model_plays": ("The model plays", "模型扮演"),

@@ -385,7 +385,7 @@ window.HerStage = function (element, trigger, server, watch, props) {
   function bookShelf() {
     if (!boot.books.length) return null;
     return make("section", { class: "books" }, make("h2", {}, words.from_books), make("div", { class: "grid" }, ...boot.books.map((book, n) => make("button", { type: "button", class: "card book", "data-book": n, onclick: () => prepareBook(book) },
-      make("span", { class: "text" }, make("strong", {}, book.title), make("small", {}, book.scenes.length + " · " + words.plot))))));
+      make("span", { class: "text" }, make("strong", {}, book.title), make("small", {}, words.scene_count.replace("{n}", book.scenes.length)))))));
   }
   const field = (label, control, note) => make("label", { class: "field" }, make("span", {}, label), control, note ? make("small", {}, note) : null);
   const options = (pairs, value) => make("select", {}, ...pairs.map(([key, label]) => make("option", { value: key, selected: key === value }, label)));
