@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,8 @@ class Connection(asyncio.Protocol):
     def asked(self) -> None:
         places = self.places
         if places.log is not None:
+            if not places.log.exists():
+                places.log.with_suffix(".first").write_text(str(time.time()))
             with places.log.open("a") as log:
                 log.write(f"{self.body['messages'][-1]['content'][:40]}\n")
         if places.taken < places.room:
@@ -121,7 +124,7 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.2, help="seconds")
     parser.add_argument("--room", type=int, default=64, help="calls at once")
     parser.add_argument("--refuse", action="store_true", help="answer 429 where there is no room")
-    parser.add_argument("--log", type=Path, help="write what is asked to this file, a line a call")
+    parser.add_argument("--log", type=Path, help="write what is asked to this file, a line a call, and when it began beside it")
     chosen = parser.parse_args()
     asyncio.run(serve(Places(chosen.latency, chosen.room, chosen.refuse, chosen.log), chosen.port))
 

@@ -28,7 +28,7 @@ _FATAL = {"unauthorised", "not_found", "missing_extra"}
 """Reasons that no waiting mends: the endpoint is not asked again in this run."""
 _OF_THE_CALL = {"bad_request", "empty", "endless"}
 """Reasons that say nothing about the endpoint's health."""
-_HOLD = 5.0
+_HOLD = 2.0
 """Seconds without growth after a refusal; doubled by each refused step, so that probing costs ever less."""
 
 

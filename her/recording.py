@@ -1,6 +1,7 @@
 """The ledger as asynchronous callers see it: reads of one moment are one query, writes of one moment one transaction.
 
-A write returns when it is on disk. Commits are at least PAUSE apart: a commit a call would cost more than the call.
+A write returns when it is on disk. Between two commits lies SHARE times as long as the last one took: a commit a call
+would cost more than the call, and what is answered in between is asked again after a kill.
 """
 
 import asyncio
@@ -9,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from her.store.ledger import Entry, Failure, Ledger
 
-PAUSE = 0.05
-"""Seconds between two commits; what is answered in between is lost when the process is killed, and asked again."""
+SHARE, LONGEST = 4, 0.05
+"""The longest pause is in seconds."""
 
 
 class Group:
@@ -98,10 +99,11 @@ class Recorder:
         while self._written is not None:
             entries, failures, written = self._entries, self._failures, self._written
             self._entries, self._failures, self._written = [], [], None
+            began = loop.time()
             try:
                 await loop.run_in_executor(self._thread, ledger.write, entries, failures)
             except Exception as error:
                 written.set_exception(error)
                 continue
             written.set_result(None)
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(min(LONGEST, SHARE * (loop.time() - began)))

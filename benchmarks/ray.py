@@ -1,0 +1,67 @@
+"""Does a Ray cluster give the same, as fast? Run: `python -m benchmarks.ray` (extra `ray`)
+
+2,000 calls against a server of 200 ms latency with room for 64 at once, once by asyncio in this process and once by Ray
+Data on a local Ray with two workers. Compared are the answers, and the time from the first call to the last answer: Ray
+and its workers take seconds to start, which is not counted.
+"""
+
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.endpoint import endpoint
+from benchmarks.report import report
+from benchmarks.throughput import LATENCY, ROOM, calls
+from her.calls import CallLimits, Executor, Ledger, run_calls
+
+CALLS, WORKERS = 2_000, 2
+BAR = {"ray_to_asyncio": 1.3, "different": 0}
+
+
+async def ask(spec: str, folder: Path, executor: Executor) -> tuple[float, list[tuple[str, str]]]:
+    """Seconds until the last answer, from the call that opens the run, and all answers."""
+    answers = []
+    began = time.perf_counter()
+    with Ledger(folder / f"{executor}.sqlite3") as ledger:
+        async for answer in run_calls(calls(CALLS), [spec], ledger, CallLimits(workers=WORKERS), executor=executor):
+            answers.append((answer.call.id, answer.text))
+    return time.perf_counter() - began, answers
+
+
+def measure(folder: Path) -> dict[str, float]:
+    """Both executors, each against a fresh server that notes when it was first asked."""
+    found = {}
+    for executor in ("asyncio", "ray"):
+        log = folder / f"{executor}.log"
+        with endpoint(LATENCY, ROOM, log=log) as spec:
+            began = time.time()
+            seconds, answers = asyncio.run(ask(spec, folder, executor))  # type: ignore[arg-type]
+            found[executor] = (seconds - (created(log) - began), seconds, answers)
+    import ray
+
+    ray.shutdown()
+    here, there = found["asyncio"], found["ray"]
+    return {
+        "asyncio_s": round(here[0], 2),
+        "ray_s": round(there[0], 2),
+        "ray_start_s": round(there[1] - there[0], 2),
+        "ray_to_asyncio": round(there[0] / here[0], 3),
+        "different": sum(one != other for one, other in zip(here[2], there[2], strict=True)),
+    }
+
+
+def created(log: Path) -> float:
+    """When the server was first asked, by the clock."""
+    return float(log.with_suffix(".first").read_text())
+
+
+def main() -> None:
+    """Measure and report."""
+    with tempfile.TemporaryDirectory() as folder:
+        measured = measure(Path(folder))
+    report("ray", BAR, measured, all(measured[name] <= bar for name, bar in BAR.items()))
+
+
+if __name__ == "__main__":
+    main()
