@@ -32,6 +32,11 @@ def space_id() -> str:
     return os.environ.get("SPACE_ID", "")
 
 
+def zero_gpu() -> bool:
+    """Whether this is a Space on ZeroGPU hardware, which lends a GPU by the call."""
+    return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "true", "t")
+
+
 def ephemeral() -> bool:
     """Whether ratings are lost at a restart: on a Space, unless a database elsewhere is named."""
     return bool(space_id()) and not os.environ.get("HER_DATABASE_URL")

@@ -1,9 +1,11 @@
 """her/ui: what is drawn is escaped, what comes in is checked, and the doors open for nobody else's chats."""
 
 import json
+import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -17,6 +19,7 @@ from her.format import plain_turn
 from her.store.records import Rated, Rating
 from her.types import ENVIRONMENT, KINDS, Part, Turn
 from her.ui import bubbles, patches, state
+from her.ui.build import claim_gpu
 from her.ui.connect_tab import _plain
 from her.ui.guard import Guard
 from her.ui.words import WORDS, words
@@ -290,6 +293,15 @@ async def test_the_guard_reads_hosts_with_and_without_a_port() -> None:
     for host in (b"127.0.0.1:7860", b"LOCALHOST", b"[::1]:7860", b"[::1]", b"127.0.0.1.evil.org", b""):
         await guard({"type": "http", "headers": [(b"host", host)]}, None, send)
     assert answered == [200, 200, 200, 200, 421, 421]
+
+
+def test_a_zero_gpu_space_names_a_function_and_nothing_else_needs_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    claimed: list[Any] = []
+    monkeypatch.setitem(sys.modules, "spaces", None)  # an import of it fails now, as on a laptop
+    claim_gpu()
+    monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=claimed.append))
+    claim_gpu()
+    assert [one() for one in claimed] == ["warm"]
 
 
 def test_a_second_playground_on_a_broken_database_refuses_to_start(tmp_path: Path) -> None:

@@ -52,9 +52,29 @@ def launch(settings: Settings, block: bool = True) -> gr.Blocks:
     Raises:
         HerError: a file, spec or database is wrong; nothing was started and nothing was written.
     """
+    if paths.zero_gpu():
+        claim_gpu()
     page = build(service(settings), settings)
     page.launch(**launch_arguments(settings), prevent_thread_lock=not block)
     return page
+
+
+def claim_gpu() -> None:
+    """Name a function that may use the GPU: ZeroGPU stops a Space that names none, whatever plays the personas there.
+
+    The package `spaces` is on Spaces only; without it this is no ZeroGPU Space, and nothing is claimed.
+    """
+    try:
+        import spaces
+    except ImportError as error:
+        log.warning("SPACES_ZERO_GPU is set but the package 'spaces' is not installed (%s); no GPU is claimed", error)
+        return
+    spaces.GPU(_warm)
+
+
+def _warm() -> str:
+    """What the claimed GPU would run; never called, since models on a Space are served elsewhere."""
+    return "warm"
 
 
 def launch_arguments(settings: Settings) -> dict[str, Any]:
