@@ -117,6 +117,7 @@ GOOD = (
         (GOOD + f" It ends on “{SAID}”", {"plan_quotes"}),
         ("I need to portray Iago, who thinks of Cassio.", {"plan_short"}),
         (GOOD * 12, {"plan_long"}),
+        (GOOD + " The reply goes by way of", {"plan_cut"}),
         (f"# Plan\n{GOOD}", {"plan_tags"}),
         (f"<think>{GOOD}", {"plan_tags"}),
         (GOOD + " 他要慢慢地说。", {"language"}),

@@ -19,6 +19,7 @@ from her.view import messages
 from pipelines.synthesize import role_thinking, settings, system_thinking
 from pipelines.synthesize.anchors import Source
 from pipelines.synthesize.answers import Addition
+from pipelines.synthesize.checks import whole
 from pipelines.synthesize.options import PlanOptions, SettingOptions
 from pipelines.synthesize.role_thinking import label
 from pipelines.synthesize.work import Asker, Notes
@@ -156,6 +157,10 @@ async def test_no_failure_ever_becomes_content(tmp_path: Path, bad: str, step: S
         return
     if bad == "cut JSON" and step is enhance:
         assert {record.fate for record in notes.turns} >= {"kept"}  # what could be read of it was checked like any other
+        return
+    if bad == "cut JSON" and step is plan:
+        assert {record.fate for record in notes.turns} <= {"kept", "missing"}  # kept: the whole draft, which is no part of it
+        assert all(not turn.text("system_thinking") or whole(turn.text("system_thinking")) for turn in scene.turns)
         return
     assert scene == SCENE
     assert all(record.fate in ("kept", "missing") for record in notes.turns) and (notes.turns or notes.skipped)

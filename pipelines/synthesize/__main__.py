@@ -1,9 +1,9 @@
 """Synthesis, whole: books -> scenes -> role thinking -> settings -> system thinking -> samples, splits and a report.
 
     python -m pipelines.synthesize @pipelines/configs/synthesize.toml name=first --dry-run
-    her run synthesize @pipelines/configs/synthesize_smoke.toml
 
-The run folder is HER_HOME/runs/NAME. Started again with the same settings it goes on where it ended.
+The same is `her run synthesize @pipelines/configs/synthesize_smoke.toml`. The run folder is HER_HOME/runs/NAME. Started
+again with the same settings it goes on where it ended.
 """
 
 import asyncio

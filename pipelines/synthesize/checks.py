@@ -40,6 +40,7 @@ PROBLEMS: dict[str, str] = {
     "plan_quotes": "the plan quotes the turn wholesale",
     "plan_short": "the plan is too short",
     "plan_long": "the plan is too long",
+    "plan_cut": "the plan ends in the middle of a sentence",
     "plan_tags": "the plan holds tags or headings",
 }
 """Every problem a check can find, with its meaning."""
@@ -76,6 +77,11 @@ _SENTENCE = re.compile(r"[^.!?。！？…\n]+[.!?。！？…]*")
 _WIDE = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 GARBLED = re.compile(r"[\ufffd\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\\[nt]|\\u[0-9a-f]{4}|&(?:lt|gt|amp);|\{\{|\}\}")
 _STYLE = frozenset(("name_missing", "plan_missing"))
+
+
+def whole(text: str) -> bool:
+    """Whether a text ends where a sentence does; one that was cut and repaired does not."""
+    return text.rstrip().endswith((".", "!", "?", "。", "！", "？", "…", '"', "”", "’", "」", "』", ")", "）"))
 
 
 def problem(name: str, detail: str = "") -> Defect:

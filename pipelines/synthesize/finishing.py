@@ -40,6 +40,17 @@ class Finished(NamedTuple):
     preflight: tuple[Report, ...]
 
 
+@dataclass
+class Spine:
+    """What splitting and the card have to know of the transcripts. `dropped`: turns that become no sample, by reason."""
+
+    kept: list[Conversation] = field(default_factory=list)
+    held: list[dict[str, str]] = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
+    books: Counter[str] = field(default_factory=Counter)
+    languages: set[str] = field(default_factory=set)
+
+
 def finish(folder: Path, last: str, options: Options, status: jobs.Status, models: dict[str, str]) -> Finished:
     """Write everything that is made of the scenes in `LAST.jsonl`. `models`: which was asked, by stage.
 
@@ -64,25 +75,6 @@ def finish(folder: Path, last: str, options: Options, status: jobs.Status, model
     for report in reports:
         dropped["too_long"] += report.dropped.get("too_long", 0)
     told = {name: count for name, count in sorted(dropped.items()) if count}
-    facts = CardFacts(
-        name=options.name,
-        licence=options.licence,
-        languages=tuple(sorted(spine.languages)),
-        command=f"her run synthesize @config.toml name={options.name}",
-        commit=status.commit,
-        seed=options.seed,
-        split_by=wanted.split_by,
-        splits=counts,
-        dropped=told,
-        held_out=len(spine.held),
-        plans=plans,
-        models=models,
-        prompts=prompt_hashes(),
-        inputs={name: digest for name, digest in status.hashes.items() if name != "prompts"},
-        sources=tuple(Source(name=book, licence=options.licence, transcripts=n) for book, n in sorted(spine.books.items())),
-        test_set=held_out.name if held_out else "",
-    )
-    write_card(folder / "dataset", facts, reports)
     made = {
         "transcripts": len(kept),
         "held_out": len(spine.held),
@@ -90,24 +82,38 @@ def finish(folder: Path, last: str, options: Options, status: jobs.Status, model
         "dropped": told,
         "split_by": wanted.split_by,
     }
+    facts = _facts(options, status, spine, made, models)
+    write_card(folder / "dataset", facts, reports)
     return Finished(made, tuple(reports))
+
+
+def _facts(options: Options, status: jobs.Status, spine: Spine, made: dict[str, Any], models: dict[str, str]) -> CardFacts:
+    """What the card tells."""
+    books = sorted(spine.books.items())
+    return CardFacts(
+        name=options.name,
+        licence=options.licence,
+        languages=tuple(sorted(spine.languages)),
+        command=f"her run synthesize @config.toml name={options.name}",
+        commit=status.commit,
+        seed=options.seed,
+        split_by=options.samples.split_by,
+        splits=made["samples"],
+        dropped=made["dropped"],
+        held_out=made["held_out"],
+        plans="system_thinking" in options.stages,
+        models=models,
+        prompts=prompt_hashes(),
+        inputs={name: digest for name, digest in status.hashes.items() if name != "prompts"},
+        sources=tuple(Source(name=book, licence=options.licence, transcripts=count) for book, count in books),
+        test_set=options.samples.test_set.name if options.samples.test_set else "",
+    )
 
 
 def prompt_hashes() -> dict[str, str]:
     """sha256 of every prompt, by file name."""
     prompts = sorted((each for each in files("her.prompts").iterdir() if each.name.endswith(".md")), key=lambda each: each.name)
     return {each.name: hashlib.sha256(each.read_bytes()).hexdigest() for each in prompts}
-
-
-@dataclass
-class Spine:
-    """What splitting and the card have to know of the transcripts. `dropped`: turns that become no sample, by reason."""
-
-    kept: list[Conversation] = field(default_factory=list)
-    held: list[dict[str, str]] = field(default_factory=list)
-    dropped: Counter[str] = field(default_factory=Counter)
-    books: Counter[str] = field(default_factory=Counter)
-    languages: set[str] = field(default_factory=set)
 
 
 def _transcripts(folder: Path, last: str, held_out: HeldOut | None, plans: bool) -> Spine:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from her.tags import TAG
 from her.types import Defect, Language, Turn
 from pipelines.synthesize.anchors import words
-from pipelines.synthesize.checks import GARBLED, problem
+from pipelines.synthesize.checks import GARBLED, problem, whole
 from pipelines.synthesize.sight import Sight, leaks
 
 QUOTED: dict[Language, int] = {"en": 12, "zh": 20}
@@ -47,6 +47,8 @@ def _shape(plan: str, turn: Turn, seen: Sight, band: tuple[int, int]) -> Iterabl
         yield problem("plan_short", f"{len(plan)} characters, at least {least}")
     if len(plan) > most:
         yield problem("plan_long", f"{len(plan)} characters, at most {most}")
+    if not whole(plan):
+        yield problem("plan_cut", plan[-40:])
     if found := TAG.search(plan) or _STRUCTURE.search(plan):
         yield problem("plan_tags", found[0].strip())
     if garbled := GARBLED.search(plan):

@@ -11,6 +11,7 @@ from typing import Any
 from her.types import ENVIRONMENT, Sampling
 from pipelines.synthesize.answers import Conversation, Extraction, Known, Names, Profile, Staging, Wanting
 from pipelines.synthesize.books import RawBook, pieces
+from pipelines.synthesize.checks import whole
 from pipelines.synthesize.options import SceneOptions
 from pipelines.synthesize.plots import FoundPlot, carried, found_plots, joined, tidy
 from pipelines.synthesize.work import Asker, Notes, question, together
@@ -144,6 +145,8 @@ async def _stage(book: RawBook, plot: FoundPlot, asker: Asker, sampling: Samplin
             notes.skip(STAGE_SCENE, where, f"the drafted setting stays: {reply.error}")
         elif {tidy(each.name) for each in reply.value.characters} != set(cast):
             notes.skip(STAGE_SCENE, where, "the drafted setting stays: the answer is about other characters")
+        elif not all(map(whole, [reply.value.scenario, *filter(None, (e.motivation for e in reply.value.characters))])):
+            notes.skip(STAGE_SCENE, where, "the drafted setting stays: the answer ends in the middle of a sentence")
         else:
             _staged(talk, reply.value)
 
@@ -216,5 +219,8 @@ async def _profile(
     text = reply.value.profile.strip()
     if text.lower().startswith(REFUSALS):
         notes.skip(PROFILE, where, f"the model refused: {text[:80]}")
+        return ""
+    if not whole(text):
+        notes.skip(PROFILE, where, "no profile: the answer ends in the middle of a sentence")
         return ""
     return text
