@@ -45,8 +45,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: Any = transport
 
-    def data_received(self, data: bytes) -> None:
-        self.received += data
+    def data_received(self, block: bytes) -> None:
+        self.received += block
         head, found, rest = self.received.partition(b"\r\n\r\n")
         if not found:
             return

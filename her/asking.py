@@ -230,6 +230,7 @@ class Exchange:
             try:
                 completion, held = await ticket.endpoint.ask(messages, self.call.sampling, self.call.schema)
                 ticket.endpoint.check_model(self._expected)
+                _not_empty(completion, ticket)
             except BackendError as error:
                 took = self._burnt(messages, error)
                 self._pool.release(ticket, error)
@@ -257,6 +258,12 @@ class _Failed(Exception):
     def __init__(self, error: BackendError, ticket: Ticket | None) -> None:
         super().__init__(str(error))
         self.error, self.ticket = error, ticket
+
+
+def _not_empty(completion: Completion, ticket: Ticket) -> None:
+    """An answer that ended of itself must say something; one that was cut off while thinking says so by `cut`."""
+    if completion.finish == "stop" and not completion.text.strip():
+        raise BackendError(f"{ticket.endpoint.name} said nothing; try again, or raise the limit of tokens", "empty")
 
 
 def _counted(messages: tuple[Message, ...], completion: Completion) -> Tokens:

@@ -146,15 +146,20 @@ class Caller:
 
     async def ask_anew(self, call: Call, key: bytes) -> Answer:
         """The answer to a call that is not in the ledger."""
-        if (other := self._asking.get(key)) is not None:
-            return (await asyncio.shield(other)).of(call)
+        while (other := self._asking.get(key)) is not None:
+            await asyncio.wait([other])
+            if not other.cancelled():  # else who asked has left, and somebody else has to ask
+                return other.result().of(call)
         place: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._asking[key] = place
         try:
             answer = await self._fresh(call, key)
-        except BaseException as error:
-            place.set_exception(error if isinstance(error, Exception) else BackendError("the run was stopped", "broken_stream"))
+        except Exception as error:
+            place.set_exception(error)
             place.exception()  # seen: nobody has to wait for it
+            raise
+        except BaseException:
+            place.cancel()
             raise
         finally:
             del self._asking[key]

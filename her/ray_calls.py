@@ -114,7 +114,7 @@ def _spread(calls: list[tuple[bytes, Call]], caller: "Caller", specs: Sequence[s
     rows = [{"block": ray.cloudpickle.dumps(calls[at : at + BLOCK])} for at in range(0, len(calls), BLOCK)]
     answered = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         _Worker,
-        fn_constructor_args=(list(specs), limits.model_dump_json()),
+        fn_constructor_args=(type(caller), list(specs), limits.model_dump_json()),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(
             size=count, max_tasks_in_flight_per_actor=2 * UNDER_WAY, max_concurrent_calls_per_actor=UNDER_WAY
@@ -140,8 +140,8 @@ def _share(caller: "Caller", count: int) -> CallLimits:
 class _Worker:
     """An actor of Ray Data: an event loop in a thread of its own, in which one Caller asks for several blocks at once."""
 
-    def __init__(self, specs: list[str], limits: str) -> None:
-        self._specs, self._limits = specs, CallLimits.model_validate_json(limits)
+    def __init__(self, caller_class: "type[Caller]", specs: list[str], limits: str) -> None:
+        self._class, self._specs, self._limits = caller_class, specs, CallLimits.model_validate_json(limits)
         self._caller: Caller | None = None
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="calls", daemon=True).start()
@@ -160,9 +160,7 @@ class _Worker:
 
     async def _opened(self) -> "Caller":
         if self._caller is None:
-            from her.calls import Caller
-
-            caller = self._caller = Caller(self._specs, None, self._limits)
+            caller = self._caller = self._class(self._specs, None, self._limits)
             self._ready = asyncio.ensure_future(caller.__aenter__())
         await self._ready
         return self._caller

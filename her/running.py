@@ -96,9 +96,13 @@ class Run:
             if not self._ordered:
                 self._slots.append(slot)
         except Exception as error:
-            self._error = self._error or error
+            self._fail(error)
         finally:
             asyncio.get_running_loop().call_soon(self._news.set)  # after the task has left `_tasks`
+
+    def _fail(self, error: Exception) -> None:
+        """Ask nothing more; the first error is the one that is raised in the end."""
+        self._error = self._error or error
 
     async def _stop(self) -> None:
         await self._source.close()

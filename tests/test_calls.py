@@ -116,6 +116,17 @@ async def test_the_same_call_is_asked_once(servers: Any, ledger: Ledger) -> None
     assert {answer.text for answer in answers} == {"answer to same"}
 
 
+async def test_who_waits_for_the_same_call_asks_it_when_the_first_has_left(servers: Any) -> None:
+    server = servers(first_delay=0.2)
+    async with Caller([spec(server)], None, QUICK) as caller:
+        first, second = (asyncio.create_task(caller.ask(call("same", meta=number))) for number in range(2))
+        while not server.chats:
+            await asyncio.sleep(0.01)
+        first.cancel()
+        assert (await second).text == "answer to same"
+    assert first.cancelled() and len(server.chats) == 2
+
+
 async def test_single_questions_of_many_tasks(servers: Any, ledger: Ledger) -> None:
     server = servers()
     for _ in range(2):
@@ -227,6 +238,7 @@ async def test_an_answer_that_was_cut_off_says_so(servers: Any) -> None:
     [
         ({"status": 400}, "bad_request"),
         ({"fault": "empty"}, "empty"),
+        ({"text": " \n", "reasoning": "All of it was thought."}, "empty"),
         ({"finish": "content_filter"}, "bad_request"),
     ],
 )

@@ -38,12 +38,18 @@ WALLS = {
     "ray": ("her/ray_calls.py",),
     **dict.fromkeys(MODEL_PACKAGES, ("her/backends/local.py", "her/backends/vllm_engine.py", "pipelines/")),
 }
-DISTRIBUTIONS = {"yaml": "pyyaml", "huggingface_hub": "huggingface-hub", "gradio_client": "gradio-client"}
+DISTRIBUTIONS = {
+    "json_repair": "json-repair",
+    "yaml": "pyyaml",
+    "huggingface_hub": "huggingface-hub",
+    "gradio_client": "gradio-client",
+}
 PROVIDED = {
     "httpx2": "openai",
     "jinja2": "gradio",
     "markupsafe": "gradio",
     "pydantic_core": "pydantic",
+    "rich": "typer",
     "spaces": "gradio",
     "starlette": "gradio",
 }

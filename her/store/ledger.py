@@ -58,8 +58,8 @@ _calls = Table(
     Column("requests", Integer, nullable=False),
     Column("seconds", Float, nullable=False),
     Column("packed", LargeBinary, nullable=False),
+    Index("calls_sums", "stage", "tier", "prompt_tokens", "completion_tokens"),
 )
-Index("calls_sums", _calls.c.stage, _calls.c.tier, _calls.c.prompt_tokens, _calls.c.completion_tokens)
 _failures = Table(
     "failures",
     _metadata,
