@@ -19,7 +19,7 @@ from her.types import Message
 
 CALLS, LATENCY, ROOM = 5_000, 0.2, 64
 IDEAL = CALLS * LATENCY / ROOM
-BAR = {"one_to_ideal": 1.1, "two_to_one": 0.6, "refusing_to_ideal": 1.2, "lost": 0}
+BAR = {"one_to_ideal": 1.1, "two_to_one": 0.6, "refusing_to_ideal": 1.1, "lost": 0}
 RULES = Message(role="system", content="You enhance one turn of a scene. Keep what is said. " * 30)
 
 
