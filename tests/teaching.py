@@ -73,7 +73,8 @@ def ledger_of(folder: Path) -> Iterator[Ledger]:
 
 def models_of(server: TeachingServer, ledger: Ledger, **calls: Any) -> Models:
     """The door that stages ask through, with this server as its only endpoint."""
-    options = Options(scenes=(Path("unused"),), endpoints=(server.spec,), calls=CallOptions(**{"retries": 1, "patience": 0.3, **calls}))
+    asking = CallOptions(**{"retries": 1, "patience": 0.3, **calls})
+    options = Options(scenes=(Path("unused"),), endpoints=(server.spec,), calls=asking)
     return Models(options, ledger)
 
 

@@ -125,7 +125,8 @@ async def test_nobody_there() -> None:
 async def test_an_endless_body_is_not_read_to_its_end() -> None:
     """More bytes than any answer needs, packed small: the reader stops at its limit."""
     body = gzip.compress(json.dumps({"choices": [{"message": {"content": "a" * 50_000_000}}]}).encode())
-    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(body)
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\n"
+    head += b"content-length: %d\r\n\r\n" % len(body)
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
