@@ -87,10 +87,11 @@ async def _synthesize(open_run: jobs.Run, options: Options) -> None:
         async with Models(options, ledger) as models:
             with Progress(models, open_run, options.calls.pilot) as progress:
                 await raw_books(options, folder, models, progress.tick)
-                total = all_scenes(options, folder)
+                amount = all_scenes(options, folder)
                 before = "scenes"
                 for name in (each for each in ORDER if each in options.stages):
-                    await stage(name, before, options, folder, models, total, progress.tick)
+                    progress.expect(name, amount.calls(name, options))
+                    await stage(name, before, options, folder, models, amount.scenes, progress.tick)
                     before = name
             asked = calls_report(models, ledger)
     all_skipped(folder)

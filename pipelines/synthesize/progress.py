@@ -26,6 +26,7 @@ class Progress:
         self._done_before = self._answered_before = 0
         self._tokens_before = Tokens()
         self._forecast_of = ""
+        self._expected: dict[str, int] = {}
 
     def __enter__(self) -> "Progress":
         return self
@@ -33,6 +34,10 @@ class Progress:
     def __exit__(self, *_: Any) -> None:
         if self._terminal and self._shown:
             sys.stderr.write("\n")
+
+    def expect(self, stage: str, calls: int) -> None:
+        """So many questions a stage has at least."""
+        self._expected[stage] = calls
 
     def tick(self, stage: str, done: int, total: int) -> None:
         """A scene more is done. `total` 0: nobody knows how many there are."""
@@ -80,11 +85,18 @@ class Progress:
         took = Tokens(
             shots[0].prompt_tokens - self._tokens_before.prompt, shots[0].completion_tokens - self._tokens_before.completion
         )
-        scenes = max(1, done - self._done_before)
-        calls = round(answered * total / scenes)
+        calls = max(answered, self._expected.get(stage, 0))
         each = [Tokens(took.prompt // answered, took.completion // answered)] * min(answered, 1000)
         seen = forecast(each, 0, calls, prices, time.monotonic() - self._began)
-        log.info("forecast for %s from %d calls: %s", stage, answered, seen)
+        log.info(
+            "forecast for %s from %d calls: %s calls, %s tokens, %.2f in money, %s",
+            stage,
+            answered,
+            f"{calls:,}",
+            f"{seen.prompt_tokens + seen.completion_tokens:,}",
+            seen.money,
+            _time(seen.seconds),
+        )
         self._run.metric(stage=stage, forecast=seen.model_dump())
 
 

@@ -4,6 +4,7 @@ Everything is read from the files of the run folder, scene by scene, so a report
 """
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -142,5 +143,5 @@ def _skipped(path: Path) -> Json:
     """How much each stage left out, by reason; names and numbers in a reason are of no account."""
     stages: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for entry in jsonl.read(path, Skipped) if path.is_file() else ():
-        stages[entry.stage][entry.reason.partition(":")[0][:80]] += 1
+        stages[entry.stage][re.sub(r"'[^']*'|\d[\d,.]*", "…", entry.reason)[:80]] += 1
     return {stage: dict(counts.most_common(12)) for stage, counts in sorted(stages.items())}

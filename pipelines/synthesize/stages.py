@@ -1,7 +1,7 @@
 """The stages as files of the run folder: each reads the scenes of the one before and writes its own, whole or not at all.
 
 scenes/TITLE.json      books that were raw, in the CoSER schema
-scenes.jsonl           every scene as it was read
+scenes.jsonl           every scene as it was read        scenes.count.json      how many, and their turns
 role_thinking.jsonl    settings.jsonl    system_thinking.jsonl    the same scenes after each stage
 STAGE.turns.jsonl      what became of every turn        STAGE.skipped.jsonl      what was left out, and why
 """
@@ -21,7 +21,7 @@ from her import jsonl
 from her.errors import InputError
 from her.files import replacing
 from her.scenarios import BookScene
-from her.types import Sampling
+from her.types import ENVIRONMENT, Sampling, Value
 from pipelines.synthesize import role_thinking, settings, system_thinking
 from pipelines.synthesize.asking import Models
 from pipelines.synthesize.books import RawBook, read_books
@@ -87,24 +87,41 @@ async def raw_books(options: Options, folder: Path, asker: Asker, tick: Tick) ->
         files.write(None, reading)
 
 
-def all_scenes(options: Options, folder: Path) -> int:
-    """Write every scene into `scenes.jsonl` and count them; those of raw books first.
+class Amount(Value):
+    """How much there is to do: scenes, and turns of characters in them."""
+
+    scenes: int = 0
+    turns: int = 0
+
+    def calls(self, name: str, options: Options) -> int:
+        """Questions of a stage when every first answer is good."""
+        return self.turns * (1 + options.plans.draft) if name == system_thinking.STAGE else self.scenes
+
+
+def all_scenes(options: Options, folder: Path) -> Amount:
+    """Write every scene into `scenes.jsonl` and count them, those of raw books first.
 
     Raises:
         InputError: there is none.
     """
-    files = StageFiles(folder, READING)
-    if not files.done:
-        with files:
-            notes = Notes()
-            for scene in _read(options, folder, notes):
-                files.write(scene, Notes())
-            files.write(None, notes)
-    count = sum(1 for _ in files.paths[-1].open("rb"))
-    if not count:
+    files, counted = StageFiles(folder, READING), folder / "scenes.count.json"
+    if files.done and counted.is_file():
+        return Amount.model_validate_json(counted.read_text("utf-8"))
+    scenes = turns = 0
+    with files:
+        notes = Notes()
+        for scene in _read(options, folder, notes):
+            files.write(scene, Notes())
+            scenes += 1
+            turns += sum(turn.speaker != ENVIRONMENT for turn in scene.turns)
+        files.write(None, notes)
+    if not scenes:
         reasons = [entry.reason for path in folder.glob("*.skipped.jsonl") for entry in jsonl.read(path, Skipped)]
         raise InputError(f"no scene came out of the sources; {len(reasons)} things were left out, first: {(reasons or ['-'])[0]}")
-    return count
+    amount = Amount(scenes=scenes, turns=turns)
+    with replacing(counted) as file:
+        file.write(amount.model_dump_json() + "\n")
+    return amount
 
 
 def _read(options: Options, folder: Path, notes: Notes) -> Iterator[BookScene]:
