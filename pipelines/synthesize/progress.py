@@ -1,27 +1,28 @@
-"""What is seen of a run while it goes: a line on the terminal, a line in `metrics.jsonl`, and a forecast after the pilot."""
+"""What is seen of a run while it goes: the calls (her/progress.py), lines in `metrics.jsonl`, a forecast after the pilot."""
 
 import logging
-import sys
 import time
+from contextlib import ExitStack
 from typing import Any
 
 from her.calls import Prices
 from her.jobs import Run
+from her.progress import clock, display
 from her.spending import Tokens, forecast
 from pipelines.synthesize.asking import Models
 
 log = logging.getLogger(__name__)
-ON_TERMINAL, ELSEWHERE, IN_METRICS = 0.2, 15.0, 5.0
-"""Seconds between two lines."""
+IN_METRICS = 5.0
+"""Seconds between two lines of `metrics.jsonl`."""
 
 
 class Progress:
-    """Told by `tick` after every scene; used as a context manager, so that the last line stays on the screen."""
+    """Told by `tick` after every scene; a context manager, within which the calls are shown as well."""
 
     def __init__(self, models: Models, run: Run, pilot: int) -> None:
         self._models, self._run, self._pilot = models, run, pilot
-        self._terminal = sys.stderr.isatty()
-        self._shown = self._noted = self._began = 0.0
+        self._noted = self._began = 0.0
+        self._stack = ExitStack()
         self._stage = ""
         self._done_before = self._answered_before = 0
         self._tokens_before = Tokens()
@@ -29,15 +30,17 @@ class Progress:
         self._expected: dict[str, int] = {}
 
     def __enter__(self) -> "Progress":
+        self._stack.enter_context(display(self._models.main.tally))
         return self
 
     def __exit__(self, *_: Any) -> None:
-        if self._terminal and self._shown:
-            sys.stderr.write("\n")
+        self._stack.close()
 
     def expect(self, stage: str, calls: int) -> None:
         """So many questions a stage has at least."""
         self._expected[stage] = calls
+        shot = self._models.main.tally.snapshot()
+        self._models.main.tally.total = shot.answered + shot.recorded + shot.failed + calls
 
     def tick(self, stage: str, done: int, total: int) -> None:
         """A scene more is done. `total` 0: nobody knows how many there are."""
@@ -53,27 +56,8 @@ class Progress:
         if last or now - self._noted > IN_METRICS:
             self._noted = now
             self._run.metric(stage=stage, done=done, total=total, **_numbers(shots))
-        if last or now - self._shown > (ON_TERMINAL if self._terminal else ELSEWHERE):
-            self._shown = now
-            self._show(self._line(stage, done, total, shots, now))
-
-    def _line(self, stage: str, done: int, total: int, shots: list[Any], now: float) -> str:
-        rate = (done - self._done_before) / max(1e-3, now - self._began)
-        left = f", {_time((total - done) / rate)} left" if total and rate and done < total else ""
-        calls = sum(shot.answered + shot.recorded for shot in shots)
-        failed = sum(shot.failed for shot in shots)
-        spent = max(shot.money for shot in shots)
-        return (
-            f"{stage}: {done:,}{f' of {total:,}' if total else ''} scenes, {calls:,} calls "
-            f"({sum(shot.rate for shot in shots):.1f}/s), {failed:,} failed, {spent:.2f} spent{left}"
-        )
-
-    def _show(self, line: str) -> None:
-        if self._terminal:
-            sys.stderr.write(f"\r\x1b[K{line}")
-            sys.stderr.flush()
-        else:
-            log.info("%s", line)
+        if last:
+            log.info("%s: %d scenes", stage, done)
 
     def _foresee(self, stage: str, done: int, total: int, shots: list[Any]) -> None:
         """Once a stage has answered as many calls as a pilot: what the whole stage will take."""
@@ -95,7 +79,7 @@ class Progress:
             f"{calls:,}",
             f"{seen.prompt_tokens + seen.completion_tokens:,}",
             seen.money,
-            _time(seen.seconds),
+            clock(seen.seconds),
         )
         self._run.metric(stage=stage, forecast=seen.model_dump())
 
@@ -111,9 +95,3 @@ def _numbers(shots: list[Any]) -> dict[str, Any]:
         "completion_tokens": shots[0].completion_tokens,
         "out": [name for shot in shots for name in shot.out],
     }
-
-
-def _time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
