@@ -39,6 +39,7 @@ class Playground:
         backend: its spec.
         arguments: of `her play`; empty runs app.py.
         wait: seconds until it must answer.
+        port: to listen on; 0 takes a free one.
         environment: more variables of the process.
     """
 
@@ -48,9 +49,10 @@ class Playground:
         backend: str = "scripted:?rate=0",
         arguments: Sequence[str] = (),
         wait: float = 60,
+        port: int = 0,
         **environment: str,
     ) -> None:
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = home / "playground.log"
         home.mkdir(parents=True, exist_ok=True)

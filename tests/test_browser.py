@@ -190,6 +190,10 @@ def test_both_sides_are_edited(page: Page, written: Playground) -> None:
     mine.locator(".editor .primary").click()
     expect(page.locator(".turn.mine").last.locator(".speech")).to_have_text("What do you fear?")
     expect(page.locator(".turn.mine")).to_have_count(1)
+    expect(page.locator(".her")).not_to_have_class(re.compile("running"))
+    page.locator(".turn.mine").last.locator('[data-act="swipe-back"]').click()  # the branch as it was
+    expect(page.locator(".turn.mine .speech").last).to_have_text("Who are you?")
+    expect(page.locator(".turn.persona").last.locator(".speech")).to_have_text("Once, and only once.")
 
 
 def test_a_reload_does_not_lose_a_running_reply(page: Page, modelled: Playground, script: Script) -> None:
@@ -201,6 +205,29 @@ def test_a_reload_does_not_lose_a_running_reply(page: Page, modelled: Playground
     page.reload()
     expect(page.locator(".turn.mine .speech").last).to_have_text("How many doors?")
     expect(page.locator(".turn.persona:not(.live)").last.locator(".speech")).to_contain_text("you have tried six", timeout=20_000)
+
+
+def test_a_killed_server_loses_nothing_that_was_said(page: Page, tmp_path: Path, model: ModelServer, script: Script) -> None:
+    spec = f"openai:{model.url}#{model.script.model}"
+    with Playground(tmp_path, backend=spec) as app:
+        begin(page, app)
+        say(page, "The first door?")
+        page.locator(".turn.persona").last.locator('[data-act="like"]').click()
+        expect(page.locator(".turn.persona").last.locator(".stamp.saved")).to_be_visible()
+        script.rate = 2
+        page.locator(".her-composer textarea").fill("And the second?")
+        page.locator(".her-composer textarea").press("Enter")
+        expect(page.locator(".turn.live")).to_be_visible()
+        app.kill()
+        expect(page.locator(".her-composer .her-error")).to_contain_text("cannot be reached", timeout=40_000)
+        expect(page.locator(".her-composer textarea")).to_have_value("And the second?")
+    script.rate = 0
+    with Playground(tmp_path, backend=spec, port=app.port) as app:
+        page.reload()
+        expect(page.locator(".turn.mine .speech")).to_have_text(["The first door?"])
+        expect(page.locator(".turn.persona").last.locator('[data-act="like"]')).to_have_attribute("aria-pressed", "true")
+        expect(page.locator(".her-composer textarea")).to_have_value("And the second?")
+        say(page, "And the second?")
 
 
 def test_an_earlier_chat_is_resumed(page: Page, written: Playground) -> None:

@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 from her.chat_views import TurnView
 from her.types import ENVIRONMENT, Kind, Language, Part
 
+PANELS: tuple[Kind, ...] = ("role_thinking", "system_thinking")
 ICONS = {"role_thinking": "thought", "system_thinking": "reasoning"}
 _EMPHASIS = re.compile(r"\*([^*\n]{1,200})\*")
 _CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
@@ -144,27 +145,31 @@ def _marks(view: TurnView, words: dict[str, str]) -> Iterable[Markup]:
 def _footer(view: TurnView, words: dict[str, str]) -> Markup:
     """The small bar at the foot of a turn: peeks, swipes, thumbs, tools."""
     kinds = {part.kind for part in view.turn.parts}
-    row = [
-        _button(f"peek-{kind}", f"peek_{kind}", words, icon(ICONS[kind]))
-        for kind in ("role_thinking", "system_thinking")
-        if kind in kinds
-    ]
+    row = [_button(f"peek-{kind}", f"peek_{kind}", words, icon(ICONS[kind])) for kind in PANELS if kind in kinds]
+    if view.swipe_count > 1:
+        row.append(_swipes(view, words))
     if view.played:
-        row += [_swipes(view, words), _thumbs(view, words)]
+        row += [_choice(view, words), _thumbs(view, words)]
     if view.mine or view.played:
         row.append(_button("tools", "more", words, Markup("<span aria-hidden='true'>⋯</span>")))
-    row.append(Markup('<span class="stamp" role="status">{}</span>').format(""))
+    row.append(Markup('<span class="stamp" role="status"></span>'))
     return Markup("<footer>{}</footer>").format(Markup("").join(row))
 
 
 def _swipes(view: TurnView, words: dict[str, str]) -> Markup:
+    """The siblings of a turn: other replies of the model, or the branches of one's own words."""
     count = Markup('<span class="count">{}/{}</span>').format(view.swipe_index + 1, view.swipe_count)
-    keep = _text_button("keep", "kept" if view.kept else "keep", words, view.kept) if view.swipe_count > 1 else Markup("")
     back = _button("swipe-back", "previous_swipe", words, Markup("‹"), off=view.swipe_index == 0)
     forth = _button("swipe-forth", "next_swipe", words, Markup("›"), off=view.swipe_index + 1 == view.swipe_count)
+    return Markup('<span class="swipes">{}{}{}</span>').format(back, count, forth)
+
+
+def _choice(view: TurnView, words: dict[str, str]) -> Markup:
+    """Keep this reply, or ask for another."""
     again = _button("regenerate", "regenerate", words, Markup("↻"))
-    swipes = Markup('<span class="swipes">{}{}{}</span>').format(back, count, forth) if view.swipe_count > 1 else Markup("")
-    return swipes + keep + again
+    if view.swipe_count == 1:
+        return again
+    return _text_button("keep", "kept" if view.kept else "keep", words, view.kept) + again
 
 
 def _thumbs(view: TurnView, words: dict[str, str]) -> Markup:

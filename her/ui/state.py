@@ -24,7 +24,6 @@ class Payload(Value):
     act: Annotated[str, StringConstraints(max_length=40)]
     token: Token
     language: Language = "en"
-    nonce: int = 0
     chat: Id = ""
     node: Id | None = None
     step: Literal[-1, 1] = 1

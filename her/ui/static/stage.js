@@ -7,8 +7,10 @@ window.HerStage = function (element, trigger, server, watch, props) {
   const [home, turns, before, after, scroll] = ["home", "turns", "before", "after", "scroll"].map((name) => find(".her-" + name));
   const composer = find(".her-composer"), box = find("textarea", composer), dialog = find(".her-dialog"), drawer = find(".her-drawer");
   const icon = (name, shape) => '<svg class="' + shape + '" viewBox="0 0 24 24" aria-hidden="true"><use href="#her-' + name + '"></use></svg>';
+  const SILENCE = 12000;  // milliseconds
   const PANELS = ["role_thinking", "system_thinking"];
-  let boot = null, words = {}, chat = null, running = false, chosen = null, opened = Date.now(), nonce = 0, lastPatch = 0;
+  let boot = null, words = {}, chat = null, running = false, chosen = null, opened = Date.now(), lastPatch = 0;
+  let underway = "";  // what was sent and has no answer yet
 
   // ---- what the browser remembers -------------------------------------------------------------------------------
   const memory = {};
@@ -45,12 +47,17 @@ window.HerStage = function (element, trigger, server, watch, props) {
     clearTimeout(toast.timer); toast.timer = setTimeout(() => { node.hidden = true; }, 4000);
   }
   function complain(text) { const node = find(".her-error"); node.textContent = text || ""; node.hidden = !text; }
+  async function wish(act, extra) {
+    const lost = { error: words.lost_connection || "The server cannot be reached." };
+    // Gradio answers a request that never arrived with nothing at all
+    try { return (await server.act({ act, token: recall("visitor"), language, ...extra })) || lost; }
+    catch (error) { console.error("her:", error); return lost; }
+  }
   async function ask(act, extra = {}) {
-    let answer;
-    try { answer = await server.act({ act, token: recall("visitor"), language, chat: chat ? chat.id : "", ...extra }); }
-    catch (error) { console.error("her:", error); answer = { error: words.lost_connection || "The server cannot be reached." }; }
-    if (answer.error) { chat && !dialog.open ? complain(answer.error) : toast(answer.error); return null; }
-    return answer;
+    const answer = await wish(act, { chat: chat ? chat.id : "", ...extra });
+    if (!answer.error) return answer;
+    chat && !dialog.open ? complain(answer.error) : toast(answer.error);
+    return null;
   }
   const turnOf = (node) => node && node.closest(".turn");
   const stateOf = (article) => JSON.parse(article.dataset.state || "{}");
@@ -121,8 +128,9 @@ window.HerStage = function (element, trigger, server, watch, props) {
   function endRun(patch) {
     setRunning(false);
     complain(patch.error);
-    if (patch.give_back && !box.value.trim()) { box.value = patch.give_back; grow(); saveDraft(); }
-    if (!patch.error && patch.sent) keep("draft." + chat.id, null);
+    if (patch.give_back) { box.value = [patch.give_back, box.value].filter((text) => text.trim()).join("\n"); grow(); }
+    underway = "";
+    saveDraft();
   }
   async function refresh() { const patch = await ask("open", { chat: chat.id }); if (patch) apply(patch); }
   function paintView(view) {
@@ -166,7 +174,7 @@ window.HerStage = function (element, trigger, server, watch, props) {
     complain("");
     setRunning(true);
     lastPatch = Date.now();
-    trigger("run", { act, token: recall("visitor"), language, chat: chat.id, nonce: ++nonce, ...extra });
+    trigger("run", { act, token: recall("visitor"), language, chat: chat.id, ...extra });
   }
   function setRunning(value) {
     running = value;
@@ -176,8 +184,17 @@ window.HerStage = function (element, trigger, server, watch, props) {
     if (!value) for (const article of turns.querySelectorAll(".live,.sending")) article.remove();
   }
   watch("value", () => { try { apply(JSON.parse(props.value)); } catch (error) { console.error("her: a patch could not be read", error); } });
-  setInterval(() => { if (running && chat && Date.now() - lastPatch > 20000) { lastPatch = Date.now(); run("follow"); } }, 5000);
-  document.addEventListener("visibilitychange", () => { if (!document.hidden && chat && running) run("follow"); });
+  // A stream that has fallen silent is asked about: the server may have gone, or a phone may have slept through the end.
+  async function wake() {
+    lastPatch = Date.now();
+    const last = turns.querySelector(".turn:not(.live):not(.sending):last-of-type")?.dataset.id, patch = await ask("open");
+    if (!running || !chat) return;
+    if (patch && patch.view.live) run("follow");
+    else if (patch) apply({ ...patch, end: true, give_back: patch.order.at(-1) === last ? underway : "" });
+    else endRun({ error: find(".her-error").textContent, give_back: underway });
+  }
+  setInterval(() => { if (running && chat && Date.now() - lastPatch > SILENCE) wake(); }, 2000);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden && chat && running) wake(); });
 
   function send() {
     const text = box.value;
@@ -187,6 +204,7 @@ window.HerStage = function (element, trigger, server, watch, props) {
     turns.append(make("article", { class: "turn mine sending" }, make("header", {}, make("h3", {}, chat.visitor_name)), make("div", { class: "body" }, make("p", { class: "lines" }, make("span", { class: "speech" }, text)))));
     toEnd();
     keep("draft." + chat.id, text);
+    underway = text;
     run("send", { text });
   }
   const saveDraft = () => chat && keep("draft." + chat.id, box.value || null);
@@ -413,7 +431,7 @@ window.HerStage = function (element, trigger, server, watch, props) {
     name.focus();
   }
   async function start(error, act, extra) {
-    const answer = await server.act({ act, token: recall("visitor"), language, chat: "", ...extra }).catch(() => ({ error: words.lost_connection }));
+    const answer = await wish(act, extra);
     if (answer.error) { error.textContent = answer.error; error.hidden = false; return; }
     boot.chats = null;
     enter(answer);
