@@ -1,5 +1,5 @@
 # make play    the playground on http://127.0.0.1:7860
-# make test    every test: units on two processes, then the browser
+# make test    every test: units on two processes, whole runs, then the browser
 # make check   style, types, walls, documentation
 # Plain pip in .venv; stamps there make a second run quick.
 
@@ -15,7 +15,8 @@ play: $(VENV)/.base
 	$(BIN)/her play
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -q -n 2 -m "not browser"
+	$(BIN)/python -m pytest -q -n 2 -m "not browser and not whole"
+	$(BIN)/python -m pytest -q -n 2 -m "whole and not browser"
 	$(BIN)/python -m pytest -q -m browser
 
 check: $(VENV)/.dev

@@ -16,6 +16,8 @@ from her.format import parse
 from her.types import Message, Sampling
 from tests.tiny import make_tiny, teach
 
+pytestmark = pytest.mark.whole
+
 HELLO = [Message(role="system", content="You are Ann."), Message(role="user", content="Bea: Hello.")]
 ANSWER = (
     "<system_thinking>Ann is calm.</system_thinking>Ann: <role_thinking>Who is it?</role_thinking>"

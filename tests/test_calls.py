@@ -415,6 +415,7 @@ async def test_leaving_early_loses_nothing_that_was_given_out(servers: Any, ledg
     assert all(caller.key(answer.call) in ledger for answer in given)
 
 
+@pytest.mark.whole
 def test_killed_and_started_again(servers: Any, tmp_path: Path) -> None:
     """Only what was in flight is asked again, and the output is that of an undisturbed run."""
     server = servers(first_delay=0.02)

@@ -121,6 +121,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
+@pytest.mark.whole
 def test_the_tokenizers_preflight_sees_what_trl_trains(tokenizer: str) -> None:
     encode = ChatTemplate(tokenizer)
     seen = encode.encode(ROWS[1])
@@ -190,6 +191,7 @@ FACTS = CardFacts(
 )
 
 
+@pytest.mark.whole
 def test_the_dataset_loads_as_its_card_says(tmp_path: Path) -> None:
     from datasets import load_dataset
 

@@ -11,6 +11,8 @@ from her.errors import InputError
 from tests.servers import ModelServer, Script
 from tests.test_calls import Reply, call, echo, spec
 
+pytestmark = pytest.mark.whole
+
 LIMITS = CallLimits(workers=2, max_in_flight=16, start=16, timeout=20, patience=20)
 
 

@@ -12,6 +12,8 @@ import benchmarks.store as crowded
 from her.store import Store
 from tests.store_samples import ANNE, greeted, opened, rating, reply, sql
 
+pytestmark = pytest.mark.whole
+
 
 def test_processes_lose_nothing_and_meet_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crowded, "PROCESSES", 4)

@@ -22,6 +22,8 @@ from pipelines.synthesize.__main__ import main
 from pipelines.synthesize.work import Skipped, TurnRecord
 from tests.teaching import teaching
 
+pytestmark = pytest.mark.whole
+
 ROOT = Path(__file__).resolve().parent.parent
 SMOKE = f"@{ROOT / 'pipelines/configs/synthesize_smoke.toml'}"
 SAME = ("scenes.jsonl", "role_thinking.jsonl", "settings.jsonl", "system_thinking.jsonl", "transcripts.jsonl", "splits.json")
