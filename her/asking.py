@@ -155,12 +155,12 @@ def _beginning(
 
 
 class Exchange:
-    """The requests of one call until it is answered. `took`: tokens so far, also of requests that failed."""
+    """The requests of one call until it is answered. `took`: their tokens so far, also of failed ones; `requests`: how many."""
 
     def __init__(self, call: Call, pool: Pool, purse: Purse, limits: CallLimits, tally: Tally) -> None:
         self.call, self.took = call, Tokens()
         self._pool, self._purse, self._limits, self._tally = pool, purse, limits, tally
-        self._requests = 0
+        self.requests = 0
         self._expected = "" if limits.model else tally.model
 
     async def entry(self, key: bytes) -> Entry:
@@ -191,7 +191,7 @@ class Exchange:
             error=f"the answer does not fit the schema, asked twice: {problem}" if problem else "",
             prompt_tokens=self.took.prompt,
             completion_tokens=self.took.completion,
-            requests=self._requests,
+            requests=self.requests,
             seconds=round(time.monotonic() - began, 3),
         )
 
@@ -226,7 +226,7 @@ class Exchange:
                 ticket = await self._pool.acquire(last.endpoint if last is not None else None, wait)
             except BackendError as error:
                 raise _Failed(error, None) from None
-            self._requests += 1
+            self.requests += 1
             try:
                 completion, held = await ticket.endpoint.ask(messages, self.call.sampling, self.call.schema)
                 ticket.endpoint.check_model(self._expected)

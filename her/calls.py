@@ -212,7 +212,7 @@ class Caller:
             reason = "budget" if isinstance(error, BudgetSpent) else error.reason
             if not stops:
                 return await self.failed(call, Failure(key, call.stage, call.id, reason, str(error), *exchange.took))
-            if any(exchange.took):
+            if exchange.requests:
                 self.tally.took(exchange.took)
                 await self._recorder.write(failure=Failure(key, call.stage, call.id, reason, str(error), *exchange.took))
             raise

@@ -40,7 +40,8 @@ class Pace(Value):
         start: calls at once in the beginning.
         timeout: for one whole answer.
         cool_down: the first time out, doubled up to `longest_cool_down`.
-        patience: how long a run waits while no endpoint answers at all, before it stops.
+        patience: how long a run waits while no endpoint answers at all, before it stops; a refusal (429) is no answer. A wait
+            that a server asks for is kept to once, however long it is.
     """
 
     max_in_flight: int = Field(default=128, ge=1)
@@ -79,6 +80,10 @@ class Endpoint:
         """Whether it does not count as well: failing, or not to be asked again."""
         return self.dead is not None or self.probing
 
+    def silent(self, now: float) -> bool:
+        """Whether nothing can be expected of it now: out, resting, or refusing with no accepted call on its way."""
+        return self.out or now < self.ready_at or (self._refusals > 0 and self.in_flight == 0)
+
     def free(self, now: float) -> int:
         """How many more calls it may get now."""
         if self.dead is not None or now < self.ready_at:
@@ -113,8 +118,11 @@ class Endpoint:
             self._hold = min(60.0, self._hold * 2) if self._cut_at >= 0 else self._hold
             self._cut_at, self._hold_until = now, now + self._hold
         self.window, self._doubling = max(1.0, min(self.window, self.in_flight)), False
-        if self.in_flight == 0 or self._refusals >= STRIKES:
-            self.ready_at = max(self.ready_at, now + (error.retry_after if error.retry_after is not None else self._rest()))
+        told = error.retry_after
+        if self._refusals >= STRIKES:
+            self.ready_at = max(self.ready_at, now + (told or self._rest()))  # "at once" was said, and was not true
+        elif self.in_flight == 0:
+            self.ready_at = max(self.ready_at, now + (told if told is not None else self._rest()))
 
     def gone_wrong(self, ticket: "Ticket", error: BackendError, now: float) -> None:
         """A failure of the endpoint: fewer calls, or none for a while."""
@@ -255,7 +263,6 @@ class Pool:
             endpoint.gone_well(ticket, now)
         elif error.reason == "rate_limited":
             endpoint.refused(ticket, error, now)
-            self._last_answer = now if error.retry_after is not None else self._last_answer
             self._look_for_the_end(error, now)
         else:
             endpoint.gone_wrong(ticket, error, now)
@@ -271,7 +278,7 @@ class Pool:
         """Stop the run when no endpoint can answer it."""
         if all(endpoint.dead is not None for endpoint in self.endpoints):
             self.stopped = error
-        elif now - self._last_answer > self.pace.patience and all(e.out or now < e.ready_at for e in self.endpoints):
+        elif now - self._last_answer > self.pace.patience and all(one.silent(now) for one in self.endpoints):
             self.stopped = BackendError(
                 f"no endpoint has answered for {now - self._last_answer:.0f} s; the last: {error}", error.reason
             )

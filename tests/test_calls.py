@@ -327,6 +327,22 @@ async def test_retry_after_is_honoured(servers: Any) -> None:
     assert len(times) == 2 and times[1] - times[0] >= 1
 
 
+@pytest.mark.parametrize("retry_after", ["", "0"])
+async def test_a_server_that_only_refuses_ends_the_run_and_the_failure_is_recorded(
+    servers: Any, ledger: Ledger, retry_after: str
+) -> None:
+    server = servers(status=429, retry_after=retry_after)
+    limits = QUICK.model_copy(update={"patience": 0.2})
+    with pytest.raises(BackendError, match="no endpoint has answered for") as caught:
+        await asked(server, call("t"), ledger=ledger, limits=limits)
+    assert caught.value.reason == "rate_limited" and len(ledger) == 0
+    assert [(one.name, one.reason, one.error) for one in ledger.failures()] == [("t", "rate_limited", str(caught.value))]
+    assert len(server.chats) < 100
+    server.script = Script(text=echo)
+    (answer,) = await asked(server, call("t"), ledger=ledger)
+    assert answer.text == "answer to t" and ledger.failures() == []
+
+
 async def test_a_slow_answer_is_given_up(servers: Any) -> None:
     limits = QUICK.model_copy(update={"timeout": 0.1, "retries": 1, "patience": 60})
     (answer,) = await asked(servers(fault="stall"), call("t"), limits=limits)

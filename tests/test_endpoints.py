@@ -226,6 +226,36 @@ async def test_patience_ends() -> None:
             pool.release(ticket, failure("unreachable"))
 
 
+@pytest.mark.parametrize("told", [None, 0.0, 0.001])
+async def test_patience_ends_with_a_server_that_only_refuses(told: float | None) -> None:
+    pool = pool_of("a", patience=0.02, cool_down=0.01, longest_cool_down=0.02)
+    refusals = 0
+    with pytest.raises(BackendError, match="no endpoint has answered for") as caught:
+        while refusals < 1_000:
+            ticket = await asyncio.wait_for(pool.acquire(), 5)
+            refusals += 1
+            pool.release(ticket, failure("rate_limited", told))
+    assert caught.value.reason == "rate_limited"
+
+
+async def test_refusals_do_not_end_patience_while_an_accepted_call_is_on_its_way() -> None:
+    pool = pool_of("a", patience=1e-9, start=2)
+    accepted, other = await pool.acquire(), await pool.acquire()
+    await asyncio.sleep(0)
+    pool.release(other, failure("rate_limited", 0))
+    assert pool.stopped is None
+    pool.release(accepted)
+    assert (await asyncio.wait_for(pool.acquire(), 5)).endpoint is accepted.endpoint
+
+
+def test_refused_at_once_again_and_again_it_rests_all_the_same() -> None:
+    endpoint = Endpoint(Silent(), PACE)
+    for number in range(1, STRIKES + 1):
+        assert endpoint.free(number) > 0
+        end(endpoint, endpoint.take(number), number + 0.1, failure("rate_limited", 0))
+    assert endpoint.ready_at >= STRIKES + 0.1 + 0.8 * PACE.cool_down
+
+
 async def test_a_backend_without_a_time_limit_gets_one() -> None:
     endpoint = Endpoint(Silent(), PACE.model_copy(update={"timeout": 0.01}))
     with pytest.raises(BackendError) as caught:
