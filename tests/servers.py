@@ -299,6 +299,8 @@ class _Answer:
             return False
         if script.fault == "stall":
             return await self._fail()
+        if script.fault == "endless":
+            return await self._endless()
         sent, finish = self._text()
         await asyncio.sleep(script.first_delay + (len(sent) / script.rate if script.rate else 0))
         message: dict[str, Any] = {"role": "assistant", "content": "".join(sent)}
@@ -307,6 +309,13 @@ class _Answer:
         choice = {"index": 0, "message": message, "finish_reason": finish}
         usage = {"usage": self._usage(len(sent))} if script.usage else {}
         return await self._plain(200, self._named({"object": "chat.completion", "choices": [choice], **usage}))
+
+    async def _endless(self) -> bool:
+        """A completion whose text goes on until the client leaves."""
+        self.writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")
+        await self._write(b'{"choices": [{"index": 0, "message": {"role": "assistant", "content": "')
+        while True:
+            await self._write(b"and on " * 10_000)
 
     async def _stream(self) -> bool:
         script, writer = self.script, self.writer

@@ -238,6 +238,7 @@ async def test_an_answer_that_was_cut_off_says_so(servers: Any) -> None:
     [
         ({"status": 400}, "bad_request"),
         ({"fault": "empty"}, "empty"),
+        ({"fault": "endless"}, "endless"),
         ({"text": " \n", "reasoning": "All of it was thought."}, "empty"),
         ({"finish": "content_filter"}, "bad_request"),
     ],

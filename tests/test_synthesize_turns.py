@@ -140,6 +140,8 @@ BAD: dict[str, Any] = {
     "500": {"status": 500},
     "html": {"fault": "html"},
     "truncated": {"fault": "truncated"},
+    "endless": {"fault": "endless"},
+    "empty": {"fault": "empty"},
     "another model": {"reply_model": "somebody-else"},
 }
 
