@@ -12,6 +12,7 @@ Answer with `error`, never content. Two calls that are the same in everything ar
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from typing import Literal, Self
 
@@ -85,10 +86,12 @@ class Caller:
         return self._opened[-1]
 
     def _spent_before(self) -> Tokens:
+        tokens, tiers = Tokens(), Counter[str]()
         for (_, tier), sums in (self._ledger.sums() if self._ledger is not None else {}).items():
-            self.tally.took(Tokens(sums.prompt_tokens, sums.completion_tokens))
-            self.tally.tiers[tier] += sums.calls if tier and tier != "unanswered" else 0
-        return self.tally.spent
+            tokens = tokens.plus(Tokens(sums.prompt_tokens, sums.completion_tokens))
+            tiers[tier] += sums.calls if tier and tier != "unanswered" else 0
+        self.tally.earlier(tokens, +tiers)
+        return tokens
 
     async def __aenter__(self) -> Self:
         await asyncio.gather(*(self._greet(endpoint) for endpoint in self.endpoints))

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from her.endpoints import Endpoint
@@ -57,9 +57,16 @@ class Tally:
         self.answered = self.recorded = self.failed = 0
         self.tiers: Counter[str] = Counter()
         self.retries: Counter[str] = Counter()
-        self._endpoints, self._prices = endpoints, prices
+        self._endpoints, self.prices = endpoints, prices
         self._began = time.monotonic()
         self._marks = [(self._began, 0)]
+        self._before, self._tiers_before = Tokens(), Counter[str]()
+
+    def earlier(self, tokens: Tokens, tiers: Mapping[str, int]) -> None:
+        """What earlier times took, as the ledger has it; callers of one ledger are all told the same."""
+        self._before, self._tiers_before = tokens, Counter(tiers)
+        self.took(tokens)
+        self.tiers.update(tiers)
 
     def fresh(self, entry: "Entry") -> None:
         """An answer came from an endpoint."""
@@ -72,6 +79,16 @@ class Tally:
         """Tokens were taken, whatever for."""
         self.spent = self.spent.plus(tokens)
 
+    @property
+    def since(self) -> Tokens:
+        """Tokens that were taken now, without those of earlier times."""
+        return Tokens(self.spent.prompt - self._before.prompt, self.spent.completion - self._before.completion)
+
+    @property
+    def tiers_since(self) -> Counter[str]:
+        """Structured answers of now by tier, without those of earlier times."""
+        return self.tiers - self._tiers_before
+
     def retried(self, reason: str) -> None:
         """A request is made again."""
         self.retries[reason] += 1
@@ -80,7 +97,6 @@ class Tally:
         """Everything at this moment."""
         now, done = time.monotonic(), self.answered + self.recorded + self.failed
         rate = self._rate(now)
-        left = None if self.total is None or not rate else max(0.0, (self.total - done) / rate)
         return Snapshot(
             model=self.model,
             total=self.total,
@@ -92,10 +108,10 @@ class Tally:
             retries=dict(self.retries),
             prompt_tokens=self.spent.prompt,
             completion_tokens=self.spent.completion,
-            money=self._prices.of(*self.spent),
+            money=self.prices.of(*self.spent),
             rate=rate,
             seconds=now - self._began,
-            seconds_left=left,
+            seconds_left=_left(self.total, done, rate),
             in_flight={endpoint.name: endpoint.in_flight for endpoint in self._endpoints},
             out=tuple(endpoint.name for endpoint in self._endpoints if endpoint.out),
         )
@@ -106,3 +122,45 @@ class Tally:
             self._marks = [*self._marks[-30:], (now, self.answered)]
         then, answered = self._marks[0]
         return (self.answered - answered) / (now - then) if now > then else 0.0
+
+
+def snapshot_of(tallies: Sequence[Tally]) -> Snapshot:
+    """The callers of one run and ledger as one: what they share, such as earlier times, counts once."""
+    shots = [tally.snapshot() for tally in tallies]
+    spent, tiers, money = tallies[0].spent, Counter(shots[0].tiers), shots[0].money
+    for tally in tallies[1:]:
+        spent = spent.plus(tally.since)
+        tiers.update(tally.tiers_since)
+        money += tally.prices.of(*tally.since)
+    answered, recorded, failed = (sum(getattr(shot, name) for shot in shots) for name in ("answered", "recorded", "failed"))
+    totals = [shot.total for shot in shots if shot.total is not None]
+    total, rate = (sum(totals) if totals else None), sum(shot.rate for shot in shots)
+    return Snapshot(
+        model=shots[0].model,
+        total=total,
+        answered=answered,
+        recorded=recorded,
+        failed=failed,
+        unusable=tiers["failed"],
+        tiers=dict(tiers),
+        retries=_added(shot.retries for shot in shots),
+        prompt_tokens=spent.prompt,
+        completion_tokens=spent.completion,
+        money=money,
+        rate=rate,
+        seconds=max(shot.seconds for shot in shots),
+        seconds_left=_left(total, answered + recorded + failed, rate),
+        in_flight=_added(shot.in_flight for shot in shots),
+        out=tuple(dict.fromkeys(name for shot in shots for name in shot.out)),
+    )
+
+
+def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    added = Counter[str]()
+    for each in counts:
+        added.update(each)
+    return dict(added)
+
+
+def _left(total: int | None, done: int, rate: float) -> float | None:
+    return None if total is None or not rate else max(0.0, (total - done) / rate)

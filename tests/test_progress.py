@@ -5,10 +5,10 @@ import logging
 
 import pytest
 
-from her.progress import clock, display, line
+from her.progress import Progress, clock, display, line
 from her.spending import Prices, Tokens
 from her.store.ledger import Entry, Said
-from her.tally import Tally
+from her.tally import Tally, snapshot_of
 
 ENTRY = Entry(b"k" * 32, "s", "m", Said("x"), tier="failed", error="no", prompt_tokens=1_000_000, completion_tokens=500_000)
 
@@ -66,3 +66,40 @@ def test_the_rate_is_that_of_answers_from_endpoints(monkeypatch: pytest.MonkeyPa
             counts.fresh(ENTRY)
         shot = counts.snapshot()
     assert shot.rate == pytest.approx(2.0) and shot.seconds_left == pytest.approx(30.0)
+
+
+def test_two_callers_of_one_run_are_shown_as_one() -> None:
+    """What the ledger had before is told to both, and counts once; each has its own prices."""
+    one, other = Tally([], Prices(prompt=2, completion=4)), Tally([], Prices(prompt=10))
+    for each in (one, other):
+        each.earlier(Tokens(1_000_000, 0), {"plain": 3})
+    one.fresh(ENTRY)
+    other.fresh(ENTRY)
+    other.recorded, one.total = 5, 20
+    one.retried("timeout")
+    other.retried("timeout")
+    shot = snapshot_of([one, other])
+    assert (shot.answered, shot.recorded, shot.failed, shot.unusable, shot.total) == (2, 5, 0, 2, 20)
+    assert (shot.prompt_tokens, shot.completion_tokens, shot.money) == (3_000_000, 1_000_000, 2 + 4 + 10)
+    assert (shot.tiers, shot.retries) == ({"plain": 3, "failed": 2}, {"timeout": 2})
+    timed = {"seconds", "rate", "seconds_left"}
+    assert snapshot_of([one]).model_dump(exclude=timed) == one.snapshot().model_dump(exclude=timed)
+
+
+def test_a_run_in_stages_notes_its_numbers_and_is_forecast_once(caplog: pytest.LogCaptureFixture) -> None:
+    counts, lines = tally(), []
+    with caplog.at_level(logging.INFO, "her.progress"):
+        with Progress([counts], lambda **values: lines.append(values), pilot=2) as progress:
+            counts.fresh(ENTRY)
+            progress.tick("books", 1, 0)
+            progress.expect("plans", 10)
+            for scene in range(1, 5):
+                counts.fresh(ENTRY)
+                progress.tick("plans", scene, 4)
+        assert counts.total == 11
+    forecasts = [line["forecast"] for line in lines if "forecast" in line]
+    assert [(one["pilot"], one["calls"], one["money"]) for one in forecasts] == [(2, 10, 40.0)]
+    assert forecasts[0]["prompt_tokens"] == 10_000_000
+    numbers = [(line["stage"], line["done"], line["answered"]) for line in lines if "done" in line]
+    assert numbers == [("books", 1, 1), ("plans", 4, 5)]
+    assert any(said.startswith("forecast for plans from 2 calls: 10 calls, 15,000,000 tokens, 40.00") for said in caplog.messages)

@@ -18,13 +18,14 @@ from her import config, jobs
 from her.calls import BudgetSpent, Ledger
 from her.errors import BackendError, HerError
 from her.preflight import require
+from her.progress import Progress
+from her.tally import snapshot_of
 from pipelines.synthesize import report
 from pipelines.synthesize.asking import Models
 from pipelines.synthesize.books import book_files
 from pipelines.synthesize.convert import finished_files
 from pipelines.synthesize.finishing import finish, prompt_hashes
 from pipelines.synthesize.options import Options
-from pipelines.synthesize.progress import Progress
 from pipelines.synthesize.stages import all_scenes, all_skipped, raw_books, stage
 
 log = logging.getLogger("synthesize")
@@ -85,7 +86,8 @@ async def _synthesize(open_run: jobs.Run, options: Options) -> None:
     folder = open_run.folder
     with Ledger(folder / "calls.sqlite3") as ledger:
         async with Models(options, ledger) as models:
-            with Progress(models, open_run, options.calls.pilot) as progress:
+            tallies = [caller.tally for caller in models.callers]
+            with Progress(tallies, open_run.metric, options.calls.pilot) as progress:
                 await raw_books(options, folder, models, progress.tick)
                 amount = all_scenes(options, folder)
                 before = "scenes"
@@ -112,14 +114,14 @@ def calls_report(models: Models, ledger: Ledger) -> dict[str, Any]:
         entry["completion_tokens"] += sums.completion_tokens
         if tier:
             entry["tiers"][tier] = entry["tiers"].get(tier, 0) + sums.calls
-    shots = [caller.tally.snapshot() for caller in models.callers]
+    shot = snapshot_of([caller.tally for caller in models.callers])
     return {
-        "model": shots[0].model,
-        "rewriter": shots[-1].model,
-        "money": round(max(shot.money for shot in shots), 4),
+        "model": models.main.tally.model,
+        "rewriter": models.rewriter.tally.model,
+        "money": round(shot.money, 4),
         "stages": stages,
-        "failed": sum(shot.failed for shot in shots),
-        "retries": {key: sum(shot.retries.get(key, 0) for shot in shots) for shot in shots for key in shot.retries},
+        "failed": shot.failed,
+        "retries": shot.retries,
     }
 
 
