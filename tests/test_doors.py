@@ -67,6 +67,20 @@ def test_a_wish_that_does_not_exist_is_named(app: Playground) -> None:
     assert "'fly' does not exist" in Visitor(app.url).act("fly")["error"]
 
 
+def test_nothing_can_be_left_on_the_servers_disk(app: Playground) -> None:
+    answer = httpx.post(f"{app.url}/gradio_api/upload", files={"files": ("big.bin", b"0" * 1000)})
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(("text", "sentence"), [(" \n", "empty"), ("x" * 100_000, "100,000 characters; at most 20,000")])
+def test_a_message_that_cannot_be_sent_is_given_back(app: Playground, text: str, sentence: str) -> None:
+    visitor = Visitor(app.url)
+    chat = visitor.act("start", persona="scheherazade", name="Mara")
+    [end] = visitor.run("send", chat=chat["chat"], text=text)
+    assert end["end"] is True and sentence in end["error"] and end["give_back"] == text
+    assert visitor.act("open", chat=chat["chat"])["order"] == chat["order"]
+
+
 def test_the_server_tells_little_and_answers_only_its_address(app: Playground) -> None:
     answer = httpx.get(app.url)
     assert "default-src 'self'" in answer.headers["content-security-policy"]
