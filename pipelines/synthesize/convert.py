@@ -31,7 +31,7 @@ from pipelines.synthesize.splits import title_key
 log = logging.getLogger(__name__)
 Skip = Callable[[str, str], None]
 """Told of everything that is left out: where, and why."""
-SHARD_BYTES = 16_000_000
+SHARD_BYTES = 8_000_000
 """Input of one shard; a larger file is a shard of its own."""
 
 
