@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from her.files import replacing
 from her.scenarios import load_book
 from her.types import Sampling
 from pipelines.synthesize.anchors import NEAR, Source, likeness
 from pipelines.synthesize.answers import Plot
-from pipelines.synthesize.books import Piece, RawBook, decode, pieces, read_books, tokens
+from pipelines.synthesize.books import Piece, RawBook, decode, file_name, pieces, read_books, tokens
 from pipelines.synthesize.options import SceneOptions
 from pipelines.synthesize.plots import FoundPlot, carried, found_plots, joined
 from pipelines.synthesize.scenes import book_to_scenes
@@ -54,6 +55,25 @@ def test_books_are_read_whatever_they_look_like(tmp_path: Path) -> None:
         "fewer than 200 letters o",
     ]
     assert all("line" in reason for reason in skipped)
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("A/B: C\\D", "A-B_ C-D"),
+        ("../..", "-"),
+        (". \n", "untitled"),
+        ("\x00\ud800", "untitled"),
+        ("x" * 300, "x" * 100),
+        ("红楼梦" * 100, "红楼梦" * 20),
+        ("📖" * 100, "📖" * 45),
+    ],
+)
+def test_a_title_of_any_length_and_script_names_a_file(tmp_path: Path, title: str, name: str) -> None:
+    assert file_name(title) == name
+    with replacing(tmp_path / f"{file_name(title)}.json") as file:
+        file.write("{}")
+    assert (tmp_path / f"{name}.json").is_file()
 
 
 @pytest.mark.parametrize(

@@ -154,9 +154,10 @@ def clean(text: str) -> str:
 
 
 def file_name(title: str) -> str:
-    """A title as it may stand in a file's name, at most 100 characters."""
+    """A title as it may stand in a file's name: at most 100 characters and 180 bytes, of the 255 that file systems take."""
     plain = unicodedata.normalize("NFC", title).replace("/", "-").replace(":", "_").replace("\\", "-")
-    return " ".join(_CONTROL.sub("", plain).strip(". \n\t").split())[:100] or "untitled"
+    named = " ".join(_CONTROL.sub("", plain).strip(". \n\t").split())[:100]
+    return named.encode()[:180].decode("utf-8", "ignore").strip() or "untitled"
 
 
 def language_of(text: str) -> Language:
