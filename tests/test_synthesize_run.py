@@ -10,15 +10,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from her import jobs, jsonl
+from her import config, jobs, jsonl
 from her.preflight import Report
+from her.samples import Dropped
 from her.types import Transcript
 from pipelines.synthesize.__main__ import main
+from pipelines.synthesize.options import Options
 from pipelines.synthesize.work import Skipped, TurnRecord
 from tests.teaching import teaching
 
@@ -39,14 +42,14 @@ def finished(home: Path, name: str) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-@pytest.mark.parametrize("config", sorted((ROOT / "pipelines/configs").glob("synthesize*.toml")), ids=lambda path: path.stem)
-def test_every_configuration_is_valid_and_says_every_setting(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([f"@{config}", "--dry-run"]) == 0
+@pytest.mark.parametrize("file", sorted((ROOT / "pipelines/configs").glob("synthesize*.toml")), ids=lambda path: path.stem)
+def test_d1_every_configuration_is_valid_and_says_every_setting(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([f"@{file}", "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "[books_to_scenes]" in said and "[samples.shares]" in said
 
 
-def test_othello_goes_through_without_a_model(home: Path) -> None:
+def test_d1_othello_goes_through_without_a_model(home: Path) -> None:
     """Othello as the command line takes it, in a process of its own."""
     command = [sys.executable, "-m", "her.cli", "run", "synthesize", SMOKE]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, "HER_HOME": str(home)}, capture_output=True, text=True)
@@ -145,6 +148,27 @@ def test_everything_left_out_is_listed_with_its_reason(home: Path, tmp_path: Pat
     assert run("name=listed", f"books=['{tmp_path / 'books'}']") == 0
     skipped = list(jsonl.read(home / "runs/listed/skipped.jsonl", Skipped))
     assert {"file 'a.jsonl' line 1", "file 'a.jsonl' line 2"} <= {entry.where for entry in skipped}
+
+
+def test_every_turn_that_becomes_no_sample_is_listed_with_its_reason(home: Path) -> None:
+    run("name=dropped", "samples.most_tokens=1200", "stages=['role_thinking']")
+    dropped = Counter(entry.reason for entry in jsonl.read(home / "runs/dropped/dropped.jsonl", Dropped))
+    counted = sum((Counter(each.dropped) for each in jsonl.read(home / "runs/dropped/preflight.json", Report)), Counter[str]())
+    assert dropped == counted and dropped["too_long"] > 0
+
+
+def test_what_was_left_out_is_listed_when_nothing_is_left(home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "gaps.json").write_text('{"plots": [{"conversation": []}, null]}')
+    assert run("name=gaps", "books=[]", f"scenes=['{tmp_path / 'gaps.json'}']") == 2
+    assert "no scene came out of the sources" in caplog.text
+    assert "plot 0: no conversation" in (home / "runs/gaps/skipped.jsonl").read_text()
+
+
+def test_the_second_run_on_one_folder_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    options, _ = config.load(Options, [SMOKE, "name=taken"])
+    with jobs.running("synthesize", "taken", options):
+        assert run("name=taken") == 2
+    assert "another process works on run 'taken'" in caplog.text
 
 
 def test_what_cannot_be_a_run_is_refused_with_a_sentence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -84,24 +84,31 @@ def _hashes(options: Options) -> dict[str, str]:
 
 async def _synthesize(open_run: jobs.Run, options: Options) -> None:
     folder = open_run.folder
+    try:
+        asked, before = await _stages(open_run, options)
+    finally:
+        all_skipped(folder)
+    who = {name: asked["rewriter" if name == "system_thinking" else "model"] for name in asked["stages"]}
+    finished = finish(folder, before, options, open_run.status, who)
+    made = report.make(folder, [each for each in ORDER if each in options.stages], asked, finished.counts, options.name)
+    open_run.metric(stage="report", **{key: made["after"][key] for key in ("turns", "plan_coverage", "thought_coverage")})
+    require(finished.preflight)
+
+
+async def _stages(open_run: jobs.Run, options: Options) -> tuple[dict[str, Any], str]:
+    """Everything that asks a model; what was asked, and the name of the last stage."""
+    folder, before = open_run.folder, "scenes"
     with Ledger(folder / "calls.sqlite3") as ledger:
         async with Models(options, ledger) as models:
             tallies = [caller.tally for caller in models.callers]
             with Progress(tallies, open_run.metric, options.calls.pilot) as progress:
                 await raw_books(options, folder, models, progress.tick)
                 amount = all_scenes(options, folder)
-                before = "scenes"
                 for name in (each for each in ORDER if each in options.stages):
                     progress.expect(name, amount.calls(name, options))
                     await stage(name, before, options, folder, models, amount.scenes, progress.tick)
                     before = name
-            asked = calls_report(models, ledger)
-    all_skipped(folder)
-    who = {name: asked["rewriter" if name == "system_thinking" else "model"] for name in asked["stages"]}
-    finished = finish(folder, before, options, open_run.status, who)
-    made = report.make(folder, [each for each in ORDER if each in options.stages], asked, finished.counts, options.name)
-    open_run.metric(stage="report", **{key: made["after"][key] for key in ("turns", "plan_coverage", "thought_coverage")})
-    require(finished.preflight)
+            return calls_report(models, ledger), before
 
 
 def calls_report(models: Models, ledger: Ledger) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 transcripts.jsonl          the spine, every scene with its plans
 splits.json                the split of every conversation
+dropped.jsonl              every turn that became no sample, and why        held_out.json  what the test set holds out
 dataset/SPLIT/*            TRL prompt-completion Parquet, ShareGPT JSON lines, verl Parquet for `rl` and `rm_rl`
 dataset/README.md          the dataset card          preflight.json, preflight.html
 """
@@ -141,12 +142,16 @@ def _transcripts(folder: Path, last: str, held_out: HeldOut | None, plans: bool)
 
 
 def _datasets(folder: Path, splits: Splits, options: Options, plans: bool) -> list[Report]:
-    """Write the samples of every split in every form, transcript by transcript, each looked at on its way."""
+    """Write the samples of every split in every form, transcript by transcript, each looked at on its way.
+
+    A turn that becomes none is listed in `dropped.jsonl`.
+    """
     limits = Limits(most_tokens=options.samples.most_tokens, dropped=options.samples.dropped, plans=plans)
     counting = encoder(options.samples.tokenizer)
     flights = {name: Preflight(name, counting, limits) for name in splits.shares}
     with ExitStack() as stack:
         writers = {}
+        left = stack.enter_context(replacing(folder / "dropped.jsonl"))
         for name in splits.shares:
             here = folder / "dataset" / name
             rows = [stack.enter_context(ParquetRows(here / "trl.parquet", trl_table))]
@@ -159,8 +164,12 @@ def _datasets(folder: Path, splits: Splits, options: Options, plans: bool) -> li
             for row in samples(transcript, plans=plans):
                 if isinstance(row, Dropped):
                     flights[name].drop(row)
+                    left.write(row.model_dump_json() + "\n")
                 elif flights[name].add(row):
                     for writer in parquet:
                         writer.add(row)
                     lines.write(sharegpt(row))
+                else:
+                    long = Dropped(transcript=row.transcript, turn=row.turn, speaker=row.speaker, reason="too_long")
+                    left.write(long.model_dump_json() + "\n")
     return [flights[name].report() for name in splits.shares]

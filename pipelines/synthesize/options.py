@@ -107,7 +107,8 @@ class Options(Value):
         endpoints: backend specs that share the work; the first names the model for the record.
         rewriter: specs for the backward rewrite; none takes `endpoints`.
         stages: which of the stages between scenes and samples are run.
-        executor: `asyncio`, or `ray` for a Ray cluster.
+        executor: `asyncio`, or `ray` for a Ray cluster. Ray asks the questions of `stages`, which are nearly all; raw books
+            become scenes in this process with either, since the pieces of a book are asked about in turn.
         scenes_at_once: scenes on the way at once.
         limit: at most so many scenes; 0 for all.
     """
