@@ -51,7 +51,7 @@ def problems(text: str, at: int = AT) -> set[str]:
         (f"<role_thinking>No, sure, I cannot think it</role_thinking>{SAID}", {"echo"}),
     ],
 )
-def test_a_turn_is_held_to_every_rule(text: str, names: set[str]) -> None:
+def test_d16_a_turn_is_held_to_every_rule(text: str, names: set[str]) -> None:
     assert problems(text) == names
 
 
@@ -79,7 +79,7 @@ def of_patterns(*patterns: str) -> list[Turn]:
         (["speech", "think-speech", "act-speech", "speech-act", "speech-think"] * 2, {}),
     ],
 )
-def test_a_conversation_is_held_to_variety(patterns: list[str], found: dict[str, set[str]]) -> None:
+def test_d16_a_conversation_is_held_to_variety(patterns: list[str], found: dict[str, set[str]]) -> None:
     turns = of_patterns(*patterns)
     problems = conversation_problems(turns, turns)
     assert {key: {each.name for each in value} - {"opening_repeated"} for key, value in problems.items()} == found
@@ -124,7 +124,7 @@ GOOD = (
         (GOOD + " Michael was there when you wooed my lady, know of your love.", {"hidden_fact", "plan_first_person"}),
     ],
 )
-def test_a_plan_is_held_to_every_rule(plan: str, names: set[str]) -> None:
+def test_d16_a_plan_is_held_to_every_rule(plan: str, names: set[str]) -> None:
     assert {each.name for each in plan_problems(plan, SCENE.turns[AT], sight(TRANSCRIPT, AT), (200, 2400))} == names
 
 

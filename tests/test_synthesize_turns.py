@@ -148,7 +148,7 @@ BAD: dict[str, Any] = {
 
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("step", [enhance, plan, complete], ids=["role_thinking", "system_thinking", "settings"])
-async def test_no_failure_ever_becomes_content(tmp_path: Path, bad: str, step: Step) -> None:
+async def test_d16_no_failure_ever_becomes_content(tmp_path: Path, bad: str, step: Step) -> None:
     """Where there is no usable answer the scene stays as it was, and the reason is noted."""
     from her.errors import HerError
 
@@ -261,7 +261,7 @@ async def test_a_model_without_thinking_has_an_empty_draft(tmp_path: Path) -> No
     assert all(turn.text("system_thinking") for turn in scene.turns[1:])
 
 
-async def test_nothing_is_put_between_the_turns(tmp_path: Path) -> None:
+async def test_d13_nothing_is_put_between_the_turns(tmp_path: Path) -> None:
     """D13: the same turns, in the same order, with the same speakers, through every stage; roles alternate in every sample."""
     scene = SCENE
     with teaching() as server, ledger_of(tmp_path) as ledger:
@@ -314,7 +314,7 @@ def test_a_fact_is_added_only_when_all_bears_it_out(addition: dict[str, str], re
     assert settings.verdict(Addition.model_validate(addition), SCENE, source, turns) == reason
 
 
-async def test_added_facts_stand_in_the_prompt_that_is_trained(tmp_path: Path) -> None:
+async def test_d11_added_facts_stand_in_the_prompt_that_is_trained(tmp_path: Path) -> None:
     """D11: what was added to a character or the setting is read by the prompt's maker, not by nobody."""
     public = fact(character="", field="setting", fact="Cassio had been put out of his place for a brawl the night before.")
     wrong = fact(quote="Nobody wrote this sentence anywhere.")
@@ -345,7 +345,7 @@ async def test_a_scene_that_is_not_found_in_its_source_gains_nothing(tmp_path: P
     assert not server.questions("complete_setting") and len(notes.skipped) == 2
 
 
-def test_limits_that_are_told_are_kept() -> None:
+def test_d10_limits_that_are_told_are_kept() -> None:
     """D10: what a setting promises is in the code: source, facts and draft are cut where they say."""
     long = a_scene(passage="The garden lies under the wall. " * 2000 + SCENE.passage)
     assert len(settings.source_until_end(long)) > 60_000
