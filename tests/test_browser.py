@@ -207,6 +207,80 @@ def test_a_reload_does_not_lose_a_running_reply(page: Page, modelled: Playground
     expect(page.locator(".turn.persona:not(.live)").last.locator(".speech")).to_contain_text("you have tried six", timeout=20_000)
 
 
+def test_a_chat_that_is_left_while_a_reply_runs_has_it_when_one_returns(page: Page, modelled: Playground, script: Script) -> None:
+    begin(page, modelled)
+    script.rate = 12
+    page.locator(".her-composer textarea").fill("How many doors?")
+    page.locator(".her-composer textarea").press("Enter")
+    expect(page.locator(".turn.live .panel.reasoning")).to_have_count(1)
+    page.locator('[data-act="home"]').click()
+    page.locator('[data-persona="falstaff"]').click()
+    page.locator(".her-dialog .primary").click()
+    expect(page.locator(".her-who strong")).to_have_text("Sir John Falstaff")
+    expect(page.locator(".turn.persona")).to_have_count(1)  # no patch of the other chat is drawn here
+    expect(page.locator(".turn.mine")).to_have_count(0)
+    page.locator('[data-act="chats"]').click()
+    page.locator(".her-drawer .entry", has_text="Scheherazade").first.click()
+    expect(page.locator(".her-who strong")).to_have_text("Scheherazade")
+    expect(page.locator(".turn.persona:not(.live)").last.locator(".speech")).to_contain_text("you have tried six", timeout=20_000)
+    expect(page.locator(".turn.mine .speech")).to_have_text(["How many doors?"])
+    expect(page.locator(".her-composer textarea")).to_have_value("")  # it was said, so it is no draft
+
+
+def test_an_end_that_is_told_twice_gives_back_once(page: Page, modelled: Playground, script: Script) -> None:
+    begin(page, modelled)
+    script.rate, script.fault, script.fault_after = 4, "truncated", 12
+    page.locator(".her-composer textarea").fill("Are you there?")
+    page.locator(".her-composer textarea").press("Enter")
+    expect(page.locator(".turn.live .panel.reasoning")).to_have_count(1)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # a second stream joins
+    expect(page.locator(".her-composer .her-error")).not_to_be_empty(timeout=15_000)
+    expect(page.locator(".her-composer textarea")).to_have_value("Are you there?")
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    expect(page.locator(".her-composer textarea")).to_have_value("Are you there?")
+
+
+@pytest.mark.parametrize("finish", ["length", "stop"])
+def test_a_plan_without_an_end_is_never_speech(page: Page, modelled: Playground, model: ModelServer, finish: str) -> None:
+    begin(page, modelled)
+    turns = page.locator(".turn").count()
+    model.script.text, model.script.finish = (lambda body: "<system_thinking>I need to portray her as sly, and"), finish
+    page.locator(".her-composer textarea").fill("Well?")
+    page.locator(".her-composer textarea").press("Enter")
+    expect(page.locator(".her-composer .her-error")).to_have_text(re.compile("reasoning|said nothing"))
+    expect(page.locator(".turn")).to_have_count(turns)
+    model.script.text, model.script.finish = (lambda body: ANSWER), "stop"
+    say(page, "Well?")
+    assert "portray her as sly" not in json.dumps(model.chats[-1])
+
+
+@pytest.mark.parametrize(("text", "sentence"), [("x" * 100_000, "100,000 characters"), ("\u200b", "empty")])
+def test_a_message_that_cannot_be_sent_stays(page: Page, written: Playground, text: str, sentence: str) -> None:
+    begin(page, written)
+    turns = page.locator(".turn").count()
+    page.locator(".her-composer textarea").fill(text)
+    page.locator(".her-composer textarea").press("Enter")
+    expect(page.locator(".her-composer .her-error")).to_contain_text(sentence)
+    expect(page.locator(".her-composer textarea")).to_have_value(text)
+    expect(page.locator(".turn")).to_have_count(turns)
+
+
+def test_the_focus_stays_where_a_person_is(page: Page, written: Playground) -> None:
+    begin(page, written)
+    back = page.locator(".turn.persona").last.locator('[data-act="swipe-forth"]')  # the greetings
+    back.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".turn.persona .count").last).to_contain_text("2/")
+    assert page.evaluate("document.activeElement.closest('.turn') !== null")
+    page.locator('[data-act="chats"]').click()
+    expect(page.locator('[data-act="chats"]')).to_have_attribute("aria-expanded", "true")
+    page.locator(".her-drawer .entry").first.press("Escape")
+    expect(page.locator(".her-drawer")).to_be_hidden()
+    expect(page.locator('[data-act="chats"]')).to_have_attribute("aria-expanded", "false")
+    page.locator('[data-act="rate-chat"]').click()
+    expect(page.get_by_role("dialog", name="Rate the chat")).to_be_visible()
+
+
 def test_a_killed_server_loses_nothing_that_was_said(page: Page, tmp_path: Path, model: ModelServer, script: Script) -> None:
     spec = f"openai:{model.url}#{model.script.model}"
     with Playground(tmp_path, backend=spec) as app:

@@ -10,7 +10,6 @@ window.HerStage = function (element, trigger, server, watch, props) {
   const SILENCE = 12000;  // milliseconds
   const PANELS = ["role_thinking", "system_thinking"];
   let boot = null, words = {}, chat = null, running = false, chosen = null, opened = Date.now(), lastPatch = 0;
-  let underway = "";  // what was sent and has no answer yet
 
   // ---- what the browser remembers -------------------------------------------------------------------------------
   const memory = {};
@@ -88,16 +87,30 @@ window.HerStage = function (element, trigger, server, watch, props) {
   // ---- patches: what the server says has changed ------------------------------------------------------------------
   const nearEnd = () => scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 120;
   const toEnd = () => { scroll.scrollTop = scroll.scrollHeight; };
+  // The same turn drawn anew: what a person has opened, begun to write or holds the focus on stays.
+  function exchange(old, fresh) {
+    const active = old.contains(document.activeElement) ? document.activeElement : null, panel = find(".her-rating", old), form = find(".editor", old);
+    carry(old, fresh);
+    old.replaceWith(fresh);
+    if (form) find(".body", fresh).replaceWith(form);
+    if (panel) fresh.append(panel);
+    if (active) refocus(fresh, active);
+  }
+  function refocus(article, active) {
+    const act = active.dataset.act, same = article.contains(active) ? active : act && find('footer [data-act="' + act + '"]:not([disabled])', article);
+    (same || article).focus({ preventScroll: true });
+  }
   function put(id, html, where) {
     const fresh = fragment(html).firstElementChild, old = document.getElementById("t-" + id);
-    if (old && turns.contains(old)) { carry(old, fresh); const panel = find(".her-rating", old); old.replaceWith(fresh); if (panel) fresh.append(panel); }
+    if (old && turns.contains(old)) exchange(old, fresh);
     else if (where && turns.contains(where)) where.replaceWith(fresh);
     else turns.append(fresh);
     return fresh;
   }
-  function setOrder(order) {
+  // Turns above the first of the order stay when that one was there before: they lead to it.
+  function setOrder(order, joins) {
     const wanted = new Set(order), first = document.getElementById("t-" + order[0]);
-    let early = Boolean(first);
+    let early = joins && Boolean(first);
     for (const article of Array.from(turns.children)) {
       if (article === first) early = false;
       if (!early && !wanted.has(article.dataset.id)) article.remove();
@@ -114,24 +127,32 @@ window.HerStage = function (element, trigger, server, watch, props) {
   function apply(patch) {
     if (!patch || !chat || patch.chat !== chat.id) return;
     lastPatch = Date.now();
-    const follow = nearEnd();
+    const follow = nearEnd(), joins = !patch.order || Boolean(document.getElementById("t-" + patch.order[0]));
     if (patch.whole) turns.replaceChildren();
     if (patch.put) for (const draft of turns.querySelectorAll(".sending")) draft.remove();
     for (const one of patch.put || []) put(one.id, one.html);
     if (patch.live) put(patch.live.id, patch.live.html, patch.live.replaces && document.getElementById("t-" + patch.live.replaces));
-    if (patch.order && !setOrder(patch.order)) refresh();
+    if (patch.order && !setOrder(patch.order, joins)) refresh();
     if (patch.live && !running) setRunning(true);
     if (patch.end) endRun(patch);
     if (patch.view) paintView(patch.view);
     if (follow || patch.whole) toEnd();
   }
   function endRun(patch) {
+    const first = running;  // the end may be told twice, and what was written is given back once
     setRunning(false);
     complain(patch.error);
-    if (patch.give_back) { box.value = [patch.give_back, box.value].filter((text) => text.trim()).join("\n"); grow(); }
-    underway = "";
-    saveDraft();
+    if (first && patch.give_back) giveBack(patch.give_back);
+    keep("sent." + chat.id, null);
   }
+  function giveBack(text) {
+    box.value = [text, box.value].filter((one) => one.trim()).join("\n");
+    grow(); saveDraft();
+  }
+  // What was sent and has no answer yet, with the turn it followed; remembered, since the page may be left meanwhile.
+  const underway = () => JSON.parse(recall("sent." + chat.id) || "null");
+  const unanswered = (order) => { const sent = underway(); return sent && order.at(-1) === sent.after ? sent.text : ""; };
+  const lastStored = () => Array.from(turns.children).filter((one) => !/\b(live|sending)\b/.test(one.className)).at(-1)?.dataset.id;
   async function refresh() { const patch = await ask("open", { chat: chat.id }); if (patch) apply(patch); }
   function paintView(view) {
     Object.assign(chat, view);
@@ -172,6 +193,7 @@ window.HerStage = function (element, trigger, server, watch, props) {
   // ---- running a generation ---------------------------------------------------------------------------------------
   function run(act, extra = {}) {
     complain("");
+    if (extra.text) keep("sent." + chat.id, JSON.stringify({ text: extra.text, after: lastStored() }));
     setRunning(true);
     lastPatch = Date.now();
     trigger("run", { act, token: recall("visitor"), language, chat: chat.id, ...extra });
@@ -187,11 +209,11 @@ window.HerStage = function (element, trigger, server, watch, props) {
   // A stream that has fallen silent is asked about: the server may have gone, or a phone may have slept through the end.
   async function wake() {
     lastPatch = Date.now();
-    const last = turns.querySelector(".turn:not(.live):not(.sending):last-of-type")?.dataset.id, patch = await ask("open");
-    if (!running || !chat) return;
+    const asked = chat, patch = await ask("open");
+    if (!running || chat !== asked) return;
     if (patch && patch.view.live) run("follow");
-    else if (patch) apply({ ...patch, end: true, give_back: patch.order.at(-1) === last ? underway : "" });
-    else endRun({ error: find(".her-error").textContent, give_back: underway });
+    else if (patch) apply({ ...patch, end: true, give_back: unanswered(patch.order) });
+    else endRun({ error: find(".her-error").textContent, give_back: (underway() || { text: "" }).text });
   }
   setInterval(() => { if (running && chat && Date.now() - lastPatch > SILENCE) wake(); }, 2000);
   document.addEventListener("visibilitychange", () => { if (!document.hidden && chat && running) wake(); });
@@ -199,12 +221,9 @@ window.HerStage = function (element, trigger, server, watch, props) {
   function send() {
     const text = box.value;
     if (!text.trim() || running || !chat) return;
-    saveDraft();
-    box.value = ""; grow();
+    box.value = ""; grow(); saveDraft();
     turns.append(make("article", { class: "turn mine sending" }, make("header", {}, make("h3", {}, chat.visitor_name)), make("div", { class: "body" }, make("p", { class: "lines" }, make("span", { class: "speech" }, text)))));
     toEnd();
-    keep("draft." + chat.id, text);
-    underway = text;
     run("send", { text });
   }
   const saveDraft = () => chat && keep("draft." + chat.id, box.value || null);
@@ -231,8 +250,13 @@ window.HerStage = function (element, trigger, server, watch, props) {
   async function swipe(article, step) {
     const [index, count] = stateOf(article).swipe;
     if (running || index + step < 0 || index + step >= count) return;
+    const active = article.contains(document.activeElement) ? document.activeElement : null;
     const patch = await ask("swipe", { node: article.dataset.id, step });
-    if (patch) { apply(patch); choose(document.getElementById("t-" + patch.focus)); }
+    if (!patch || !chat || patch.chat !== chat.id) return;
+    apply(patch);
+    const fresh = document.getElementById("t-" + patch.focus);
+    choose(fresh);
+    if (fresh && active) refocus(fresh, active);
   }
   function editTurn(article) {
     const id = article.dataset.id, mine = stateOf(article).mine, body = find(".body", article);
@@ -363,16 +387,18 @@ window.HerStage = function (element, trigger, server, watch, props) {
   }
 
   // ---- pages ------------------------------------------------------------------------------------------------------
-  function page(name) { root.dataset.page = name; root.classList.toggle("on-stage", name === "chat"); drawer.hidden = true; }
+  function page(name) { root.dataset.page = name; root.classList.toggle("on-stage", name === "chat"); closeDrawer(); }
+  function closeDrawer() { drawer.hidden = true; find('[data-act="chats"]').setAttribute("aria-expanded", false); }
+  drawer.addEventListener("keydown", (event) => { if (event.key === "Escape") { closeDrawer(); find('[data-act="chats"]').focus(); event.stopPropagation(); } });
   function enter(patch) {
     chat = { id: patch.chat }; chosen = null; opened = Date.now();
     keep("chat", chat.id);
     setRunning(false); complain(""); page("chat"); dialog.open && dialog.close();
-    box.value = recall("draft." + chat.id) || ""; 
+    box.value = recall("draft." + chat.id) || "";
     apply({ ...patch, whole: true });
-    paintView(patch.view);
-    grow(); toEnd();
     if (patch.view.live) run("follow");
+    else { giveBack(unanswered(patch.order)); keep("sent." + chat.id, null); }
+    toEnd();
     if (matchMedia("(pointer: fine)").matches) box.focus();
   }
   async function openChat(id) { const patch = await ask("open", { chat: id }); if (patch) enter(patch); else { keep("chat", null); goHome(); } }
@@ -407,7 +433,7 @@ window.HerStage = function (element, trigger, server, watch, props) {
   }
   const field = (label, control, note) => make("label", { class: "field" }, make("span", {}, label), control, note ? make("small", {}, note) : null);
   const options = (pairs, value) => make("select", {}, ...pairs.map(([key, label]) => make("option", { value: key, selected: key === value }, label)));
-  function openDialog(...children) { dialog.replaceChildren(...children); dialog.showModal(); }
+  function openDialog(...children) { dialog.replaceChildren(...children); dialog.setAttribute("aria-label", find("h2", dialog).textContent); dialog.showModal(); }
   async function prepare(one) {
     const detail = await ask("persona", { persona: one.id });
     if (!detail) return;
@@ -511,12 +537,12 @@ window.HerStage = function (element, trigger, server, watch, props) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || root.dataset.page !== "chat" || !root.offsetParent) return;
     if (typing(event.target)) { if (event.key === "Escape") event.target.blur(); return; }
     if (dialog.open) return;
-    const article = current(), list = played();
+    const article = current(), list = played(), step = (at) => { choose(list[at]); list[at]?.focus({ preventScroll: true }); };
     const keys = {
       t: () => togglePanel("role_thinking"), r: () => togglePanel("system_thinking"), "/": () => box.focus(),
       ArrowLeft: () => article && stateOf(article).played && swipe(article, -1), ArrowRight: () => article && stateOf(article).played && swipe(article, 1),
-      ArrowUp: () => choose(list[Math.max(0, list.indexOf(article) - 1)]), ArrowDown: () => choose(list[Math.min(list.length - 1, list.indexOf(article) + 1)]),
-      "+": () => article && thumb(article, 1), "-": () => article && thumb(article, -1), Escape: () => { drawer.hidden = true; article && find(".her-rating", article)?.remove(); },
+      ArrowUp: () => step(Math.max(0, list.indexOf(article) - 1)), ArrowDown: () => step(Math.min(list.length - 1, list.indexOf(article) + 1)),
+      "+": () => article && thumb(article, 1), "-": () => article && thumb(article, -1), Escape: () => { closeDrawer(); article && find(".her-rating", article)?.remove(); },
     };
     const act = /^[1-5]$/.test(event.key) ? () => article && stateOf(article).played && starByKey(article, Number(event.key)) : keys[event.key];
     if (act) { event.preventDefault(); act(); }
