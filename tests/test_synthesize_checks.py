@@ -42,6 +42,7 @@ def problems(text: str, at: int = AT) -> set[str]:
         ("<role_thinking>I wait</role_thinking>No.", {"speech_lost"}),
         (f"{SAID} And yet the handkerchief, the bed, the strawberries, all of it!", {"speech_added"}),
         (f"<role_thinking>{' '.join(['I wonder and I wait.'] * 30)}</role_thinking>{SAID}", {"too_long"}),
+        pytest.param(f"<role_thinking>{'and on ' * 30_000}I</role_thinking>{'and on ' * 30_000}", {"too_long"}, id="without end"),
         (f"<role_thinking>我想他信了</role_thinking>{SAID}", {"language"}),
         (f"<role_thinking>I wait\\n\\n\ufffd</role_thinking>{SAID}", {"garbled"}),
         (f"<role_thinking>I see it: Othello secretly wants to believe me</role_thinking>{SAID}", {"mind_reading"}),

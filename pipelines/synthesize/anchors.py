@@ -12,6 +12,9 @@ _SENTENCE = re.compile(r"[^.!?。！？…\n]+(?:[.!?。！？…]+[\"”’'」
 _WORD = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]|[^\W_\u3400-\u9fff\uf900-\ufaff]+")
 NEAR = 0.6
 """Least difflib ratio of a sentence that is taken for another (CoSER, benchmarks.md 6.3)."""
+COMPARED = 1_000
+"""Characters of two sentences that are compared, their beginnings; a book without full stops is one sentence, and difflib
+takes minutes for two of 50,000."""
 
 
 class Place(NamedTuple):
@@ -69,13 +72,14 @@ class Source:
         if not size:
             return None
         likely = sorted(
-            (-(2 * sum((wanted & have).values()) / (size + sum(have.values()))), first, last)
-            for first, last, have in self._sentences
-            if first >= start and have
+            (-(2 * sum((wanted & counts).values()) / (size + sum(counts.values()))), first, last)
+            for first, last, counts in self._sentences
+            if first >= start and counts
         )[:5]
         best = Place(0, 0, 0.0)
         for _, first, last in likely:
-            ratio = difflib.SequenceMatcher(None, sentence.lower(), self.text[first:last].strip().lower(), autojunk=False).ratio()
+            have = self.text[first:last].strip().lower()[:COMPARED]
+            ratio = difflib.SequenceMatcher(None, sentence.lower()[:COMPARED], have, autojunk=False).ratio()
             if ratio > best.ratio:
                 best = Place(first, last, ratio)
         return best if best.ratio >= least else None

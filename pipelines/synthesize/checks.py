@@ -49,6 +49,9 @@ FAITHFUL = 0.9
 """Least share of the original's spoken words, in order, that must be there again; typesetting and accents do not count."""
 ROOM: dict[Language, tuple[int, int]] = {"en": (300, 100), "zh": (150, 50)}
 """Characters that any turn may have, and that may be added to one and a half times the original."""
+VAST = 10_000
+"""Characters; a turn that is longer is only too long. A model that repeats itself to its limit gives 100,000, and comparing
+these word by word takes a minute."""
 PATTERNS, PATTERNS_FROM, ALIKE = 5, 8, 3
 THINKING: tuple[Kind, ...] = ("role_thinking",)
 _FIRST = {
@@ -99,6 +102,8 @@ def turn_problems(original: Turn, written: Turn, seen: Sight) -> tuple[Defect, .
     found = [problem("tags", defect.name) for defect in written.defects if defect.name not in _STYLE]
     found += _persons(original, written, seen)
     found += _sizes(original, written, seen.language)
+    if len(written.text()) > max(VAST, 3 * len(original.text())):
+        return tuple(found)
     found += _words(original, written, seen)
     found += _knowledge(original, written, seen)
     return tuple(found)
