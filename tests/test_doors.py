@@ -1,6 +1,9 @@
 """The two doors of a running playground, knocked at by HTTP: they open for nobody else's chats."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.playground import Playground, Visitor
+from tests.playground import ROOT, Playground, Visitor
 
 pytestmark = pytest.mark.whole
 
@@ -95,3 +98,18 @@ def test_a_second_playground_on_a_broken_database_refuses_to_start(tmp_path: Pat
     with pytest.raises(RuntimeError, match="database"):
         Playground(tmp_path)
     assert (tmp_path / "her.sqlite3").read_bytes() == b"this is no database" * 100
+
+
+def test_a_taken_port_is_one_sentence(app: Playground, tmp_path: Path) -> None:
+    variables = {**os.environ, "HER_HOME": str(tmp_path), "GRADIO_SERVER_PORT": str(app.port)}
+    second = subprocess.run(
+        [sys.executable, "app.py"], cwd=ROOT, env=variables, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert second.returncode == 1
+    assert second.stderr.startswith(f"her: port {app.port} of 127.0.0.1 cannot be opened")
+    assert second.stderr.count("\n") == 1
+
+
+def test_it_says_where_it_is_open_and_offers_no_public_link(app: Playground) -> None:
+    assert f"HER is open on {app.url}" in app.log.read_text("utf-8")
+    assert "share" not in app.log.read_text("utf-8")

@@ -208,7 +208,7 @@ def migrate(connection: Connection, where: str) -> None:
     config.attributes["connection"] = connection
     with ALEMBIC:
         command.upgrade(config, "head")
-    log.info("database %s is at revision %s", where, REVISIONS[-1])
+    log.debug("database %s is at revision %s", where, REVISIONS[-1])
 
 
 def sqlite_engine(url: URL) -> Engine:

@@ -13,6 +13,7 @@ from her import paths
 from her.backends.open import open_backend
 from her.chat import ChatService
 from her.config import Settings
+from her.errors import InputError
 from her.personas import load_personas
 from her.scenarios import load_book, load_scenes
 from her.store import Store
@@ -47,15 +48,26 @@ def build(chats: ChatService, settings: Settings) -> gr.Blocks:
 
 
 def launch(settings: Settings, block: bool = True) -> gr.Blocks:
-    """Open the playground; with `block` this returns only when it is closed (control-C).
+    """Open the playground and say where; with `block` this returns only when it is closed (control-C).
 
     Raises:
-        HerError: a file, spec or database is wrong; nothing was started and nothing was written.
+        HerError: a file, spec, port or database is wrong; nothing was started and nothing was written.
     """
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("her").setLevel(logging.INFO)
     if paths.zero_gpu():
         claim_gpu()
     page = build(service(settings), settings)
-    page.launch(**launch_arguments(settings), prevent_thread_lock=not block)
+    try:
+        page.launch(**launch_arguments(settings))
+    except OSError as error:
+        raise InputError(
+            f"port {settings.port} of {settings.host} cannot be opened; close what uses it, or choose another: "
+            f"her play --port {settings.port + 1}"
+        ) from error
+    log.info("HER is open on %s  (control-C closes it)", page.local_url.rstrip("/"))
+    if block:
+        page.block_thread()
     return page
 
 
@@ -86,6 +98,8 @@ def launch_arguments(settings: Settings) -> dict[str, Any]:
         "server_name": settings.host,
         "server_port": settings.port or None,
         "share": False,
+        "quiet": True,
+        "prevent_thread_lock": True,
         "show_error": False,
         "ssr_mode": False,
         "enable_monitoring": False,

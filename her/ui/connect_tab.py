@@ -9,7 +9,7 @@ import gradio as gr
 from her.backends.base import Backend
 from her.backends.open import open_backend
 from her.chat import ChatService
-from her.errors import Forbidden, HerError
+from her.errors import BackendError, Forbidden, HerError
 from her.ui.state import read
 
 LINES = """\
@@ -78,11 +78,20 @@ class ConnectTab:
             if not self.allow_urls:
                 raise Forbidden("this server was started without --allow-visitor-urls, so its model cannot be changed here")
             backend: Backend | None = open_backend(spec, personas=self.service.personas, visitor=True) if spec.strip() else None
-            answer = await (backend or self.service.backend_for(visitor)).check()
-            await self.service.connect(visitor, backend)
-            return _plain(answer)
+            return _plain(await self._connected(visitor, backend))
         except HerError as error:
             return _plain(f"⚠ {error}")
+
+    async def _connected(self, visitor: str, backend: Backend | None) -> str:
+        """What the backend answers, once it is this visitor's; one that does not answer is closed again."""
+        try:
+            answer = await (backend or self.service.backend).check()
+        except BackendError:
+            if backend is not None:
+                await backend.close()
+            raise
+        await self.service.connect(visitor, backend)
+        return answer
 
 
 def _plain(text: str) -> str:

@@ -16,8 +16,8 @@ import gradio as gr
 
 from her import format as notation
 from her.chat import ChatService
+from her.chat_opening import HERE, greeting_turn
 from her.errors import HerError, InputError, NotFound
-from her.personas import fill_slots
 from her.rubric import RUBRIC, Label, read_rating
 from her.scenarios import Book
 from her.types import Language, Persona
@@ -154,10 +154,12 @@ class Stage:
             key=lambda one: (persona.id not in one.personas, bool(one.personas)),
         )
         visitor = wish.name or words(persona.language)["visitor"]
-        place = "here" if persona.language == "en" else "此处"
+        slots = (visitor, HERE[persona.language])
         return {
             "profile": persona.profile.strip(),
-            "greetings": [str(bubbles.layers(_greeting(text, persona, visitor, place), said)) for text in persona.greetings],
+            "greetings": [
+                str(bubbles.layers(greeting_turn(text, persona.name, slots).parts, said)) for text in persona.greetings
+            ],
             "scenes": [
                 {"id": one.id, "title": one.title, "setting": one.setting.strip(), "suits": persona.id in one.personas}
                 for one in suited
@@ -283,10 +285,6 @@ def _shelved(book: Book) -> Patch:
             for scene in book.scenes
         ],
     }
-
-
-def _greeting(text: str, persona: Persona, visitor: str, place: str) -> Any:
-    return notation.parse(fill_slots(text, visitor, place), persona.name, notation="coser").parts
 
 
 def _rubric(language: Language) -> Patch:

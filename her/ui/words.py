@@ -63,7 +63,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "edit": ("Edit", "修改"),
     "delete": ("Delete from here on", "从此处起删除"),
     "delete_sure": ("Delete this turn and what follows it?", "删除这一轮及其后的内容？"),
-    "delete_chat_sure": ("Delete this chat? Its ratings stay, anonymous.", "删除此会话？评分会匿名保留。"),
+    "delete_chat_sure": (
+        "Delete this chat? It is left out of every export, and so are its ratings.",
+        "删除此会话？会话及其评分不再出现在任何导出中。",
+    ),
     "branch": ("Branch from here", "由此另起一支"),
     "keep": ("Keep this one", "就用这个"),
     "kept": ("kept", "已选用"),
