@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol, Self, TextIO
 
-from her.spending import Tokens, forecast
+from her.spending import forecast
 from her.tally import Snapshot, Tally, snapshot_of
 
 log = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ class Progress:
         """A stage begins, which has at least so many questions."""
         shot = snapshot_of(self._tallies)
         self._expected[stage] = calls
-        self._stage, self._began, self._before = stage, time.monotonic(), shot
+        self._begin(stage, shot)
         for tally in self._tallies:
             tally.total = None
         self._tallies[0].total = shot.answered + shot.recorded + shot.failed + calls
@@ -160,7 +160,7 @@ class Progress:
         """A piece of work more is done. `total` 0: nobody knows how many there are."""
         now, shot = time.monotonic(), snapshot_of(self._tallies)
         if stage != self._stage:
-            self._stage, self._began, self._before = stage, now, shot
+            self._begin(stage, shot)
         self._foresee(stage, total, shot)
         last = bool(total) and done == total
         if last or now - self._noted > IN_METRICS:
@@ -169,6 +169,11 @@ class Progress:
         if last:
             log.info("%s: %d scenes", stage, done)
 
+    def _begin(self, stage: str, shot: Snapshot) -> None:
+        self._stage, self._began, self._before = stage, time.monotonic(), shot
+        for tally in self._tallies:
+            tally.latest.clear()
+
     def _foresee(self, stage: str, total: int, shot: Snapshot) -> None:
         """Once a stage has answered as many calls as a pilot: what the whole stage will take."""
         before = self._before
@@ -176,11 +181,12 @@ class Progress:
         if not self._pilot or not total or self._forecast_of == stage or answered < self._pilot:
             return
         self._forecast_of = stage
-        took = (shot.prompt_tokens - before.prompt_tokens, shot.completion_tokens - before.completion_tokens)
-        each = [Tokens(*(tokens // answered for tokens in took))] * answered
+        each, failed = [tokens for tally in self._tallies for tokens in tally.latest], shot.failed - before.failed
         calls = max(answered, self._expected.get(stage, 0))
-        seen = forecast(each, 0, calls, self._tallies[0].prices, time.monotonic() - self._began)
+        seconds = (time.monotonic() - self._began) * (len(each) + failed) / (answered + failed)
+        seen = forecast(each, failed, calls, self._tallies[0].prices, seconds)
         told = f"{calls:,} calls, {seen.prompt_tokens + seen.completion_tokens:,} tokens, {seen.money:.2f} in money"
+        told += f" ({seen.low:.2f} to {seen.high:.2f})" if seen.money else ""
         log.info("forecast for %s from %d calls: %s, %s", stage, answered, told, clock(seen.seconds))
         self._metric(stage=stage, forecast=seen.model_dump())
 

@@ -1,7 +1,7 @@
 """What a run has done so far: counts, tokens, money, rate, time left; read by progress, reports and budgets."""
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,9 @@ from her.types import Value
 
 if TYPE_CHECKING:
     from her.store.ledger import Entry
+
+LATEST = 1_000
+"""Answers whose tokens are kept one by one, for a forecast."""
 
 
 class Snapshot(Value):
@@ -61,6 +64,7 @@ class Tally:
         self._began = time.monotonic()
         self._marks = [(self._began, 0)]
         self._before, self._tiers_before = Tokens(), Counter[str]()
+        self.latest: deque[Tokens] = deque(maxlen=LATEST)
 
     def earlier(self, tokens: Tokens, tiers: Mapping[str, int]) -> None:
         """What earlier times took, as the ledger has it; callers of one ledger are all told the same."""
@@ -71,7 +75,9 @@ class Tally:
     def fresh(self, entry: "Entry") -> None:
         """An answer came from an endpoint."""
         self.answered += 1
-        self.took(Tokens(entry.prompt_tokens, entry.completion_tokens))
+        tokens = Tokens(entry.prompt_tokens, entry.completion_tokens)
+        self.took(tokens)
+        self.latest.append(tokens)
         if entry.tier:
             self.tiers[entry.tier] += 1
 

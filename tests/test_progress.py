@@ -2,6 +2,7 @@
 
 import io
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -90,16 +91,16 @@ def test_a_run_in_stages_notes_its_numbers_and_is_forecast_once(caplog: pytest.L
     counts, lines = tally(), []
     with caplog.at_level(logging.INFO, "her.progress"):
         with Progress([counts], lambda **values: lines.append(values), pilot=2) as progress:
-            counts.fresh(ENTRY)
+            counts.fresh(replace(ENTRY, prompt_tokens=9))
             progress.tick("books", 1, 0)
             progress.expect("plans", 10)
-            for scene in range(1, 5):
-                counts.fresh(ENTRY)
+            for scene, size in enumerate((500_000, 1_500_000, 1, 1), 1):
+                counts.fresh(replace(ENTRY, prompt_tokens=size))
                 progress.tick("plans", scene, 4)
         assert counts.total == 11
     forecasts = [line["forecast"] for line in lines if "forecast" in line]
     assert [(one["pilot"], one["calls"], one["money"]) for one in forecasts] == [(2, 10, 40.0)]
-    assert forecasts[0]["prompt_tokens"] == 10_000_000
+    assert forecasts[0]["prompt_tokens"] == 10_000_000 and forecasts[0]["low"] < 40 < forecasts[0]["high"]
     numbers = [(line["stage"], line["done"], line["answered"]) for line in lines if "done" in line]
     assert numbers == [("books", 1, 1), ("plans", 4, 5)]
     assert any(said.startswith("forecast for plans from 2 calls: 10 calls, 15,000,000 tokens, 40.00") for said in caplog.messages)
