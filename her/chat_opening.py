@@ -16,7 +16,8 @@ MAX_NAME_CHARS = 60
 MAX_ABOUT_CHARS = 4_000
 MAX_TITLE_CHARS = 120
 _VISITOR = {"en": "Visitor", "zh": "来客"}
-_HERE = {"en": "here", "zh": "这里"}
+HERE = {"en": "here", "zh": "这里"}
+"""What stands for the place where no scene is chosen."""
 _JOINERS = "\u200c\u200d"  # Persian names and emoji need them
 
 
@@ -50,11 +51,11 @@ def open_persona(persona: Persona, scene: Scenario | None, name: str, about: str
         scenario=scenario,
         cast=(cast_member(persona), CastMember(name=visitor, profile=about)),
     )
-    slots = (visitor, scenario.place or _HERE[language])
+    slots = (visitor, scenario.place or HERE[language])
     turns: list[tuple[Turn, Origin]] = []
     if scenario.opening.strip():
         turns.append((_filled(plain_turn(ENVIRONMENT, scenario.opening.strip()), slots), "opening"))
-    greetings = [_greeting(text, persona.name, slots) for text in persona.greetings]
+    greetings = [greeting_turn(text, persona.name, slots) for text in persona.greetings]
     if greetings:
         if not 0 <= greeting < len(greetings):
             last = len(greetings) - 1
@@ -153,7 +154,8 @@ def _one_line(text: str) -> str:
     return "".join(one for one in spaced if one in _JOINERS or unicodedata.category(one) not in ("Cc", "Cf", "Cs")).strip()
 
 
-def _greeting(text: str, speaker: str, slots: tuple[str, str]) -> Turn:
+def greeting_turn(text: str, speaker: str, slots: tuple[str, str]) -> Turn:
+    """A written greeting as a turn; `slots` are the visitor's name and the place."""
     return _filled(parse(text, speaker, notation="coser"), slots)
 
 
