@@ -6,6 +6,7 @@ so a hostile file can neither run code nor grow. Positions in a list count from 
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -20,6 +21,7 @@ from her.types import Value
 
 MAX_BYTES = 512_000
 MAX_DEPTH = 16
+_STEM = re.compile(r"[\w.-]{1,200}")
 Model = TypeVar("Model", bound=Value)
 Plain = str | bool | list["Plain"] | dict[str, "Plain"]
 Place = tuple[str | int, ...]
@@ -49,6 +51,8 @@ class YamlFile:
     def __init__(self, path: Path, what: str) -> None:
         self.name = f"{what} '{path.name}'"
         self.problems: list[str] = []
+        if not _STEM.fullmatch(path.stem):
+            self.problems.append(f"{self.name}: the file's name is the id; use letters, digits, '-', '_' and '.' in it")
         self.lines: dict[Place, int] = {}
         text = self._text(path)
         try:

@@ -250,5 +250,24 @@ def test_no_content_raises_anything_else(tmp_path_factory: pytest.TempPathFactor
         assert str(error).startswith("persona 'any.yaml'")
 
 
+@pytest.mark.parametrize("name", ["my hero.yaml", "a+b.yaml", "what?.yaml"])
+def test_a_file_whose_name_is_no_id_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="the file's name is the id; use letters"):
+        personas.load_persona(write(tmp_path, GOOD, name))
+    assert len(personas.validate(tmp_path)) == 1
+
+
 def test_the_personas_of_the_house_are_well() -> None:
     assert personas.validate(YOURS) == []
+
+
+def test_there_are_enough_personas_in_both_languages() -> None:
+    languages = [persona.language for persona in personas.load_personas(YOURS).values()]
+    assert len(languages) >= 14 and languages.count("zh") >= 4
+
+
+@pytest.mark.parametrize("path", personas.persona_files(YOURS), ids=lambda path: path.stem)
+def test_written_exchanges_are_many_and_various(path: Path) -> None:
+    counts = personas.report(personas.load_persona(path))
+    assert counts.all_kinds >= 24
+    assert counts.entropy >= 2.2 and counts.top <= 0.5

@@ -278,3 +278,4 @@ def test_the_scenes_of_the_house_are_well() -> None:
     folder = Path(__file__).resolve().parent.parent / "personas"
     ids = frozenset(path.stem for path in personas.persona_files(folder))
     assert scenarios.validate_scenes(folder / "scenes", ids) == []
+    assert len(scenarios.load_scenes(folder / "scenes")) >= 8
