@@ -17,6 +17,8 @@ from her.types import ENVIRONMENT, Part, Sampling, Turn, new_id
 
 SNAPSHOTS_A_SECOND = 8
 """More than this the eye does not use and a browser far away does not take."""
+BEAT_SECONDS = 5
+"""A follower hears at least this often, so that silence means a lost connection and not a model that thinks."""
 CLOSING_SECONDS = 5
 """How long a stopped backend may take to let go of its stream before we go on without it."""
 
@@ -145,14 +147,19 @@ class Live:
         return self._shown[1]
 
     async def follow(self) -> AsyncIterator[Snapshot]:
-        """The snapshot of now, then every change (the first words at once, then at most 8 a second), then the end."""
+        """The snapshot of now, then every change (the first words at once, then at most 8 a second), then the end.
+
+        While nothing changes the same snapshot comes again every BEAT_SECONDS.
+        """
         while True:
             version, snapshot, at = self._version, self.snapshot, time.monotonic()
             yield snapshot
             if snapshot.state != "running":
                 return
-            while self._version == version:
-                await self._moved.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BEAT_SECONDS):
+                    while self._version == version:
+                        await self._moved.wait()
             wait = at + 1 / SNAPSHOTS_A_SECOND - time.monotonic()
             if snapshot.parts and wait > 0:
                 with suppress(TimeoutError):

@@ -143,6 +143,22 @@ async def test_two_follow_one_leaves_and_one_joins_late(store: Store) -> None:
     assert {snapshot.pending for snapshot in everything} == {live.pending}
 
 
+async def test_followers_hear_that_a_silent_model_is_still_asked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("her.live.BEAT_SECONDS", 0.01)
+    gate = asyncio.Event()
+    chats = service(store, Actor([gate, "Mara: Yes."]))
+    chat = await opened(chats)
+    live = await chats.send(ANNE, chat.id, "Hello.")
+    beats = []
+    async with asyncio.timeout(10):
+        async for snapshot in chats.follow(ANNE, chat.id):
+            beats.append(snapshot)
+            if len(beats) == 3:
+                gate.set()
+    assert beats[0] == beats[1] == beats[2] and beats[0].state == "running" and not beats[0].parts
+    assert beats[-1].state == "done" and live.snapshot == beats[-1]
+
+
 async def test_an_open_plan_is_never_shown_as_speech(store: Store) -> None:
     steps: list[Step] = list("<system_thinking>secret <role_action>x</role_action></system_thinking>Mara: Said.")
     chats = service(store, Actor(steps))

@@ -171,7 +171,7 @@ window.HerStage = function (element, trigger, server, watch, props) {
       const left = view.replay.total - view.replay.shown;
       after.append(button(words.replay_next, () => replay(1)), button(words.replay_all, () => replay(left)), make("span", { class: "note" }, left + " " + words.replay_left));
     }
-    if (view.can_answer && !view.live && !running) after.append(button(words.answer.replace("{name}", view.speaker), () => run("answer"), { class: "tool wordy answer" }));
+    if (view.can_answer && !view.live && !running) after.append(button(words.answer.replace("{name}", view.speaker), () => { if (!running) run("answer"); }, { class: "tool wordy answer" }));
     for (const article of turns.querySelectorAll(".turn")) if (!article.dataset.stamped) stamp(article);
   }
   function stamp(article) {
@@ -266,6 +266,7 @@ window.HerStage = function (element, trigger, server, watch, props) {
       const close = () => { form.replaceWith(body); };
       const form = make("form", { class: "editor", onsubmit: async (event) => {
         event.preventDefault();
+        if (running) return;  // refused until the reply is there; what was written stays in the form
         if (mine) { close(); run("edit", { node: id, text: area.value }); return; }
         const patch = await ask("edit", { node: id, text: area.value });
         if (patch) { close(); apply(patch); }
@@ -523,7 +524,7 @@ window.HerStage = function (element, trigger, server, watch, props) {
   const anywhere = {
     home: goHome, chats: toggleDrawer, menu: chatMenu,
     "toggle-role_thinking": () => togglePanel("role_thinking"), "toggle-system_thinking": () => togglePanel("system_thinking"),
-    stop: () => ask("stop"), continue: () => run("continue"), "rate-chat": rateChat,
+    stop: () => ask("stop"), continue: () => { if (!running) run("continue"); }, "rate-chat": rateChat,
   };
   root.addEventListener("click", (event) => {
     const tool = event.target.closest("[data-act]"), article = turnOf(event.target);
