@@ -8,6 +8,7 @@ import pytest
 
 from her.scenarios import BookScene
 from her.types import Sampling
+from pipelines.synthesize.__main__ import main
 from pipelines.synthesize.answers import Plan
 from pipelines.synthesize.asking import Models
 from pipelines.synthesize.options import PlanOptions
@@ -16,6 +17,7 @@ from pipelines.synthesize.system_thinking import STAGE, add_plans
 from pipelines.synthesize.work import Asker, Notes, question
 from tests.teaching import LINES, a_scene, ledger_of, models_of, teaching
 
+SMOKE = f"@{Path(__file__).resolve().parent.parent / 'pipelines/configs/synthesize_smoke.toml'}"
 SHORT = Sampling(max_tokens=900)
 SCENE = a_scene(LINES[:4])
 TURNS = 3
@@ -97,3 +99,17 @@ async def test_rounds_end_where_the_cluster_gets_no_answer(cluster: None, tmp_pa
             assert len(ledger) == 0 and len(ledger.failures()) == 2 * TURNS
             assert 2 * TURNS <= len(server.chats) <= 2 * 2 * TURNS  # one more each, without the schema
             assert await planned(models, models) == SCENE
+
+
+@pytest.mark.whole
+def test_a_whole_run_on_ray_gives_the_same_files(cluster: None, home: Path) -> None:
+    """Othello once with asyncio and once with `executor=ray`, against one server; every round starts its workers anew."""
+    with teaching() as server:
+        words = [SMOKE, f"endpoints=['{server.spec}']", "stages=['role_thinking']"]
+        assert main([*words, "name=here"]) == 0
+        asked = len(server.chats)
+        assert main([*words, "name=there", "executor=ray"]) == 0
+        assert len(server.chats) == 2 * asked
+    for name in ("role_thinking", "role_thinking.turns", "transcripts"):
+        here, there = ((home / "runs" / run / f"{name}.jsonl").read_bytes() for run in ("here", "there"))
+        assert here == there, name

@@ -23,7 +23,7 @@ from her.types import Transcript
 from pipelines.synthesize.__main__ import main
 from pipelines.synthesize.options import Options
 from pipelines.synthesize.work import Skipped, TurnRecord
-from tests.teaching import teaching
+from tests.teaching import task_of, teaching
 
 pytestmark = pytest.mark.whole
 
@@ -162,6 +162,32 @@ def test_what_was_left_out_is_listed_when_nothing_is_left(home: Path, tmp_path: 
     assert run("name=gaps", "books=[]", f"scenes=['{tmp_path / 'gaps.json'}']") == 2
     assert "no scene came out of the sources" in caplog.text
     assert "plot 0: no conversation" in (home / "runs/gaps/skipped.jsonl").read_text()
+
+
+def test_a_rewriter_of_its_own_writes_the_plans_and_nothing_else(home: Path) -> None:
+    with teaching() as server, teaching() as rewriter:
+        words = [f"endpoints=['{server.spec}']", f"rewriter=['{rewriter.spec}']", "calls.price_completion=1000000"]
+        assert run("name=two", *words) == 0
+        assert {task_of(body) for body in rewriter.chats} == {"rewrite_plan"}
+        asked = {task_of(body) for body in server.chats}
+    assert "play" in asked and "enhance_thoughts" in asked and "rewrite_plan" not in asked
+    calls = json.loads((home / "runs/two/report.json").read_text())["calls"]
+    assert calls["money"] == sum(stage["completion_tokens"] for stage in calls["stages"].values()) > 0
+
+
+def test_the_cases_of_a_test_set_are_held_out_of_everything(home: Path, tmp_path: Path) -> None:
+    assert run("name=first", "stages=[]") in (0, 2)
+    book = json.loads((home / "runs/first/scenes/Othello.json").read_text())
+    plot = next(plot for plot in book["plots"] if plot["conversation"])
+    case = {"book": "OTHELLO", "i_p": plot["i_p"], "i_c": 0, "tag": "id", "dialogues": plot["conversation"][0]["dialogues"]}
+    (tmp_path / "test_set.json").write_text(json.dumps([case]))
+    run("name=held", f"samples.test_set={tmp_path / 'test_set.json'}")
+    (held,) = json.loads((home / "runs/held/held_out.json").read_text())
+    assert held["reason"].startswith("it is case OTHELLO-")
+    folder = home / "runs" / "held"
+    everything = "".join(path.read_text() for path in [folder / "transcripts.jsonl", *folder.glob("dataset/*/sharegpt.jsonl")])
+    assert held["scene"] not in everything and everything
+    assert "Held out for test_set.json: 1 transcripts" in (folder / "dataset/README.md").read_text()
 
 
 def test_the_second_run_on_one_folder_is_refused(caplog: pytest.LogCaptureFixture) -> None:
