@@ -191,10 +191,10 @@ class _Reader:
             speaker, message = _name(line.get("character")), line.get("message")
             if not speaker:
                 self.skipped.append(f"{where}, dialogue {index}: nobody says it ('character' is missing)")
-            elif not isinstance(message, str) or not message.strip():
+            elif not isinstance(message, str) or not (text := _clean(message)).strip():
                 self.skipped.append(f"{where}, dialogue {index}: {speaker} says nothing ('message' is empty)")
             else:
-                yield _turn(speaker, _clean(message), stable_id(identity, index))
+                yield _turn(speaker, text, stable_id(identity, index))
 
     def _profiles(self, datasets: Any) -> dict[str, str]:
         if not isinstance(datasets, dict) or not datasets:
@@ -332,7 +332,8 @@ def _text(value: Any) -> str:
 
 
 def _clean(text: str) -> str:
-    """The text with halves of surrogate pairs, which no database takes, shown as U+FFFD."""
+    """The text without NULs, and with halves of surrogate pairs shown as U+FFFD; no database takes either."""
+    text = text.replace("\0", "")
     try:
         text.encode()
     except UnicodeEncodeError:

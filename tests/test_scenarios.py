@@ -218,6 +218,13 @@ def test_half_a_surrogate_pair_is_shown_as_such(tmp_path: Path) -> None:
     assert scene.turns[2].raw == "Aye \ufffd."
 
 
+def test_nuls_are_no_text(tmp_path: Path) -> None:
+    scene = scenarios.load_book(write(tmp_path, changed("A\0ye.\0", *TALK, "dialogues", 2, "message"))).scenes[0]
+    assert (scene.turns[2].raw, scene.turns[2].text()) == ("Aye.", "Aye.")
+    book = scenarios.load_book(write(tmp_path, changed("\0", *TALK, "dialogues", 2, "message")))
+    assert len(book.scenes[0].turns) == 2 and "Tom says nothing" in book.skipped[0]
+
+
 def test_a_chinese_book_is_one(tmp_path: Path) -> None:
     scene = scenarios.load_book(write(tmp_path, changed("夜里，灯塔。" * 30, *TALK, "scenario"))).scenes[0]
     assert scene.scenario.language == "zh"
