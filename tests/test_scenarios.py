@@ -286,3 +286,22 @@ def test_the_scenes_of_the_house_are_well() -> None:
     ids = frozenset(path.stem for path in personas.persona_files(folder))
     assert scenarios.validate_scenes(folder / "scenes", ids) == []
     assert len(scenarios.load_scenes(folder / "scenes")) >= 8
+
+
+def test_odd_names_and_thought_only_lines_are_kept(tmp_path: Path) -> None:
+    """Gaps of the real files (benchmarks of the field list them): names, colons, speakers nobody announced."""
+    case = {
+        **CASE,
+        "dialogues": [
+            {"character": "Christopher Dollanganger Jr.", "message": "[I will say nothing.]"},
+            {"character": "Mara", "message": "Mara：Hold the ladder."},
+            {"character": "Mara", "message": "And the lamp."},
+            {"character": "阿远", "message": "[他又来了。] (退后一步) 谁？"},
+        ],
+    }
+    (scene,) = scenarios.load_book(write(tmp_path, [case])).scenes
+    assert [turn.speaker for turn in scene.turns] == ["Christopher Dollanganger Jr.", "Mara", "Mara", "阿远"]
+    assert [part.kind for part in scene.turns[0].parts] == ["role_thinking"] and not scene.turns[0].spoken
+    assert scene.turns[1].text("speech") == "Hold the ladder."
+    assert [part.kind for part in scene.turns[3].parts] == ["role_thinking", "role_action", "speech"]
+    assert {"阿远", "Christopher Dollanganger Jr."} <= {member.name for member in scene.cast}
