@@ -24,6 +24,8 @@ from her.types import Persona, Sampling, Scenario
 
 __all__ = ["ChatLimits", "ChatService", "Live"]
 log = logging.getLogger(__name__)
+RATED = ("greeting", "model", "edit", "continue")
+"""Origins of turns that may be rated."""
 
 
 class ChatService:
@@ -260,8 +262,18 @@ class ChatService:
         return (await self._in_thread(self.store.add_choice, visitor, chat, node, seen)).created_at
 
     async def rate(self, visitor: str, chat: str, node: str | None, rating: Rating) -> int:
-        """Keep a rating of a turn, or with None of the chat; returns when it was saved (UTC, ms), after the commit."""
-        return await self._in_thread(self.store.rate, visitor, chat, node, check(rating))
+        """Keep a rating of a turn, or with None of the chat; returns when it was saved (UTC, ms), after the commit.
+
+        Raises:
+            InputError: the turn is the visitor's own, a book's or a scene's opening; there is nothing of the model's to rate.
+        """
+
+        def rated() -> int:
+            if node is not None and self.store.node(visitor, chat, node).origin not in RATED:
+                raise InputError("only what the persona said here can be rated; this turn is your own or the book's")
+            return self.store.rate(visitor, chat, node, check(rating))
+
+        return await self._in_thread(rated)
 
     async def aclose(self) -> None:
         """Stop what is running, keeping what was said, and close every backend."""

@@ -7,9 +7,9 @@ from her.errors import InputError
 
 
 def home() -> Path:
-    """The folder of the database, runs and logs: `HER_HOME`, else `~/.her`. Created when missing."""
+    """The folder of the database, runs and logs: `HER_HOME`, else `~/.her`. Created when missing, for its owner alone."""
     folder = Path(os.environ.get("HER_HOME") or "~/.her").expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
 
 

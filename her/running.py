@@ -1,9 +1,9 @@
 """One pass over many calls in bounded memory: what the ledger has is read in groups, the rest is asked by tasks."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _TOGETHER = 128
 """Calls that are taken from the source and looked up together; the loop waits for their prompts to be written."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -153,8 +155,9 @@ class _Pump:
     async def close(self) -> None:
         """Stop drawing."""
         self._task.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await self._task
+        await asyncio.wait({self._task})
+        if not self._task.cancelled() and (error := self._task.exception()):
+            log.debug("what draws the calls had ended with %r", error)  # `take` raises it where it matters
 
     async def _draw(self, calls: AsyncIterable[Call]) -> None:
         try:

@@ -31,6 +31,8 @@ def test_a_chat_over_the_doors(app: Playground) -> None:
     node = steps[-1]["order"][-1]
     rating = {"rubric": visitor.act("boot")["rubric"]["id"], "thumb": 1, "stars": {"voice": 5}}
     assert visitor.act("rate", chat=chat["chat"], node=node, rating=rating)["saved"] > 0
+    mine = steps[-1]["order"][-2]
+    assert "only what the persona said" in visitor.act("rate", chat=chat["chat"], node=mine, rating=rating)["error"]
     assert "star" in visitor.act("rate", chat=chat["chat"], node=node, rating={**rating, "stars": {"voice": 6}})["error"]
 
 

@@ -1,6 +1,7 @@
 """Builds the playground and opens it. Run: `python app.py`, or `her play`."""
 
 import logging
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -57,18 +58,24 @@ def launch(settings: Settings, block: bool = True) -> gr.Blocks:
     logging.getLogger("her").setLevel(logging.INFO)
     if paths.zero_gpu():
         claim_gpu()
+    require_port(settings)
     page = build(service(settings), settings)
-    try:
-        page.launch(**launch_arguments(settings))
-    except OSError as error:
-        raise InputError(
-            f"port {settings.port} of {settings.host} cannot be opened; close what uses it, or choose another: "
-            f"her play --port {settings.port + 1}"
-        ) from error
+    page.launch(**launch_arguments(settings))
     log.info("HER is open on %s  (control-C closes it)", page.local_url.rstrip("/"))
     if block:
         page.block_thread()
     return page
+
+
+def require_port(settings: Settings) -> None:
+    """Refuse an address that is not this machine's and a port that is taken, before anything is read or written."""
+    try:
+        socket.create_server((settings.host, settings.port)).close()
+    except OSError as error:
+        raise InputError(
+            f"port {settings.port} of {settings.host} cannot be opened ({error.strerror or error}); close what uses it, "
+            f"or choose another: her play --port {settings.port + 1}"
+        ) from error
 
 
 def claim_gpu() -> None:

@@ -27,6 +27,7 @@ from her.ui.state import Payload, read
 from her.ui.words import words
 
 STATIC = Path(__file__).parent / "static"
+UNEXPECTED = "Something went wrong on the server; its log has the details. Reload the page and try again."
 log = logging.getLogger(__name__)
 
 
@@ -83,7 +84,7 @@ class Stage:
             return {"error": str(error)}
         except Exception:
             log.exception("act failed")
-            return {"error": "Something went wrong on the server; nothing was changed. Its log has the details."}
+            return {"error": UNEXPECTED}
 
     async def run(self, event: gr.EventData) -> AsyncIterator[str]:
         """Start or join a generation and stream it as patches (JSON texts)."""
@@ -95,8 +96,10 @@ class Stage:
             async for patch in self._followed(wish):
                 yield self._stamped(patch)
         except HerError as error:
-            text = str(payload.get("text", "")) if isinstance(payload, dict) else ""
-            yield self._stamped({"chat": chat, "end": True, "error": str(error), "give_back": text})
+            yield self._stamped({"chat": chat, "end": True, "error": str(error), "give_back": _text(payload)})
+        except Exception:
+            log.exception("run failed")
+            yield self._stamped({"chat": chat, "end": True, "error": UNEXPECTED, "give_back": _text(payload)})
 
     async def _begin(self, wish: Payload) -> None:
         service, who = self.service, wish.visitor
@@ -247,6 +250,10 @@ class Stage:
     async def _stop(self, wish: Payload) -> Patch:
         await self.service.stop(wish.visitor, wish.chat)
         return {}
+
+
+def _text(payload: Any) -> str:
+    return str(payload.get("text", "")) if isinstance(payload, dict) else ""
 
 
 def _node(wish: Payload) -> str:

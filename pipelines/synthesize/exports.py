@@ -10,6 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+import numpy as np
+
+from her.errors import InputError
 from her.format import parse
 from her.types import Message, Sample
 from her.view import Viewer, line
@@ -79,10 +82,7 @@ def trl_table(samples: Sequence[Sample]) -> Table:
     columns = {
         "prompt": _messages([sample.messages[:-1] for sample in samples]),
         "completion": _messages([sample.messages[-1:] for sample in samples]),
-        "turn": pa.array([sample.turn for sample in samples], pa.string()),
-        "transcript": pa.array([sample.transcript for sample in samples], pa.string()),
-        "speaker": pa.array([sample.speaker for sample in samples], pa.string()),
-        "source": pa.array([sample.source for sample in samples], pa.string()),
+        **{name: _texts([getattr(sample, name) for sample in samples]) for name in ("turn", "transcript", "speaker", "source")},
     }
     return pa.table(columns)
 
@@ -154,7 +154,23 @@ def _messages(rows: Iterable[Sequence[Any]]) -> Any:
     for row in rows:
         flat.extend(row)
         offsets.append(len(flat))
-    roles = pa.array([message.role for message in flat], pa.string())
-    contents = pa.array([message.content for message in flat], pa.string())
+    roles, contents = _texts([message.role for message in flat]), _texts([message.content for message in flat])
     pairs = pa.StructArray.from_arrays([roles, contents], names=["role", "content"])
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pairs)
+    starts = np.asarray(offsets, dtype=np.int32)
+    return pa.ListArray.from_arrays(pa.Array.from_buffers(pa.int32(), len(starts), [None, pa.py_buffer(starts)]), pairs)
+
+
+def _texts(texts: Sequence[str]) -> Any:
+    """Texts as an Arrow column, from their bytes: `pyarrow.array` would import pandas, 0.4 s in every process.
+
+    Raises:
+        InputError: more than 2 GiB in one row group, which Arrow's offsets cannot count.
+    """
+    import pyarrow as pa
+
+    encoded = [text.encode() for text in texts]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+    if ends[-1] > np.iinfo(np.int32).max:
+        raise InputError(f"{len(texts)} rows have {ends[-1]:,} bytes of text; at most 2 GiB fit a row group, so cut the prompts")
+    buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.string(), len(encoded), buffers)
