@@ -1,7 +1,8 @@
 """Whether a long transcript slows the writing of a reply. Run: `python -m benchmarks.long_chat`
 
 In Chromium: a reply of 200 tokens at 20 ms each, into a chat of 20 turns and into one of 1,000, in turn, RUNS times.
-The time is from pressing Enter until the stored turn stands there; the figure the ratio of the medians.
+The time is from pressing Enter until the stored turn stands there; the figure the ratio of the medians. The page draws
+the last turns of a chat and the earlier ones when asked for, so a third figure has all 1,000 on the page.
 """
 
 import statistics
@@ -20,7 +21,7 @@ from tests.playground import Playground
 from tests.servers import ModelServer, Script
 
 RUNS, SHORT, LONG, TOKENS = 5, 20, 1000, 200
-BAR = {"ratio": 1.3}
+BAR = {"ratio": 1.3, "ratio_all_drawn": 1.3}
 WORD = "lamp "
 """Five characters: one token of the test server."""
 
@@ -73,6 +74,16 @@ def reply_seconds(page: Page) -> float:
     return time.perf_counter() - began
 
 
+def draw_all(page: Page, turns: int) -> None:
+    """Ask for the earlier turns until all are on the page."""
+    while page.locator(".older").count():
+        drawn = page.locator(".turn").count()
+        page.locator(".older").click()
+        page.wait_for_function("drawn => document.querySelectorAll('.turn').length > drawn", arg=drawn)
+    if page.locator(".turn").count() < turns:
+        raise RuntimeError(f"{page.locator('.turn').count()} turns are drawn; {turns} were expected")
+
+
 def main() -> None:
     """Measure and report."""
     token = "ab" * 32
@@ -82,26 +93,29 @@ def main() -> None:
     chats = {turns: fill(home, token, turns) for turns in (SHORT, LONG)}
     with folder, ModelServer(script) as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path(), args=FLAGS)
-        seconds: dict[int, list[float]] = {SHORT: [], LONG: []}
+        kinds = {"20": (SHORT, False), "1000": (LONG, False), "1000_all_drawn": (LONG, True)}
+        seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
         with Playground(home, backend=f"openai:{server.url}#{script.model}") as app:
             for _ in range(RUNS):
-                for turns, chat in chats.items():
-                    page = browser.new_page()
+                for kind, (turns, whole) in kinds.items():
+                    chat, page = chats[turns], browser.new_page()
                     page.add_init_script(
                         f"localStorage.setItem('her.visitor', '{token}'); localStorage.setItem('her.chat', '{chat}')"
                     )
                     page.goto(app.url)
                     page.wait_for_selector(".turn.persona")
-                    seconds[turns].append(reply_seconds(page))
+                    if whole:
+                        draw_all(page, turns)
+                    seconds[kind].append(reply_seconds(page))
                     page.close()
         browser.close()
-    short, long = (statistics.median(seconds[turns]) for turns in (SHORT, LONG))
+    short, long, drawn = (statistics.median(seconds[kind]) for kind in kinds)
     measured = {
         "ratio": round(long / short, 3),
-        "seconds_20_turns": [round(one, 2) for one in seconds[SHORT]],
-        "seconds_1000_turns": [round(one, 2) for one in seconds[LONG]],
+        "ratio_all_drawn": round(drawn / short, 3),
+        "seconds": {kind: [round(one, 2) for one in each] for kind, each in seconds.items()},
     }
-    report("long_chat", BAR, measured, measured["ratio"] <= 1.3)
+    report("long_chat", BAR, measured, max(measured["ratio"], measured["ratio_all_drawn"]) <= 1.3)
 
 
 if __name__ == "__main__":
