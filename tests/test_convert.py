@@ -127,5 +127,8 @@ def test_the_command_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     book(tmp_path, "Lamp")
     assert main([str(tmp_path), str(tmp_path / "out"), "--plans"]) == 0
     assert json.loads((tmp_path / "out" / "convert.json").read_text())["dropped"] == {"no_plan": 4, "unspoken": 2}
+    listed = [json.loads(line) for file in sorted((tmp_path / "out" / "dropped").iterdir()) for line in file.open()]
+    assert sorted(one["reason"] for one in listed) == ["no_plan"] * 4 + ["unspoken"] * 2
+    assert all(one["turn"] and one["speaker"] for one in listed)
     assert main([str(tmp_path / "none"), str(tmp_path / "out")]) == 1
     assert "does not exist" in caplog.text

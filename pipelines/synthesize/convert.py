@@ -1,8 +1,8 @@
 """Finished books -> spine transcripts and TRL samples. `python -m pipelines.synthesize.convert FOLDER... OUT --workers 2`
 
 Reads CoSER books and test sets (`*.json`) and the released HER dataset (`*.jsonl`), a file or a line at a time, so that
-memory does not grow with the input. OUT gets `transcripts/NNNNN.jsonl`, `samples/NNNNN.parquet`, `skipped.jsonl` and
-`convert.json`; they are the same for any number of workers.
+memory does not grow with the input. OUT gets `transcripts/NNNNN.jsonl`, `samples/NNNNN.parquet`, `dropped/NNNNN.jsonl`
+(turns that became no sample, and why), `skipped.jsonl` and `convert.json`; they are the same for any number of workers.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from her import jsonl
 from her.errors import HerError, InputError
 from her.files import replacing
 from her.released import read_rows
-from her.samples import samples
+from her.samples import Dropped, samples
 from her.scenarios import BookScene, load_book
 from her.types import Sample, Transcript, Value
 from pipelines.synthesize.exports import ParquetRows, trl_table
@@ -141,9 +141,10 @@ def _collect_seldom() -> None:
 def _convert_shard(out: Path, plans: bool, number: int, files: Sequence[Path]) -> tuple[Converted, list[Left]]:
     left: list[Left] = []
     counts: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
+    dropped: list[Dropped] = []
     scenes = read_scenes(files, lambda where, reason: left.append(Left(where=where, reason=reason)))
-    (out / "transcripts").mkdir(parents=True, exist_ok=True)
+    for folder in ("transcripts", "dropped"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
     with ParquetRows(out / "samples" / f"{number:05}.parquet", trl_table) as rows:
 
         def transcripts() -> Iterator[Transcript]:
@@ -154,10 +155,12 @@ def _convert_shard(out: Path, plans: bool, number: int, files: Sequence[Path]) -
                     if isinstance(row, Sample):
                         rows.add(row)
                     else:
-                        reasons[row.reason] += 1
+                        dropped.append(row)
                 yield transcript
 
         jsonl.write(out / "transcripts" / f"{number:05}.jsonl", transcripts())
+    jsonl.write(out / "dropped" / f"{number:05}.jsonl", dropped)
+    reasons = Counter(row.reason for row in dropped)
     return Converted(**counts, samples=rows.count, dropped=dict(reasons)), left
 
 
