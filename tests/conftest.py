@@ -17,6 +17,8 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page, Route
 
+    from her.store import Generation, Store
+
 # Before gradio or huggingface_hub is imported: they read these once.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -141,3 +143,27 @@ def visitors(chromium: "Browser", outside: list[str]) -> "Iterator[Callable[...,
 def page(visitors: "Callable[..., BrowserContext]") -> "Page":
     """A page of a new visitor."""
     return visitors().new_page()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> "Iterator[Store]":
+    """An empty store of this test; tests of the store itself make their own."""
+    from tests.store_samples import opened
+
+    store = opened(tmp_path)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def recorded(store: "Store", monkeypatch: pytest.MonkeyPatch) -> "list[Generation]":
+    """The failed generations that were written."""
+    written: list[Generation] = []
+    record = store.record_failure
+
+    def watched(visitor_id: str, generation: "Generation") -> None:
+        record(visitor_id, generation)
+        written.append(generation)
+
+    monkeypatch.setattr(store, "record_failure", watched)
+    return written

@@ -1,8 +1,7 @@
 """her/chat.py: a chat from its opening to its export, against a recording backend and a real store."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -13,17 +12,9 @@ from her.errors import InputError, NotFound
 from her.store import Rating, Store
 from her.types import Part, Sampling
 from tests.players import ANNE, BERT, Actor, ended, opened, reply, said, service, shown, texts
-from tests.store_samples import opened as opened_store
 
 RATING = Rating(rubric="2026-11", thumb=1)
 GREETING = "opens the door Come in, Anne. Wet."
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = opened_store(tmp_path)
-    yield store
-    store.close()
 
 
 async def test_a_chat_opens_with_the_scene_and_all_greetings_as_swipes(store: Store) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,28 +19,6 @@ from her.store import Generation, Store
 from her.types import Sampling
 from tests.players import ANNE, PLAN, Actor, Step, ended, followed, opened, reply, said, service, shown, texts
 from tests.servers import ModelServer, Script
-from tests.store_samples import opened as opened_store
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = opened_store(tmp_path)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def recorded(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[Generation]:
-    """The failed generations that were written."""
-    written: list[Generation] = []
-    record = store.record_failure
-
-    def watched(visitor_id: str, generation: Generation) -> None:
-        record(visitor_id, generation)
-        written.append(generation)
-
-    monkeypatch.setattr(store, "record_failure", watched)
-    return written
 
 
 async def assert_as_it_was(chats: ChatService, chat: Any, last: Snapshot, text: str = "Hello.") -> None:

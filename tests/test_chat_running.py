@@ -1,8 +1,7 @@
 """her/chat_running.py and her/live.py: stopping, following, one at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,29 +11,6 @@ from her.errors import InputError
 from her.live import Live
 from her.store import Generation, Store
 from tests.players import ANNE, BERT, PLAN, Actor, Step, ended, followed, opened, reply, said, service, shown, texts
-from tests.store_samples import opened as opened_store
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = opened_store(tmp_path)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def recorded(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[Generation]:
-    """The failed generations that were written."""
-    written: list[Generation] = []
-    record = store.record_failure
-
-    def watched(visitor_id: str, generation: Generation) -> None:
-        record(visitor_id, generation)
-        written.append(generation)
-
-    monkeypatch.setattr(store, "record_failure", watched)
-    return written
-
 
 # Stopping
 

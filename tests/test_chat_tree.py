@@ -1,7 +1,5 @@
 """her/chat.py: swipes, continuations, edits, deletions and branches leave a tree in which nothing is lost."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,16 +10,8 @@ from her.errors import InputError
 from her.store import Store
 from her.types import Part, Sampling
 from tests.players import ANNE, PLAN, Actor, ended, opened, reply, said, service, texts
-from tests.store_samples import opened as opened_store
 
 GREETING = "opens the door Come in, Anne. Wet."
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = opened_store(tmp_path)
-    yield store
-    store.close()
 
 
 async def test_regenerated_replies_are_swipes_with_seeds_of_their_own(store: Store) -> None:

@@ -9,8 +9,8 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,8 @@ def test_a_killed_run_goes_on_without_asking_or_losing_anything(home: Path, seed
         server.script.first_delay = 0.01
         with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "HER_HOME": str(home)}, stderr=subprocess.DEVNULL) as child:
             while len(server.chats) < kill_after and child.poll() is None:
-                time.sleep(0.005)
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(0.005)
             child.send_signal(signal.SIGKILL)
             child.wait(10)
         before = len(server.chats)

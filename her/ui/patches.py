@@ -13,17 +13,13 @@ from her.ui import bubbles
 from her.ui.words import words
 
 WINDOW = 40
+FRESH = 4
+"""Turns at the end that a reply can change: itself, its question, and the two before them."""
 Patch = dict[str, Any]
 
 
-def whole(view: ChatView, since: int | None = None) -> Patch:
-    """The end of a chat: the last WINDOW turns drawn, or all from index `since` on."""
-    shown = view.turns[-WINDOW:] if since is None else view.turns[since:]
-    return {"chat": view.id, "put": drawn(shown, view.language), "order": [one.turn.id for one in shown], "view": around(view)}
-
-
-def ending(view: ChatView, fresh: int = 4) -> Patch:
-    """What has changed when a turn was added, exchanged or taken away at the end: the last `fresh` turns."""
+def whole(view: ChatView, fresh: int = WINDOW) -> Patch:
+    """The end of a chat, its last WINDOW turns in order; the last `fresh` of them are drawn anew."""
     shown = view.turns[-WINDOW:]
     return {
         "chat": view.id,

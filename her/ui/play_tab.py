@@ -123,7 +123,7 @@ class Stage:
             asked = patches.question(snapshot) if asked is None else asked
             patch = patches.running(snapshot, asked)
             if snapshot.state != "running":
-                patch |= patches.ending(await self.service.view(wish.visitor, wish.chat))
+                patch |= patches.whole(await self.service.view(wish.visitor, wish.chat), patches.FRESH)
             yield patch
         if asked is None:  # nothing was running any more: show what is stored
             yield {**patches.whole(await self.service.view(wish.visitor, wish.chat)), "end": True}
