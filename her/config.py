@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_args
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from her import paths
 from her.errors import InputError
 from her.types import Value
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
+MAY_CHANGE: dict[str, JsonValue] = {"may_change": True}
+"""For `json_schema_extra` of settings that may differ when a run is gone on with, since they do not change what it makes."""
 
 
 class Settings(Value):

@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, model_validator
 
+from her.config import MAY_CHANGE
 from her.types import NonEmpty, Value
-
-MAY_CHANGE: dict[str, JsonValue] = {"may_change": True}
-"""Settings that may differ when a run is gone on with, since they do not change what it makes."""
 
 
 class CallOptions(Value):

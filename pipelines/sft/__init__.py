@@ -1,0 +1,1 @@
+"""Supervised fine-tuning: samples -> a checkpoint that chats in the playground."""

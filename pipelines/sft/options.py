@@ -1,0 +1,179 @@
+"""The settings of a fine-tuning run: `@pipelines/configs/sft.toml key=value`. Unknown keys and values that cannot be are refused."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from her.config import MAY_CHANGE
+from her.types import NonEmpty, Value
+
+Layout = Literal["shared_prefix", "plain"]
+Precision = Literal["float32", "bfloat16", "mixed"]
+
+
+class ShapeOptions(Value):
+    """A Qwen3 model with random weights and a byte-level tokenizer made from the run's own samples.
+
+    Args:
+        hidden: width; `intermediate` of the MLP.
+        heads: query heads; `kv_heads` of keys and values; `head` the width of one.
+        vocabulary: most tokens of the tokenizer; it has fewer when the samples do not offer so many.
+        context: most positions.
+    """
+
+    hidden: int = Field(default=256, ge=8)
+    intermediate: int = Field(default=768, ge=8)
+    layers: int = Field(default=5, ge=1)
+    heads: int = Field(default=4, ge=1)
+    kv_heads: int = Field(default=2, ge=1)
+    head: int = Field(default=64, ge=8)
+    vocabulary: int = Field(default=4096, ge=300)
+    context: int = Field(default=4096, ge=256)
+
+
+class ModelOptions(Value):
+    """What is trained.
+
+    Args:
+        base: folder or repository of a causal language model with safetensors; empty makes one of `shape`.
+        revision: branch, tag or commit of a repository.
+        template: `chatml` (pipelines/models/chatml.jinja: turns as they are, nothing added), `own` for that of the base, or the
+            path of a Jinja file. It is saved with the checkpoint.
+        precision: of the weights: `float32`, `bfloat16`, or `mixed` (float32 weights, bfloat16 arithmetic).
+        licence: of the base, for the checkpoint's card; empty takes that of the base's own card.
+    """
+
+    base: str = ""
+    revision: str = ""
+    shape: ShapeOptions = ShapeOptions()
+    template: NonEmpty = "chatml"
+    precision: Precision = "float32"
+    licence: str = ""
+
+
+class LoraOptions(Value):
+    """Low-rank adapters (Hu et al. 2021); QLoRA (Dettmers et al. 2023) with `quantise`.
+
+    Args:
+        rank: 0 trains all weights.
+        alpha: scale, divided by the rank.
+        targets: `all-linear`, or names of modules.
+        quantise: `nf4` holds the base in 4 bits (a GPU and the extra `quantise` are needed).
+    """
+
+    rank: int = Field(default=0, ge=0)
+    alpha: float = Field(default=32, gt=0)
+    dropout: float = Field(default=0, ge=0, lt=1)
+    targets: tuple[NonEmpty, ...] = ("all-linear",)
+    quantise: Literal["", "nf4"] = ""
+
+    @model_validator(mode="after")
+    def _adapted(self) -> "LoraOptions":
+        if self.quantise and not self.rank:
+            raise ValueError("lora.quantise=nf4 freezes the base, so lora.rank must be above 0")
+        return self
+
+
+class SampleOptions(Value):
+    """What is learned.
+
+    Args:
+        files: samples: `dataset/sft/trl.parquet` of a synthesis, JSONL of samples, `her ratings export --format sft`.
+        personas: persona folders whose written exchanges are learned as chats; `house` for those of the house.
+        chats: chats made for each persona; `exchanges` in each.
+        held_out: files of samples to evaluate on; none takes `held_out_share` of the transcripts, chosen by the seed.
+        held_out_share: as a share of the transcripts.
+        most_tokens: longest sample, prompt and target; a longer one is a problem that ends the run before its first step.
+        dropped: share of the samples that may be longer than that; they are left out whole and counted.
+        plans: whether every target has to have system thinking.
+    """
+
+    files: tuple[Path, ...] = ()
+    personas: tuple[str, ...] = ()
+    chats: int = Field(default=8, ge=1)
+    exchanges: int = Field(default=6, ge=1)
+    held_out: tuple[Path, ...] = ()
+    held_out_share: float = Field(default=0.05, ge=0, lt=1)
+    most_tokens: int = Field(default=8192, ge=64)
+    dropped: float = Field(default=0, ge=0, lt=1)
+    plans: bool = True
+
+    @model_validator(mode="after")
+    def _something(self) -> "SampleOptions":
+        if not (self.files or self.personas):
+            raise ValueError('nothing to learn: give samples.files=["dataset/sft/trl.parquet"] or samples.personas=["house"]')
+        return self
+
+
+class EvaluationOptions(Value):
+    """What is looked at during training.
+
+    Args:
+        every: steps between evaluations; 0 only at the end.
+        turns: turns sampled from held-out prompts and read for defects; 0 for none.
+        temperature: of the sampled turns; `tokens` the most of each.
+    """
+
+    every: int = Field(default=0, ge=0)
+    turns: int = Field(default=16, ge=0)
+    temperature: float = Field(default=0.5, ge=0, le=2)
+    tokens: int = Field(default=512, ge=8)
+
+
+class Options(Value):
+    """All settings of a run.
+
+    Args:
+        name: of the run's folder in HER_HOME/runs.
+        device: `cuda` refuses to start without a GPU; `auto` takes one where there is one.
+        layout: `shared_prefix` holds the history of a conversation once, with every target turn as a branch of it; `plain` has
+            one row a target turn, prompt and completion, as TRL trains them. Both give the same loss and gradients.
+        packing: in the plain layout, several samples in one row.
+        row_tokens: most tokens of a packed or shared row; 0 takes `samples.most_tokens`.
+        rows: so many rows at once on a device.
+        batch: target turns of one optimiser step, over all devices; packed and shared rows come as near to it as they can.
+        epochs: passes over the samples; `steps` above 0 ends after so many steps instead.
+        learning_rate: the highest; `schedule` how it goes on after `warmup`, a share of all steps.
+        clip: largest norm of the gradients.
+        checkpointing: whether activations are computed twice instead of kept.
+        save_every: steps between checkpoints, which a later start goes on from; `keep` of them stay.
+        log_every: steps between lines of metrics.jsonl.
+        track: `trackio` shows the metrics there as well (a local database, no account).
+    """
+
+    name: NonEmpty = "sft"
+    seed: int = 42
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", json_schema_extra=MAY_CHANGE)
+    model: ModelOptions = ModelOptions()
+    lora: LoraOptions = LoraOptions()
+    samples: SampleOptions
+    evaluation: EvaluationOptions = EvaluationOptions()
+    layout: Layout = "shared_prefix"
+    packing: bool = False
+    row_tokens: int = Field(default=0, ge=0)
+    rows: int = Field(default=1, ge=1)
+    batch: int = Field(default=32, ge=1)
+    epochs: float = Field(default=1, gt=0)
+    steps: int = Field(default=0, ge=0)
+    learning_rate: float = Field(default=1e-5, gt=0)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: float = Field(default=0.03, ge=0, lt=1)
+    weight_decay: float = Field(default=0, ge=0)
+    clip: float = Field(default=1, gt=0)
+    checkpointing: bool = True
+    save_every: int = Field(default=200, ge=1, json_schema_extra=MAY_CHANGE)
+    keep: int = Field(default=2, ge=1, json_schema_extra=MAY_CHANGE)
+    log_every: int = Field(default=1, ge=1, json_schema_extra=MAY_CHANGE)
+    track: Literal["none", "trackio"] = Field(default="none", json_schema_extra=MAY_CHANGE)
+
+    @model_validator(mode="after")
+    def _fitting(self) -> "Options":
+        if self.row_tokens and self.row_tokens < self.samples.most_tokens:
+            raise ValueError(
+                f"row_tokens={self.row_tokens} is below samples.most_tokens={self.samples.most_tokens}, so the longest sample "
+                "would fit no row; raise row_tokens, or leave it 0"
+            )
+        if self.lora.quantise and self.device == "cpu":
+            raise ValueError("lora.quantise=nf4 needs a GPU; leave it out with device=cpu")
+        return self
