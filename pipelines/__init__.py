@@ -1,1 +1,1 @@
-"""Pipelines: each a module that is run as `python -m pipelines.NAME` or `her run NAME`; none imports another, all may import `models`."""
+"""Pipelines: each a module run as `python -m pipelines.NAME` or `her run NAME`; none imports another, all may import `models`."""

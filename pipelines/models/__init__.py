@@ -1,1 +1,1 @@
-"""What every pipeline that trains shares: loading, making and saving models and their chat templates. A library; nothing runs here."""
+"""What all pipelines that train share: loading, making and saving models, and chat templates. A library; nothing runs here."""
