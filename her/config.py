@@ -5,7 +5,8 @@ A pipeline is configured by words: `@file.toml key=value other.key=value --dry-r
 
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_args
 
@@ -123,7 +124,7 @@ def _anchored(model: type[BaseModel], settings: dict[str, Any], folder: Path) ->
         if field is None:
             continue
         kinds = _kinds(field.annotation)
-        inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        inner = _table(field.annotation)
         if Path in kinds and isinstance(value, str):
             anchored[key] = str((folder / value).absolute())
         elif Path in kinds and isinstance(value, list):
@@ -138,15 +139,39 @@ def _kinds(annotation: Any) -> list[Any]:
     return [annotation] + [kind for inner in get_args(annotation) for kind in _kinds(inner)]
 
 
+def _table(annotation: Any) -> type[BaseModel] | None:
+    """The model behind a field that holds a table."""
+    return next((kind for kind in _kinds(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
+def _names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every setting by its whole name, those of tables too."""
+    for key, field in model.model_fields.items():
+        yield f"{prefix}{key}"
+        if (inner := _table(field.annotation)) is not None:
+            yield from _names(inner, f"{prefix}{key}.")
+
+
+def _unknown(model: type[BaseModel], tables: Sequence[str], key: str) -> str:
+    """What to say of a setting that does not exist: the nearest one in its table, else in another, then those of its table."""
+    table = model
+    for step in tables:
+        table = (_table(table.model_fields[step].annotation) if step in table.model_fields else None) or table
+    prefix = "".join(f"{step}." for step in tables)
+    near = [f"{prefix}{name}" for name in get_close_matches(key, table.model_fields, n=1)]
+    elsewhere = {name.rpartition(".")[2]: name for name in reversed(list(_names(model)))}
+    near += [elsewhere[name] for name in get_close_matches(key, elsewhere, n=1, cutoff=0.8)]
+    guess = f"did you mean '{near[0]}'? There are" if near else "there are"
+    return f"there is no setting '{prefix}{key}'; {guess} {', '.join(sorted(table.model_fields))}"
+
+
 def _problem(error: ValidationError, model: type[BaseModel]) -> str:
-    first = error.errors(include_url=False)[0]
+    # A setting that does not exist may be why another is missing.
+    first = min(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
     name = ".".join(str(step) for step in first["loc"])
     if first["type"] == "extra_forbidden":
-        known: type[BaseModel] = model
-        for step in first["loc"][:-1]:
-            inner = _kinds(known.model_fields[str(step)].annotation) if str(step) in known.model_fields else []
-            known = next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)), known)
-        return f"there is no setting '{name}'; there are {', '.join(sorted(known.model_fields))}"
+        *tables, key = map(str, first["loc"])
+        return _unknown(model, tables, key)
     if first["type"] == "missing":
         return f"setting '{name}' is missing; write {name}=..."
     if first["type"] == "value_error" and not name:

@@ -55,8 +55,11 @@ def test_paths_of_a_file_start_at_the_file(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["cuont=3"], r"no setting 'cuont'; there are books, count, flag"),
-        (["part.rat=3"], r"no setting 'part\.rat'; there are folder, rate, words"),
+        (["cuont=3"], r"no setting 'cuont'; did you mean 'count'\? There are books, count, flag"),
+        (["part.rat=3"], r"no setting 'part\.rat'; did you mean 'part\.rate'\? There are folder, rate, words$"),
+        (["rates=3"], r"no setting 'rates'; did you mean 'part\.rate'\? There are books, count"),
+        (["part.count=3"], r"no setting 'part\.count'; did you mean 'count'\? There are folder, rate, words$"),
+        (["zzz=3"], r"no setting 'zzz'; there are books, count, flag"),
         (["count=0"], r"'count' is 0; Input should be greater"),
         (["count=many"], r"'count' is 'many'"),
         (["--dryrun"], r"'--dryrun' is no setting"),
@@ -66,6 +69,14 @@ def test_paths_of_a_file_start_at_the_file(tmp_path: Path, monkeypatch: pytest.M
 def test_a_slip_is_one_sentence(words: list[str], told: str) -> None:
     with pytest.raises(InputError, match=told):
         load(Settings, words)
+
+
+def test_a_misspelt_setting_is_told_before_the_one_it_leaves_missing() -> None:
+    class Needy(Value):
+        samples: str
+
+    with pytest.raises(InputError, match="no setting 'sampels'; did you mean 'samples'"):
+        load(Needy, ["sampels=x"])
 
 
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
