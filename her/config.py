@@ -153,13 +153,14 @@ def _names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def _unknown(model: type[BaseModel], tables: Sequence[str], key: str) -> str:
-    """What to say of a setting that does not exist: the nearest one in its table, else in another, then those of its table."""
+    """What to say of a setting that does not exist: the nearest one (by that name elsewhere, or like it), and those beside it."""
     table = model
     for step in tables:
         table = (_table(table.model_fields[step].annotation) if step in table.model_fields else None) or table
     prefix = "".join(f"{step}." for step in tables)
-    near = [f"{prefix}{name}" for name in get_close_matches(key, table.model_fields, n=1)]
     elsewhere = {name.rpartition(".")[2]: name for name in reversed(list(_names(model)))}
+    near = [elsewhere[key]] if key in elsewhere else []
+    near += [f"{prefix}{name}" for name in get_close_matches(key, table.model_fields, n=1)]
     near += [elsewhere[name] for name in get_close_matches(key, elsewhere, n=1, cutoff=0.8)]
     guess = f"did you mean '{near[0]}'? There are" if near else "there are"
     return f"there is no setting '{prefix}{key}'; {guess} {', '.join(sorted(table.model_fields))}"

@@ -57,6 +57,7 @@ def test_paths_of_a_file_start_at_the_file(tmp_path: Path, monkeypatch: pytest.M
     [
         (["cuont=3"], r"no setting 'cuont'; did you mean 'count'\? There are books, count, flag"),
         (["part.rat=3"], r"no setting 'part\.rat'; did you mean 'part\.rate'\? There are folder, rate, words$"),
+        (["rate=3"], r"no setting 'rate'; did you mean 'part\.rate'\? There are books, count"),
         (["rates=3"], r"no setting 'rates'; did you mean 'part\.rate'\? There are books, count"),
         (["part.count=3"], r"no setting 'part\.count'; did you mean 'count'\? There are folder, rate, words$"),
         (["zzz=3"], r"no setting 'zzz'; there are books, count, flag"),
