@@ -213,3 +213,41 @@ def require(reports: Sequence[Report]) -> None:
     """
     if problems := [problem for report in reports for problem in report.problems]:
         raise InputError("preflight: " + "; ".join(problems))
+
+
+def to_markdown(reports: Sequence[Report]) -> str:
+    """The reports for people."""
+    lines = ["# Preflight", ""]
+    for report in reports:
+        lines += [*_summary(report), *_examples(report)]
+    return "\n".join(lines) + "\n"
+
+
+def _summary(report: Report) -> list[str]:
+    kept = report.kept_tokens / report.target_tokens if report.target_tokens else 0.0
+    counted = "" if report.exact else " (estimated, not the trainer's own tokens)"
+    lines = [f"## {report.name}: {'not well' if report.problems else 'well'}", ""]
+    lines += [f"- **{problem}**" for problem in report.problems]
+    lines += [
+        f"- {report.samples} samples, counted with {report.encoder}{counted}",
+        f"- target tokens kept: {report.kept_tokens} of {report.target_tokens} ({kept:.1%}); prompts: {report.prompt_tokens}",
+        f"- longest sample: {report.longest} tokens",
+        f"- turns that became no sample: {_counts(report.dropped)}",
+        f"- stop token: {_counts(report.stops)}",
+        f"- defects: {_counts(report.defects)}",
+        "",
+        "| tokens, at most | samples |",
+        "| --- | --- |",
+        *(f"| {upper} | {count} |" for upper, count in report.histogram),
+        "",
+    ]
+    return lines
+
+
+def _examples(report: Report) -> list[str]:
+    shown = [f"~~~~text\n{example.replace('~~~~', '~ ~ ~ ~')}\n~~~~\n" for example in report.examples]
+    return ["What is trained, decoded:" if report.exact else "What is trained:", "", *shown]
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"

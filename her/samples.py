@@ -13,6 +13,8 @@ from her.errors import InputError
 from her.format import normalise, render
 from her.types import ENVIRONMENT, Message, Part, Sample, Transcript, Turn, Value
 
+FORMAT = "1"
+"""Version of the Parquet files of samples, under `her_format` in their metadata: raised when a reader of old ones would err."""
 REASONS: dict[str, str] = {
     "no_plan": "the turn has no system_thinking",
     "unspoken": "nothing is said or done in it",

@@ -7,18 +7,12 @@ from typing import Any
 import pytest
 
 from her.errors import InputError
-from her.preflight import Estimate, Preflight, require
-from her.samples import samples
+from her.preflight import Estimate, Preflight, to_markdown
+from her.samples import FORMAT, samples
 from her.types import CastMember, Message, Part, Sample, Scenario, Transcript, Turn
 from pipelines.synthesize import card, exports
 from pipelines.synthesize.card import CardFacts, Source
 from pipelines.synthesize.exports import ParquetRows, trl_table, verl_rows
-from pipelines.synthesize.preflight import ChatTemplate, encoder, to_markdown
-
-CHATML = (
-    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
 
 
 def turn(name: str, plan: str, thought: str, speech: str) -> Turn:
@@ -102,75 +96,18 @@ def test_sharegpt_ends_with_the_target() -> None:
     assert exports.sharegpt(ROWS[2]).count("\n") == 1
 
 
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with a byte-level tokenizer that was trained on nothing, and the ChatML template."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
+def test_a_file_says_which_format_it_has(tmp_path: Path) -> None:
+    from pyarrow import parquet
 
-    raw = Tokenizer(models.BPE())
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    raw.decoder = decoders.ByteLevel()
-    marks = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    trainer = trainers.BpeTrainer(special_tokens=marks, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
-    raw.train_from_iterator([], trainer)
-    made = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<|im_end|>", pad_token="<|endoftext|>")
-    made.chat_template = CHATML
-    folder = tmp_path_factory.mktemp("model") / "tiny"
-    made.save_pretrained(folder)
-    return str(folder)
+    written(tmp_path / "trl.parquet")
+    assert parquet.read_schema(tmp_path / "trl.parquet").metadata == {b"her_format": FORMAT.encode()}
 
 
-@pytest.mark.whole
-def test_the_tokenizers_preflight_sees_what_trl_trains(tokenizer: str) -> None:
-    encode = ChatTemplate(tokenizer)
-    seen = encode.encode(ROWS[1])
-    assert seen.decoded == ROWS[1].messages[-1].content + "<|im_end|>\n"
-    assert (seen.stop, seen.prefix) == ("end", True)
-    assert seen.target == len((ROWS[1].messages[-1].content + "\n").encode()) + 1
-    flight = Preflight("sft", encode)
-    assert [flight.add(row) for row in ROWS] == [True] * 3
-    require([flight.report()])
-    assert "well" in to_markdown([flight.report()])
-
-
-def test_a_stop_token_within_a_target_is_found(tokenizer: str) -> None:
-    target = Message(role="assistant", content=ROWS[0].messages[-1].content + "<|im_end|>And more.")
-    flight = Preflight("sft", encoder(tokenizer))
-    flight.add(ROWS[0].model_copy(update={"messages": (*ROWS[0].messages[:-1], target)}))
-    assert flight.report().defects == {"stop_inside": 1}
-    assert "not well" in to_markdown([flight.report()])
-
-
-TEMPLATES = [
-    (CHATML.replace("m['content'] + '<|im_end|>\n'", "m['content'] + '\n'"), "stop_missing"),
-    (CHATML.replace("'<|im_start|>assistant\n'", "'<|im_start|>assistant\n<think>'"), "prompt_not_prefix"),
-]
-
-
-@pytest.mark.parametrize(("template", "defect"), TEMPLATES)
-def test_a_template_that_does_harm_is_found(tokenizer: str, tmp_path: Path, template: str, defect: str) -> None:
-    from transformers import AutoTokenizer
-
-    made = AutoTokenizer.from_pretrained(tokenizer)
-    made.chat_template = template
-    made.save_pretrained(tmp_path / "bad")
-    flight = Preflight("sft", encoder(str(tmp_path / "bad")))
+def test_the_report_of_a_preflight_is_a_page() -> None:
+    flight = Preflight("sft", Estimate())
+    assert "## sft: not well" in to_markdown([flight.report()])
     flight.add(ROWS[0])
-    assert defect in flight.report().defects
-
-
-def test_a_tokenizer_that_is_none(tokenizer: str, tmp_path: Path) -> None:
-    from transformers import AutoTokenizer
-
-    made = AutoTokenizer.from_pretrained(tokenizer)
-    made.chat_template = None
-    made.save_pretrained(tmp_path / "plain")
-    with pytest.raises(InputError, match="has no chat template"):
-        encoder(str(tmp_path / "plain"))
-    with pytest.raises(InputError, match="no tokenizer in"):
-        encoder(str(tmp_path / "nothing"))
-    assert isinstance(encoder(""), Estimate)
+    assert "## sft: well" in to_markdown([flight.report()])
 
 
 FACTS = CardFacts(

@@ -14,6 +14,7 @@ import numpy as np
 
 from her.errors import InputError
 from her.format import parse
+from her.samples import FORMAT
 from her.types import Message, Sample
 from her.view import Viewer, line
 
@@ -70,7 +71,8 @@ class ParquetRows:
         if self._writer is None:
             # a dictionary pays for the few values of these; of long texts it only takes memory
             few = [name for name in ("speaker", "source", "transcript", "data_source", "ability") if name in table.column_names]
-            self._writer = parquet.ParquetWriter(self._part, table.schema, compression="zstd", use_dictionary=few)
+            schema = table.schema.with_metadata({"her_format": FORMAT})
+            self._writer = parquet.ParquetWriter(self._part, schema, compression="zstd", use_dictionary=few)
         self._writer.write_table(table, row_group_size=ROWS)
         self._rows.clear()
 

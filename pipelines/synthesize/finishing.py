@@ -20,14 +20,14 @@ from typing import Any, NamedTuple
 from her import jobs, jsonl
 from her.errors import InputError
 from her.files import replacing
-from her.preflight import Limits, Preflight, Report
+from her.preflight import Limits, Preflight, Report, to_markdown
 from her.samples import Dropped, samples
 from her.scenarios import BookScene
 from her.types import Sample, Transcript
 from pipelines.synthesize.card import CardFacts, Source, write_card
 from pipelines.synthesize.exports import ParquetRows, sharegpt, trl_table, verl_rows
 from pipelines.synthesize.options import Options
-from pipelines.synthesize.preflight import encoder, to_markdown
+from pipelines.synthesize.preflight import encoder
 from pipelines.synthesize.splits import Conversation, HeldOut, Splits, conversation, leaks, read_held_out, split
 
 FOR_RL = ("rl", "rm_rl", "test")
