@@ -63,7 +63,7 @@ def load_model(
         InputError: no GPU where one is asked for, no weights, weights in another format than safetensors, weights that are
             missing or have another shape, or a tokenizer with more tokens than the model.
     """
-    check_device(device, lora)
+    _check_quantised(device_of(device), lora)
     if not options.base:
         model = shaped_model(options.shape, tokenizer, attention).to(_dtype(options))
     else:
@@ -99,20 +99,25 @@ def lora_config(lora: LoraOptions) -> "LoraConfig | None":
     )
 
 
-def check_device(device: str, lora: LoraOptions) -> None:
-    """Refuse what this machine cannot do.
+def device_of(device: str) -> str:
+    """`cpu` or `cuda`: what `auto` comes to here, others as they are.
 
     Raises:
-        InputError: a GPU or bitsandbytes is missing.
+        InputError: `cuda` without a GPU; the sentence names a configuration that fits.
     """
     import torch
 
     here = torch.cuda.is_available()
     if device == "cuda" and not here:
         raise InputError(f"device=cuda needs a GPU that torch {torch.__version__} can use, and there is none; {_SMALL}")
+    return ("cuda" if here else "cpu") if device == "auto" else device
+
+
+def _check_quantised(device: str, lora: LoraOptions) -> None:
+    """Raises InputError when a GPU or bitsandbytes is missing."""
     if not lora.quantise:
         return
-    if device == "cpu" or not here:
+    if device != "cuda":
         raise InputError(f"lora.quantise={lora.quantise} needs a GPU, and none is used here; leave it out, or {_SMALL}")
     if find_spec("bitsandbytes") is None:
         raise InputError("lora.quantise=nf4 needs bitsandbytes, which is not installed; run: pip install 'her[quantise]'")
