@@ -39,11 +39,14 @@ personas_app = typer.Typer(no_args_is_help=True, help="Persona and scene files."
 ratings_app = typer.Typer(no_args_is_help=True, help="What people said about the turns they read.")
 space_app = typer.Typer(no_args_is_help=True, help="The playground on a Hugging Face Space.")
 backends_app = typer.Typer(no_args_is_help=True, help="Models.")
+runs_app = typer.Typer()
 app.add_typer(personas_app, name="personas")
 app.add_typer(ratings_app, name="ratings")
 app.add_typer(space_app, name="space")
 app.add_typer(backends_app, name="backends")
+app.add_typer(runs_app, name="runs")
 
+RunName = Annotated[str, typer.Argument(help="As `her runs` lists it.")]
 ExportFormat = Literal["jsonl", "sft", "preference", "kto"]
 
 
@@ -73,7 +76,7 @@ def play(
 
 @app.command("run", context_settings={"ignore_unknown_options": True})
 def run_pipeline(
-    pipeline: Annotated[str, typer.Argument(help="synthesize.")],
+    pipeline: Annotated[str, typer.Argument(help="synthesize or sft.")],
     words: Annotated[list[str] | None, typer.Argument(metavar="[@FILE.toml] [KEY=VALUE] [--dry-run]", help="Settings.")] = None,
 ) -> None:
     """Run a pipeline; started again with the same settings it goes on where it ended."""
@@ -82,14 +85,62 @@ def run_pipeline(
     raise typer.Exit(jobs.main_of(pipeline)(words or []))
 
 
-@app.command()
-def runs() -> None:
+@runs_app.callback(invoke_without_command=True)
+def runs(context: typer.Context) -> None:
+    """Runs of pipelines; alone it lists them."""
+    if context.invoked_subcommand is None:
+        list_runs()
+
+
+@runs_app.command("list")
+def list_runs() -> None:
     """Print the state of every run."""
+    from her.runs import overview
+
+    for line in overview():
+        typer.echo(line)
+
+
+@runs_app.command("show")
+def show_run(name: RunName) -> None:
+    """Print state, settings, versions, losses, checkpoints and outputs of a run, and how to go on with it."""
+    from her.runs import show
+
+    typer.echo(show(name))
+
+
+@runs_app.command("resume")
+def resume_run(
+    name: RunName,
+    background: Annotated[bool, typer.Option("--background", help="In a process of its own, which outlives this one.")] = False,
+) -> None:
+    """Start a run again with its own settings; it goes on where it ended."""
+    from her.runs import resume
+
+    code = resume(name, background)
+    if background:
+        typer.echo(f"started; look at it with: her runs show {name}")
+    raise typer.Exit(code)
+
+
+@runs_app.command("stop")
+def stop_run(name: RunName) -> None:
+    """Ask a run to stop, as Ctrl-C would; it can be gone on with."""
     from her import jobs
 
-    for status in sorted(jobs.runs_folder().glob("*/status.json")):
-        seen = jobs.watch(status.parent.name)
-        typer.echo(f"{status.parent.name:<24} {seen.pipeline:<12} {seen.state:<8} {seen.reason}".rstrip())
+    seen = jobs.stop(name)
+    typer.echo(f"{name} was asked to stop" if seen.state == "running" else f"{name} does not run: it is {seen.state}")
+
+
+@runs_app.command("rm")
+def remove_run(name: RunName, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Delete a run: its folder, with all checkpoints and outputs in it."""
+    from her.runs import removable, remove, size
+
+    folder = removable(name)
+    if not yes:
+        typer.confirm(f"Delete '{folder}' ({size(folder):,} bytes)?", abort=True)
+    typer.echo(f"{remove(name)} is deleted")
 
 
 @app.command()

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 from filelock import FileLock, Timeout
@@ -38,8 +39,11 @@ from her.types import Value
 log = logging.getLogger(__name__)
 State = Literal["running", "done", "stopped", "failed", "killed"]
 """`stopped`: by a person or a budget, to be gone on with; `killed`: the process vanished without a word."""
-PIPELINES = ("synthesize",)
-PACKAGES = ("her", "datasets", "openai", "pyarrow", "pydantic", "ray", "sqlalchemy", "torch", "transformers", "trl", "vllm")
+PIPELINES = ("synthesize", "sft")
+PACKAGES = (
+    *("her", "accelerate", "datasets", "openai", "peft", "pyarrow", "pydantic", "ray", "sqlalchemy"),
+    *("torch", "transformers", "trl", "vllm"),
+)
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -54,6 +58,7 @@ class Status(Value):
         outputs: name -> sha256 of every file the run made, once it is done.
         started: seconds since 1970, of this start; `ended` of its end, 0 before.
         starts: how often the run was started.
+        host: the machine of the process `pid`.
     """
 
     pipeline: str
@@ -68,6 +73,7 @@ class Status(Value):
     started: float = 0
     ended: float = 0
     starts: int = 1
+    host: str = ""
 
 
 class Stopped(HerError):
@@ -111,6 +117,7 @@ def running(
         raise InputError(f"another process works on run '{name}'; wait for it, stop it or give another name") from None
     with held, _logged(folder / "log.txt"), _terminable():
         earlier = _earlier(folder)
+        _mend(folder / "metrics.jsonl")
         _keep_config(folder / "config.toml", config, name)
         _same_inputs(earlier, hashes or {}, name)
         run = Run(folder, Status(pipeline=pipeline, state="running"))
@@ -169,6 +176,18 @@ def metrics(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
+def curve(name: str) -> list[dict[str, Any]]:
+    """The metrics that have a `step`, in its order. What a run measured beyond the checkpoint that it later went on from
+    (a line `{"resumed_at": STEP}`) is left out: it was measured again."""
+    kept: list[dict[str, Any]] = []
+    for line in metrics(name):
+        if "resumed_at" in line:
+            kept = [each for each in kept if each["step"] <= line["resumed_at"]]
+        elif "step" in line:
+            kept.append(line)
+    return sorted(kept, key=lambda line: float(line["step"]))
+
+
 def start(pipeline: str, words: Sequence[str]) -> "subprocess.Popen[bytes]":
     """Start a pipeline in a process of its own, as `her run PIPELINE WORDS` does; it outlives this one."""
     check_pipeline(pipeline)
@@ -178,8 +197,14 @@ def start(pipeline: str, words: Sequence[str]) -> "subprocess.Popen[bytes]":
 
 
 def stop(name: str) -> Status:
-    """Ask a running run to stop, as Ctrl-C would; its status says `stopped` soon after. One that does not run stays as it is."""
+    """Ask a running run to stop, as Ctrl-C would; its status says `stopped` soon after. One that does not run stays as it is.
+
+    Raises:
+        InputError: there is no such run, or it runs on another machine.
+    """
     status = watch(name)
+    if status.state == "running" and status.host not in ("", platform.node()):
+        raise InputError(f"run '{name}' runs on '{status.host}'; stop it there (process {status.pid}), or cancel its job")
     if status.state == "running" and status.pid:
         os.kill(status.pid, signal.SIGTERM)
     return status
@@ -196,19 +221,29 @@ def check_pipeline(pipeline: str) -> Path:
 
 def main_of(pipeline: str) -> Callable[[Sequence[str]], int]:
     """The command line of a pipeline: words in, exit code out."""
+    main: Callable[[Sequence[str]], int] = _part(pipeline, "__main__").main
+    return main
+
+
+def options_of(pipeline: str) -> type[BaseModel]:
+    """The settings of a pipeline, for `her.config.load`."""
+    options: type[BaseModel] = _part(pipeline, "options").Options
+    return options
+
+
+def _part(pipeline: str, part: str) -> ModuleType:
+    """A module of a pipeline, found by its name: the house does not know the pipelines."""
     root = str(check_pipeline(pipeline))
     if root not in sys.path:
         sys.path.insert(0, root)
     try:
-        module = importlib.import_module(f"pipelines.{pipeline}.__main__")
+        return importlib.import_module(f"pipelines.{pipeline}.{part}")
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in ("pipelines", "her"):
             raise
         raise InputError(
             f"pipeline '{pipeline}' needs the package {error.name}; install it with pip install -e '.[train]'"
         ) from error
-    main: Callable[[Sequence[str]], int] = module.main
-    return main
 
 
 def file_hash(path: Path) -> str:
@@ -247,6 +282,12 @@ def _held(folder: Path) -> bool:
         return True
 
 
+def _mend(path: Path) -> None:
+    """Take back a last line that a kill cut short, so that the next one does not run into it."""
+    if path.is_file() and not (lines := path.read_bytes()).endswith(b"\n"):
+        os.truncate(path, lines.rfind(b"\n") + 1)
+
+
 def _keep_config(path: Path, config: BaseModel, name: str) -> None:
     """Write the settings down, once; later starts must have the same, but for those that may change."""
     fixed = _fixed(config)
@@ -280,7 +321,8 @@ def _circumstances(seed: int) -> dict[str, Any]:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return {"pid": os.getpid(), "seed": seed, "commit": _commit(), "versions": versions, "started": time.time()}
+    here = {"pid": os.getpid(), "host": platform.node()}
+    return {**here, "seed": seed, "commit": _commit(), "versions": versions, "started": time.time()}
 
 
 def _commit() -> str:

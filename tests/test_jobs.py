@@ -135,3 +135,32 @@ def test_hashes_go_by_name(tmp_path: Path) -> None:
     assert list(jobs.file_hashes([tmp_path / "x.txt", tmp_path / "b" / "x.txt"])) == ["x.txt", str(tmp_path / "b" / "x.txt")]
     with pytest.raises(InputError, match="cannot be read"):
         jobs.file_hash(tmp_path / "absent")
+
+
+def test_the_curve_of_a_resumed_run_has_each_step_once() -> None:
+    with jobs.running("synthesize", "curve", Settings()) as run:
+        run.metric(stage="before")
+        for step in (1, 2, 3, 4):
+            run.metric(step=step, loss=step)
+        run.metric(resumed_at=2)
+        for step in (3, 4, 5):
+            run.metric(step=step, loss=-step)
+        run.metric(resumed_at=4)
+        run.metric(step=5, loss=50)
+    assert [(line["step"], line["loss"]) for line in jobs.curve("curve")] == [(1, 1), (2, 2), (3, -3), (4, -4), (5, 50)]
+    assert jobs.curve("absent") == []
+
+
+def test_a_metric_cut_by_a_kill_is_taken_back_before_the_next(home: Path) -> None:
+    with jobs.running("synthesize", "cut", Settings()) as run:
+        run.metric(done=1)
+    with (home / "runs/cut/metrics.jsonl").open("a") as file:
+        file.write('{"done": 2')
+    with jobs.running("synthesize", "cut", Settings()) as run:
+        run.metric(done=3)
+    assert [line["done"] for line in jobs.metrics("cut")] == [1, 3]
+
+
+def test_every_pipeline_has_settings() -> None:
+    for pipeline in jobs.PIPELINES:
+        assert "name" in jobs.options_of(pipeline).model_fields

@@ -1,0 +1,161 @@
+"""What a person sees of runs and does with them: `her runs list|show|resume|stop|rm`. Run folders belong to her/jobs.py."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel
+
+from her import config, jobs
+from her.errors import InputError
+
+
+def overview() -> Iterator[str]:
+    """One line a run: name, pipeline, state, and why it is not done."""
+    for status in sorted(jobs.runs_folder().glob("*/status.json")):
+        name = status.parent.name
+        seen = jobs.watch(name)
+        yield f"{name:<24} {seen.pipeline:<12} {seen.state:<8} {seen.reason}".rstrip()
+
+
+def show(name: str) -> str:
+    """Everything worth knowing of a run, as lines of text. InputError when there is none of this name."""
+    status, folder = jobs.watch(name), jobs.folder_of(name)
+    lines = [f"{name}: {status.pipeline}, {status.state}" + (f" ({status.reason})" if status.reason else "")]
+    lines += _rows(
+        "started", [f"{_clock(status.started)}, start {status.starts}, by process {status.pid} on {status.host or '?'}"]
+    )
+    lines += _rows("ended", [_clock(status.ended)] if status.ended else [])
+    lines += _rows("seed", [f"{status.seed}, commit {status.commit or 'unknown'}"])
+    lines += _rows("versions", [", ".join(f"{package} {version}" for package, version in status.versions.items())])
+    lines += _rows("settings", _settings(status.pipeline, folder / "config.toml"))
+    lines += _rows("loss", _loss(jobs.curve(name)))
+    lines += _rows("last", [json.dumps(line, ensure_ascii=False) for line in jobs.metrics(name)[-1:]])
+    lines += _rows("checkpoints", checkpoints(folder))
+    lines += _rows("outputs", [_sized(folder / output, output) for output in status.outputs])
+    lines += _rows("go on", [onward(name, status)])
+    return "\n".join(lines)
+
+
+def onward(name: str, status: jobs.Status) -> str:
+    """The command that goes on with a run."""
+    if status.state == "running":
+        return f"it runs; her runs stop {name}"
+    return "it is done" if status.state == "done" else f"her runs resume {name}"
+
+
+def checkpoints(folder: Path) -> list[str]:
+    """Folders below `folder` that hold weights: `checkpoint-STEP` in the order of the steps, then the others."""
+    steps = [path for path in folder.rglob("checkpoint-*") if path.is_dir()]
+    steps.sort(key=lambda path: int(number) if (number := path.name.partition("-")[2]).isdecimal() else 0)
+    others = sorted({path.parent for path in folder.rglob("*.safetensors")} - set(steps))
+    return [path.relative_to(folder).as_posix() for path in (*steps, *others)]
+
+
+def resume(name: str, background: bool = False) -> int:
+    """Start a run again with its own settings; the exit code of its pipeline, or 0 at once in the background.
+
+    Raises:
+        InputError: it is done, it runs, or its settings cannot be read (before anything is started).
+    """
+    status = jobs.watch(name)
+    if status.state in ("done", "running"):
+        mend = "to do it once more give another name" if status.state == "done" else f"stop it first: her runs stop {name}"
+        raise InputError(f"run '{name}' is {status.state}; {mend}")
+    words = [f"@{(jobs.folder_of(name) / 'config.toml').absolute()}"]
+    config.load(jobs.options_of(status.pipeline), words)
+    if background:
+        jobs.start(status.pipeline, words)
+        return 0
+    return jobs.main_of(status.pipeline)(words)
+
+
+def removable(name: str) -> Path:
+    """The folder of a run, when it may be deleted.
+
+    Raises:
+        InputError: there is no run of this name, it runs, or its folder is a link.
+    """
+    folder = jobs.folder_of(name)
+    if folder.is_symlink():
+        raise InputError(f"the folder of run '{name}' is a link to '{folder.readlink()}'; delete the link yourself")
+    if not any((folder / file).is_file() for file in ("status.json", "config.toml")):
+        jobs.watch(name)
+        raise InputError(f"'{folder}' holds no run; delete it yourself")
+    with _held(folder, name):
+        return folder
+
+
+def remove(name: str) -> Path:
+    """Delete a run's folder, links in it but nothing that they point to. InputError as for `removable`."""
+    folder = removable(name)
+    with _held(folder, name):
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            raise InputError(f"'{folder}' cannot be deleted whole ({error.strerror or error}); mend that and repeat") from error
+    return folder
+
+
+def size(folder: Path) -> int:
+    """Bytes of all files below a folder, those behind links not counted."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_symlink() or path.is_file())
+
+
+def _held(folder: Path, name: str) -> Any:
+    """The lock of a run, so that nobody starts it meanwhile; InputError when somebody works on it."""
+    try:
+        return FileLock(folder / ".lock").acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"run '{name}' is running; stop it first: her runs stop {name}") from None
+
+
+def _rows(title: str, lines: Iterable[str]) -> list[str]:
+    """Lines under one title, which stands on the first."""
+    return [f"  {title if number == 0 else '':<12} {line}" for number, line in enumerate(lines)]
+
+
+def _clock(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def _sized(path: Path, name: str) -> str:
+    return f"{name} ({path.stat().st_size:,} bytes)" if path.is_file() else f"{name} (no longer there)"
+
+
+def _settings(pipeline: str, path: Path) -> list[str]:
+    """The settings that differ from the defaults; all of them when the pipeline of today does not know them."""
+    if not path.is_file():
+        return []
+    try:
+        return list(_changed(config.load(jobs.options_of(pipeline), [f"@{path.absolute()}"])[0]))
+    except InputError as error:
+        return [f"those of another version: {error}", *path.read_text("utf-8").splitlines()]
+
+
+def _changed(settings: BaseModel, prefix: str = "") -> Iterator[str]:
+    for key, field in type(settings).model_fields.items():
+        value = getattr(settings, key)
+        if isinstance(value, BaseModel):
+            yield from _changed(value, f"{prefix}{key}.")
+        elif field.is_required() or value != field.get_default(call_default_factory=True):
+            yield f"{prefix}{key} = {_toml(settings, key)}"
+
+
+def _toml(settings: BaseModel, key: str) -> str:
+    """A value as it stands in a command line."""
+    return json.dumps(settings.model_dump(mode="json", include={key})[key], ensure_ascii=False)
+
+
+def _loss(curve: list[dict[str, Any]]) -> list[str]:
+    measured = [line for line in curve if isinstance(line.get("loss"), (int, float))]
+    if not measured:
+        return []
+    lowest = min(measured, key=lambda line: float(line["loss"]))
+    places = {"first": measured[0], "last": measured[-1], "lowest": lowest}
+    told = ", ".join(f"{place} {line['loss']:.4f} at step {line['step']}" for place, line in places.items())
+    return [f"{told} ({len(measured)} points)"]
