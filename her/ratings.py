@@ -249,8 +249,16 @@ def _usable(store: Store, left_out: Counter[str], good: Callable[[Rating], bool 
 
 
 def _sft(store: Store, left_out: Counter[str]) -> Iterator[dict[str, Any]]:
+    """With the columns of a synthesis (`transcript` is the chat), so that no chat is both learned and held out."""
     for reply, _ in _usable(store, left_out, lambda rating: well_rated(rating) or None):
-        yield {"prompt": _messages(reply.prompt), "completion": _completion(reply.node.turn)}
+        node = reply.node
+        yield {
+            "prompt": _messages(reply.prompt),
+            "completion": _completion(node.turn),
+            "turn": node.id,
+            "transcript": node.conversation_id,
+            "speaker": node.turn.speaker,
+        }
 
 
 def _kto(store: Store, left_out: Counter[str]) -> Iterator[dict[str, Any]]:

@@ -85,7 +85,8 @@ def test_sft_has_the_exact_prompt_and_the_canonical_reply_with_its_plan(store: S
     rate(store, bad, rating(-1))
     rows, told = exported(store, "sft")
     content = render(good.turn.parts, "Iago")
-    assert rows == [{"prompt": PROMPT_ROWS, "completion": [{"role": "assistant", "content": content}]}]
+    origin = {"turn": good.id, "transcript": asked.conversation_id, "speaker": "Iago"}
+    assert rows == [{"prompt": PROMPT_ROWS, "completion": [{"role": "assistant", "content": content}], **origin}]
     assert "Tempt him." in content and told.left_out == {"no clear opinion": 1}
 
 
