@@ -117,7 +117,7 @@ class Preflight:
         self.name = name
         self._encoder = encoder
         self._limits = limits or Limits()
-        self._samples = self._target = self._kept = self._prompt = self._longest = 0
+        self._samples = self._target = self._kept = self._prompt = self._longest = self._too_long = 0
         self._dropped: Counter[str] = Counter()
         self._lengths: Counter[int] = Counter()
         self._stops: Counter[str] = Counter()
@@ -129,12 +129,13 @@ class Preflight:
         """A turn that became no sample."""
         self._dropped[dropped.reason] += 1
 
-    def add(self, sample: Sample) -> bool:
-        """A sample; False when it is too long and has to be left out."""
-        encoding = self._encoder.encode(sample)
+    def add(self, sample: Sample, encoding: Encoding | None = None) -> bool:
+        """A sample; False when it is too long and has to be left out. `encoding`: its own, where many were made at once."""
+        encoding = encoding or self._encoder.encode(sample)
         self._target += encoding.target
         if (length := encoding.prompt + encoding.target) > self._limits.most_tokens:
             self._dropped["too_long"] += 1
+            self._too_long = max(self._too_long, length)
             return False
         self._samples += 1
         self._kept += encoding.target
@@ -197,6 +198,8 @@ class Preflight:
         turns = self._samples + sum(self._dropped.values())
         if turns and (lost := sum(self._dropped.values())) > self._limits.dropped * turns:
             why = ", ".join(f"{name} {count}" for name, count in self._dropped.most_common())
+            if self._too_long:
+                why += f" (up to {self._too_long} tokens where {self._limits.most_tokens} are the most)"
             found.append(
                 f"split '{self.name}': {lost} of {turns} turns became no sample, at most {self._limits.dropped:.0%} may; {why}"
             )

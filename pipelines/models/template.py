@@ -56,7 +56,7 @@ class ChatTemplate:
 
     def ids(self, messages: Sequence[Message], ask: bool) -> list[int]:
         """The token ids of messages; with `ask` the generation prompt comes last."""
-        return self._pieces.encode([self._text(messages, ask, "the messages")])[0].tolist()
+        return [int(each) for each in self._pieces.encode([self._text(messages, ask, "the messages")])[0]]
 
     def pairs(self, samples: Sequence[Sample]) -> list[tuple[Ids, Ids]]:
         """Token ids of prompt and target of every sample; together they are those of all its messages.

@@ -18,7 +18,7 @@ from her.format import parse, plain_turn
 from her.personas import load_personas, persona_files
 from her.samples import samples
 from her.scenarios import load_scenes
-from her.types import ENVIRONMENT, Exchange, Language, Persona, Sample, Scenario, Transcript
+from her.types import ENVIRONMENT, Language, Persona, Sample, Scenario, Transcript
 
 HOUSE = "house"
 """Names the folder of personas that the playground opens."""
@@ -102,9 +102,10 @@ def written_chats(name: str, chats: int, exchanges: int, seed: int) -> Iterator[
         dice = random.Random(f"{seed} {persona.id}")
         places = [None, *(scene for scene in scenes.values() if _fits(scene, persona))]
         dice.shuffle(places)
-        deck: list[Exchange] = []
+        lines = [Line(exchange, persona.name) for exchange in persona.exchanges]
+        deck: list[Line] = []
         for number in range(chats):
-            said = _drawn(persona.exchanges, deck, exchanges, dice)
+            said = _drawn(lines, deck, exchanges, dice)
             key = f"{seed} {persona.id} {number}"
             yield _chat(persona, places[number % len(places)], said, key, dice)
 
@@ -114,11 +115,11 @@ def _fits(scene: Scenario, persona: Persona) -> bool:
     return persona.id in scene.personas or (not scene.personas and scene.language == persona.language)
 
 
-def _drawn(written: Sequence[Exchange], deck: list[Exchange], most: int, dice: random.Random) -> list[Exchange]:
-    """The next exchanges of the deck, none twice; shuffled anew when it is used up, so that all are said equally often."""
-    drawn: list[Exchange] = []
+def _drawn(written: Sequence[Line], deck: list[Line], most: int, dice: random.Random) -> list[Line]:
+    """The next lines of the deck, none twice; shuffled anew when it is used up, so that all are said equally often."""
+    drawn: list[Line] = []
     while len(drawn) < min(most, len(written)):
-        if not (fresh := [exchange for exchange in deck if exchange not in drawn]):
+        if not (fresh := [line for line in deck if line not in drawn]):
             deck[:] = dice.sample(written, len(written))
             continue
         deck.remove(fresh[0])
@@ -126,28 +127,27 @@ def _drawn(written: Sequence[Exchange], deck: list[Exchange], most: int, dice: r
     return drawn
 
 
-def _chat(persona: Persona, scene: Scenario | None, said: Sequence[Exchange], key: str, dice: random.Random) -> Chat:
+def _chat(persona: Persona, scene: Scenario | None, said: Sequence[Line], key: str, dice: random.Random) -> Chat:
     names = [name for name in VISITORS[persona.language] if name.casefold() != persona.name.casefold()]
     opening = open_persona(persona, scene, dice.choice(names), greeting=dice.randrange(max(len(persona.greetings), 1)))
     visitor, scenario = opening.draft.visitor_name, opening.draft.scenario
     slots = {"visitor": visitor, "place": scenario.place or HERE[persona.language], "name": persona.name}
     turns = [turn for turn, _ in opening.turns]
     first = len(turns)
-    for exchange in said:
-        turns.append(plain_turn(visitor, _question(exchange, persona.language, dice)))
-        reply = Line(exchange, persona.name).written(persona.name, slots)
-        turns.append(parse(reply, persona.name, (visitor, ENVIRONMENT)))
+    for line in said:
+        turns.append(plain_turn(visitor, _question(line.cues, persona.language, dice)))
+        turns.append(parse(line.written(persona.name, slots), persona.name, (visitor, ENVIRONMENT)))
     named = [turn.model_copy(update={"id": _id(f"{key} {place}")}) for place, turn in enumerate(turns)]
     told = {"id": scene.id if scene else _id(f"{key} scene"), "source": scenario.source or persona.source}
     transcript = Transcript(id=_id(key), scenario=scenario.model_copy(update=told), cast=opening.draft.cast, turns=tuple(named))
     return Chat(transcript, persona.name, frozenset(turn.id for turn in named[first + 1 :: 2]))
 
 
-def _question(exchange: Exchange, language: Language, dice: random.Random) -> str:
+def _question(cues: Sequence[str], language: Language, dice: random.Random) -> str:
     """A cue, as it is written or as a sentence; the playground's visitors type both."""
-    if not exchange.cues:
+    if not cues:
         return dice.choice(ASIDES[language])
-    cue = dice.choice(exchange.cues)
+    cue = dice.choice(cues)
     if language == "zh" or dice.random() < 0.5:
         return cue
     return cue[0].upper() + cue[1:] + ("" if cue[-1] in "?!." else ".")
