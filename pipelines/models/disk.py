@@ -9,10 +9,11 @@ from pathlib import Path
 
 from her.errors import HerError
 
+WHOLE = "whole"
+"""Name of the file that a trainer's checkpoint holds once all of it is written."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SAID = tuple(f"os error {number})" for number in _FULL) + ("No space left on device", "PytorchStreamWriter failed writing file")
 """What safetensors and torch.save say, which wrap the system's error in their own."""
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
 
 
 @contextmanager
@@ -57,17 +58,18 @@ def no_room(error: BaseException) -> bool:
 
 
 def last_good(run: Path) -> Path | None:
-    """The newest folder of a run, at most two deep, that holds all its weights; None where there is none."""
-    found = {path.parent for name in _WEIGHTS for depth in ("*/", "*/*/") for path in run.glob(depth + name)}
-    whole = [folder for folder in found if not folder.name.endswith((".part", ".old")) and _complete(folder)]
-    return max(whole, key=lambda folder: folder.stat().st_mtime, default=None)
+    """The newest folder of a run, at most two deep, that is a whole checkpoint or model; None where there is none."""
+    folders = [
+        path for depth in ("*", "*/*") for path in run.glob(depth) if path.is_dir() and path.suffix not in (".part", ".old")
+    ]
+    return max(filter(_complete, folders), key=lambda folder: folder.stat().st_mtime, default=None)
 
 
 def _complete(folder: Path) -> bool:
-    """A trainer's checkpoint has its state, which is written last; a finished model has its config, an adapter its own."""
+    """A trainer's checkpoint is marked when it is; a model has its weights and its config."""
     if folder.name.startswith("checkpoint-"):
-        return (folder / "trainer_state.json").is_file()
-    return any((folder / name).is_file() for name in ("config.json", "adapter_config.json"))
+        return (folder / WHOLE).is_file()
+    return (folder / "config.json").is_file() and any(folder.glob("model*.safetensors"))
 
 
 def _replace(folder: Path, part: Path) -> None:

@@ -65,7 +65,7 @@ def load_model(
     """
     _check_quantised(device_of(device), lora)
     if not options.base:
-        model = shaped_model(options.shape, tokenizer, attention).to(_dtype(options))
+        model = shaped_model(options.shape, tokenizer, _dtype(options), attention)
     else:
         model = _read_model(options, lora, attention)
     rows = model.get_input_embeddings().num_embeddings

@@ -7,6 +7,7 @@ from her.errors import InputError
 from pipelines.models.options import ShapeOptions
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 PAD, TURN, STOP = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
@@ -60,8 +61,10 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, context: int) -> "Pre
     )
 
 
-def shaped_model(shape: ShapeOptions, tokenizer: "PreTrainedTokenizerFast", attention: str = "sdpa") -> "Qwen3ForCausalLM":
-    """A Qwen3 of this shape, random weights in float32 from torch's generator as it stands; embeddings are tied.
+def shaped_model(
+    shape: ShapeOptions, tokenizer: "PreTrainedTokenizerFast", dtype: "torch.dtype", attention: str = "sdpa"
+) -> "Qwen3ForCausalLM":
+    """A Qwen3 of this shape, random weights from torch's generator as it stands; embeddings are tied.
 
     Raises:
         InputError: the heads cannot share the key heads evenly, or the width of a head is odd.
@@ -86,4 +89,4 @@ def shaped_model(shape: ShapeOptions, tokenizer: "PreTrainedTokenizerFast", atte
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
     )
-    return AutoModelForCausalLM.from_config(config, attn_implementation=attention)
+    return AutoModelForCausalLM.from_config(config, attn_implementation=attention, dtype=dtype)
