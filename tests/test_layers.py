@@ -18,10 +18,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {
     1: "types errors paths files",
-    2: "tags draft notations brackets parser format jsonl config yaml_files personas scenarios released "
-    "principles prompts backends store statistics",
+    2: "tags draft notations brackets parser splitting format jsonl config yaml_files personas scenarios released "
+    "principles prompts backends store statistics shapes",
     3: "cards lorebook view rewards jobs runs launching space rubric chat_views "
-    "calls asking running recording endpoints structured spending tally progress ray_calls",
+    "calls asking running recording endpoints structured spending tally progress ray_calls planning",
     4: "chat chat_export chat_opening chat_orders chat_reading chat_running live judge ratings samples preflight",
     5: "scene rollout",
     6: "ui",
@@ -29,6 +29,8 @@ FLOORS = {
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 MODEL_LIBRARY = "pipelines.models"
+PLUGINS = ("her/backends/vllm_reasoning.py",)
+"""Loaded by vLLM in its own processes, never by the house: the class it asks for can only be made from one of its own."""
 MODEL_PACKAGES = {"torch", "transformers", "trl", "peft", "vllm", "accelerate", "datasets", "safetensors"}
 WALLS = {
     "gradio": ("her/ui/", "app.py"),
@@ -37,7 +39,7 @@ WALLS = {
     "sqlalchemy": ("her/store/",),
     "alembic": ("her/store/",),
     "ray": ("her/ray_calls.py",),
-    **dict.fromkeys(MODEL_PACKAGES, ("her/backends/local.py", "her/backends/vllm_engine.py", "pipelines/")),
+    **dict.fromkeys(MODEL_PACKAGES, ("her/backends/local.py", "her/backends/vllm_engine.py", *PLUGINS, "pipelines/")),
 }
 DISTRIBUTIONS = {
     "json_repair": "json-repair",
@@ -207,7 +209,12 @@ def test_models_are_imported_in_functions_only(path: Path) -> None:
     eager = [
         f"line {node.lineno}: {name}" for name, node in imports(path) if name.split(".")[0] in MODEL_PACKAGES and node not in lazy
     ]
-    assert not eager
+    assert not eager or (name_of(path) in PLUGINS and all(": vllm." in place for place in eager))
+
+
+def test_the_house_does_not_import_plugins() -> None:
+    plugins = {module_of(ROOT / name) for name in PLUGINS}
+    assert not [name_of(path) for path in PROGRAM for module, _ in imports(path) if module in plugins]
 
 
 @pytest.mark.parametrize("path", HOUSE, ids=name_of)
@@ -222,7 +229,7 @@ def test_what_is_imported_is_declared(path: Path) -> None:
         if top in sys.stdlib_module_names or top == "her":
             continue
         wanted = PROVIDED.get(top) or DISTRIBUTIONS.get(top, top)
-        allowed = base | extras if node in lazy else base
+        allowed = base | extras if node in lazy or name_of(path) in PLUGINS else base
         assert wanted in allowed, f"line {node.lineno}: {top} is not declared in pyproject.toml for this use"
 
 
@@ -280,6 +287,8 @@ def work_at_import(body: list[ast.stmt]) -> Iterator[str]:
             continue
         if isinstance(node, ast.ClassDef):
             yield from work_at_import(node.body)
+        elif isinstance(node, ast.Try) and {type(each) for each in node.body} <= {ast.Import, ast.ImportFrom}:
+            continue  # an import with a sentence for where it fails
         elif isinstance(node, ast.If):
             if not re.search(r"TYPE_CHECKING|__name__|sys\.platform", ast.unparse(node.test)):
                 yield f"line {node.lineno}: if {ast.unparse(node.test)[:60]}"
