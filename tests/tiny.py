@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from her.types import Message
+from pipelines.models.options import ShapeOptions
+from pipelines.models.shaping import shaped_model, train_tokenizer
 
 TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}"
@@ -24,26 +26,13 @@ CORPUS = [
 def make_tiny(folder: Path, context: int = 512, seed: int = 0, template: str | None = TEMPLATE) -> Path:
     """Write a model with random weights to `folder`; the same seed gives the same weights."""
     import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    tokenizer = _tokenizer(template)
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=192,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=64,
-        max_position_embeddings=context,
-        tie_word_embeddings=True,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=None,
-    )
+    tokenizer = train_tokenizer(CORPUS, vocabulary=400, context=context)
+    tokenizer.chat_template = template
+    shape = ShapeOptions(hidden=64, intermediate=192, layers=2, heads=2, kv_heads=1, head=64, context=context)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = Qwen3ForCausalLM(config)
+        model = shaped_model(shape, tokenizer, torch.float32)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -96,23 +85,3 @@ def _batch(tokenizer, dialogues):  # type: ignore[no-untyped-def]  # a tokenizer
         "labels": labels,
         "attention_mask": (torch.arange(width) < torch.tensor([[len(r["input_ids"])] for r in rows])),
     }
-
-
-def _tokenizer(template: str | None):  # type: ignore[no-untyped-def]
-    """Byte-level BPE over CORPUS; every byte is a token, so any text goes round."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(CORPUS, trainer)
-    wrapped = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>", bos_token=None)
-    wrapped.chat_template = template
-    return wrapped

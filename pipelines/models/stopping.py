@@ -8,7 +8,6 @@ from her.errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-CHATML = Path(__file__).with_name("chatml.jinja")
 _CONTENT = "Come in, the kettle is on."
 _PROBE = (("system", "You are Ann."), ("user", "Bell: May I?"), ("assistant", _CONTENT))
 
@@ -23,7 +22,7 @@ def set_template(tokenizer: "PreTrainedTokenizerBase", template: str, base: str)
         if not tokenizer.chat_template:
             raise InputError(f"the tokenizer of '{base}' has no chat template; set model.template=chatml, or a Jinja file's path")
         return
-    path = CHATML if template == "chatml" else Path(template).expanduser()
+    path = Path(__file__).with_name("chatml.jinja") if template == "chatml" else Path(template).expanduser()
     if not path.is_file():
         raise InputError(f"model.template is '{template}', which is no file; give chatml, own, or the path of a Jinja file")
     tokenizer.chat_template = path.read_text("utf-8")
