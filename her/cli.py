@@ -85,6 +85,19 @@ def run_pipeline(
     raise typer.Exit(jobs.main_of(pipeline)(words or []))
 
 
+@app.command("plan", context_settings={"ignore_unknown_options": True})
+def plan_run(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FILE.toml [KEY=VALUE] [plan.gpu=H200] [--json]", help="Settings of a run, and what is asked."),
+    ] = None,
+) -> None:
+    """Print what a fine-tuning run would take: memory, tokens a second, hours and money, in both layouts."""
+    from her import jobs
+
+    raise typer.Exit(jobs.main_of("sft", "plan")(words or []))
+
+
 @runs_app.callback(invoke_without_command=True)
 def runs(context: typer.Context) -> None:
     """Runs of pipelines; alone it lists them."""

@@ -219,9 +219,9 @@ def check_pipeline(pipeline: str) -> Path:
     return _ROOT
 
 
-def main_of(pipeline: str) -> Callable[[Sequence[str]], int]:
-    """The command line of a pipeline: words in, exit code out."""
-    main: Callable[[Sequence[str]], int] = _part(pipeline, "__main__").main
+def main_of(pipeline: str, part: str = "__main__") -> Callable[[Sequence[str]], int]:
+    """The command line of a pipeline, or of another part of it such as `plan`: words in, exit code out."""
+    main: Callable[[Sequence[str]], int] = _part(pipeline, part).main
     return main
 
 

@@ -1,0 +1,334 @@
+"""What a fine-tuning run would take, in both layouts, without starting it: memory, tokens a second, hours, money.
+
+    python -m pipelines.sft.plan @pipelines/configs/qwen3-4b.toml plan.gpu=H200 plan.gpus=8 plan.dollars=3.5
+    her plan pipelines/configs/qwen3-32b.toml plan.targets=340000 plan.prompt_tokens=2600 plan.target_tokens=700 plan.turns=4
+
+The words are those of the run; what is asked about it begins with `plan.` (`PlanSettings`). `--json` prints one JSON object.
+Where the samples are at hand they are counted with the model's own tokenizer, if that is on this machine, else estimated;
+nothing is fetched.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from her import config, planning, shapes
+from her.backends.base import estimate_tokens
+from her.errors import HerError, InputError
+from her.planning import Branch, Forecast, Load, Recipe, Serving, Tree
+from her.shapes import Gpu, Shape
+from her.types import Message, Sample, Value
+from pipelines.models.options import ModelOptions
+from pipelines.sft import prefix
+from pipelines.sft.options import Options
+from pipelines.sft.plan_table import as_json, table
+from pipelines.sft.prefix import Encoded, Ids, trees
+from pipelines.sft.rows import row_tokens
+
+log = logging.getLogger("plan")
+
+
+class PlanSettings(Value):
+    """What is asked about a run.
+
+    Args:
+        gpu: a card that her/shapes.py knows; with `memory` (GB), `tflops` (bf16) and `bandwidth` (TB/s) any other.
+        gpus: cards that share the weights.
+        mfu: share of the card's rate that is expected.
+        dollars: an hour of one card; 0 leaves out what the run costs.
+        master: whether bfloat16 weights have a float32 copy beside them (DeepSpeed).
+        targets: of an epoch, where the samples are not at hand; with the mean tokens of a prompt and of a target, plan included.
+        turns: targets of one character in one conversation.
+        between: tokens the history grows by from one of these to the next.
+        context: tokens of a chat when the model is served.
+    """
+
+    gpu: str = "H200"
+    memory: float = Field(default=0, ge=0)
+    tflops: float = Field(default=0, ge=0)
+    bandwidth: float = Field(default=0, ge=0)
+    gpus: int = Field(default=1, ge=1)
+    mfu: float = Field(default=0.4, gt=0, le=1)
+    dollars: float = Field(default=0, ge=0)
+    master: bool = False
+    targets: int = Field(default=0, ge=0)
+    prompt_tokens: int = Field(default=0, ge=0)
+    target_tokens: int = Field(default=0, ge=0)
+    turns: int = Field(default=4, ge=1)
+    between: int = Field(default=150, ge=1)
+    context: int = Field(default=4096, ge=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> "PlanSettings":
+        if self.targets and not (self.prompt_tokens and self.target_tokens):
+            raise ValueError("plan.targets needs plan.prompt_tokens and plan.target_tokens, the mean of each, beside it")
+        if self.targets and self._first() < 1:
+            raise ValueError(
+                f"plan.prompt_tokens={self.prompt_tokens} is too short for plan.turns={self.turns} with plan.between="
+                f"{self.between}: the first prompt would have {self._first()} tokens; take fewer turns or a smaller plan.between"
+            )
+        return self
+
+    def _first(self) -> int:
+        """Tokens of the first prompt of a conversation, so that the mean of all is `prompt_tokens`."""
+        return self.prompt_tokens - (self.turns - 1) * self.between // 2
+
+    def conversation(self) -> list[tuple[int, int]]:
+        """Tokens of prompt and target of every target of one character in one conversation."""
+        return [(self._first() + turn * self.between, self.target_tokens) for turn in range(self.turns)]
+
+
+class PlanOptions(Options):
+    """The settings of a run, and what is asked about it."""
+
+    plan: PlanSettings = PlanSettings()
+
+
+class Plan(Value):
+    """The answer.
+
+    Args:
+        base: what is trained; `shape` and `weights` of it.
+        counted: how the tokens were counted.
+        load: of one epoch; `targets` of the whole run.
+    """
+
+    base: str
+    shape: Shape
+    weights: shapes.Parameters
+    adapters: int
+    recipe: Recipe
+    gpu: Gpu
+    mfu: float
+    counted: str
+    load: Load
+    targets: int
+    plain: Forecast
+    shared_prefix: Forecast
+    serving: Serving
+
+
+class Found(NamedTuple):
+    """Trees of one epoch, so many times over, and how their tokens were counted."""
+
+    trees: list[Tree]
+    copies: float
+    counted: str
+
+
+def main(words: Sequence[str]) -> int:
+    """The command line; 0, or 2 after an error of the house."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        options, dry_run = config.load(PlanOptions, [_file(word) for word in words if word != "--json"])
+        if dry_run:
+            sys.stdout.write(config.dump(options))
+            return 0
+        made = plan(options)
+    except HerError as error:
+        log.error("%s", " ".join(str(error).split()))
+        return 2
+    sys.stdout.write(as_json(made) if "--json" in words else table(made))
+    return 0
+
+
+def _file(word: str) -> str:
+    """A file may be named without its `@`: nothing else that is said here ends so."""
+    return f"@{word}" if word.endswith(".toml") and "=" not in word and not word.startswith("@") else word
+
+
+def plan(options: PlanOptions) -> Plan:
+    """Reckon with a run.
+
+    Raises:
+        InputError: a base or card that is not known, or samples that are not there and not described.
+    """
+    asked = options.plan
+    shape, card = shape_of(options.model), card_of(asked)
+    recipe = Recipe(
+        precision=options.model.precision,
+        master=asked.master and options.model.precision == "bfloat16",
+        rank=options.lora.rank,
+        targets=options.lora.targets,
+        quantise=options.lora.quantise,
+        checkpointing=options.checkpointing,
+        gpus=asked.gpus,
+    )
+    found = described(options) if asked.targets else counted(options)
+    load = planning.load(found.trees, found.copies)
+    epochs = options.steps * options.batch / load.targets if options.steps else options.epochs
+    targets = round(load.targets * epochs)
+    made = {}
+    for layout, work in zip(("plain", "shared_prefix"), (load.plain, load.shared), strict=True):
+        at_once = options.rows * (load.longest if layout == "plain" and not options.packing else row_tokens(options))
+        made[layout] = planning.forecast(shape, card, recipe, work.times(epochs), targets=targets, at_once=at_once, mfu=asked.mfu)
+    return Plan(
+        base=options.model.base or "random weights",
+        shape=shape,
+        weights=shapes.parameters(shape),
+        adapters=shapes.adapter(shape, options.lora.rank, options.lora.targets),
+        recipe=recipe,
+        gpu=card,
+        mfu=asked.mfu,
+        counted=found.counted,
+        load=load,
+        targets=targets,
+        serving=planning.serving(shape, card, asked.context),
+        **made,
+    )
+
+
+def shape_of(model: ModelOptions) -> Shape:
+    """The shape of what is trained, found on this machine.
+
+    Raises:
+        InputError: a folder without config.json, or a repository that is neither known by name nor in the cache.
+    """
+    if not model.base:
+        given = model.shape.model_dump(exclude={"context"})
+        return Shape(**given, tied=True, head_norms=True)
+    folder = Path(model.base).expanduser()
+    if folder.is_dir():
+        return _read_shape(folder / "config.json", f"model.base '{model.base}'")
+    if known := shapes.named(model.base):
+        return known
+    if cached := _cached(model, "config.json"):
+        return _read_shape(cached, f"model.base '{model.base}'")
+    raise InputError(
+        f"model.base '{model.base}' is no folder here, not in the cache and not known by name; "
+        f"known are {', '.join(f'Qwen/{name}' for name in shapes.SHAPES)}"
+    )
+
+
+def _read_shape(path: Path, source: str) -> Shape:
+    try:
+        told = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"{source} has no config.json that can be read ({error.strerror}); give a model's folder") from error
+    except ValueError as error:
+        raise InputError(f"{source}: config.json is not JSON ({error}); give a model's folder") from error
+    return shapes.shape_of(told, source)
+
+
+def _cached(model: ModelOptions, name: str) -> Path | None:
+    """A file of a repository that was fetched before; nothing is fetched."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        path = try_to_load_from_cache(model.base, name, revision=model.revision or None)
+    except HFValidationError:
+        return None
+    return Path(path) if isinstance(path, str) else None
+
+
+def card_of(asked: PlanSettings) -> Gpu:
+    """The card, with the price and what else was said of it."""
+    said = {
+        "memory": asked.memory * 1e9,
+        "flops": asked.tflops * 1e12,
+        "bandwidth": asked.bandwidth * 1e12,
+        "dollars": asked.dollars,
+    }
+    given = {name: value for name, value in said.items() if value}
+    if given.keys() >= {"memory", "flops", "bandwidth"}:
+        return Gpu(name=asked.gpu, **given)
+    try:
+        return shapes.gpu(asked.gpu).model_copy(update=given)
+    except InputError as error:
+        raise InputError(f"plan.gpu: {error}; of another give plan.memory, plan.tflops and plan.bandwidth") from error
+
+
+def described(options: PlanOptions) -> Found:
+    """Samples that are not at hand, as the words describe them."""
+    asked = options.plan
+    samples = [
+        Encoded("", np.arange(prompt, dtype=np.int32), np.zeros(target, dtype=np.int32))
+        for prompt, target in asked.conversation()
+    ]
+    told = f"as described: {asked.turns} targets a conversation and character, {asked.between} tokens apart"
+    return Found(_grown(samples, options), asked.targets / asked.turns, told)
+
+
+def counted(options: PlanOptions) -> Found:
+    """Samples that are at hand, counted.
+
+    Raises:
+        InputError: a file is not there, or all samples are too long.
+    """
+    from pipelines.sft.reading import read
+
+    if missing := [path for path in options.samples.files if not path.exists()]:
+        raise InputError(
+            f"samples.files: '{missing[0]}' is not here; copy it, or describe the samples: "
+            "plan.targets=340000 plan.prompt_tokens=2600 plan.target_tokens=700 plan.turns=4"
+        )
+    samples, _ = read(options.samples, options.seed)
+    how, pairs = _tokens(options, samples)
+    encoded = [
+        Encoded(f"{sample.transcript} {sample.speaker}" if sample.transcript else str(place), *pair)
+        for place, (sample, pair) in enumerate(zip(samples, pairs, strict=True))
+    ]
+    fitting = [each for each in encoded if len(each.prompt) + len(each.target) <= options.samples.most_tokens]
+    if not fitting:
+        raise InputError(f"every sample is longer than samples.most_tokens={options.samples.most_tokens}; raise it")
+    left = len(encoded) - len(fitting)
+    told = f"{how}, {left} of {len(encoded)} samples left out as longer than {options.samples.most_tokens}" if left else how
+    return Found(_grown(fitting, options), 1, told)
+
+
+def _grown(samples: Sequence[Encoded], options: Options) -> list[Tree]:
+    """The trees that training would make of these samples, as lengths."""
+    return [tree_of(tree) for tree in trees(samples, row_tokens(options))]
+
+
+def tree_of(tree: prefix.Tree) -> Tree:
+    """The lengths of a tree."""
+    branches = (Branch(each.fork, len(each.ids), len(each.ids) - each.trained) for each in tree.branches)
+    return Tree(len(tree.trunk), tuple(branches))
+
+
+def _tokens(options: Options, samples: Sequence[Sample]) -> tuple[str, list[tuple[Ids, Ids]]]:
+    """How tokens were counted, and the ids of prompt and target of every sample; made up where they are only estimated."""
+    try:
+        from pipelines.models.loading import load_tokenizer
+        from pipelines.models.template import ChatTemplate
+
+        if (model := _local(options.model)) is None:
+            reason = f"the tokenizer of {options.model.base} is not on this machine"
+        else:
+            texts = (message.content for sample in samples for message in sample.messages)
+            template = ChatTemplate(load_tokenizer(model, texts))
+            return "with the model's own tokenizer", template.pairs(samples)
+    except ModuleNotFoundError as error:
+        reason = f"{error.name} is not installed"
+    return f"estimated from their letters: {reason}", list(_estimated(samples))
+
+
+def _local(model: ModelOptions) -> ModelOptions | None:
+    """The model's options with a base that needs no network; None where there is none."""
+    if not model.base or Path(model.base).expanduser().is_dir():
+        return model
+    cached = _cached(model, "tokenizer.json")
+    return model.model_copy(update={"base": str(cached.parent), "revision": ""}) if cached else None
+
+
+def _estimated(samples: Iterable[Sample]) -> Iterator[tuple[Ids, Ids]]:
+    """Made-up ids of the estimated number: one id for all tokens of a message, so that equal messages are equal ids."""
+    known: dict[Message, int] = {}
+    for sample in samples:
+        pieces = [
+            np.full(estimate_tokens([message]), known.setdefault(message, len(known)), dtype=np.int32)
+            for message in sample.messages
+        ]
+        yield np.concatenate(pieces[:-1]), pieces[-1]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
