@@ -153,6 +153,7 @@ def _read_tokenizer(options: ModelOptions) -> "PreTrainedTokenizerBase":
 
 
 def _read_model(options: ModelOptions, lora: LoraOptions, attention: str) -> "PreTrainedModel":
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     source = _source(options)
@@ -172,7 +173,7 @@ def _read_model(options: ModelOptions, lora: LoraOptions, attention: str) -> "Pr
             output_loading_info=True,
             **extra,
         )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise InputError(
             f"model.base '{options.base}' cannot be read as a causal language model with safetensors: {_short(error)}"
         ) from error
