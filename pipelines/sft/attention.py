@@ -81,7 +81,9 @@ def _refuse(module: Any, query: Tensor, dropout: float, others: dict[str, Any]) 
     if dropout:
         asked.append(f"dropout {dropout}")
     if asked:
-        raise HerError(f"{type(module).__name__} asks for {', '.join(asked)}, which shared prefixes do not have; use layout=plain")
+        raise HerError(
+            f"{type(module).__name__} asks for {', '.join(asked)}, which shared prefixes do not have; use layout=plain"
+        )
 
 
 def _autocast(tensor: Tensor) -> Tensor:
