@@ -89,7 +89,7 @@ def test_samples_are_counted_with_a_folders_own_tokenizer_and_trained_as_counted
     made = planned(f"model.base={folder}", "model.template=own", written(tmp_path, samples), "samples.held_out_share=0")
     pairs = ChatTemplate(str(folder)).pairs(samples)
     laid = [row([tree]) for tree in trees([Encoded("a", *pair) for pair in pairs], 8192)]
-    assert made.counted == "with the model's own tokenizer"
+    assert made.counted == "counted with the model's own tokenizer"
     assert made.load.plain.tokens == sum(len(prompt) + len(target) for prompt, target in pairs)
     assert made.load.shared.tokens == sum(len(each.input_ids) for each in laid)
     assert made.load.shared.trained == sum(label >= 0 for each in laid for label in each.labels)
@@ -99,7 +99,7 @@ def test_samples_are_counted_with_a_folders_own_tokenizer_and_trained_as_counted
 def test_a_model_from_nothing_has_the_shape_of_the_settings(tmp_path: Path) -> None:
     made = planned(written(tmp_path, chat("a", 4)), "model.shape.layers=3", "model.shape.vocabulary=1000")
     assert (made.shape.layers, made.shape.vocabulary, made.base) == (3, 1000, "random weights")
-    assert made.counted == "with the model's own tokenizer"
+    assert made.counted == "counted with the model's own tokenizer"
 
 
 def test_samples_that_are_too_long_are_left_out_and_said(tmp_path: Path) -> None:
@@ -163,6 +163,11 @@ def test_the_table_says_what_the_json_says() -> None:
     assert len(rows["dollars"]) == 2
     assert "adapters of rank 16" in shown
     assert "Served on one H200" in shown
+
+
+def test_float32_is_said_to_be_slower_than_the_card() -> None:
+    assert "take model.precision=mixed" in table(planned(BASE, ABSENT, *MEANS))
+    assert "model.precision=mixed" not in table(planned(BASE, ABSENT, *MEANS, "model.precision=mixed"))
 
 
 def test_without_a_price_nothing_is_said_of_money() -> None:

@@ -305,7 +305,7 @@ def _tokens(options: Options, samples: Sequence[Sample]) -> tuple[str, list[tupl
         else:
             texts = (message.content for sample in samples for message in sample.messages)
             template = ChatTemplate(load_tokenizer(model, texts))
-            return "with the model's own tokenizer", template.pairs(samples)
+            return "counted with the model's own tokenizer", template.pairs(samples)
     except ModuleNotFoundError as error:
         reason = f"{error.name} is not installed"
     return f"estimated from their letters: {reason}", list(_estimated(samples))

@@ -37,7 +37,7 @@ def _head(made: "Plan") -> list[str]:
         f"recipe   {how}, {held}, {'checkpointing' if recipe.checkpointing else 'no checkpointing'}",
         f"cards    {cards}, each {made.gpu.memory / 1e9:.0f} GB, {made.gpu.flops / 1e12:.0f} TFLOP/s bf16, "
         f"{made.gpu.bandwidth / 1e12:.2f} TB/s{', sharing the weights' if recipe.gpus > 1 else ''}",
-        f"samples  {load.targets:,} targets in {load.trees:,} trunks, {made.targets:,} in the whole run; counted {made.counted}",
+        f"samples  {load.targets:,} targets in {load.trees:,} trunks, {made.targets:,} in the whole run, {made.counted}",
     ]
 
 
@@ -47,7 +47,7 @@ def _rows(made: "Plan") -> list[str]:
     rows = [("", ["plain", "shared prefix"])]
     rows += [("tokens", [_count(each.work.tokens) for each in pair])]
     rows += [("pairs of attention", [_count(each.work.pairs) for each in pair])]
-    rows += [("PFLOP", [f"{each.flops / 1e15:,.1f}" for each in pair])]
+    rows += [("FLOP", [_count(each.flops) for each in pair])]
     rows += [("tokens at once", [f"{each.tokens_at_once:,}" for each in pair])]
     rows += [(f"GB {part}", [_gigabytes(getattr(each.memory, part)) for each in pair]) for part in parts]
     rows += [("GB in all", [_gigabytes(each.memory.total) for each in pair])]
@@ -64,6 +64,8 @@ def _foot(made: "Plan") -> list[str]:
     served, plain, shared = made.serving, made.plain, made.shared_prefix
     fewer = plain.work.tokens / shared.work.tokens
     lines = [] if plain.fits and shared.fits else [_needed(made)]
+    if made.recipe.precision == "float32":
+        lines.append("Arithmetic in float32 does not come near these rates, which are of bfloat16; take model.precision=mixed.")
     lines += [
         f"Shared prefixes: {fewer:.2f} times fewer tokens, {shared.targets / plain.targets:.2f} times the targets a second, "
         f"if both reach {made.mfu:.0%}."
@@ -88,7 +90,7 @@ def _needed(made: "Plan") -> str:
 
 
 def _count(number: float) -> str:
-    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+    for size, unit in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:.2f}{unit}"
     return f"{number:.0f}"
