@@ -156,6 +156,55 @@ def remove_run(name: RunName, yes: Annotated[bool, typer.Option("--yes", help="D
     typer.echo(f"{remove(name)} is deleted")
 
 
+@app.command("launch")
+def launch_file(
+    target: Annotated[Literal["slurm", "skypilot"], typer.Argument(help="What starts the job.")],
+    pipeline: Annotated[str, typer.Argument(help="sft, for example.")],
+    words: Annotated[list[str] | None, typer.Argument(metavar="[@FILE.toml] [KEY=VALUE]", help="Settings of the run.")] = None,
+    name: Annotated[str, typer.Option(help="Of the run and the job; default: that of the settings.")] = "",
+    nodes: Annotated[int, typer.Option(help="Machines.")] = 1,
+    gpus: Annotated[int, typer.Option(help="GPUs of each.")] = 8,
+    gpu: Annotated[str, typer.Option(help="Their type, such as H200.")] = "",
+    hours: Annotated[float, typer.Option(help="Until it is stopped; on Slurm it then queues again.")] = 24,
+    partition: Annotated[str, typer.Option(help="Slurm.")] = "",
+    account: Annotated[str, typer.Option(help="Slurm.")] = "",
+    accelerate: Annotated[str, typer.Option(help="Of pipelines/configs/accelerate; default: by nodes and GPUs.")] = "",
+    spot: Annotated[bool, typer.Option("--spot", help="SkyPilot: machines that may be taken away, for less.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Default: NAME.sbatch or NAME.sky.yaml here.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file when it is there.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and print it; write nothing.")] = False,
+) -> None:
+    """Write the file that starts a training run on a cluster, and say how to submit it."""
+    from her import launching
+    from her.files import replacing
+
+    asked = launching.Job(
+        pipeline=pipeline,
+        words=tuple(words or ()),
+        name=name,
+        nodes=nodes,
+        gpus=gpus,
+        gpu=gpu,
+        hours=hours,
+        partition=partition,
+        account=account,
+        accelerate=accelerate,
+        spot=spot,
+    )
+    job = launching.checked(target, asked)
+    path = out or Path(f"{job.name}{launching.ENDINGS[target]}")
+    submit = launching.submission(target, path)
+    text = launching.text(target, job, submit)
+    if dry_run:
+        typer.echo(f"{text}\n# not written; {path} would be started with: {submit}")
+        return
+    if path.exists() and not force:
+        raise InputError(f"'{path}' is there already; give --force to replace it, or --out")
+    with replacing(path) as file:
+        file.write(text)
+    typer.echo(f"{path} is written; start it with: {submit}")
+
+
 @app.command()
 def version() -> None:
     """Print the version."""
