@@ -135,7 +135,7 @@ def _grown(members: list[Branch], most: int) -> Iterator[Tree]:
         trunk = max((branch.ids[: branch.trained] for branch in members), key=len)
         forked, others = [], []
         for branch in members:
-            fork = min(_common(branch.ids[: branch.trained], trunk), branch.trained - 1)
+            fork = min(_shared(branch.ids[: branch.trained], trunk), branch.trained - 1)
             near = fork >= SHARED * (branch.trained - 1)
             (forked if near else others).append(_forked(branch, fork) if near else branch)
         yield from _split(trunk, sorted(forked, key=lambda branch: branch.fork), most)
@@ -146,7 +146,7 @@ def _forked(branch: Branch, fork: int) -> Branch:
     return Branch(fork, branch.ids[fork:], branch.trained - fork, branch.sample)
 
 
-def _common(one: Ids, other: Ids) -> int:
+def _shared(one: Ids, other: Ids) -> int:
     """Length of the common beginning."""
     size = min(len(one), len(other))
     differ = np.flatnonzero(one[:size] != other[:size])

@@ -1,0 +1,272 @@
+"""Shared prefixes against TRL's expanded rows with packing, on a CPU. Run: `python -m benchmarks.shared_prefix FOLDER`
+
+FOLDER holds CoSER books (`data/coser/final`). Two sets of targets: `books`, characters' conversations as the books have them
+(3 to 4 target turns each), and `long`, a character's conversations of a book joined until there are 20 target turns. Every
+target gets a plan of about 580 tokens of the book's own prose. Both sides train the same targets once with the same model
+(hidden size 512, random weights, float32, no checkpointing of activations) through SFTTrainer: TRL's own prompt-completion rows
+with packing, and the shipped shared-prefix layout. Each measurement is a process of its own; sides alternate and the median
+counts. TRL packs to the longest sample or to the row budget of the shared side, whichever is faster (`rows`, by set).
+
+Tokens are counted over all targets of the books. Memory is the peak of resident pages. Prints one JSON object.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import report
+from her import samples as sampling
+from her.scenarios import Book, BookScene, load_book
+from her.types import Part, Sample, Transcript, Turn
+
+PLAN_TOKENS, VOCABULARY, LONG = 580, 8192, 20
+BUDGETS = {"books": 8192, "long": 12288}
+GROUPS = {"books": 8, "long": 1}
+"""How many characters' conversations are trained in a measurement; tokens are counted over all of them."""
+REPEATS = 3
+BAR = {
+    "books_fewer_tokens": 2.0,
+    "books_targets_a_second": 1.7,
+    "long_fewer_tokens": 4.0,
+    "long_targets_a_second": 2.3,
+    "memory": 1.2,
+}
+
+
+def main() -> None:
+    """Measure both sets on both sides and report; with `--side` this is one measurement."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--side", choices=("shared", "trl"))
+    parser.add_argument("--set", choices=tuple(BUDGETS), default="books")
+    parser.add_argument("--row", type=int, default=0)
+    words = parser.parse_args()
+    if words.side:
+        print(json.dumps(measure(words.folder, words.side, words.set, words.row)))
+        return
+    measured: dict[str, Any] = {"repeats": REPEATS}
+    for name in BUDGETS:
+        measured.update({f"{name}_{key}": value for key, value in compare(words.folder, name).items()})
+    measured["memory"] = max(measured["books_memory"], measured["long_memory"])
+    ok = measured["memory"] <= BAR["memory"] and all(measured[key] >= bar for key, bar in BAR.items() if key != "memory")
+    report("shared_prefix", BAR, measured, ok)
+
+
+def compare(folder: Path, name: str) -> dict[str, Any]:
+    """One set of targets, both sides."""
+    budget = BUDGETS[name]
+    trials = {row: _ask(folder, "trl", name, row) for row in (0, budget)}
+    best = min(trials, key=lambda row: trials[row]["seconds"])
+    theirs, ours = [], []
+    for _ in range(REPEATS):
+        theirs.append(_ask(folder, "trl", name, best))
+        ours.append(_ask(folder, "shared", name, budget))
+    medians = [statistics.median(each["targets"] / each["seconds"] for each in side) for side in (ours, theirs)]
+    return {
+        "fewer_tokens": round(ours[0]["fewer_tokens"], 2),
+        "fewer_tokens_as_trained": round(theirs[0]["tokens"] / ours[0]["tokens"], 2),
+        "targets_a_second": round(medians[0] / medians[1], 2),
+        "memory": round(max(each["peak_mb"] for each in ours) / max(each["peak_mb"] for each in theirs), 2),
+        "targets": ours[0]["targets"],
+        "rows": {"shared": budget, "trl": theirs[0]["row"], "trl_tried_s": {t["row"]: t["seconds"] for t in trials.values()}},
+        "seconds": {"shared": [each["seconds"] for each in ours], "trl": [each["seconds"] for each in theirs]},
+        "peak_mb": {"shared": ours[0]["peak_mb"], "trl": theirs[0]["peak_mb"]},
+        "loss": {"shared": ours[0]["loss"], "trl": theirs[0]["loss"]},
+    }
+
+
+def _ask(folder: Path, side: str, name: str, row: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.shared_prefix", str(folder), "--side", side, "--set", name, "--row", str(row)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-4000:])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(f"{name} {side} row {found['row']}: {found['seconds']} s, {found['peak_mb']} MB", flush=True)
+    return found
+
+
+# -- the targets ---------------------------------------------------------------------------------------------------------------
+
+
+def transcripts(folder: Path, name: str, tokenizer: Any) -> list[Transcript]:
+    """The conversations of a set, every character's turn with a plan."""
+    dice = random.Random(7)
+    made = []
+    for book in (load_book(path) for path in sorted(folder.glob("*.json"))):
+        prose = " ".join(scene.passage for scene in book.scenes).split()
+        plain = [_transcript(scene) for scene in book.scenes] if name == "books" else list(joined(book))
+        made += [planned(each, prose, dice, tokenizer) for each in plain]
+    return made
+
+
+def _transcript(scene: BookScene) -> Transcript:
+    return Transcript(id=scene.id, scenario=scene.scenario, cast=scene.cast, turns=scene.turns)
+
+
+def joined(book: Book) -> Iterator[Transcript]:
+    """For every character with 20 turns in the book, its first conversations as one."""
+    for name in sorted({member.name for scene in book.scenes for member in scene.cast}):
+        scenes = [scene for scene in book.scenes if name in {turn.speaker for turn in scene.turns}]
+        turns: list[Turn] = []
+        cast = {member.name: member for scene in reversed(scenes) for member in scene.cast}
+        for turn in (turn for scene in scenes for turn in scene.turns):
+            turns.append(turn.model_copy(update={"id": f"{len(turns)}"}))
+            if sum(each.speaker == name for each in turns) == LONG:
+                speakers = {each.speaker for each in turns}
+                present = tuple(member for member in cast.values() if member.name in speakers)
+                yield Transcript(id=f"{book.title} {name}", scenario=scenes[0].scenario, cast=present, turns=tuple(turns))
+                break
+
+
+def planned(made: Transcript, prose: Sequence[str], dice: random.Random, tokenizer: Any) -> Transcript:
+    """The transcript with a plan of about `PLAN_TOKENS` tokens in every turn of a character: a stretch of the book's prose."""
+    turns = []
+    for turn in made.turns:
+        start = dice.randrange(max(1, len(prose) - PLAN_TOKENS))
+        ids = tokenizer.encode(" ".join(prose[start : start + PLAN_TOKENS]), add_special_tokens=False)[:PLAN_TOKENS]
+        plan = Part(kind="system_thinking", text=tokenizer.decode(ids).replace("<", "").strip())
+        turns.append(turn.model_copy(update={"parts": (plan, *turn.parts)}))
+    return made.model_copy(update={"turns": tuple(turns)})
+
+
+def targets(folder: Path, name: str, tokenizer: Any) -> list[list[Sample]]:
+    """Samples by conversation and character, in a seeded order; of `long` only the character who has 20 turns."""
+    groups: dict[tuple[str, str], list[Sample]] = defaultdict(list)
+    for made in transcripts(folder, name, tokenizer):
+        only = None if name == "books" else [made.id.split(" ", 1)[1]]
+        for sample in sampling.samples(made, speakers=only):
+            if isinstance(sample, Sample):
+                groups[sample.transcript, sample.speaker].append(sample)
+    ordered = list(groups.values())
+    random.Random(3).shuffle(ordered)
+    return ordered
+
+
+# -- one measurement -----------------------------------------------------------------------------------------------------------
+
+
+def measure(folder: Path, side: str, name: str, row: int) -> dict[str, Any]:
+    """Train the targets of a set once; seconds of the steps alone, tokens, peak memory."""
+    from pipelines.models.loading import load_tokenizer
+    from pipelines.models.options import ModelOptions, ShapeOptions
+    from pipelines.models.template import ChatTemplate
+    from pipelines.sft.prefix import trees
+    from pipelines.sft.rows import encoded
+
+    shape = ShapeOptions(hidden=512, intermediate=1536, layers=6, heads=8, kv_heads=4, vocabulary=VOCABULARY, context=16384)
+    options = ModelOptions(shape=shape)
+    books = [load_book(path) for path in sorted(folder.glob("*.json"))]
+    texts = [scene.passage for book in books for scene in book.scenes]
+    tokenizer = load_tokenizer(options, texts)
+    template = ChatTemplate(tokenizer)
+    groups = targets(folder, name, tokenizer)
+    everything = [sample for group in groups for sample in group]
+    sizes = [len(each.prompt) + len(each.target) for each in encoded(everything, template)]
+    fewer = sum(sizes) / sum(tree.tokens for tree in trees(encoded(everything, template), BUDGETS[name]))
+    chosen = [sample for group in groups[: GROUPS[name]] for sample in group]
+    longest = max(len(each.prompt) + len(each.target) for each in encoded(chosen, template))
+    row = row or longest
+    with tempfile.TemporaryDirectory() as home:
+        trained = (_shared if side == "shared" else _trl)(chosen, options, template, row, Path(home))
+    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return {
+        **trained,
+        "row": row,
+        "targets": len(chosen),
+        "fewer_tokens": fewer,
+        "peak_mb": round(int(peak.split()[1]) / 1000),
+    }
+
+
+def _timed(trainer: Any) -> dict[str, Any]:
+    """Train, and time from the first step's begin to the last one's end."""
+    import time
+
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        begin = end = 0.0
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+            self.begin = self.begin or time.perf_counter()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+            self.end = time.perf_counter()
+
+    clock = Clock()
+    trainer.add_callback(clock)
+    trainer.train()
+    losses = [line["loss"] for line in trainer.state.log_history if "loss" in line]
+    return {"seconds": round(clock.end - clock.begin, 2), "loss": round(losses[0], 5)}
+
+
+def _shared(samples: list[Sample], model: Any, template: Any, row: int, home: Path) -> dict[str, Any]:
+    """The shipped layout, attention and trainer; one optimiser step over all targets, so that losses compare."""
+    from pipelines.sft.options import Options, SampleOptions
+    from pipelines.sft.preparing import Prepared
+    from pipelines.sft.rows import encoded, lay_out, mapped
+    from pipelines.sft.training import build
+
+    options = Options(
+        model=model,
+        samples=SampleOptions(personas=("house",), most_tokens=row),
+        batch=10_000,
+        checkpointing=False,
+        learning_rate=1e-5,
+        device="cpu",
+    )
+    facts = lay_out(options, home, encoded(samples, template), [])
+    trainer = build(options, Prepared(template, mapped(home / "train"), None, (), facts), home, "cpu")
+    return {**_timed(trainer), "tokens": facts.laid_tokens}
+
+
+def _trl(samples: list[Sample], model: Any, template: Any, row: int, home: Path) -> dict[str, Any]:
+    """TRL as its documentation has it: prompt and completion, best-fit-decreasing packing."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    from pipelines.models.loading import load_model
+    from pipelines.models.options import LoraOptions
+
+    rows = [{"prompt": _dicts(sample.messages[:-1]), "completion": _dicts(sample.messages[-1:])} for sample in samples]
+    arguments = SFTConfig(
+        output_dir=str(home),
+        max_length=row,
+        packing=True,
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=10_000,
+        num_train_epochs=1,
+        gradient_checkpointing=False,
+        bf16=False,
+        use_cpu=True,
+        dataloader_pin_memory=False,
+        report_to=[],
+        save_strategy="no",
+        logging_steps=1,
+        learning_rate=1e-5,
+        disable_tqdm=True,
+    )
+    trainer = SFTTrainer(
+        model=load_model(model, LoraOptions(), template.tokenizer, "cpu", attention="sdpa"),
+        args=arguments,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=template.tokenizer,
+    )
+    tokens = sum(len(ids) for ids in trainer.train_dataset["input_ids"])
+    return {**_timed(trainer), "tokens": tokens}
+
+
+def _dicts(messages: Sequence[Any]) -> list[dict[str, str]]:
+    return [message.model_dump() for message in messages]
+
+
+if __name__ == "__main__":
+    main()

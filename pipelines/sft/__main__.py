@@ -1,0 +1,112 @@
+"""Supervised fine-tuning, whole: samples -> rows -> a checkpoint that chats in the playground.
+
+    python -m pipelines.sft @pipelines/configs/sft_smoke.toml name=first --dry-run
+    accelerate launch --config_file pipelines/configs/accelerate/fsdp2_node.yaml -m pipelines.sft @FILE.toml
+
+The first is also `her run sft @pipelines/configs/sft_smoke.toml`. The run folder is HER_HOME/runs/NAME; the model is in its
+`model/`. Started again with the same settings it goes on from its last whole checkpoint.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from her import config, jobs
+from her.errors import HerError
+from pipelines.models.loading import device_of
+from pipelines.models.saving import save
+from pipelines.sft import preparing
+from pipelines.sft.options import Options
+from pipelines.sft.reading import file_list
+
+log = logging.getLogger("sft")
+PATIENCE = timedelta(hours=6)
+"""How long the other processes wait while the first one prepares the samples."""
+
+
+def main(words: Sequence[str]) -> int:
+    """The command line; 0 when the run is done, 2 after an error of the house, 3 when it was stopped and can be gone on with."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        options, dry_run = config.load(Options, words)
+        if dry_run:
+            sys.stdout.write(config.dump(options))
+            return 0
+        folder = run(options)
+    except (jobs.Stopped, KeyboardInterrupt) as stopped:
+        log.error("stopped: %s; start it again to go on", str(stopped) or "by hand")
+        return 3
+    except HerError as error:
+        log.error("%s", " ".join(str(error).split()))
+        return 2
+    log.info("%s", folder / "model")
+    return 0
+
+
+def run(options: Options) -> Path:
+    """A whole run; the folder it left. Raises HerError; `jobs.Stopped` among them when it can be gone on with."""
+    from accelerate import PartialState
+
+    device = device_of(options.device)
+    state = PartialState(cpu=device == "cpu", timeout=PATIENCE)
+    folder = jobs.folder_of(options.name)
+    with _opened(options, state) as open_run:
+        if state.is_main_process:
+            preparing.prepare(options, folder)
+        state.wait_for_everyone()
+        _trained(options, folder, open_run, device)
+    return folder
+
+
+@contextmanager
+def _opened(options: Options, state: Any) -> Iterator[jobs.Run | None]:
+    """The run, in the first of several processes; the others have none and write nothing."""
+    if not state.is_main_process:
+        yield None
+        return
+    with jobs.running(
+        "sft", options.name, options, seed=options.seed, hashes=jobs.file_hashes(file_list(options.samples))
+    ) as opened:
+        yield opened
+
+
+def _trained(options: Options, folder: Path, open_run: jobs.Run | None, device: str) -> None:
+    """Train, and save what was trained where the playground opens it."""
+    from pipelines.sft.training import train
+
+    def silent(**_: Any) -> None:
+        """Only the first process writes metrics."""
+
+    prepared = preparing.load(folder)
+    trainer = train(options, prepared, folder, open_run.metric if open_run else silent, device)
+    whole = trainer.accelerator.get_state_dict(trainer.model) if trainer.accelerator.num_processes > 1 else None
+    if open_run is None:
+        return
+    facts = {
+        "pipeline": "sft",
+        "layout": options.layout,
+        "targets": prepared.facts.targets,
+        "steps": trainer.state.global_step,
+        "samples": dict(open_run.status.hashes),
+        "commit": open_run.status.commit,
+    }
+    saved = save(
+        trainer.accelerator.unwrap_model(trainer.model),
+        prepared.template.tokenizer,
+        folder / "model",
+        base=options.model.base,
+        licence=options.model.licence,
+        facts=facts,
+        state=whole,
+    )
+    open_run.metric(step=trainer.state.global_step, saved="model", apart=saved.apart)
+    weights = sorted((folder / "model").glob("*.safetensors"))
+    open_run.note(outputs={f"model/{path.name}": jobs.file_hash(path) for path in weights})
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,94 @@
+"""From samples to rows on disk, once a run: `prepared/` in its folder. A later start, and every other process, reads it there.
+
+prepared/  tokenizer/        with its chat template; of a model from random weights it is made here
+           train/ held_out/  rows as the trainer takes them, Arrow files that are mapped and not read
+           held_out.jsonl    the samples from whose prompts turns are sampled
+           preflight.json    what was counted (her/preflight.py)
+           facts.json        `Facts`; written last, so it says that all the rest is whole
+"""
+
+import logging
+import random
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter
+
+from her import jsonl, preflight
+from her.files import replacing
+from her.types import Sample
+from pipelines.models.loading import load_tokenizer
+from pipelines.models.template import ChatTemplate
+from pipelines.sft.options import Options
+from pipelines.sft.preflight import check
+from pipelines.sft.reading import read
+from pipelines.sft.rows import Facts, encoded, lay_out, mapped
+
+log = logging.getLogger("sft")
+FOLDER = "prepared"
+
+
+class Prepared(NamedTuple):
+    """What training needs; `train` and `held_out` are `datasets.Dataset`, the second None when nothing is held out."""
+
+    template: ChatTemplate
+    train: Any
+    held_out: Any
+    prompts: tuple[Sample, ...]
+    facts: Facts
+
+
+def prepare(options: Options, folder: Path) -> Facts:
+    """Read, check and lay out the samples, unless an earlier start has; `folder` is the run's.
+
+    Raises:
+        InputError: nothing to learn, or the preflight found something that training would do in silence.
+    """
+    home = folder / FOLDER
+    if (home / "facts.json").is_file():
+        return Facts.model_validate_json((home / "facts.json").read_text("utf-8"))
+    shutil.rmtree(home, ignore_errors=True)
+    train, held_out = read(options.samples, options.seed)
+    texts = (message.content for sample in train for message in sample.messages)
+    template = ChatTemplate(load_tokenizer(options.model, texts))
+    reports, train, held_out = check(train, held_out, template, options, context_of(options))
+    home.mkdir(parents=True)
+    template.tokenizer.save_pretrained(home / "tokenizer")
+    _write(home / "preflight.json", TypeAdapter(list[preflight.Report]).dump_json(reports, indent=2).decode())
+    dice = random.Random(options.seed)
+    jsonl.write(home / "held_out.jsonl", dice.sample(held_out, min(options.evaluation.turns, len(held_out))))
+    facts = lay_out(options, home, encoded(train, template), encoded(held_out, template))
+    _write(home / "facts.json", facts.model_dump_json(indent=2))
+    log.info(
+        "%s targets in %s rows of %s tokens, %.2f times fewer than expanded rows",
+        *(facts.targets, facts.rows, facts.laid_tokens, facts.expanded_tokens / facts.laid_tokens),
+    )
+    return facts
+
+
+def load(folder: Path) -> Prepared:
+    """What `prepare` wrote."""
+    home = folder / FOLDER
+    return Prepared(
+        ChatTemplate(str(home / "tokenizer")),
+        mapped(home / "train"),
+        mapped(home / "held_out"),
+        tuple(jsonl.read(home / "held_out.jsonl", Sample)),
+        Facts.model_validate_json((home / "facts.json").read_text("utf-8")),
+    )
+
+
+def context_of(options: Options) -> int:
+    """The most positions of the model that is trained."""
+    if not options.model.base:
+        return options.model.shape.context
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(options.model.base, revision=options.model.revision or None, trust_remote_code=False)
+    return int(config.get_text_config().max_position_embeddings)
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as file:
+        file.write(text)

@@ -1,0 +1,106 @@
+"""Samples as the rows that a trainer takes, in either layout, in Arrow files that are mapped and not read.
+
+train/ held_out/   rows.arrow: input_ids, labels, position_ids, and the spans of pipelines/sft/prefix.py
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from her.types import Sample, Value
+from pipelines.models.template import ChatTemplate
+from pipelines.sft.options import Options
+from pipelines.sft.prefix import Encoded, Row, pack, row, trees
+
+
+class Facts(Value):
+    """What the rows hold.
+
+    Args:
+        targets: target turns that are trained; `held_out` that are evaluated.
+        rows: of training, as laid out; an estimate where TRL packs them.
+        expanded_tokens: of the targets, each with its own prompt.
+        laid_tokens: of the rows.
+        longest: tokens of the longest sample.
+    """
+
+    targets: int
+    held_out: int
+    rows: int
+    expanded_tokens: int
+    laid_tokens: int
+    longest: int
+
+
+def encoded(samples: Sequence[Sample], template: ChatTemplate) -> list[Encoded]:
+    """The samples' tokens; those of one conversation, as one character sees it, may share their history."""
+    pairs = template.pairs(samples)
+    return [
+        Encoded(f"{sample.transcript} {sample.speaker}" if sample.transcript else str(place), *pair)
+        for place, (sample, pair) in enumerate(zip(samples, pairs, strict=True))
+    ]
+
+
+def row_tokens(options: Options) -> int:
+    """The most tokens of a packed or shared row."""
+    return options.row_tokens or options.samples.most_tokens
+
+
+def lay_out(options: Options, home: Path, train: list[Encoded], held_out: list[Encoded]) -> Facts:
+    """Write the rows of `train` and `held_out` under `home`."""
+    rows = _shared_rows if options.layout == "shared_prefix" else _plain_rows
+    count, tokens = _save(home / "train", rows(train, options))
+    if held_out:
+        _save(home / "held_out", rows(held_out, options))
+    sizes = [len(each.prompt) + len(each.target) for each in train]
+    if options.layout == "plain" and options.packing:
+        count = len(pack(sizes, row_tokens(options)))
+    return Facts(
+        targets=len(train),
+        held_out=len(held_out),
+        rows=count,
+        expanded_tokens=sum(sizes),
+        laid_tokens=tokens,
+        longest=max(sizes),
+    )
+
+
+def _shared_rows(samples: list[Encoded], options: Options) -> Iterator[Row]:
+    most = row_tokens(options)
+    grown = list(trees(samples, most))
+    random.Random(options.seed).shuffle(grown)
+    for indices in pack([tree.tokens for tree in grown], most):
+        yield row([grown[index] for index in indices])
+
+
+def _plain_rows(samples: list[Encoded], options: Options) -> Iterator[Row]:
+    """One row a sample; TRL packs them where packing is asked for."""
+    for sample in samples:
+        yield row([*trees([sample], len(sample.prompt) + len(sample.target))])
+
+
+def _save(folder: Path, rows: Iterator[Row]) -> tuple[int, int]:
+    """Write rows as Arrow files, one at a time; how many there are, and of how many tokens."""
+    from datasets import Features, List
+    from datasets import Value as Column
+    from datasets.arrow_writer import ArrowWriter
+
+    whole = List(Column("int32"))
+    features = Features({"input_ids": whole, "labels": whole, "position_ids": whole, "spans": List(whole)})
+    folder.mkdir()
+    count = tokens = 0
+    with ArrowWriter(path=str(folder / "rows.arrow"), features=features) as writer:
+        for count, each in enumerate(rows, 1):  # noqa: B007
+            writer.write({**each._asdict(), "spans": [list(span) for span in each.spans]})
+            tokens += len(each.input_ids)
+        writer.finalize()
+    return count, tokens
+
+
+def mapped(folder: Path) -> Any:
+    """The rows of a folder that `lay_out` wrote, as a `datasets.Dataset`; None when there is none."""
+    from datasets import Dataset
+
+    path = folder / "rows.arrow"
+    return Dataset.from_file(str(path)) if path.is_file() else None
