@@ -78,10 +78,11 @@ def _merged(layer: Any, name: str, adapter: str, weight: "torch.Tensor", held: "
         if state is not None or not layer.use_dora.get(adapter):
             raise HerError(f"the adapter of {name} is a variant of LoRA that cannot be merged out of place; train plain LoRA")
         return layer.lora_variant[adapter].merge_safe(layer, adapter, weight.clone())
-    if adapter not in layer.lora_A:
+    own = [key for key in held if key.startswith(f"{name}.lora_") and adapter in key.split(".")]
+    if not own:
         return weight
-    factors = {side: held[f"{name}.{side}.{adapter}.weight"] for side in _SIDES}
-    if weight.ndim != 2 or any(factor.ndim != 2 for factor in factors.values()) or layer.lora_bias.get(adapter):
+    factors = {side: held[key] for side in _SIDES if (key := f"{name}.{side}.{adapter}.weight") in held}
+    if len(factors) != len(own) or weight.ndim != 2 or any(factor.ndim != 2 for factor in factors.values()):
         raise HerError(f"the adapter of {name} is not on a plain linear layer; adapt linear layers only")
     stand_in = SimpleNamespace(
         **{side: {adapter: SimpleNamespace(weight=factor.to(weight.device))} for side, factor in factors.items()},

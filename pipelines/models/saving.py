@@ -130,14 +130,18 @@ def _complete(clean: "PreTrainedModel", weights: Any) -> "dict[str, torch.Tensor
     """The weights by name on the CPU, as many and of the shapes the clean model has; the second of two tied ones is left out.
 
     Raises:
-        HerError: a weight is missing, too many, or a shard.
+        HerError: a weight is missing, too many, a shard, or not finite.
     """
     wanted = clean.state_dict()
     tied = set(clean.all_tied_weights_keys) if clean.config.get_text_config().tie_word_embeddings else set()
     held = {name: tensor.cpu() for name, tensor in weights if name not in tied}
     if odd := sorted((wanted.keys() - tied) ^ held.keys()):
         raise HerError(f"the model's weights do not make a whole checkpoint: {', '.join(odd[:3])} is missing or too many")
+    import torch
+
     for name, tensor in held.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise HerError(f"{name} has numbers that are not finite; the training went astray, go back to an earlier checkpoint")
         if tensor.shape != wanted[name].shape:
             raise HerError(
                 f"{name} has the shape {tuple(tensor.shape)}, not {tuple(wanted[name].shape)}; gather the shards first"
