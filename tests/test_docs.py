@@ -63,6 +63,8 @@ def check_her(words: list[str]) -> None:
     """Click resolves the subcommand and reads its options; nothing runs."""
     command, context = typer.main.get_command(app), None
     while hasattr(command, "commands"):
+        if not words and command.invoke_without_command:
+            return
         assert words and words[0] in command.commands, f"no command {words[:1]}; there are {sorted(command.commands)}"
         context = Context(command, parent=context, info_name=command.name)
         command, words = command.commands[words[0]], words[1:]

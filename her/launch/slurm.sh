@@ -15,9 +15,10 @@ export HER_PORT="$((20000 + SLURM_JOB_ID % 20000))"
 # Seconds that the processes have for ending well; the warning below comes 300 before the time limit.
 export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=240
 
+# scancel only passes the signal on; srun, asked to end, would kill the step.
 out_of_time=no
 step=""
-trap 'out_of_time=yes; [[ -z "$step" ]] || kill -TERM "$step" || true' USR1
+trap 'out_of_time=yes; [[ -z "$step" ]] || scancel --signal=TERM "$SLURM_JOB_ID" || true' USR1
 
 # One task a machine; each starts the processes of its own GPUs.
 srun --ntasks-per-node=1 --kill-on-bad-exit=1 bash -c '
