@@ -45,7 +45,8 @@ FLAGS = [
 ]
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 HAS_RAY = importlib.util.find_spec("ray") is not None
-collect_ignore_glob = ([] if HAS_TORCH else ["test_backend*local*.py", "test_accelerate*.py"]) + ([] if HAS_RAY else ["test_ray*.py"])
+WITHOUT_TORCH = [] if HAS_TORCH else ["test_backend*local*.py", "test_accelerate*.py"]
+collect_ignore_glob = WITHOUT_TORCH + ([] if HAS_RAY else ["test_ray*.py"])
 NOTES = pytest.StashKey[list[str]]()
 
 
