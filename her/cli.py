@@ -205,6 +205,47 @@ def launch_file(
     typer.echo(f"{path} is written; start it with: {submit}")
 
 
+@app.command("serve")
+def serve_checkpoint(
+    checkpoint: Annotated[str, typer.Argument(help="A folder, the name of a run, or a repository (owner/name).")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port.")] = 8000,
+    context: Annotated[int, typer.Option(min=0, help="Longest prompt and reply in tokens; 0: what fits.")] = 0,
+    only_print: Annotated[bool, typer.Option("--print", help="Print the command alone, to be run elsewhere or changed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the checkpoint and say what would be run.")] = False,
+) -> None:
+    """Serve a checkpoint with vLLM; its plans come apart from what is said."""
+    from her import machine, paths, serving
+
+    plan = serving.plan(
+        checkpoint, serving.Serving(host=host, port=port, context=context), machine=machine.probe(paths.home())
+    )
+    for note in plan.notes:
+        typer.echo(f"her: {note}", err=True)
+    if only_print:
+        typer.echo(str(plan))
+        return
+    if dry_run:
+        typer.echo(serving.told(checkpoint))
+        typer.echo(str(plan))
+    if not serving.installed():
+        raise InputError(serving.lacking(checkpoint))
+    typer.echo(f"her: once it answers, her play --backend '{plan.spec}'", err=True)
+    if not dry_run:
+        serving.run(plan)
+
+
+@app.command("doctor")
+def doctor_report(as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False) -> None:
+    """Say what is installed, what does not go together, and what can run here; exit 1 when something does not."""
+    from her import doctor
+
+    report = doctor.examine()
+    typer.echo(report.model_dump_json(indent=2) if as_json else doctor.text(report))
+    if report.conflicts:
+        raise typer.Exit(1)
+
+
 @app.command()
 def version() -> None:
     """Print the version."""

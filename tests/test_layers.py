@@ -20,7 +20,7 @@ FLOORS = {
     1: "types errors paths files",
     2: "tags draft notations brackets parser splitting format jsonl config yaml_files personas scenarios released "
     "principles prompts backends store statistics shapes",
-    3: "cards lorebook view rewards jobs runs launching space rubric chat_views "
+    3: "machine compatibility checkpoints serving doctor cards lorebook view rewards jobs runs launching space rubric chat_views "
     "calls asking running recording endpoints structured spending tally progress ray_calls planning",
     4: "chat chat_export chat_opening chat_orders chat_reading chat_running live judge ratings samples preflight",
     5: "scene rollout",
@@ -51,6 +51,7 @@ PROVIDED = {
     "httpx2": "openai",
     "jinja2": "gradio",
     "markupsafe": "gradio",
+    "packaging": "huggingface-hub",
     "pydantic_core": "pydantic",
     "rich": "typer",
     "spaces": "gradio",
