@@ -105,7 +105,7 @@ def test_open_backend() -> None:
     assert isinstance(backend, Backend)
     assert backend.describe().spec == "openai:http://127.0.0.1:9/v1#m"
     assert open_backend("scripted:?rate=0", personas={}).describe().scripted
-    with pytest.raises(InputError, match="pipelines on a GPU.*vllm serve org/name"):
+    with pytest.raises(InputError, match="pipelines on a GPU.*her serve org/name"):
         open_backend("vllm:org/name")
 
 

@@ -137,5 +137,5 @@ async def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_pipelines_may_open_it_and_the_playground_may_not() -> None:
     assert isinstance(open_backend("vllm:folder", pipeline=True), VLLMBackend)
-    with pytest.raises(InputError, match="vllm serve folder"):
+    with pytest.raises(InputError, match="her serve folder"):
         open_backend("vllm:folder")

@@ -44,9 +44,10 @@ async def failure(backend: OpenAIBackend, **options: Any) -> BackendError:
     return caught.value
 
 
-async def test_answers_whole_with_usage_and_finish(server: ModelServer) -> None:
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+async def test_answers_whole_with_usage_and_finish(server: ModelServer, field: str) -> None:
     server.script.text = "Good evening, 你好 \U0001f642!"
-    server.script.reasoning = "A plan."
+    server.script.reasoning, server.script.reasoning_field = "A plan.", field
     backend = backend_for(server)
     assert isinstance(backend, Asker)
     said = await backend.ask(HELLO, Sampling())

@@ -133,7 +133,7 @@ def open_backend(
         return VLLMBackend(chosen.address, chosen.model)
     if chosen.scheme == "vllm":
         raise InputError(
-            f"'{chosen}' is for pipelines on a GPU; to chat, start 'vllm serve {chosen.address}' and open "
+            f"'{chosen}' is for pipelines on a GPU; to chat, start 'her serve {chosen.address}' and open "
             "'openai:http://127.0.0.1:8000/v1'"
         )
     from her.backends.scripted import ScriptedBackend
