@@ -217,9 +217,7 @@ def serve_checkpoint(
     """Serve a checkpoint with vLLM; its plans come apart from what is said."""
     from her import machine, paths, serving
 
-    plan = serving.plan(
-        checkpoint, serving.Serving(host=host, port=port, context=context), machine=machine.probe(paths.home())
-    )
+    plan = serving.plan(checkpoint, serving.Serving(host=host, port=port, context=context), machine=machine.probe(paths.home()))
     for note in plan.notes:
         typer.echo(f"her: {note}", err=True)
     if only_print:
