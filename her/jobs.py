@@ -135,7 +135,8 @@ def _watched(run: Run) -> Iterator[Run]:
         raise
     except BaseException as error:
         run.note(state="failed", reason=f"{type(error).__name__}: {error}", ended=time.time())
-        log.exception("failed")
+        if not isinstance(error, HerError):  # that is a sentence, and whoever started the run says it
+            log.exception("failed")
         raise
     run.note(state="done", ended=time.time())
     log.info("done")

@@ -24,7 +24,7 @@ from pipelines.sft.options import Options
 from pipelines.sft.reading import file_list
 
 log = logging.getLogger("sft")
-PATIENCE = timedelta(hours=6)
+PATIENCE_HOURS = 6
 """How long the other processes wait while the first one prepares the samples."""
 
 
@@ -50,9 +50,11 @@ def main(words: Sequence[str]) -> int:
 def run(options: Options) -> Path:
     """A whole run; the folder it left. Raises HerError; `jobs.Stopped` among them when it can be gone on with."""
     from accelerate import PartialState
+    from transformers.utils import logging as library
 
+    library.disable_progress_bar()
     device = device_of(options.device)
-    state = PartialState(cpu=device == "cpu", timeout=PATIENCE)
+    state = PartialState(cpu=device == "cpu", timeout=timedelta(hours=PATIENCE_HOURS))
     folder = jobs.folder_of(options.name)
     with _opened(options, state) as open_run:
         if state.is_main_process:

@@ -17,6 +17,7 @@ class SampleOptions(Value):
 
     Args:
         files: samples: `dataset/sft/trl.parquet` of a synthesis, JSONL of samples, `her ratings export --format sft`.
+        runs: names of synthesis runs, whose `dataset/SPLIT/trl.parquet` is learned; `split` which one.
         personas: persona folders whose written exchanges are learned as chats; `house` for those of the house.
         chats: chats made for each persona; `exchanges` in each.
         held_out: files of samples to evaluate on; none takes `held_out_share` of the transcripts, chosen by the seed.
@@ -27,6 +28,8 @@ class SampleOptions(Value):
     """
 
     files: tuple[Path, ...] = ()
+    runs: tuple[NonEmpty, ...] = ()
+    split: NonEmpty = "sft"
     personas: tuple[str, ...] = ()
     chats: int = Field(default=8, ge=1)
     exchanges: int = Field(default=6, ge=1)
@@ -38,8 +41,10 @@ class SampleOptions(Value):
 
     @model_validator(mode="after")
     def _something(self) -> "SampleOptions":
-        if not (self.files or self.personas):
-            raise ValueError('nothing to learn: give samples.files=["dataset/sft/trl.parquet"] or samples.personas=["house"]')
+        if not (self.files or self.runs or self.personas):
+            raise ValueError(
+                'nothing to learn: give samples.runs=["synthesize"], samples.files=[...] or samples.personas=["house"]'
+            )
         return self
 
 

@@ -29,7 +29,7 @@ from pipelines.sft import prefix
 from pipelines.sft.options import Options
 from pipelines.sft.plan_table import as_json, table
 from pipelines.sft.prefix import Encoded, Ids, trees
-from pipelines.sft.rows import row_tokens
+from pipelines.sft.rows import keyed, row_tokens
 
 log = logging.getLogger("plan")
 
@@ -262,19 +262,16 @@ def counted(options: PlanOptions) -> Found:
     Raises:
         InputError: a file is not there, or all samples are too long.
     """
-    from pipelines.sft.reading import read
+    from pipelines.sft.reading import learned_files, read
 
-    if missing := [path for path in options.samples.files if not path.exists()]:
+    if missing := [path for path in learned_files(options.samples) if not path.exists()]:
         raise InputError(
             f"samples.files: '{missing[0]}' is not here; copy it, or describe the samples: "
             "plan.targets=340000 plan.prompt_tokens=2600 plan.target_tokens=700 plan.turns=4"
         )
     samples, _ = read(options.samples, options.seed)
     how, pairs = _tokens(options, samples)
-    encoded = [
-        Encoded(f"{sample.transcript} {sample.speaker}" if sample.transcript else str(place), *pair)
-        for place, (sample, pair) in enumerate(zip(samples, pairs, strict=True))
-    ]
+    encoded = keyed(samples, pairs)
     fitting = [each for each in encoded if len(each.prompt) + len(each.target) <= options.samples.most_tokens]
     if not fitting:
         raise InputError(f"every sample is longer than samples.most_tokens={options.samples.most_tokens}; raise it")

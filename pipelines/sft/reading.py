@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from her import jsonl
+from her import jobs, jsonl
 from her.errors import FormatVersionError, InputError
 from her.samples import FORMAT
 from her.tags import WRITTEN
@@ -69,8 +69,14 @@ def read(options: SampleOptions, seed: int) -> Read:
 
 def file_list(options: SampleOptions) -> list[Path]:
     """Every file that the samples are made from."""
-    files = [Path(path).expanduser() for path in (*options.files, *options.held_out)]
+    files = [Path(path).expanduser() for path in (*learned_files(options), *options.held_out)]
     return [*files, *(path for name in options.personas for path in chat_files(name))]
+
+
+def learned_files(options: SampleOptions) -> list[Path]:
+    """The files of samples that are learned, those of runs first."""
+    ran = [jobs.folder_of(name) / "dataset" / options.split / "trl.parquet" for name in options.runs]
+    return [*ran, *options.files]
 
 
 def read_file(path: Path) -> Iterator[Sample]:
@@ -82,7 +88,7 @@ def read_file(path: Path) -> Iterator[Sample]:
     """
     file = Path(path).expanduser()
     if not file.is_file():
-        raise InputError(f"file '{file}' is not there; give samples.files=[\"dataset/sft/trl.parquet\"] of a synthesis")
+        raise InputError(f"file '{file}' is not there; `her run synthesize` makes dataset/sft/trl.parquet in its run's folder")
     if file.suffix == ".parquet":
         rows = _parquet(file)
     elif file.suffix == ".jsonl":
@@ -98,7 +104,7 @@ def read_file(path: Path) -> Iterator[Sample]:
 
 
 def _learned(options: SampleOptions, seed: int) -> Iterator[Sample]:
-    for path in options.files:
+    for path in learned_files(options):
         yield from read_file(path)
     for name in options.personas:
         yield from written_samples(written_chats(name, options.chats, options.exchanges, seed), options.plans)

@@ -11,7 +11,7 @@ from typing import Any
 from her.types import Sample, Value
 from pipelines.models.template import ChatTemplate
 from pipelines.sft.options import Options
-from pipelines.sft.prefix import Encoded, Row, pack, row, trees
+from pipelines.sft.prefix import Encoded, Ids, Row, pack, row, trees
 
 
 class Facts(Value):
@@ -34,8 +34,12 @@ class Facts(Value):
 
 
 def encoded(samples: Sequence[Sample], template: ChatTemplate) -> list[Encoded]:
-    """The samples' tokens; those of one conversation, as one character sees it, may share their history."""
-    pairs = template.pairs(samples)
+    """The samples' tokens, by the template that training uses."""
+    return keyed(samples, template.pairs(samples))
+
+
+def keyed(samples: Sequence[Sample], pairs: Sequence[tuple[Ids, Ids]]) -> list[Encoded]:
+    """Samples' tokens (prompt, target); those of one conversation, as one character sees it, may share their history."""
     return [
         Encoded(f"{sample.transcript} {sample.speaker}" if sample.transcript else str(place), *pair)
         for place, (sample, pair) in enumerate(zip(samples, pairs, strict=True))

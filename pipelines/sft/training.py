@@ -4,7 +4,6 @@ TRL does the work: loss over the targets alone, LoRA, accumulation, resuming. Ad
 check that this model honours them, metrics in the run's folder, turns sampled at every evaluation.
 """
 
-import errno
 import logging
 import math
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from her.errors import HerError, InputError
+from pipelines.models.disk import WHOLE, naming_last_good
 from pipelines.models.loading import load_model, lora_config
 from pipelines.sft.attention import register
 from pipelines.sft.options import Options
@@ -23,8 +23,6 @@ from pipelines.sft.rows import Facts, row_tokens
 from pipelines.sft.sampled_turns import sample_turns
 
 log = logging.getLogger("sft")
-WHOLE = "whole"
-"""A file in a checkpoint's folder, written last: without it the checkpoint was cut short and is not gone on from."""
 Metric = Callable[..., None]
 
 
@@ -83,13 +81,13 @@ def train(options: Options, prepared: Prepared, folder: Path, metric: Metric, de
 
 def build(options: Options, prepared: Prepared, folder: Path, device: str) -> Any:
     """The trainer of a run, with its model; nothing is trained yet."""
-    from transformers import set_seed
+    from transformers import PrinterCallback, set_seed
 
     set_seed(options.seed)
     shared = options.layout == "shared_prefix"
     attention = register() if shared else "sdpa"
     tokenizer = prepared.template.tokenizer
-    return _trainer_class()(
+    trainer = _trainer_class(options.keep)(
         model=load_model(options.model, options.lora, tokenizer, device, attention=attention),
         args=_arguments(options, prepared.facts, folder, device),
         train_dataset=prepared.train,
@@ -98,6 +96,19 @@ def build(options: Options, prepared: Prepared, folder: Path, device: str) -> An
         peft_config=lora_config(options.lora),
         data_collator=Join(device != "cpu") if shared else None,
     )
+    trainer.remove_callback(PrinterCallback)
+    _require_precision(options, trainer.accelerator.mixed_precision)
+    return trainer
+
+
+def _require_precision(options: Options, launched: str) -> None:
+    """A launch configuration's `mixed_precision` goes over the trainer's own, without a word."""
+    wanted = "no" if options.model.precision == "float32" else "bf16"
+    if launched != wanted:
+        raise InputError(
+            f"model.precision={options.model.precision} computes in {wanted!r} and the launch configuration says "
+            f"mixed_precision: {launched}; make them agree, such as with model.precision=mixed"
+        )
 
 
 class Join:
@@ -132,13 +143,15 @@ class Join:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint of a run; what was cut short is deleted."""
-    found = sorted((folder / "checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-    for path in found:
-        if not (path / WHOLE).is_file():
-            log.warning("%s was cut short and is left out", path.name)
-    whole = [path for path in found if (path / WHOLE).is_file()]
+    """The newest checkpoint of a run that was written to its end."""
+    whole = whole_checkpoints(folder)
     return whole[-1] if whole else None
+
+
+def whole_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a run that were written to their end, oldest first."""
+    found = [path for path in (folder / "checkpoints").glob("checkpoint-*") if (path / WHOLE).is_file()]
+    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
 
 
 def _arguments(options: Options, facts: Facts, folder: Path, device: str) -> Any:
@@ -175,7 +188,6 @@ def _arguments(options: Options, facts: Facts, folder: Path, device: str) -> Any
         logging_steps=options.log_every,
         logging_first_step=True,
         save_steps=options.save_every,
-        save_total_limit=options.keep,
         eval_strategy="steps" if options.evaluation.every and facts.held_out else "no",
         eval_steps=options.evaluation.every or None,
         report_to=["trackio"] if options.track == "trackio" else [],
@@ -188,8 +200,8 @@ def _arguments(options: Options, facts: Facts, folder: Path, device: str) -> Any
     )
 
 
-def _trainer_class() -> Any:
-    """SFTTrainer, with checkpoints that are marked when they are whole. Made when called: trl is imported in functions only."""
+def _trainer_class(keep: int) -> Any:
+    """SFTTrainer, whose checkpoints are marked when they are whole; the last `keep` stay. Made here: trl is imported late."""
     from trl import SFTTrainer
 
     class Trainer(SFTTrainer):  # type: ignore[misc]
@@ -199,32 +211,22 @@ def _trainer_class() -> Any:
             """The card is written with the model, by pipelines/models/saving.py."""
 
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
-            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-            try:
-                super()._save_checkpoint(model, trial)
-                if self.args.should_save:
-                    (folder / WHOLE).touch()
-            except Exception as error:
-                if not no_space(error):
+            home = Path(self.args.output_dir)
+            made = home / f"checkpoint-{self.state.global_step}"
+            with naming_last_good(home.parent):
+                try:
+                    super()._save_checkpoint(model, trial)
+                    self.accelerator.wait_for_everyone()  # a sharded checkpoint is whole when every process has written its part
+                    if self.args.should_save:
+                        (made / WHOLE).touch()
+                        for old in whole_checkpoints(home.parent)[:-keep]:
+                            shutil.rmtree(old)
+                except BaseException:
+                    if self.args.should_save and not (made / WHOLE).is_file():
+                        shutil.rmtree(made, ignore_errors=True)
                     raise
-                if self.args.should_save:
-                    shutil.rmtree(folder, ignore_errors=True)
-                last = last_checkpoint(Path(self.args.output_dir).parent)
-                good = f"the last good one is '{last}'" if last else "there is none before it"
-                raise HerError(f"no disk left for {folder.name}; {good}; make room and start again to go on") from error
 
     return Trainer
-
-
-def no_space(error: BaseException | None) -> bool:
-    """Whether a full disk is the reason, also when a library wraps or only words it."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        if "No space left on device" in str(error) or "os error 28" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _just_evaluated(trainer: Any) -> bool:
