@@ -135,7 +135,7 @@ def _play(model: Any, tokenizer: Any, rows: list[list[int]], temperature: float,
     ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows], device=model.device)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=model.device)
     config = _generation(temperature, room, tokenizer.eos_token_id, pad)
-    whole = model.generate(input_ids=ids, attention_mask=mask, generation_config=config, use_cache=True)
+    whole = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
     return [_read(tokenizer, row) for row in whole[:, width:]]
 
 
@@ -143,10 +143,11 @@ def _generation(temperature: float, tokens: int, stop: int, pad: int) -> "Genera
     from transformers import GenerationConfig
 
     # Written out, because what is left open is taken from the model's own generation config.
-    drawn = {"do_sample": True, "temperature": float(temperature), "top_k": 0, "top_p": 1.0} if temperature else {"do_sample": False}
-    return GenerationConfig(
-        max_new_tokens=tokens, eos_token_id=stop, pad_token_id=pad, repetition_penalty=1.0, num_beams=1, **drawn
+    drawn = (
+        {"do_sample": True, "temperature": float(temperature), "top_k": 0, "top_p": 1.0} if temperature else {"do_sample": False}
     )
+    plain = {"repetition_penalty": 1.0, "num_beams": 1, "use_cache": True}
+    return GenerationConfig(max_new_tokens=tokens, eos_token_id=stop, pad_token_id=pad, **plain, **drawn)
 
 
 def _read(tokenizer: Any, row: "torch.Tensor") -> Played:

@@ -1,0 +1,72 @@
+"""Does `tiny` learn the format in ten minutes on two cores? Run: `python -m benchmarks.sft_learns [KEY=VALUE ...]`
+
+`her run sft @pipelines/configs/tiny.toml` in a home of its own, from random weights, on the project's own personas and
+scenes; then 100 turns are sampled by the checkpoint, read back from disk, from prompts of chats it was never trained on. Well
+formed is a turn without any defect of her/format.py that ends by itself (pipelines/sft/sampled_turns.py). Minutes are those of
+the whole run: reading, tokenizer, preflight, training, saving; sampling comes after it. Words are settings, to try others.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.report import report
+from her.config import load
+from pipelines.models.template import ChatTemplate
+from pipelines.sft.options import Options
+from pipelines.sft.reading import read
+from pipelines.sft.sampled_turns import Sampled, sample_turns
+
+CONFIG = "@pipelines/configs/tiny.toml"
+TURNS, TEMPERATURE, TOKENS, SEED = 100, 0.5, 512, 1
+BAR = {"well_formed_share": 0.95, "minutes": 10.0, "cores": 2}
+
+
+def trained(home: Path, words: list[str], name: str) -> float:
+    """Run it; the minutes it took."""
+    cores = sorted(os.sched_getaffinity(0))[: BAR["cores"]] if hasattr(os, "sched_getaffinity") else []
+    environment = {**os.environ, "HER_HOME": str(home), "OMP_NUM_THREADS": str(BAR["cores"])}
+
+    def pinned() -> None:
+        if cores:
+            os.sched_setaffinity(0, cores)
+
+    began = time.monotonic()
+    command = [sys.executable, "-m", "pipelines.sft", CONFIG, *words, f"name={name}"]
+    subprocess.run(command, env=environment, check=True, preexec_fn=pinned, stdout=sys.stderr)
+    return (time.monotonic() - began) / 60
+
+
+def played(model: Path, options: Options) -> Sampled:
+    """Turns of the checkpoint, from prompts of held-out chats; as many from each as there are."""
+    from transformers import AutoModelForCausalLM
+
+    held_out = read(options.samples, options.seed).held_out
+    if len(held_out) < TURNS:
+        raise SystemExit(
+            f"{len(held_out)} prompts are held out and {TURNS} are wanted; raise samples.held_out_share or samples.chats"
+        )
+    chosen = [held_out[place * len(held_out) // TURNS] for place in range(TURNS)]
+    actor = AutoModelForCausalLM.from_pretrained(model, dtype="float32")
+    return sample_turns(actor, ChatTemplate(str(model)), chosen, temperature=TEMPERATURE, tokens=TOKENS, seed=SEED)
+
+
+def main() -> None:
+    """Train, sample, report."""
+    words = sys.argv[1:]
+    options, _ = load(Options, [CONFIG, *words])
+    with tempfile.TemporaryDirectory() as home:
+        minutes = trained(Path(home), words, "sft-learns")
+        sampled = played(Path(home) / "runs" / "sft-learns" / "model", options)
+    for example in sampled.examples:
+        print(example, "\n", file=sys.stderr)
+    share = sampled.well_formed / sampled.turns
+    measured = {"well_formed_share": share, "minutes": round(minutes, 2), "turns": sampled.turns, "defects": sampled.defects}
+    report("sft_learns", BAR, measured, share >= BAR["well_formed_share"] and minutes <= BAR["minutes"])
+
+
+if __name__ == "__main__":
+    main()
