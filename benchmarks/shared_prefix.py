@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import report
+from benchmarks.trainers import bare_trl, peak_mb, shipped, timed
 from her import samples as sampling
 from her.scenarios import Book, BookScene, load_book
 from her.types import Part, Sample, Transcript, Turn
@@ -176,96 +177,28 @@ def measure(folder: Path, side: str, name: str, row: int) -> dict[str, Any]:
     row = row or longest
     with tempfile.TemporaryDirectory() as home:
         trained = (_shared if side == "shared" else _trl)(chosen, options, template, row, Path(home))
-    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return {
-        **trained,
-        "row": row,
-        "targets": len(chosen),
-        "fewer_tokens": fewer,
-        "peak_mb": round(int(peak.split()[1]) / 1000),
-    }
-
-
-def _timed(trainer: Any) -> dict[str, Any]:
-    """Train, and time from the first step's begin to the last one's end."""
-    import time
-
-    from transformers import TrainerCallback
-
-    class Clock(TrainerCallback):  # type: ignore[misc]
-        begin = end = 0.0
-
-        def on_step_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-            self.begin = self.begin or time.perf_counter()
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-            self.end = time.perf_counter()
-
-    clock = Clock()
-    trainer.add_callback(clock)
-    trainer.train()
-    losses = [line["loss"] for line in trainer.state.log_history if "loss" in line]
-    return {"seconds": round(clock.end - clock.begin, 2), "loss": round(losses[0], 5)}
+    return {**trained, "row": row, "targets": len(chosen), "fewer_tokens": fewer, "peak_mb": peak_mb()}
 
 
 def _shared(samples: list[Sample], model: Any, template: Any, row: int, home: Path) -> dict[str, Any]:
     """The shipped layout, attention and trainer; one optimiser step over all targets, so that losses compare."""
     from pipelines.sft.options import Options, SampleOptions
-    from pipelines.sft.preparing import Prepared
-    from pipelines.sft.rows import encoded, lay_out, mapped
-    from pipelines.sft.training import build
 
     options = Options(
-        model=model,
-        samples=SampleOptions(personas=("house",), most_tokens=row),
-        batch=10_000,
-        checkpointing=False,
-        learning_rate=1e-5,
-        device="cpu",
+        model=model, samples=SampleOptions(personas=("house",), most_tokens=row), batch=10_000, checkpointing=False, device="cpu"
     )
-    facts = lay_out(options, home, encoded(samples, template), [])
-    trainer = build(options, Prepared(template, mapped(home / "train"), None, (), facts), home, "cpu")
-    return {**_timed(trainer), "tokens": facts.laid_tokens}
+    trainer, tokens = shipped(samples, options, template, home)
+    found = timed(trainer)
+    return {"seconds": found["seconds"], "loss": found["losses"][0], "tokens": tokens}
 
 
 def _trl(samples: list[Sample], model: Any, template: Any, row: int, home: Path) -> dict[str, Any]:
-    """TRL as its documentation has it: prompt and completion, best-fit-decreasing packing."""
-    from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer
-
-    from pipelines.models.loading import load_model
-    from pipelines.models.options import LoraOptions
-
-    rows = [{"prompt": _dicts(sample.messages[:-1]), "completion": _dicts(sample.messages[-1:])} for sample in samples]
-    arguments = SFTConfig(
-        output_dir=str(home),
-        max_length=row,
-        packing=True,
-        per_device_train_batch_size=1,
-        gradient_accumulation_steps=10_000,
-        num_train_epochs=1,
-        gradient_checkpointing=False,
-        bf16=False,
-        use_cpu=True,
-        dataloader_pin_memory=False,
-        report_to=[],
-        save_strategy="no",
-        logging_steps=1,
-        learning_rate=1e-5,
-        disable_tqdm=True,
-    )
-    trainer = SFTTrainer(
-        model=load_model(model, LoraOptions(), template.tokenizer, "cpu", attention="sdpa"),
-        args=arguments,
-        train_dataset=Dataset.from_list(rows),
-        processing_class=template.tokenizer,
-    )
+    """TRL's best-fit-decreasing packing of prompt-completion rows, in one optimiser step as well."""
+    settings = {"max_length": row, "packing": True, "gradient_accumulation_steps": 10_000, "num_train_epochs": 1}
+    trainer = bare_trl(samples, model, template, home, **settings, learning_rate=1e-5)
     tokens = sum(len(ids) for ids in trainer.train_dataset["input_ids"])
-    return {**_timed(trainer), "tokens": tokens}
-
-
-def _dicts(messages: Sequence[Any]) -> list[dict[str, str]]:
-    return [message.model_dump() for message in messages]
+    found = timed(trainer)
+    return {"seconds": found["seconds"], "loss": found["losses"][0], "tokens": tokens}
 
 
 if __name__ == "__main__":

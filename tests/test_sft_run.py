@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from her import jobs
+from her import jobs, paths
 from her.errors import InputError
 from pipelines.sft.options import Options
 from pipelines.sft.rows import Facts
@@ -21,8 +21,7 @@ pytestmark = pytest.mark.whole
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = [
     "device=cpu",
-    'samples.personas=["house"]',
-    "samples.chats=1",
+    "samples.chats=3",
     "samples.exchanges=3",
     "samples.held_out_share=0.1",
     "samples.most_tokens=6000",
@@ -44,9 +43,19 @@ SMALL = [
 ]
 
 
+def small(home: Path) -> list[str]:
+    """A tiny model that learns from two of the house's personas."""
+    folder = home / "two personas"
+    if not folder.is_dir():
+        folder.mkdir()
+        for name in ("sherlock-holmes", "lin-daiyu"):
+            (folder / f"{name}.yaml").symlink_to(paths.personas_folder() / f"{name}.yaml")
+    return [*SMALL, f"samples.personas={json.dumps([str(folder)])}"]
+
+
 def run(*words: str, launch: Sequence[str] = ("-m",), home: Path) -> "subprocess.CompletedProcess[str]":
     """A run in a process of its own."""
-    command = [sys.executable, *launch, "pipelines.sft", *SMALL, *words]
+    command = [sys.executable, *launch, "pipelines.sft", *small(home), *words]
     return subprocess.run(command, cwd=ROOT, env=_environment(home), capture_output=True, text=True, timeout=300)
 
 
@@ -77,7 +86,7 @@ def test_a_run_leaves_a_model_that_opens_and_a_record_of_itself(home: Path) -> N
 
 def test_both_layouts_learn_the_same(home: Path) -> None:
     """All targets in one step: the first loss is over the same tokens, and the second shows the same weights."""
-    words = ["steps=2", "batch=100000", "samples.chats=1", "samples.held_out_share=0", "evaluation.turns=0", "log_every=1"]
+    words = ["steps=2", "batch=100000", "samples.held_out_share=0", "evaluation.turns=0", "log_every=1"]
     for layout in ("shared_prefix", "plain"):
         done = run(f"name={layout}", f"layout={layout}", "rows=1", *words, *_whole_batch(layout), home=home)
         assert done.returncode == 0, done.stderr
@@ -103,7 +112,7 @@ def test_adapters_are_trained_merged_and_kept_beside(home: Path) -> None:
 
 def test_killed_runs_go_on_with_the_same_losses(home: Path) -> None:
     assert run("name=whole", "steps=6", home=home).returncode == 0
-    command = [sys.executable, "-m", "pipelines.sft", *SMALL, "name=killed", "steps=6"]
+    command = [sys.executable, "-m", "pipelines.sft", *small(home), "name=killed", "steps=6"]
     with subprocess.Popen(command, cwd=ROOT, env=_environment(home), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
@@ -213,7 +222,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint_and_names_it(home: Path) ->
         "    if sum(count) == 2: raise OSError(28, 'No space left on device')\n"
         "    return kept(value, path, *words, **named)\n"
         "torch.save = save\n"
-        f"sys.exit(main({json.dumps([*SMALL, 'name=full'])}))\n"
+        f"sys.exit(main({json.dumps([*small(home), 'name=full'])}))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, env=_environment(home), capture_output=True, text=True, timeout=300

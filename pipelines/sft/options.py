@@ -81,7 +81,7 @@ class Options(Value):
         checkpointing: whether activations are computed twice instead of kept.
         save_every: steps between checkpoints, which a later start goes on from; `keep` of them stay.
         log_every: steps between lines of metrics.jsonl.
-        track: `trackio` shows the metrics there as well (a local database, no account).
+        track: `trackio` writes the metrics there as well (a database in HER_HOME/trackio, no account).
     """
 
     name: NonEmpty = "sft"

@@ -6,12 +6,14 @@ check that this model honours them, metrics in the run's folder, turns sampled a
 
 import logging
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from her import paths
 from her.errors import HerError, InputError
 from pipelines.models.disk import WHOLE, naming_last_good
 from pipelines.models.loading import load_model, lora_config
@@ -87,6 +89,8 @@ def build(options: Options, prepared: Prepared, folder: Path, device: str) -> An
     shared = options.layout == "shared_prefix"
     attention = register() if shared else "sdpa"
     tokenizer = prepared.template.tokenizer
+    if options.track == "trackio":
+        os.environ.setdefault("TRACKIO_DIR", str(paths.home() / "trackio"))
     trainer = _trainer_class(options.keep)(
         model=load_model(options.model, options.lora, tokenizer, device, attention=attention),
         args=_arguments(options, prepared.facts, folder, device),
