@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 PAD, TURN, STOP = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
-"""The only special tokens. The tags of the format are text like any other."""
+"""The only special tokens. The tags of the format are text, written and read as any other."""
 _ROLES = "system\nuser\nassistant\n"
+_TAG = "</?[a-z_]+>"
+_WORDS = rf"{_TAG}|'(?:s|t|re|ve|m|ll|d)| ?\p{{L}}+| ?\p{{N}}+| ?(?:(?!{_TAG})[^\s\p{{L}}\p{{N}}])+|\s+(?!\S)|\s+"
+"""The words of GPT-2 (Radford et al. 2019), and tags as words: a tag is one token as soon as the texts have it often."""
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int, context: int) -> "PreTrainedTokenizerFast":
@@ -24,12 +27,16 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, context: int) -> "Pre
     Raises:
         InputError: there are no texts.
     """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split("\n", "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.Split("\n", "isolated"),
+            pre_tokenizers.Split(Regex(_WORDS), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
