@@ -163,8 +163,8 @@ def watch(name: str) -> Status:
     folder = folder_of(name)
     status = _earlier(folder)
     if status is None:
-        known = ", ".join(path.parent.name for path in sorted(runs_folder().glob("*/status.json"))) or "none yet"
-        raise InputError(f"there is no run '{name}'; there are: {known}")
+        known = ", ".join(path.parent.name for path in sorted(runs_folder().glob("*/status.json")))
+        raise InputError(f"there is no run '{name}'; " + (f"there are: {known}" if known else "there is none yet"))
     if status.state == "running" and not _held(folder):
         return status.model_copy(update={"state": "killed", "reason": "its process ended without a word; start it again"})
     return status
@@ -223,7 +223,12 @@ def check_pipeline(pipeline: str) -> Path:
 def main_of(pipeline: str, part: str = "__main__") -> Callable[[Sequence[str]], int]:
     """The command line of a pipeline, or of another part of it such as `plan`: words in, exit code out."""
     main: Callable[[Sequence[str]], int] = _part(pipeline, part).main
-    return main
+
+    def told(words: Sequence[str]) -> int:
+        with _installed(pipeline):
+            return main(words)
+
+    return told
 
 
 def options_of(pipeline: str) -> type[BaseModel]:
@@ -237,8 +242,15 @@ def _part(pipeline: str, part: str) -> ModuleType:
     root = str(check_pipeline(pipeline))
     if root not in sys.path:
         sys.path.insert(0, root)
-    try:
+    with _installed(pipeline):
         return importlib.import_module(f"pipelines.{pipeline}.{part}")
+
+
+@contextmanager
+def _installed(pipeline: str) -> Iterator[None]:
+    """Say of a package that is not there, such as torch, how it comes there."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in ("pipelines", "her"):
             raise

@@ -15,11 +15,18 @@ from her.errors import InputError
 
 
 def overview() -> Iterator[str]:
-    """One line a run: name, pipeline, state, and why it is not done."""
-    for status in sorted(jobs.runs_folder().glob("*/status.json")):
-        name = status.parent.name
-        seen = jobs.watch(name)
-        yield f"{name:<24} {seen.pipeline:<12} {seen.state:<8} {seen.reason}".rstrip()
+    """One line a run: name, pipeline, state, and why it is not done; one line that says so when there is none."""
+    names = [status.parent.name for status in sorted(jobs.runs_folder().glob("*/status.json"))]
+    width = max((len(name) for name in names), default=0)
+    for name in names:
+        try:
+            seen = jobs.watch(name)
+        except InputError as error:  # a broken folder hides none of the others
+            yield f"{name:<{width}}  {error}"
+            continue
+        yield f"{name:<{width}}  {seen.pipeline:<10}  {seen.state:<7}  {seen.reason}".rstrip()
+    if not names:
+        yield f"no runs in '{jobs.runs_folder()}' yet; her run makes one: her run {jobs.PIPELINES[0]} @FILE.toml"
 
 
 def show(name: str) -> str:
@@ -31,7 +38,7 @@ def show(name: str) -> str:
     )
     lines += _rows("ended", [_clock(status.ended)] if status.ended else [])
     lines += _rows("seed", [f"{status.seed}, commit {status.commit or 'unknown'}"])
-    lines += _rows("versions", [", ".join(f"{package} {version}" for package, version in status.versions.items())])
+    lines += _rows("versions", [", ".join(f"{package} {version}" for package, version in status.versions.items()) or "unknown"])
     lines += _rows("settings", _settings(status.pipeline, folder / "config.toml"))
     lines += _rows("loss", _loss(jobs.curve(name)))
     lines += _rows("last", [json.dumps(line, ensure_ascii=False) for line in jobs.metrics(name)[-1:]])

@@ -1,8 +1,10 @@
 """Runs: what their folder holds, who may work on it, how they end, and how they are watched and stopped."""
 
+import importlib
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -122,7 +124,7 @@ def test_a_name_that_is_no_folder_is_refused(name: str) -> None:
 
 
 def test_unknown_runs_and_pipelines_are_named() -> None:
-    with pytest.raises(InputError, match="no run 'absent'; there are: none yet"):
+    with pytest.raises(InputError, match="no run 'absent'; there is none yet"):
         jobs.watch("absent")
     with pytest.raises(InputError, match="no pipeline 'cook'; there are"):
         jobs.check_pipeline("cook")
@@ -159,6 +161,17 @@ def test_a_metric_cut_by_a_kill_is_taken_back_before_the_next(home: Path) -> Non
     with jobs.running("synthesize", "cut", Settings()) as run:
         run.metric(done=3)
     assert [line["done"] for line in jobs.metrics("cut")] == [1, 3]
+
+
+def test_a_package_that_is_missed_while_a_pipeline_runs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def main(words: Sequence[str]) -> int:
+        return len(importlib.import_module(words[0]).__name__)
+
+    monkeypatch.setattr("pipelines.sft.__main__.main", main)
+    with pytest.raises(InputError, match=r"pipeline 'sft' needs the package nowhere_found; .*\[train\]"):
+        jobs.main_of("sft")(["nowhere_found"])
+    with pytest.raises(ModuleNotFoundError):  # one of our own is a mistake of ours
+        jobs.main_of("sft")(["pipelines.nowhere_found"])
 
 
 def test_every_pipeline_has_settings() -> None:

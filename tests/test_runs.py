@@ -44,8 +44,24 @@ def stopped(name: str) -> Path:
 
 def test_runs_alone_lists_them() -> None:
     stopped("first")
-    line = "first                    synthesize   stopped  the budget is spent\n"
+    line = "first  synthesize  stopped  the budget is spent\n"
     assert her().stdout == her("list").stdout == line
+
+
+def test_a_list_without_runs_says_so(home: Path) -> None:
+    assert her().stdout == f"no runs in '{home / 'runs'}' yet; her run makes one: her run synthesize @FILE.toml\n"
+
+
+def test_a_broken_run_hides_no_other() -> None:
+    stopped("first")
+    broken = jobs.folder_of("a-longer-name")
+    broken.mkdir()
+    (broken / "status.json").write_text("{")
+    said = her("list")
+    assert said.exit_code == 0, said.output
+    assert [line.split()[0] for line in said.stdout.splitlines()] == ["a-longer-name", "first"]
+    assert "is no status of a run" in said.stdout.splitlines()[0]
+    assert said.stdout.splitlines()[1].endswith("  synthesize  stopped  the budget is spent")
 
 
 def test_a_run_is_shown_whole() -> None:
