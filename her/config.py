@@ -74,7 +74,8 @@ def read_words(model: type[BaseModel], words: Sequence[str]) -> Given:
         elif equals and key and not key.startswith("-"):
             _merge(settings, _anchored(model, _nested(key.split("."), _literal(value)), Path()))
         else:
-            raise InputError(f"'{word}' is no setting; write @file.toml, key=value or --dry-run")
+            near = f"@{word}" if word.endswith(".toml") and not word.startswith("-") else "@file.toml, key=value or --dry-run"
+            raise InputError(f"'{word}' is no setting; write {near}")
     return Given(settings, dry_run)
 
 
@@ -173,11 +174,41 @@ def _problem(error: ValidationError, model: type[BaseModel]) -> str:
     if first["type"] == "extra_forbidden":
         *tables, key = map(str, first["loc"])
         return _unknown(model, tables, key)
+    table = _table_at(model, first["loc"])
     if first["type"] == "missing":
-        return f"setting '{name}' is missing; write {name}=..."
-    if first["type"] == "value_error" and not name:
+        return _lacking(name, table)
+    if first["type"] == "value_error" and isinstance(first["input"], dict):  # of a table: its sentence names what it is about
         return first["msg"].removeprefix("Value error, ")
-    return f"setting '{name}' is {first['input']!r}; {first['msg'].removeprefix('Value error, ')}"
+    if table is not None and not isinstance(first["input"], dict):
+        return f"setting '{name}' is {first['input']!r}, but it is a table; write {_keys(name, table)}"
+    said = first["msg"].removeprefix("Value error, ")
+    said = f"it {said.removeprefix('Input ')}" if said.startswith("Input ") else said
+    return f"setting '{name}' is {first['input']!r}; {said}"
+
+
+def _lacking(name: str, table: type[BaseModel] | None) -> str:
+    """What to say of a setting that has to be given; of a table what it says itself when nothing is in it."""
+    if table is None:
+        return f"setting '{name}' is missing; write {name}=..."
+    try:
+        table.model_validate({})
+    except ValidationError as error:
+        if (inner := error.errors(include_url=False)[0])["type"] == "value_error":
+            return str(inner["msg"]).removeprefix("Value error, ")
+    return f"table '{name}' is missing; write {_keys(name, table)}"
+
+
+def _keys(name: str, table: type[BaseModel]) -> str:
+    return f"{name}.KEY=..., with KEY one of {', '.join(sorted(table.model_fields))}"
+
+
+def _table_at(model: type[BaseModel], steps: Sequence[int | str]) -> type[BaseModel] | None:
+    """The model of the table at this place; None where no table is."""
+    table: type[BaseModel] | None = model
+    for step in steps:
+        field = table.model_fields.get(str(step)) if table is not None else None
+        table = _table(field.annotation) if field is not None else None
+    return table
 
 
 def _tables(table: dict[str, Any], prefix: str, lines: list[str]) -> None:

@@ -1,11 +1,12 @@
 """`@file.toml key=value --dry-run`: what words mean, where paths start, and a sentence for every slip."""
 
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from her.config import dump, load
 from her.errors import InputError
@@ -61,7 +62,10 @@ def test_paths_of_a_file_start_at_the_file(tmp_path: Path, monkeypatch: pytest.M
         (["rates=3"], r"no setting 'rates'; did you mean 'part\.rate'\? There are books, count"),
         (["part.count=3"], r"no setting 'part\.count'; did you mean 'count'\? There are folder, rate, words$"),
         (["zzz=3"], r"no setting 'zzz'; there are books, count, flag"),
-        (["count=0"], r"'count' is 0; Input should be greater"),
+        (["count=0"], r"'count' is 0; it should be greater"),
+        (["part=3"], r"'part' is 3, but it is a table; write part\.KEY=\.\.\., with KEY one of folder, rate, words$"),
+        (["part.rate=[]"], r"'part\.rate' is \[\]; it should be a valid"),
+        (["runs/first.toml"], r"'runs/first\.toml' is no setting; write @runs/first\.toml$"),
         (["count=many"], r"'count' is 'many'"),
         (["--dryrun"], r"'--dryrun' is no setting"),
         (["@absent.toml"], r"absent\.toml' cannot be read"),
@@ -78,6 +82,43 @@ def test_a_misspelt_setting_is_told_before_the_one_it_leaves_missing() -> None:
 
     with pytest.raises(InputError, match="no setting 'sampels'; did you mean 'samples'"):
         load(Needy, ["sampels=x"])
+
+
+class Bounds(Value):
+    least: int = 0
+    most: int = 0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Bounds":
+        if self.least >= self.most:
+            raise ValueError(f"nothing lies between bounds.least={self.least} and bounds.most={self.most}")
+        return self
+
+
+class Bounded(Value):
+    bounds: Bounds
+
+
+class Named(Value):
+    name: str
+
+
+class Naming(Value):
+    named: Named
+
+
+@pytest.mark.parametrize(
+    ("model", "words", "told"),
+    [
+        (Bounded, [], "nothing lies between bounds.least=0 and bounds.most=0"),
+        (Bounded, ["bounds.least=3"], "nothing lies between bounds.least=3 and bounds.most=0"),
+        (Naming, [], "table 'named' is missing; write named.KEY=..., with KEY one of name"),
+        (Naming, ["named={}"], "setting 'named.name' is missing; write named.name=..."),
+    ],
+)
+def test_a_table_says_itself_what_is_wrong_with_it(model: type[Value], words: list[str], told: str) -> None:
+    with pytest.raises(InputError, match=f"^{re.escape(told)}$"):
+        load(model, words)
 
 
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
