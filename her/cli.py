@@ -35,22 +35,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Chat with personas whose inner life is visible.",
 )
+STAGE, TRAINING, HOUSE = "On stage", "Data and models", "The house"
+"""Where `her --help` lists a command."""
 personas_app = typer.Typer(no_args_is_help=True, help="Persona and scene files.")
 ratings_app = typer.Typer(no_args_is_help=True, help="What people said about the turns they read.")
 space_app = typer.Typer(no_args_is_help=True, help="The playground on a Hugging Face Space.")
-backends_app = typer.Typer(no_args_is_help=True, help="Models.")
+backends_app = typer.Typer(no_args_is_help=True, help="Models: whether one answers.")
 runs_app = typer.Typer()
-app.add_typer(personas_app, name="personas")
-app.add_typer(ratings_app, name="ratings")
-app.add_typer(space_app, name="space")
-app.add_typer(backends_app, name="backends")
-app.add_typer(runs_app, name="runs")
+app.add_typer(personas_app, name="personas", rich_help_panel=STAGE)
+app.add_typer(ratings_app, name="ratings", rich_help_panel=STAGE)
+app.add_typer(space_app, name="space", rich_help_panel=STAGE)
+app.add_typer(backends_app, name="backends", rich_help_panel=STAGE)
+app.add_typer(runs_app, name="runs", rich_help_panel=TRAINING)
 
+SETTINGS = "Settings; pipelines/configs has files of them, PIPELINE.toml names every one, --dry-run prints them."
 RunName = Annotated[str, typer.Argument(help="As `her runs` lists it.")]
 ExportFormat = Literal["jsonl", "sft", "preference", "kto"]
 
 
-@app.command()
+@app.command(rich_help_panel=STAGE)
 def play(
     scenes: Annotated[list[str] | None, typer.Option(help="A CoSER book or test set to open as scenes; may be repeated.")] = None,
     backend: Annotated[str | None, typer.Option(help="scripted:, openai:URL#model or local:PATH; default HER_BACKEND.")] = None,
@@ -74,18 +77,21 @@ def play(
     launch(settings)
 
 
-@app.command("run", context_settings={"ignore_unknown_options": True})
+@app.command("run", rich_help_panel=TRAINING, context_settings={"ignore_unknown_options": True})
 def run_pipeline(
     pipeline: Annotated[str, typer.Argument(help="synthesize or sft.")],
-    words: Annotated[list[str] | None, typer.Argument(metavar="[@FILE.toml] [KEY=VALUE] [--dry-run]", help="Settings.")] = None,
+    words: Annotated[list[str] | None, typer.Argument(metavar="[@FILE.toml] [KEY=VALUE] [--dry-run]", help=SETTINGS)] = None,
 ) -> None:
     """Run a pipeline; started again with the same settings it goes on where it ended."""
     from her import jobs
 
-    raise typer.Exit(jobs.main_of(pipeline)(words or []))
+    main = jobs.main_of(pipeline)
+    if not words:
+        raise InputError(f"name a file of settings, such as: her run {pipeline} @pipelines/configs/{pipeline}_smoke.toml")
+    raise typer.Exit(main(words))
 
 
-@app.command("plan", context_settings={"ignore_unknown_options": True})
+@app.command("plan", rich_help_panel=TRAINING, context_settings={"ignore_unknown_options": True})
 def plan_run(
     words: Annotated[
         list[str] | None,
@@ -95,7 +101,10 @@ def plan_run(
     """Print what a fine-tuning run would take: memory, tokens a second, hours and money, in both layouts."""
     from her import jobs
 
-    raise typer.Exit(jobs.main_of("sft", "plan")(words or []))
+    main = jobs.main_of("sft", "plan")
+    if not words:
+        raise InputError("name the settings of a run, such as: her plan pipelines/configs/qwen3-4b.toml plan.gpu=H200")
+    raise typer.Exit(main(words))
 
 
 @runs_app.callback(invoke_without_command=True)
@@ -156,7 +165,7 @@ def remove_run(name: RunName, yes: Annotated[bool, typer.Option("--yes", help="D
     typer.echo(f"{remove(name)} is deleted")
 
 
-@app.command("launch")
+@app.command("launch", rich_help_panel=TRAINING)
 def launch_file(
     target: Annotated[Literal["slurm", "skypilot"], typer.Argument(help="What starts the job.")],
     pipeline: Annotated[str, typer.Argument(help="sft, for example.")],
@@ -205,7 +214,7 @@ def launch_file(
     typer.echo(f"{path} is written; start it with: {submit}")
 
 
-@app.command("serve")
+@app.command("serve", rich_help_panel=TRAINING)
 def serve_checkpoint(
     checkpoint: Annotated[str, typer.Argument(help="A folder, the name of a run, or a repository (owner/name).")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -233,7 +242,7 @@ def serve_checkpoint(
         serving.run(plan)
 
 
-@app.command("doctor")
+@app.command("doctor", rich_help_panel=HOUSE)
 def doctor_report(as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False) -> None:
     """Say what is installed, what does not go together, and what can run here; exit 1 when something does not."""
     from her import doctor
@@ -244,7 +253,7 @@ def doctor_report(as_json: Annotated[bool, typer.Option("--json", help="One JSON
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=HOUSE)
 def version() -> None:
     """Print the version."""
     typer.echo(f"her {__version__}")

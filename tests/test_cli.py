@@ -28,6 +28,14 @@ def test_no_words_are_answered_with_help() -> None:
     assert all(name in said for name in ("play", "personas", "ratings", "space", "backends"))
 
 
+@pytest.mark.parametrize("words", [("run", "sft"), ("run", "synthesize"), ("plan",)])
+def test_a_run_without_settings_is_answered_with_a_file_that_is_there(words: tuple[str, ...]) -> None:
+    said = her(*words)
+    assert (said.exit_code, said.stderr.count("\n")) == (2, 1)
+    named = next(word.removeprefix("@") for word in said.stderr.split() if word.endswith(".toml"))
+    assert (YOURS.parent / named).is_file()
+
+
 def test_personas_are_listed(tmp_path: Path) -> None:
     (tmp_path / "elara.yaml").write_text(PERSONA + "tagline: Keeps the light\n", "utf-8")
     assert her("personas", "list", str(tmp_path)).stdout.split() == ["elara", "en", "Elara:", "Keeps", "the", "light"]

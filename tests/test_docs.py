@@ -61,6 +61,9 @@ def test_a_command_exists_and_parses(place: str, words: list[str]) -> None:
 
 def check_her(words: list[str]) -> None:
     """Click resolves the subcommand and reads its options; nothing runs."""
+    for word in words:
+        if word.startswith(("@pipelines/", "pipelines/")):
+            assert (ROOT / word.removeprefix("@")).is_file(), f"there is no {word}"
     command, context = typer.main.get_command(app), None
     while hasattr(command, "commands"):
         if not words and command.invoke_without_command:
