@@ -190,7 +190,7 @@ def test_any_card_can_be_described() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((BASE, ABSENT), r"absent.jsonl' is not here; copy it, or describe the samples: plan.targets="),
+        ((BASE, ABSENT), r"absent.jsonl' is not here; make it .*, copy it, or describe the samples: plan.targets="),
         (("model.base=Qwen/Qwen9-1B", ABSENT, *MEANS), r"not known by name; known are Qwen/Qwen3-0.6B, .*Qwen/Qwen3-32B"),
         (("model.base=no such thing", ABSENT, *MEANS), "not known by name"),
         ((BASE, ABSENT, *MEANS, "plan.gpu=V100"), r"plan.gpu: there is no GPU 'V100'; there are .*give plan.memory"),

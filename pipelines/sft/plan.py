@@ -266,7 +266,7 @@ def counted(options: PlanOptions) -> Found:
 
     if missing := [path for path in learned_files(options.samples) if not path.exists()]:
         raise InputError(
-            f"samples.files: '{missing[0]}' is not here; copy it, or describe the samples: "
+            f"samples: '{missing[0]}' is not here; make it (her run synthesize), copy it, or describe the samples: "
             "plan.targets=340000 plan.prompt_tokens=2600 plan.target_tokens=700 plan.turns=4"
         )
     samples, _ = read(options.samples, options.seed)

@@ -90,7 +90,7 @@ def _needed(made: "Plan") -> str:
 
 
 def _count(number: float) -> str:
-    for size, unit in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+    for size, unit in ((1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:.2f}{unit}"
     return f"{number:.0f}"
