@@ -18,6 +18,7 @@ LINES = """\
 | Ollama | `her play --backend openai:http://127.0.0.1:11434/v1#qwen3:8b` |
 | llama.cpp (`llama-server -m model.gguf`) | `her play --backend openai:http://127.0.0.1:8080/v1` |
 | vLLM (`vllm serve Qwen/Qwen3-8B`) | `her play --backend openai:http://127.0.0.1:8000/v1#Qwen/Qwen3-8B` |
+| a checkpoint of yours in vLLM (`her serve CHECKPOINT`) | `her play --backend openai:http://127.0.0.1:8000/v1` |
 | Hugging Face router (`HF_TOKEN` set) | `her play --backend openai:https://router.huggingface.co/v1#Qwen/Qwen3-32B` |
 | a checkpoint on this machine (`pip install 'her[local]'`) | `her play --backend local:path/to/checkpoint` |
 """
