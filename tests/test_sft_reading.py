@@ -132,6 +132,13 @@ def test_transcripts_are_neighbours_and_never_in_both(numbers: list[int], share:
     assert len(evaluated) == (min(max(round(share * len(set(names))), 1), len(set(names)) - 1) if share else 0)
 
 
+def test_what_one_speaker_says_stands_together(tmp_path: Path) -> None:
+    """Characters speak in turn, and only neighbours share their history in a row (pipelines/sft/prefix.py)."""
+    rows = [sample(f"{chat}{place}", chat, speaker=name) for chat in "ab" for place, name in enumerate(("Mara", "Tom") * 3)]
+    train, _ = read(options(parquet(tmp_path / "rows.parquet", rows)), 1)
+    assert [row.turn for row in train] == ["a0", "a2", "a4", "a1", "a3", "a5", "b0", "b2", "b4", "b1", "b3", "b5"]
+
+
 def test_the_seed_chooses_what_is_held_out(tmp_path: Path) -> None:
     path = parquet(tmp_path / "rows.parquet", [sample(str(n), f"t{n}") for n in range(40)])
     assert read(options(path, held_out_share=0.2), 1) == read(options(path, held_out_share=0.2), 1)

@@ -14,6 +14,8 @@ from her.errors import HerError
 from her.types import CastMember, Part, Sample, Scenario, Transcript, Turn
 from pipelines.sft.attention import dense_mask, register
 from pipelines.sft.prefix import IGNORED, Encoded, Row, pack, row, trees
+from pipelines.sft.reading import _neighbours
+from pipelines.sft.rows import encoded
 
 pytestmark = pytest.mark.whole
 CLOSE = 1e-5
@@ -55,17 +57,19 @@ def transcript(speakers: str, seed: int = 0) -> Transcript:
 
 @cache
 def a_template() -> Any:
+    from pipelines.models.shaping import train_tokenizer
     from pipelines.models.template import ChatTemplate
-    from tests.tiny import TEMPLATE, _tokenizer
+    from tests.tiny import CORPUS, TEMPLATE
 
-    return ChatTemplate(_tokenizer(TEMPLATE))
+    tokenizer = train_tokenizer(CORPUS, vocabulary=400, context=4096)
+    tokenizer.chat_template = TEMPLATE
+    return ChatTemplate(tokenizer)
 
 
 def encode(made: Transcript) -> list[Encoded]:
-    """The samples of all characters, as training encodes them."""
-    rows = [each for each in sampling.samples(made) if isinstance(each, Sample)]
-    pairs = a_template().pairs(rows)
-    return [Encoded(f"{each.transcript} {each.speaker}", *pair) for each, pair in zip(rows, pairs, strict=True)]
+    """The samples of all characters, in the order and with the tokens that training has them in."""
+    rows = _neighbours(each for each in sampling.samples(made) if isinstance(each, Sample))
+    return encoded(rows, a_template())
 
 
 @cache
@@ -160,7 +164,7 @@ def lay(samples: Sequence[Encoded], most: int) -> tuple[list[Row], list[int]]:
 def test_loss_and_gradients_are_those_of_expanded_rows(speakers: str) -> None:
     samples = encode(transcript(speakers))
     rows, order = lay(samples, 100_000)
-    assert sum(len(made.input_ids) for made in rows) <= sum(len(each.prompt) + len(each.target) for each in samples)
+    assert len(list(trees(samples, 100_000))) == len({each.key for each in samples}), "one history for each character"
     check(samples, rows, order)
 
 

@@ -15,6 +15,7 @@ A row is one tree or several; its `spans` say who sees what, for the attention i
 
 import bisect
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -87,16 +88,12 @@ def trees(samples: Iterable[Encoded], most: int) -> Iterator[Tree]:
     Raises:
         InputError: a sample alone has more tokens than `most`, or no prompt or target.
     """
-    together: dict[str, list[Branch]] = {}
-    for number, sample in enumerate(samples):
-        _check(sample, most)
-        if sample.key not in together:
-            for members in together.values():
-                yield from _grown(members, most)
-            together = {}
-        whole = np.concatenate((sample.prompt, sample.target))
-        together.setdefault(sample.key, []).append(Branch(0, whole, len(sample.prompt), number))
-    for members in together.values():
+    for _, neighbours in groupby(enumerate(samples), key=lambda numbered: numbered[1].key):
+        members = []
+        for number, sample in neighbours:
+            _check(sample, most)
+            whole = np.concatenate((sample.prompt, sample.target))
+            members.append(Branch(0, whole, len(sample.prompt), number))
         yield from _grown(members, most)
 
 
@@ -143,7 +140,8 @@ def _grown(members: list[Branch], most: int) -> Iterator[Tree]:
 
 
 def _forked(branch: Branch, fork: int) -> Branch:
-    return Branch(fork, branch.ids[fork:], branch.trained - fork, branch.sample)
+    # a copy: a view would keep the whole prompt in memory, once for every target
+    return Branch(fork, branch.ids[fork:].copy(), branch.trained - fork, branch.sample)
 
 
 def _shared(one: Ids, other: Ids) -> int:
@@ -159,11 +157,11 @@ def _split(trunk: Ids, branches: list[Branch], most: int) -> Iterator[Tree]:
     size = 0
     for branch in branches:
         if kept and branch.fork + size + len(branch.ids) > most:
-            yield Tree(trunk[: kept[-1].fork], tuple(kept))
+            yield Tree(trunk[: kept[-1].fork].copy(), tuple(kept))
             kept, size = [], 0
         kept.append(branch)
         size += len(branch.ids)
-    yield Tree(trunk[: kept[-1].fork], tuple(kept))
+    yield Tree(trunk[: kept[-1].fork].copy(), tuple(kept))
 
 
 def _lay(made: Row, tree: Tree) -> None:

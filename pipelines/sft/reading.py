@@ -1,7 +1,8 @@
 """The samples of a run, read: Parquet of a synthesis, JSON lines of samples or of ratings, and the chats written for personas.
 
 What is learned and what is held out never share a transcript. Order is kept, but the samples of one transcript become
-neighbours: their prompts begin alike. Equal messages are kept once, or a history of 40 turns would be in memory 40 times.
+neighbours, and in it those of one speaker: their prompts begin alike, and only neighbours share a row's history. Equal messages
+are kept once, or a history of 40 turns would be in memory 40 times.
 """
 
 import json
@@ -111,8 +112,8 @@ def _learned(options: SampleOptions, seed: int) -> Iterator[Sample]:
 
 
 def _neighbours(samples: Iterable[Sample]) -> list[Sample]:
-    """The samples, those of one transcript together, where its first one stands."""
-    groups: dict[str, list[Sample]] = {}
+    """The samples, those of one transcript together, where its first one stands; in it those of one speaker together."""
+    groups: dict[str, dict[str, list[Sample]]] = {}
     turns: set[tuple[str, str]] = set()
     for sample in samples:
         key = (sample.transcript, sample.turn)
@@ -121,8 +122,9 @@ def _neighbours(samples: Iterable[Sample]) -> list[Sample]:
                 f"turn {sample.turn!r} of transcript {sample.transcript!r} stands twice in the samples; give every file once"
             )
         turns.add(key)
-        groups.setdefault(sample.transcript or f"alone {len(turns)} {len(groups)}", []).append(sample)
-    return [sample for group in groups.values() for sample in group]
+        speakers = groups.setdefault(sample.transcript or f"alone {len(turns)} {len(groups)}", {})
+        speakers.setdefault(sample.speaker, []).append(sample)
+    return [sample for speakers in groups.values() for spoken in speakers.values() for sample in spoken]
 
 
 def _parted(samples: list[Sample], share: float, seed: int) -> Read:
