@@ -69,7 +69,7 @@ def a_template() -> Any:
 def encode(made: Transcript) -> list[Encoded]:
     """The samples of all characters, in the order and with the tokens that training has them in."""
     rows = _neighbours(each for each in sampling.samples(made) if isinstance(each, Sample))
-    return encoded(rows, a_template())
+    return list(encoded(rows, a_template()))
 
 
 @cache

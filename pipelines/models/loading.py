@@ -130,7 +130,7 @@ def _ends(options: ModelOptions) -> frozenset[int]:
     from transformers import GenerationConfig
 
     try:
-        config = GenerationConfig.from_pretrained(_source(options), revision=options.revision or "main")
+        config = GenerationConfig.from_pretrained(source_of(options), revision=options.revision or "main")
     except OSError:
         log.info("'%s' has no generation_config.json", options.base)
         return frozenset()
@@ -141,7 +141,7 @@ def _ends(options: ModelOptions) -> frozenset[int]:
 def _read_tokenizer(options: ModelOptions) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
-    source = _source(options)
+    source = source_of(options)
     if Path(source).is_dir() and not any((Path(source) / name).is_file() for name in _TOKENIZERS):
         raise InputError(
             f"model.base '{options.base}' has no tokenizer; a checkpoint needs its tokenizer.json beside its weights"
@@ -156,7 +156,7 @@ def _read_model(options: ModelOptions, lora: LoraOptions, attention: str) -> "Pr
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    source = _source(options)
+    source = source_of(options)
     if Path(source).is_dir():
         _check_weights(Path(source), options.base)
     extra: dict[str, Any] = {}
@@ -205,8 +205,8 @@ def _check_weights(folder: Path, base: str) -> None:
     raise InputError(f"model.base '{base}' has no weights; it needs model.safetensors")
 
 
-def _source(options: ModelOptions) -> str:
-    """What transformers is given: the folder, or the repository's name.
+def source_of(options: ModelOptions) -> str:
+    """What transformers is given for a base: the folder, or the repository's name.
 
     Raises:
         InputError: there is no such folder, or it holds no model.

@@ -7,7 +7,7 @@ pieces, cut at the special tokens, and every piece once: the same ids, many time
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,11 +48,11 @@ class ChatTemplate:
 
     def encode(self, sample: Sample) -> Encoding:
         """What there is of a sample, counted."""
-        return self.encodings([sample])[0]
+        return next(self.encodings([sample]))
 
-    def encodings(self, samples: Sequence[Sample]) -> list[Encoding]:
-        """What there is of every sample, counted."""
-        return [self._counted(prompt, whole) for prompt, whole in self._encoded(samples)]
+    def encodings(self, samples: Sequence[Sample]) -> Iterator[Encoding]:
+        """What there is of every sample, counted; one after the other, since each holds its target's text."""
+        return (self._counted(prompt, whole) for prompt, whole in self._encoded(samples))
 
     def ids(self, messages: Sequence[Message], ask: bool) -> list[int]:
         """The token ids of messages; with `ask` the generation prompt comes last."""

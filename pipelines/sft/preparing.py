@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 
 from her import jsonl, preflight
+from her.errors import InputError
 from her.files import replacing
 from her.types import Sample
-from pipelines.models.loading import load_tokenizer
+from pipelines.models.disk import naming_last_good
+from pipelines.models.loading import load_tokenizer, source_of
 from pipelines.models.template import ChatTemplate
 from pipelines.sft.options import Options
 from pipelines.sft.preflight import check
@@ -44,11 +46,23 @@ def prepare(options: Options, folder: Path) -> Facts:
 
     Raises:
         InputError: nothing to learn, or the preflight found something that training would do in silence.
+        HerError: there is no room left for the rows.
     """
     home = folder / FOLDER
     if (home / "facts.json").is_file():
         return Facts.model_validate_json((home / "facts.json").read_text("utf-8"))
     shutil.rmtree(home, ignore_errors=True)
+    with naming_last_good(folder):
+        facts = _prepared(options, home)
+    log.info(
+        "%s targets in %s rows of %s tokens, %.2f times fewer than expanded rows",
+        *(facts.targets, facts.rows, facts.laid_tokens, facts.expanded_tokens / facts.laid_tokens),
+    )
+    return facts
+
+
+def _prepared(options: Options, home: Path) -> Facts:
+    """Everything from the beginning, into an empty `home`."""
     train, held_out = read(options.samples, options.seed)
     texts = (message.content for sample in train for message in sample.messages)
     template = ChatTemplate(load_tokenizer(options.model, texts))
@@ -58,12 +72,8 @@ def prepare(options: Options, folder: Path) -> Facts:
     _write(home / "preflight.json", TypeAdapter(list[preflight.Report]).dump_json(reports, indent=2).decode())
     dice = random.Random(options.seed)
     jsonl.write(home / "held_out.jsonl", dice.sample(held_out, min(options.evaluation.turns, len(held_out))))
-    facts = lay_out(options, home, encoded(train, template), encoded(held_out, template))
+    facts = lay_out(options, home, encoded(train, template), list(encoded(held_out, template)))
     _write(home / "facts.json", facts.model_dump_json(indent=2))
-    log.info(
-        "%s targets in %s rows of %s tokens, %.2f times fewer than expanded rows",
-        *(facts.targets, facts.rows, facts.laid_tokens, facts.expanded_tokens / facts.laid_tokens),
-    )
     return facts
 
 
@@ -80,13 +90,26 @@ def load(folder: Path) -> Prepared:
 
 
 def context_of(options: Options) -> int:
-    """The most positions of the model that is trained."""
-    if not options.model.base:
+    """The most positions of the model that is trained.
+
+    Raises:
+        InputError: the base has no config that transformers knows, or one that says nothing of them.
+    """
+    base = options.model.base
+    if not base:
         return options.model.shape.context
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(options.model.base, revision=options.model.revision or None, trust_remote_code=False)
-    return int(config.get_text_config().max_position_embeddings)
+    try:
+        config = AutoConfig.from_pretrained(
+            source_of(options.model), revision=options.model.revision or None, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"the config of '{base}' cannot be read: {' '.join(str(error).split())[:240]}") from error
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if not positions:
+        raise InputError(f"the config of '{base}' says no max_position_embeddings, so nobody knows what is too long for it")
+    return int(positions)
 
 
 def _write(path: Path, text: str) -> None:

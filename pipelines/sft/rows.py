@@ -4,12 +4,12 @@ train/ held_out/   rows.arrow: input_ids, labels, position_ids, and the spans of
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from her.types import Sample, Value
-from pipelines.models.template import ChatTemplate
+from pipelines.models.template import AT_ONCE, ChatTemplate
 from pipelines.sft.options import Options
 from pipelines.sft.prefix import Encoded, Ids, Row, pack, row, trees
 
@@ -33,16 +33,22 @@ class Facts(Value):
     longest: int
 
 
-def encoded(samples: Sequence[Sample], template: ChatTemplate) -> list[Encoded]:
-    """The samples' tokens, by the template that training uses."""
-    return keyed(samples, template.pairs(samples))
+def encoded(samples: Sequence[Sample], template: ChatTemplate) -> Iterator[Encoded]:
+    """The samples' tokens, by the template that training uses; a few samples at a time, for all have gigabytes of them."""
+    for first in range(0, len(samples), AT_ONCE):
+        some = samples[first : first + AT_ONCE]
+        yield from keyed(some, template.pairs(some), first)
 
 
-def keyed(samples: Sequence[Sample], pairs: Sequence[tuple[Ids, Ids]]) -> list[Encoded]:
-    """Samples' tokens (prompt, target); those of one conversation, as one character sees it, may share their history."""
+def keyed(samples: Sequence[Sample], pairs: Sequence[tuple[Ids, Ids]], first: int = 0) -> list[Encoded]:
+    """Samples' tokens (prompt, target); those of one conversation, as one character sees it, may share their history.
+
+    Args:
+        first: place of the first of them among all, for samples that tell no conversation.
+    """
     return [
         Encoded(f"{sample.transcript} {sample.speaker}" if sample.transcript else str(place), *pair)
-        for place, (sample, pair) in enumerate(zip(samples, pairs, strict=True))
+        for place, (sample, pair) in enumerate(zip(samples, pairs, strict=True), first)
     ]
 
 
@@ -51,17 +57,23 @@ def row_tokens(options: Options) -> int:
     return options.row_tokens or options.samples.most_tokens
 
 
-def lay_out(options: Options, home: Path, train: list[Encoded], held_out: list[Encoded]) -> Facts:
-    """Write the rows of `train` and `held_out` under `home`."""
+def lay_out(options: Options, home: Path, train: Iterable[Encoded], held_out: Sequence[Encoded]) -> Facts:
+    """Write the rows of `train`, which is gone through once, and of `held_out` under `home`."""
     rows = _shared_rows if options.layout == "shared_prefix" else _plain_rows
-    count, tokens = _save(home / "train", rows(train, options))
+    sizes: list[int] = []
+
+    def measured() -> Iterator[Encoded]:
+        for each in train:
+            sizes.append(len(each.prompt) + len(each.target))
+            yield each
+
+    count, tokens = _save(home / "train", rows(measured(), options))
     if held_out:
         _save(home / "held_out", rows(held_out, options))
-    sizes = [len(each.prompt) + len(each.target) for each in train]
     if options.layout == "plain" and options.packing:
         count = len(pack(sizes, row_tokens(options)))
     return Facts(
-        targets=len(train),
+        targets=len(sizes),
         held_out=len(held_out),
         rows=count,
         expanded_tokens=sum(sizes),
@@ -70,7 +82,7 @@ def lay_out(options: Options, home: Path, train: list[Encoded], held_out: list[E
     )
 
 
-def _shared_rows(samples: list[Encoded], options: Options) -> Iterator[Row]:
+def _shared_rows(samples: Iterable[Encoded], options: Options) -> Iterator[Row]:
     most = row_tokens(options)
     grown = list(trees(samples, most))
     random.Random(options.seed).shuffle(grown)
@@ -78,7 +90,7 @@ def _shared_rows(samples: list[Encoded], options: Options) -> Iterator[Row]:
         yield row([grown[index] for index in indices])
 
 
-def _plain_rows(samples: list[Encoded], options: Options) -> Iterator[Row]:
+def _plain_rows(samples: Iterable[Encoded], options: Options) -> Iterator[Row]:
     """One row a sample; TRL packs them where packing is asked for."""
     for sample in samples:
         yield row([*trees([sample], len(sample.prompt) + len(sample.target))])
