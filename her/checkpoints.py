@@ -5,6 +5,7 @@ A checkpoint is named by its folder, or by the run that made it (HER_HOME/runs/N
 
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ def missing(folder: Path) -> list[str]:
 def _missing_weights(folder: Path) -> list[str]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        shards = sorted(set(_json(index).get("weight_map", {}).values()))
+        shards = _shards(index)
         gone = [name for name in shards if not (folder / name).is_file()]
         return [f"{len(gone)} of {len(shards)} weight files are missing, such as {gone[0]}; copy it whole"] if gone else []
     if any(folder.glob("*.safetensors")):
@@ -133,6 +134,15 @@ def _missing_weights(folder: Path) -> list[str]:
     return ["the weights are missing (model.safetensors)"]
 
 
+def _shards(index: Path) -> list[str]:
+    """The weight files that an index names, all of them beside it."""
+    named = _json(index).get("weight_map")
+    names = list(named.values()) if isinstance(named, dict) else []
+    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise InputError(f"'{index}' names no weight files that stand beside it; copy it again")
+    return sorted(set(names))
+
+
 def _refuse_adapter(folder: Path) -> None:
     path = folder / "adapter_config.json"
     if not path.is_file() or any(folder.glob("model*.safetensors")):
@@ -141,21 +151,19 @@ def _refuse_adapter(folder: Path) -> None:
     if (folder.parent / "model" / "config.json").is_file():
         raise InputError(f"'{folder}' is an adapter of {base}; its merged model stands beside it: '{folder.parent / 'model'}'")
     merge = (
-        f"from peft import AutoPeftModelForCausalLM as M; M.from_pretrained('{folder}')"
-        f".merge_and_unload().save_pretrained('MERGED')"
+        f"from peft import AutoPeftModelForCausalLM as M; M.from_pretrained({json.dumps(str(folder))})"
+        f'.merge_and_unload().save_pretrained("MERGED")'
     )
     raise InputError(
-        f"'{folder}' is an adapter of {base}, not a model; merge it first: python -c \"{merge}\", then copy the tokenizer files"
+        f"'{folder}' is an adapter of {base}, not a model; merge it first: python -c {shlex.quote(merge)}, "
+        "then copy the tokenizer files"
     )
 
 
 def _tensors(folder: Path) -> list[tuple[str, int]]:
     """Number format and size of every tensor; InputError for a file that is cut short or no safetensors."""
     index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        names = sorted(set(_json(index)["weight_map"].values()))
-    else:
-        names = sorted(path.name for path in folder.glob("*.safetensors"))
+    names = _shards(index) if index.is_file() else sorted(path.name for path in folder.glob("*.safetensors"))
     return [tensor for name in names for tensor in _header(folder / name)]
 
 

@@ -1,6 +1,7 @@
 """her/checkpoints.py: what a folder holds, and a sentence for everything that may be missing or wrong in it."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +103,25 @@ def test_everything_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
     (tmp_path / "ann").mkdir()
     with pytest.raises(InputError, match="config.json is missing.*; the weights are missing.*; the tokenizer is missing"):
         checkpoints.read(str(tmp_path / "ann"))
+
+
+@pytest.mark.parametrize("named", [[], {}, {"a": 1}, {"a": "../other/model.safetensors"}, {"a": "/etc/passwd"}, {"a": ["x"]}])
+def test_an_index_that_names_no_files_beside_it_is_refused(tmp_path: Path, named: object) -> None:
+    folder = checkpoint(tmp_path / "ann")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": named}), "utf-8")
+    with pytest.raises(InputError, match="index.json' names no weight files that stand beside it"):
+        checkpoints.read(str(folder))
+
+
+def test_a_command_for_an_adapter_is_one_word_to_the_shell(tmp_path: Path) -> None:
+    folder = tmp_path / "it's; $(x)"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text("{}", "utf-8")
+    with pytest.raises(InputError) as refused:
+        checkpoints.read(str(folder))
+    *_, code = shlex.split(str(refused.value).partition("merge it first: ")[2].partition(", then copy")[0])
+    assert f"from_pretrained({json.dumps(str(folder))})" in code
+    compile(code, "merge", "exec")
 
 
 def test_an_adapter_alone_is_told_how_to_become_a_model(tmp_path: Path) -> None:
