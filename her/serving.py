@@ -197,8 +197,8 @@ def installed() -> str:
 def lacking(name: str) -> str:
     """What to say where vLLM is not installed."""
     return (
-        f"vLLM is not installed here; run pip install 'her[vllm]' on a machine with a GPU, or chat without a server: "
-        f"her play --backend local:{checkpoints.locate(name) or name}"
+        f"vLLM is not installed here; run pip install -e '.[vllm]' on a machine with a GPU, or chat without a server: "
+        f"her play --backend {shlex.quote(f'local:{checkpoints.locate(name) or name}')}"
     )
 
 

@@ -196,7 +196,7 @@ async def test_missing_weights_reach_every_request(tmp_path: Path) -> None:
 
 def test_without_torch(monkeypatch: pytest.MonkeyPatch, taught: Path) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(BackendError, match=r"pip install 'her\[local\]'") as caught:
+    with pytest.raises(BackendError, match=r"pip install -e '\.\[local\]'") as caught:
         LocalBackend(str(taught))
     assert caught.value.reason == "missing_extra"
 

@@ -132,7 +132,7 @@ async def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(BackendError) as caught:
         await VLLMBackend("folder").check()
-    assert caught.value.reason == "missing_extra" and "her[vllm]" in str(caught.value)
+    assert caught.value.reason == "missing_extra" and "-e '.[vllm]'" in str(caught.value)
 
 
 def test_pipelines_may_open_it_and_the_playground_may_not() -> None:

@@ -90,7 +90,8 @@ def check_pip(words: list[str]) -> None:
     assert words[0] == "install"
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
     for word in words[1:]:
-        if named := re.fullmatch(r"(?:\.|her)\[(.+)\]", word):
+        assert not word.startswith("her"), "that name is another's package on PyPI; write -e '.[EXTRA]'"
+        if named := re.fullmatch(r"\.\[(.+)\]", word):
             assert set(named[1].split(",")) <= extras.keys()
 
 

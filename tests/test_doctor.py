@@ -143,9 +143,9 @@ def lacking(found: Report, name: str) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("versions", "machine", "name", "reason", "mend"),
     [
-        (BASE, LAPTOP, "local:", "torch, transformers, accelerate are not installed", "pip install 'her[local]'"),
-        (JOINT, H200, "sft in 4 bits (QLoRA)", "bitsandbytes is not installed", "'her[train]' bitsandbytes"),
-        (NEWEST, H200, "serve", "vllm is not installed", "pip install 'her[vllm]'"),
+        (BASE, LAPTOP, "local:", "torch, transformers, accelerate are not installed", "pip install -e '.[local]'"),
+        (JOINT, H200, "sft in 4 bits (QLoRA)", "bitsandbytes is not installed", "-e '.[train]' bitsandbytes"),
+        (NEWEST, H200, "serve", "vllm is not installed", "pip install -e '.[vllm]'"),
         (NEWEST, LAPTOP, "serve", "no NVIDIA GPU", "her play --backend local:CHECKPOINT"),
         (NEWEST, LAPTOP, "sft on a GPU", "no NVIDIA GPU", "her run sft @pipelines/configs/tiny.toml"),
         ({**NEWEST, "torch": "2.13.0+cpu"}, H200, "sft on a GPU", "torch 2.13.0+cpu computes on CPUs alone", "--force-reinstall"),

@@ -151,7 +151,7 @@ def test_without_vllm_the_other_way_is_offered(here: list[serving.Plan], ann: Pa
     monkeypatch.setattr(serving, "installed", lambda: "")
     said = CliRunner().invoke(app, ["serve", str(ann)])
     assert (said.exit_code, here) == (2, [])
-    assert "pip install 'her[vllm]'" in said.stderr
+    assert "pip install -e '.[vllm]'" in said.stderr
     assert f"her play --backend local:{ann}" in said.stderr
     assert CliRunner().invoke(app, ["serve", str(ann), "--print"]).exit_code == 0, "for another machine"
 

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 GATHER = 0.02
 """Seconds in which requests are gathered for one batch."""
 UNKNOWN_CONTEXT = 4096
-_MISSING = "a local model needs torch and transformers, which are not installed; run: pip install 'her[local]'"
+_MISSING = "a local model needs torch and transformers, which are not installed; run: pip install -e '.[local]'"
 
 
 class LocalBackend:
@@ -127,6 +127,7 @@ class LocalBackend:
     def _load(self) -> None:
         """The weights, in this thread; a failure is kept for whoever asks."""
         import torch
+        from safetensors import SafetensorError
         from transformers import AutoModelForCausalLM
 
         cuda = torch.cuda.is_available()
@@ -141,6 +142,9 @@ class LocalBackend:
                 dtype=half if cuda else torch.float32,
                 **({"device_map": "auto"} if cuda else {}),
             ).eval()
+        except (OSError, SafetensorError) as error:  # files that are not there or not whole: the sentence says it all
+            self._failure = self._failure or self._unreadable(error)
+            return
         except Exception as error:  # anything a model's own code may raise; it reaches every request as one sentence
             log.exception("cannot load %s", self._path)
             self._failure = self._failure or self._unreadable(error)

@@ -103,7 +103,7 @@ class VLLMBackend:
                 from vllm import AsyncEngineArgs
                 from vllm.v1.engine.async_llm import AsyncLLM
             except ImportError as error:
-                raise BackendError("'vllm:' needs the package vllm; run pip install 'her[vllm]'.", "missing_extra") from error
+                raise BackendError("'vllm:' needs the package vllm; run pip install -e '.[vllm]'.", "missing_extra") from error
             try:
                 self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(model=self._model, revision=self._revision or None))
                 self._tokenizer = await _tokenizer(self._engine)

@@ -20,7 +20,7 @@ LINES = """\
 | vLLM (`vllm serve Qwen/Qwen3-8B`) | `her play --backend openai:http://127.0.0.1:8000/v1#Qwen/Qwen3-8B` |
 | a checkpoint of yours in vLLM (`her serve CHECKPOINT`) | `her play --backend openai:http://127.0.0.1:8000/v1` |
 | Hugging Face router (`HF_TOKEN` set) | `her play --backend openai:https://router.huggingface.co/v1#Qwen/Qwen3-32B` |
-| a checkpoint on this machine (`pip install 'her[local]'`) | `her play --backend local:path/to/checkpoint` |
+| a checkpoint on this machine (`pip install -e '.[local]'`) | `her play --backend local:path/to/checkpoint` |
 """
 _WITH_TOKEN = "(...given) => [...given.slice(0, -1), localStorage.getItem('her.visitor') || '']"
 
