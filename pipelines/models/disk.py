@@ -77,10 +77,18 @@ def _replace(folder: Path, part: Path) -> None:
     old = folder.with_name(f"{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     for path in [*part.rglob("*"), part]:
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+        _to_disk(path)
     if folder.exists():
         folder.rename(old)
     part.rename(folder)
+    _to_disk(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _to_disk(path: Path) -> None:
+    """A file's content, or the names in a folder."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -85,7 +85,7 @@ def _trained(options: Options, folder: Path, open_run: jobs.Run | None, device: 
 
     prepared = preparing.load(folder)
     trainer = train(options, prepared, folder, open_run.metric if open_run else silent, device)
-    whole = trainer.accelerator.get_state_dict(trainer.model) if trainer.accelerator.num_processes > 1 else None
+    whole = _gathered(trainer)
     if open_run is None:
         return
     facts = {
@@ -108,6 +108,21 @@ def _trained(options: Options, folder: Path, open_run: jobs.Run | None, device: 
     open_run.metric(step=trainer.state.global_step, saved="model", apart=saved.apart)
     weights = sorted((folder / "model").glob("*.safetensors"))
     open_run.note(outputs={f"model/{path.name}": jobs.file_hash(path) for path in weights})
+
+
+def _gathered(trainer: Any) -> Any:
+    """The whole state dict where every process holds a piece of the weights (FSDP, DeepSpeed), else None; all take part."""
+    from accelerate import DistributedType
+
+    kind = trainer.accelerator.distributed_type
+    if kind not in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        return None
+    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if kind == DistributedType.DEEPSPEED:
+        from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+        unset_hf_deepspeed_config()  # or the model that is read back would be cut up among processes that have gone
+    return state
 
 
 if __name__ == "__main__":

@@ -113,12 +113,18 @@ def undisturbed(model: Any, seed: int) -> Iterator[None]:
 
     modes = [(module, module.training) for module in model.modules()]
     devices = [model.device] if model.device.type == "cuda" else []
+    # PEFT generates with the model inside, past the outermost module of FSDP2, whose weights would stay in pieces
+    inside = hasattr(model, "unshard") and hasattr(model, "get_base_model")
     try:
         with torch.random.fork_rng(devices), torch.no_grad():
             torch.manual_seed(seed)
             model.eval()
+            if inside:
+                model.unshard()
             yield
     finally:
+        if inside:
+            model.reshard()
         for module, training in modes:
             module.training = training
 
