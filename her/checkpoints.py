@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from her import jobs
+from her import jobs, paths
 from her.errors import InputError
 from her.types import Value
 
@@ -56,7 +56,7 @@ def locate(name: str) -> Path | None:
     Raises:
         InputError: the run is there and has no model yet.
     """
-    folder = Path(name).expanduser()
+    folder = paths.expanded(name)
     if folder.is_dir():
         return folder.resolve()
     if "/" in name or name.startswith(".") or not (run := jobs.runs_folder() / name).is_dir():

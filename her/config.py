@@ -127,9 +127,9 @@ def _anchored(model: type[BaseModel], settings: dict[str, Any], folder: Path) ->
         kinds = _kinds(field.annotation)
         inner = _table(field.annotation)
         if Path in kinds and isinstance(value, str):
-            anchored[key] = str((folder / value).absolute())
+            anchored[key] = str((folder / paths.expanded(value)).absolute())
         elif Path in kinds and isinstance(value, list):
-            anchored[key] = [str((folder / each).absolute()) if isinstance(each, str) else each for each in value]
+            anchored[key] = [str((folder / paths.expanded(each)).absolute()) if isinstance(each, str) else each for each in value]
         elif inner is not None and isinstance(value, dict):
             anchored[key] = _anchored(inner, value, folder)
     return anchored
@@ -181,6 +181,8 @@ def _problem(error: ValidationError, model: type[BaseModel]) -> str:
         return first["msg"].removeprefix("Value error, ")
     if table is not None and not isinstance(first["input"], dict):
         return f"setting '{name}' is {first['input']!r}, but it is a table; write {_keys(name, table)}"
+    if first["type"] in ("list_type", "tuple_type"):
+        return f"setting '{name}' is {first['input']!r}, but it is a list; write {name}={json.dumps([first['input']])}"
     said = first["msg"].removeprefix("Value error, ")
     said = f"it {said.removeprefix('Input ')}" if said.startswith("Input ") else said
     return f"setting '{name}' is {first['input']!r}; {said}"

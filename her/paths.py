@@ -8,9 +8,14 @@ from her.errors import InputError
 
 def home() -> Path:
     """The folder of the database, runs and logs: `HER_HOME`, else `~/.her`. Created when missing, for its owner alone."""
-    folder = Path(os.environ.get("HER_HOME") or "~/.her").expanduser()
+    folder = expanded(os.environ.get("HER_HOME") or "~/.her")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
+
+
+def expanded(path: str) -> Path:
+    """A path as a person writes it, `~` in it a home; unlike `Path.expanduser` it does not raise for a user who is not there."""
+    return Path(os.path.expanduser(path))
 
 
 def database_url() -> str:
@@ -21,7 +26,7 @@ def database_url() -> str:
 def personas_folder() -> Path:
     """`HER_PERSONAS`, else the folder of personas that stands beside the package, else the one inside it."""
     if chosen := os.environ.get("HER_PERSONAS"):
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     here = Path(__file__).resolve().parent
     beside = here.parent / "personas"
     return beside if beside.is_dir() else here / "personas"

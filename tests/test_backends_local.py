@@ -159,6 +159,11 @@ async def test_close_ends_what_waits(tmp_path: Path) -> None:
     assert not backend._thread.is_alive()
 
 
+def test_the_home_of_nobody_holds_no_model() -> None:
+    with pytest.raises(BackendError, match="there is no such folder"):
+        LocalBackend("~nobody-of-that-name")
+
+
 @pytest.mark.parametrize(
     ("made", "reason", "sentence"),
     [

@@ -64,6 +64,7 @@ def test_paths_of_a_file_start_at_the_file(tmp_path: Path, monkeypatch: pytest.M
         (["zzz=3"], r"no setting 'zzz'; there are books, count, flag"),
         (["count=0"], r"'count' is 0; it should be greater"),
         (["part=3"], r"'part' is 3, but it is a table; write part\.KEY=\.\.\., with KEY one of folder, rate, words$"),
+        (["part.words=x"], r"'part\.words' is 'x', but it is a list; write part\.words=\[\"x\"\]$"),
         (["part.rate=[]"], r"'part\.rate' is \[\]; it should be a valid"),
         (["runs/first.toml"], r"'runs/first\.toml' is no setting; write @runs/first\.toml$"),
         (["count=many"], r"'count' is 'many'"),
@@ -82,6 +83,13 @@ def test_a_misspelt_setting_is_told_before_the_one_it_leaves_missing() -> None:
 
     with pytest.raises(InputError, match="no setting 'sampels'; did you mean 'samples'"):
         load(Needy, ["sampels=x"])
+
+
+def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given, _ = load(Settings, ['books=["~/a.txt", "~nobody-of-that-name/b.txt"]', "part.folder=~/f"])
+    assert given.books == (tmp_path / "a.txt", Path.cwd() / "~nobody-of-that-name" / "b.txt")
+    assert given.part.folder == tmp_path / "f"
 
 
 class Bounds(Value):

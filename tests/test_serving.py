@@ -104,7 +104,10 @@ def test_a_repository_is_left_to_vllm() -> None:
     assert option(serving.plan("owner/ann", Serving(context=4096)), "--max-model-len") == "4096"
 
 
-@pytest.mark.parametrize("name", ["ann", "./ann", "a/b/c", "/nowhere", "owner/", "owner/--ann", "owner/ann; rm", "owner/ann#-x"])
+@pytest.mark.parametrize(
+    "name",
+    ["ann", "./ann", "a/b/c", "/nowhere", "owner/", "~nobody-of-that-name", "owner/--ann", "owner/ann; rm", "owner/ann#-x"],
+)
 def test_what_is_nothing_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=f"'{name}' is neither a folder, nor a run"):
         serving.plan(name, Serving())

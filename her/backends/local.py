@@ -13,12 +13,12 @@ import queue
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from her.backends.base import Completion, Delta, Description, join, whole
 from her.backends.local_rows import Row
 from her.errors import BackendError
+from her.paths import expanded
 from her.types import Message, Sampling
 
 log = logging.getLogger(__name__)
@@ -340,7 +340,7 @@ def _draw(scores: Any, rows: list[Row]) -> Any:
 
 def _folder(path: str) -> str:
     """The folder that `path` names, empty when it names a repository; BackendError for a folder without a model."""
-    folder = Path(path).expanduser()
+    folder = expanded(path)
     if not folder.is_dir():
         if folder.is_file() or path.startswith(("/", "./", "../", "~")) or path.count("/") > 1:
             raise BackendError(f"local model '{path}': there is no such folder; give a folder with a config.json.", "not_found")

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import Field, model_validator
 
-from her import config, planning, shapes
+from her import config, paths, planning, shapes
 from her.backends.base import estimate_tokens
 from her.errors import HerError, InputError
 from her.planning import Branch, Forecast, Load, Recipe, Serving, Tree
@@ -193,7 +193,7 @@ def shape_of(model: ModelOptions) -> Shape:
     if not model.base:
         given = model.shape.model_dump(exclude={"context"})
         return Shape(**given, tied=True, head_norms=True)
-    folder = Path(model.base).expanduser()
+    folder = paths.expanded(model.base)
     if folder.is_dir():
         return _read_shape(folder / "config.json", f"model.base '{model.base}'")
     if known := shapes.named(model.base):
@@ -310,7 +310,7 @@ def _tokens(options: Options, samples: Sequence[Sample]) -> tuple[str, list[tupl
 
 def _local(model: ModelOptions) -> ModelOptions | None:
     """The model's options with a base that needs no network; None where there is none."""
-    if not model.base or Path(model.base).expanduser().is_dir():
+    if not model.base or paths.expanded(model.base).is_dir():
         return model
     cached = _cached(model, "tokenizer.json")
     return model.model_copy(update={"base": str(cached.parent), "revision": ""}) if cached else None

@@ -66,7 +66,7 @@ class Chat(NamedTuple):
 
 def folder_of(name: str) -> Path:
     """The folder of personas that a setting names."""
-    return paths.personas_folder() if name == HOUSE else Path(name).expanduser()
+    return paths.personas_folder() if name == HOUSE else paths.expanded(name)
 
 
 def chat_files(name: str) -> list[Path]:
