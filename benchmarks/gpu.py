@@ -94,7 +94,7 @@ def _side(name: str, attention: str, rows: Sequence[Row]) -> Callable[[], None]:
     from trl.trainer.utils import add_fused_lm_head
 
     from pipelines.sft.attention import register
-    from pipelines.sft.training import Join
+    from pipelines.sft.shared_rows import Join, only_trained
 
     register()
     shape = SHAPES[name]
@@ -114,6 +114,7 @@ def _side(name: str, attention: str, rows: Sequence[Row]) -> Callable[[], None]:
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, attn_implementation=attention)
     model.train()
     model.gradient_checkpointing_enable({"use_reentrant": False})
+    only_trained(model.base_model)
     add_fused_lm_head(model, outputs=("log_probs", "entropy", "is_top1"))
     join = Join(attention != "sdpa")
     batches = [join([made._asdict()]) for made in rows]

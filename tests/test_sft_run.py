@@ -13,9 +13,11 @@ import pytest
 
 from her import jobs, paths
 from her.errors import InputError
+from pipelines.sft.checkpoints import drop_halves, drop_old, last_checkpoint, whole_checkpoints
 from pipelines.sft.options import Options
 from pipelines.sft.rows import Facts
-from pipelines.sft.training import last_checkpoint, smallest_shared, steps
+from pipelines.sft.shared_rows import smallest_shared
+from pipelines.sft.training import steps
 
 pytestmark = pytest.mark.whole
 ROOT = Path(__file__).resolve().parent.parent
@@ -126,6 +128,26 @@ def test_killed_runs_go_on_with_the_same_losses(home: Path) -> None:
     assert losses("killed") == pytest.approx(losses("whole"), abs=1e-4)
 
 
+def test_a_run_that_has_all_its_steps_makes_none_more(home: Path) -> None:
+    """Killed while it saved the model, in the middle of an epoch."""
+    words = ("name=late", "steps=3", "evaluation.turns=0", "schedule=constant")
+    assert run(*words, home=home).returncode == 0
+    model = home / "runs" / "late" / "model" / "model.safetensors"
+    first = jobs.file_hash(model)
+    model.unlink()
+    again = run(*words, home=home)
+    assert again.returncode == 0, again.stderr
+    assert sorted(losses("late")) == [1, 2, 3]
+    assert jobs.file_hash(model) == first
+
+
+def test_a_training_that_goes_astray_ends_before_it_is_saved(home: Path) -> None:
+    done = run("name=astray", "learning_rate=1e36", "steps=40", "save_every=40", home=home)
+    assert done.returncode == 2, done.stderr
+    assert "the training went astray" in done.stderr
+    assert not [*(home / "runs" / "astray").glob("checkpoints/*")]
+
+
 def test_two_processes_train_together(home: Path) -> None:
     config = ROOT / "pipelines" / "configs" / "accelerate" / "cpu2.yaml"
     launch = ("-m", "accelerate.commands.launch", "--config_file", str(config), "-m")
@@ -134,6 +156,10 @@ def test_two_processes_train_together(home: Path) -> None:
     assert jobs.watch("two").state == "done"
     assert sorted(losses("two")) == [1, 2, 3, 4]
     assert (home / "runs" / "two" / "model" / "model.safetensors").is_file()
+    words = ("layout=plain", "evaluation.turns=0", "steps=2")
+    assert run("name=plain-two", *words, home=home, launch=launch).returncode == 0
+    assert run("name=plain-one", *words, home=home).returncode == 0
+    assert losses("plain-two") == pytest.approx(losses("plain-one"), rel=1e-5), "a step is over the same targets"
 
 
 def test_a_second_process_in_one_run_is_refused(home: Path) -> None:
@@ -199,6 +225,10 @@ def test_a_checkpoint_that_was_cut_short_is_not_gone_on_from(tmp_path: Path) -> 
         if whole:
             (folder / "whole").touch()
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoints" / "checkpoint-10"
+    drop_halves(tmp_path)
+    assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == ["checkpoint-10", "checkpoint-2"]
+    drop_old(tmp_path, 1)
+    assert whole_checkpoints(tmp_path) == [tmp_path / "checkpoints" / "checkpoint-10"]
 
 
 def test_the_smallest_shared_tree_is_cut_from_its_row() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from her import paths
 from her.errors import InputError
 
 _SPDX = re.compile(
@@ -66,7 +67,7 @@ def licence_of(base: str, licence: str) -> str:
 
 def licence_files(base: str) -> Sequence[Path]:
     """Licence and notice files of a base that is a folder."""
-    folder = Path(base).expanduser() if base else None
+    folder = paths.expanded(base) if base else None
     if folder is None or not folder.is_dir():
         return ()
     return sorted({path for pattern in _LICENCES for path in folder.glob(pattern) if path.is_file()})
@@ -74,7 +75,7 @@ def licence_files(base: str) -> Sequence[Path]:
 
 def _base_front(base: str) -> Mapping[str, Any]:
     """The front matter of the base's card: in its folder, or in the cache of repositories."""
-    path = Path(base).expanduser() / "README.md"
+    path = paths.expanded(base) / "README.md"
     if not path.is_file():
         from huggingface_hub import try_to_load_from_cache
 
@@ -106,14 +107,14 @@ def _repository(base: str) -> Any:
     """What a hub takes for the base: a repository, or the one that a local folder names as its own base."""
     if not base:
         return ""
-    if Path(base).expanduser().is_dir():
+    if paths.expanded(base).is_dir():
         return _base_front(base).get("base_model", "")
     return base
 
 
 def _shown(base: str) -> str:
     """A folder of this machine by its last two parts, a repository as it is."""
-    path = Path(base).expanduser()
+    path = paths.expanded(base)
     return "/".join(path.resolve().parts[-2:]) if path.is_dir() else base
 
 

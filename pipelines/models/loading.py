@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from her import paths
 from her.errors import InputError
 from pipelines.models.options import LoraOptions, ModelOptions
 from pipelines.models.shaping import shaped_model, train_tokenizer
@@ -120,7 +121,7 @@ def _check_quantised(device: str, lora: LoraOptions) -> None:
     if device != "cuda":
         raise InputError(f"lora.quantise={lora.quantise} needs a GPU, and none is used here; leave it out, or {_SMALL}")
     if find_spec("bitsandbytes") is None:
-        raise InputError("lora.quantise=nf4 needs bitsandbytes, which is not installed; run: pip install 'her[quantise]'")
+        raise InputError("lora.quantise=nf4 needs bitsandbytes, which is not installed; run: pip install -e '.[quantise]'")
 
 
 def _ends(options: ModelOptions) -> frozenset[int]:
@@ -211,7 +212,7 @@ def source_of(options: ModelOptions) -> str:
     Raises:
         InputError: there is no such folder, or it holds no model.
     """
-    folder = Path(options.base).expanduser()
+    folder = paths.expanded(options.base)
     if not folder.is_dir():
         if folder.is_file() or options.base.startswith(("/", "./", "../", "~")) or options.base.count("/") > 1:
             raise InputError(f"model.base '{options.base}': there is no such folder; give a checkpoint's folder or a repository")

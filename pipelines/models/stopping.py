@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from her import paths
 from her.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def set_template(tokenizer: "PreTrainedTokenizerBase", template: str, base: str)
         if not tokenizer.chat_template:
             raise InputError(f"the tokenizer of '{base}' has no chat template; set model.template=chatml, or a Jinja file's path")
         return
-    path = Path(__file__).with_name("chatml.jinja") if template == "chatml" else Path(template).expanduser()
+    path = Path(__file__).with_name("chatml.jinja") if template == "chatml" else paths.expanded(template)
     if not path.is_file():
         raise InputError(f"model.template is '{template}', which is no file; give chatml, own, or the path of a Jinja file")
     tokenizer.chat_template = path.read_text("utf-8")

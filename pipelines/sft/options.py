@@ -77,6 +77,7 @@ class Options(Value):
         batch: target turns of one optimiser step, over all devices; packed and shared rows come as near to it as they can.
         epochs: passes over the samples; `steps` above 0 ends after so many steps instead.
         learning_rate: the highest; `schedule` how it goes on after `warmup`, a share of all steps.
+        beta2: decay of AdamW's second moment; 0.95 for short runs at high rates.
         clip: largest norm of the gradients.
         checkpointing: whether activations are computed twice instead of kept.
         save_every: steps between checkpoints, which a later start goes on from; `keep` of them stay.
@@ -102,6 +103,7 @@ class Options(Value):
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup: float = Field(default=0.03, ge=0, lt=1)
     weight_decay: float = Field(default=0, ge=0)
+    beta2: float = Field(default=0.999, gt=0, lt=1)
     clip: float = Field(default=1, gt=0)
     checkpointing: bool = True
     save_every: int = Field(default=200, ge=1, json_schema_extra=MAY_CHANGE)

@@ -8,8 +8,8 @@ import logging
 import math
 import os
 import shutil
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,15 +17,21 @@ from her import paths
 from her.errors import HerError, InputError
 from pipelines.models.disk import WHOLE, naming_last_good
 from pipelines.models.loading import load_model, lora_config
+from pipelines.models.merging import base_of
 from pipelines.sft.attention import register
+from pipelines.sft.checkpoints import drop_halves, drop_old, last_checkpoint
 from pipelines.sft.options import Options
-from pipelines.sft.prefix import IGNORED
 from pipelines.sft.preparing import Prepared
 from pipelines.sft.rows import Facts, row_tokens
 from pipelines.sft.sampled_turns import sample_turns
+from pipelines.sft.shared_rows import Join, honours_spans, only_trained
 
 log = logging.getLogger("sft")
 Metric = Callable[..., None]
+
+
+class Finished(Exception):
+    """The checkpoint that a run goes on from has all steps already; transformers would make one more."""
 
 
 class Steps(NamedTuple):
@@ -67,15 +73,18 @@ def train(options: Options, prepared: Prepared, folder: Path, metric: Metric, de
         device: `cpu` or `cuda`.
 
     Raises:
-        HerError: the model does not honour shared prefixes, or a checkpoint could not be written.
+        HerError: the model does not honour shared prefixes, the loss is not finite, or a checkpoint could not be written.
     """
     trainer = build(options, prepared, folder, device)
     last = last_checkpoint(folder)
+    if trainer.is_world_process_zero():
+        drop_halves(folder)
     if last is not None and trainer.is_world_process_zero():
         log.info("goes on from %s", last.name)
         metric(resumed_at=int(last.name.rpartition("-")[2]))
     trainer.add_callback(_callback(options, prepared, metric, trainer))
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    with suppress(Finished):
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
     if prepared.held_out is not None and not (options.evaluation.every and _just_evaluated(trainer)):
         trainer.evaluate()
     return trainer
@@ -89,11 +98,12 @@ def build(options: Options, prepared: Prepared, folder: Path, device: str) -> An
     shared = options.layout == "shared_prefix"
     attention = register() if shared else "sdpa"
     tokenizer = prepared.template.tokenizer
+    arguments = _arguments(options, prepared.facts, folder, device)  # before the model: DeepSpeed cuts it up while it is read
     if options.track == "trackio":
         os.environ.setdefault("TRACKIO_DIR", str(paths.home() / "trackio"))
     trainer = _trainer_class(options.keep)(
         model=load_model(options.model, options.lora, tokenizer, device, attention=attention),
-        args=_arguments(options, prepared.facts, folder, device),
+        args=arguments,
         train_dataset=prepared.train,
         eval_dataset=prepared.held_out,
         processing_class=tokenizer,
@@ -101,7 +111,10 @@ def build(options: Options, prepared: Prepared, folder: Path, device: str) -> An
         data_collator=Join(device != "cpu") if shared else None,
     )
     trainer.remove_callback(PrinterCallback)
+    if shared:
+        only_trained(base_of(trainer.model).base_model)
     _require_precision(options, trainer.accelerator.mixed_precision)
+    _require_whole(options, str(trainer.accelerator.distributed_type.value))
     return trainer
 
 
@@ -115,47 +128,13 @@ def _require_precision(options: Options, launched: str) -> None:
         )
 
 
-class Join:
-    """Puts shared rows one behind the other: a batch is one long row, and no token of it is padding but on a GPU.
-
-    There the length is raised to a multiple of `BLOCK`, so that FlexAttention is compiled for few lengths.
-    """
-
-    BLOCK = 512
-
-    def __init__(self, blocks: bool) -> None:
-        self._blocks = blocks
-
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Tensors (1, tokens) of ids, labels, positions and ones; `spans` (spans, 4)."""
-        import torch
-
-        ids: list[int] = []
-        labels: list[int] = []
-        positions: list[int] = []
-        spans: list[list[int]] = []
-        for row in rows:
-            spans += [[edge + len(ids) for edge in span] for span in row["spans"]]
-            ids += row["input_ids"]
-            labels += row["labels"]
-            positions += row["position_ids"]
-        if self._blocks and (missing := -len(ids) % self.BLOCK):
-            ids, positions = ids + [0] * missing, positions + [0] * missing
-            labels = labels + [IGNORED] * missing
-        tensors = {"input_ids": ids, "labels": labels, "position_ids": positions, "attention_mask": [1] * len(ids)}
-        return {**{name: torch.tensor([each]) for name, each in tensors.items()}, "spans": torch.tensor(spans)}
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint of a run that was written to its end."""
-    whole = whole_checkpoints(folder)
-    return whole[-1] if whole else None
-
-
-def whole_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of a run that were written to their end, oldest first."""
-    found = [path for path in (folder / "checkpoints").glob("checkpoint-*") if (path / WHOLE).is_file()]
-    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+def _require_whole(options: Options, kind: str) -> None:
+    """Weights in 4 bits that lie in pieces could not be merged into a checkpoint at the end."""
+    if options.lora.quantise and kind in ("FSDP", "DEEPSPEED"):
+        raise InputError(
+            f"lora.quantise={options.lora.quantise} and a launch configuration with {kind}: a base in 4 bits has to lie whole on "
+            "every GPU; launch with pipelines/configs/accelerate/one_gpu.yaml, or leave quantise out"
+        )
 
 
 def _arguments(options: Options, facts: Facts, folder: Path, device: str) -> Any:
@@ -183,6 +162,7 @@ def _arguments(options: Options, facts: Facts, folder: Path, device: str) -> Any
         lr_scheduler_type=options.schedule,
         warmup_steps=options.warmup,
         weight_decay=options.weight_decay,
+        adam_beta2=options.beta2,
         max_grad_norm=options.clip,
         gradient_checkpointing=options.checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False} if options.checkpointing else None,
@@ -191,6 +171,8 @@ def _arguments(options: Options, facts: Facts, folder: Path, device: str) -> Any
         dataloader_pin_memory=cuda,
         logging_steps=options.log_every,
         logging_first_step=True,
+        logging_nan_inf_filter=False,
+        ddp_find_unused_parameters=False,
         save_steps=options.save_every,
         eval_strategy="steps" if options.evaluation.every and facts.held_out else "no",
         eval_steps=options.evaluation.every or None,
@@ -223,8 +205,7 @@ def _trainer_class(keep: int) -> Any:
                     self.accelerator.wait_for_everyone()  # a sharded checkpoint is whole when every process has written its part
                     if self.args.should_save:
                         (made / WHOLE).touch()
-                        for old in whole_checkpoints(home.parent)[:-keep]:
-                            shutil.rmtree(old)
+                        drop_old(home.parent, keep)
                 except BaseException:
                     if self.args.should_save and not (made / WHOLE).is_file():
                         shutil.rmtree(made, ignore_errors=True)
@@ -245,14 +226,18 @@ def _callback(options: Options, prepared: Prepared, metric: Metric, trainer: Any
     class Beside(TrainerCallback):  # type: ignore[misc]
         """Metrics, sampled turns, and the check of shared prefixes before the first step."""
 
-        began = 0.0
-
         def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
             if options.layout == "shared_prefix":
                 honours_spans(trainer)
-            self.began = time.monotonic()
+            # of the settings that may change, transformers would take those of the checkpoint
+            state.save_steps, state.logging_steps = args.save_steps, args.logging_steps
+
+        def on_epoch_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+            if state.global_step >= state.max_steps:
+                raise Finished
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **others: Any) -> None:
+            _require_finite(state.global_step, logs or {})
             if state.is_world_process_zero and logs:
                 numbers = {name: value for name, value in logs.items() if isinstance(value, (int, float))}
                 metric(step=state.global_step, **numbers)
@@ -270,6 +255,7 @@ def _callback(options: Options, prepared: Prepared, metric: Metric, trainer: Any
                 temperature=asked.temperature,
                 tokens=asked.tokens,
                 seed=options.seed,
+                plans=options.samples.plans,
             )
             if state.is_world_process_zero:
                 counts = {f"defect_{name}": count for name, count in sampled.defects.items()}
@@ -279,73 +265,11 @@ def _callback(options: Options, prepared: Prepared, metric: Metric, trainer: Any
     return Beside()
 
 
-def honours_spans(trainer: Any, tolerance: float = 1e-4) -> None:
-    """Compare one small tree with its expanded rows on the very model that will be trained.
-
-    Architectures that do not hand their keywords on, or have no softmax attention, would train on the wrong context without a
-    word. Every process takes part, as sharded weights need.
-
-    Raises:
-        HerError: the losses differ by more than `tolerance`, in half precision by a hundred times that.
-    """
-    import torch
-
-    made = smallest_shared(trainer.train_dataset)
-    if made is None:
-        return
-    model, device = trainer.model, trainer.args.device
-    training = model.training
-    model.eval()
-    with torch.no_grad(), trainer.compute_loss_context_manager():
-        ours, theirs = (_losses(model, rows, device) for rows in ([made], expanded(made)))
-    model.train(training)
-    exact = next(model.parameters()).dtype == torch.float32 and not trainer.args.bf16
-    apart = float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-6))
-    if not math.isfinite(apart) or apart > (tolerance if exact else 100 * tolerance):
-        raise HerError(
-            f"{type(model).__name__} does not honour shared prefixes: its losses differ by {apart:.1e} from those of expanded "
-            "rows; use layout=plain"
-        )
-    log.info("shared prefixes agree with expanded rows to %.1e", apart)
-
-
-def smallest_shared(rows: Any, looked_at: int = 64) -> dict[str, list[Any]] | None:
-    """Of the first rows, the smallest trunk that has a branch, alone with it: a row of two spans."""
-    best: dict[str, list[Any]] | None = None
-    for row in (rows[place] for place in range(min(len(rows), looked_at))):
-        starts = {span[0]: span for span in row["spans"] if span[2] == span[3]}
-        for start, stop, first, last in row["spans"]:
-            if last <= first:
-                continue
-            trunk = starts[first]
-            size = trunk[1] - trunk[0] + stop - start
-            if best is not None and size >= len(best["input_ids"]):
-                continue
-            cut = {
-                name: row[name][trunk[0] : trunk[1]] + row[name][start:stop] for name in ("input_ids", "labels", "position_ids")
-            }
-            wide = trunk[1] - trunk[0]
-            best = {**cut, "spans": [[0, wide, 0, 0], [wide, size, 0, last - first]]}
-    return best
-
-
-def expanded(row: Mapping[str, list[Any]]) -> list[dict[str, list[Any]]]:
-    """Each span of a row as a row of its own, with all that it sees before it."""
-    rows = []
-    for start, stop, first, last in row["spans"]:
-        seen = {name: row[name][first:last] + row[name][start:stop] for name in ("input_ids", "position_ids")}
-        labels = [IGNORED] * (last - first) + row["labels"][start:stop]
-        rows.append({**seen, "labels": labels, "spans": [[0, len(labels), 0, 0]]})
-    return rows
-
-
-def _losses(model: Any, rows: Sequence[Mapping[str, Any]], device: Any) -> Any:
-    """Of every trained token, in order."""
-    import torch
-
-    found = []
-    for row in rows:
-        inputs = {name: tensor.to(device) for name, tensor in Join(device.type != "cpu")([row]).items()}
-        out = model(**inputs, use_cache=False, fused_lm_head=True)
-        found.append(-out.log_probs[out.label_mask].float())
-    return torch.cat(found)
+def _require_finite(step: int, logs: Mapping[str, Any]) -> None:
+    """Before the step is saved, so that the last checkpoint is one from before; every process sees the same numbers."""
+    for name in ("loss", "grad_norm"):
+        if not math.isfinite(value := float(logs.get(name, 0))):
+            raise HerError(
+                f"{name} is {value} at step {step}; the training went astray, and going on would spoil the model: "
+                "start a run of another name with a lower learning_rate, or clip"
+            )
