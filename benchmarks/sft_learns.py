@@ -1,9 +1,10 @@
 """Does `tiny` learn the format in ten minutes on two cores? Run: `python -m benchmarks.sft_learns [KEY=VALUE ...]`
 
 `her run sft @pipelines/configs/tiny.toml` in a home of its own, from random weights, on the project's own personas and
-scenes; then 100 turns are sampled by the checkpoint, read back from disk, from prompts of chats it was never trained on. Well
-formed is a turn without any defect of her/format.py that ends by itself (pipelines/sft/sampled_turns.py). Minutes are those of
-the whole run: reading, tokenizer, preflight, training, saving; sampling comes after it. Words are settings, to try others.
+scenes; then 100 turns are sampled by the checkpoint, read back from disk, from prompts of chats it was never trained on: other
+drawings of the personas' exchanges, every persona and both languages among them. Well formed is a turn without any defect of
+her/format.py that ends by itself (pipelines/sft/sampled_turns.py). Minutes are those of the whole run: reading, tokenizer,
+preflight, training, saving; sampling comes after it. Words are settings, to try others.
 """
 
 import os
@@ -41,15 +42,12 @@ def trained(home: Path, words: list[str], name: str) -> float:
 
 
 def played(model: Path, options: Options) -> Sampled:
-    """Turns of the checkpoint, from prompts of held-out chats; as many from each as there are."""
+    """Turns of the checkpoint, from prompts of chats that another seed makes; evenly over these."""
     from transformers import AutoModelForCausalLM
 
-    held_out = read(options.samples, options.seed).held_out
-    if len(held_out) < TURNS:
-        raise SystemExit(
-            f"{len(held_out)} prompts are held out and {TURNS} are wanted; raise samples.held_out_share or samples.chats"
-        )
-    chosen = [held_out[place * len(held_out) // TURNS] for place in range(TURNS)]
+    others = options.samples.model_copy(update={"chats": 2, "exchanges": 4, "held_out_share": 0.0})
+    unseen = read(others, options.seed + 1).train
+    chosen = [unseen[place * len(unseen) // TURNS] for place in range(TURNS)]
     actor = AutoModelForCausalLM.from_pretrained(model, dtype="float32")
     return sample_turns(actor, ChatTemplate(str(model)), chosen, temperature=TEMPERATURE, tokens=TOKENS, seed=SEED)
 

@@ -17,6 +17,7 @@ class ShapeOptions(Value):
         heads: query heads; `kv_heads` of keys and values; `head` the width of one.
         vocabulary: most tokens of the tokenizer; it has fewer when the samples do not offer so many.
         context: most positions.
+        reading: steps in which the model first reads its samples as short texts (pipelines/sft/first_reading.py).
     """
 
     hidden: int = Field(default=256, ge=8)
@@ -27,6 +28,7 @@ class ShapeOptions(Value):
     head: int = Field(default=64, ge=8)
     vocabulary: int = Field(default=4096, ge=300)
     context: int = Field(default=4096, ge=256)
+    reading: int = Field(default=0, ge=0)
 
 
 class ModelOptions(Value):

@@ -78,13 +78,15 @@ def _opened(options: Options, state: Any) -> Iterator[jobs.Run | None]:
 
 def _trained(options: Options, folder: Path, open_run: jobs.Run | None, device: str) -> None:
     """Train, and save what was trained where the playground opens it."""
+    from pipelines.sft.first_reading import read_first
     from pipelines.sft.training import train
 
     def silent(**_: Any) -> None:
         """Only the first process writes metrics."""
 
     prepared = preparing.load(folder)
-    trainer = train(options, prepared, folder, open_run.metric if open_run else silent, device)
+    metric = open_run.metric if open_run else silent
+    trainer = train(read_first(options, prepared, folder, metric, device), prepared, folder, metric, device)
     whole = _gathered(trainer)
     if open_run is None:
         return

@@ -2,6 +2,7 @@
 
 prepared/  tokenizer/        with its chat template; of a model from random weights it is made here
            train/ held_out/  rows as the trainer takes them, Arrow files that are mapped and not read
+           reading/ base/    what a model from nothing reads first, and what comes of it (first_reading.py)
            held_out.jsonl    the samples from whose prompts turns are sampled
            preflight.json    what was counted (her/preflight.py)
            facts.json        `Facts`; written last, so it says that all the rest is whole
@@ -25,10 +26,10 @@ from pipelines.models.template import ChatTemplate
 from pipelines.sft.options import Options
 from pipelines.sft.preflight import check
 from pipelines.sft.reading import read
-from pipelines.sft.rows import Facts, encoded, lay_out, mapped
+from pipelines.sft.rows import Facts, encoded, lay_out, mapped, passages, save_rows, shared_rows
 
 log = logging.getLogger("sft")
-FOLDER = "prepared"
+FOLDER, READING, BASE = "prepared", "reading", "base"
 
 
 class Prepared(NamedTuple):
@@ -73,6 +74,8 @@ def _prepared(options: Options, home: Path) -> Facts:
     dice = random.Random(options.seed)
     jsonl.write(home / "held_out.jsonl", dice.sample(held_out, min(options.evaluation.turns, len(held_out))))
     facts = lay_out(options, home, encoded(train, template), list(encoded(held_out, template)))
+    if reads_first(options):
+        save_rows(home / READING, shared_rows(passages(train, template), options))
     _write(home / "facts.json", facts.model_dump_json(indent=2))
     return facts
 
@@ -87,6 +90,11 @@ def load(folder: Path) -> Prepared:
         tuple(jsonl.read(home / "held_out.jsonl", Sample)),
         Facts.model_validate_json((home / "facts.json").read_text("utf-8")),
     )
+
+
+def reads_first(options: Options) -> bool:
+    """Whether the model is made from nothing and reads before it is trained."""
+    return not options.model.base and options.model.shape.reading > 0
 
 
 def context_of(options: Options) -> int:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from her.types import Sample, Value
 from pipelines.models.template import AT_ONCE, ChatTemplate
 from pipelines.sft.options import Options
@@ -52,6 +54,13 @@ def keyed(samples: Sequence[Sample], pairs: Sequence[tuple[Ids, Ids]], first: in
     ]
 
 
+def passages(samples: Sequence[Sample], template: ChatTemplate) -> Iterator[Encoded]:
+    """Each target with the message before it, trained from its second token on."""
+    for number, sample in enumerate(samples):
+        ids = np.asarray(template.ids(sample.messages[-2:], ask=False), dtype=np.int32)
+        yield Encoded(f"passage {number}", ids[:1], ids[1:])
+
+
 def row_tokens(options: Options) -> int:
     """The most tokens of a packed or shared row."""
     return options.row_tokens or options.samples.most_tokens
@@ -59,7 +68,7 @@ def row_tokens(options: Options) -> int:
 
 def lay_out(options: Options, home: Path, train: Iterable[Encoded], held_out: Sequence[Encoded]) -> Facts:
     """Write the rows of `train`, which is gone through once, and of `held_out` under `home`."""
-    rows = _shared_rows if options.layout == "shared_prefix" else _plain_rows
+    rows = shared_rows if options.layout == "shared_prefix" else _plain_rows
     sizes: list[int] = []
 
     def measured() -> Iterator[Encoded]:
@@ -67,9 +76,9 @@ def lay_out(options: Options, home: Path, train: Iterable[Encoded], held_out: Se
             sizes.append(len(each.prompt) + len(each.target))
             yield each
 
-    count, tokens = _save(home / "train", rows(measured(), options))
+    count, tokens = save_rows(home / "train", rows(measured(), options))
     if held_out:
-        _save(home / "held_out", rows(held_out, options))
+        save_rows(home / "held_out", rows(held_out, options))
     if options.layout == "plain" and options.packing:
         count = len(pack(sizes, row_tokens(options)))
     return Facts(
@@ -82,7 +91,8 @@ def lay_out(options: Options, home: Path, train: Iterable[Encoded], held_out: Se
     )
 
 
-def _shared_rows(samples: Iterable[Encoded], options: Options) -> Iterator[Row]:
+def shared_rows(samples: Iterable[Encoded], options: Options) -> Iterator[Row]:
+    """Trees of neighbours that share their history, packed in a seeded order."""
     most = row_tokens(options)
     grown = list(trees(samples, most))
     random.Random(options.seed).shuffle(grown)
@@ -96,7 +106,7 @@ def _plain_rows(samples: Iterable[Encoded], options: Options) -> Iterator[Row]:
         yield row([*trees([sample], len(sample.prompt) + len(sample.target))])
 
 
-def _save(folder: Path, rows: Iterator[Row]) -> tuple[int, int]:
+def save_rows(folder: Path, rows: Iterator[Row]) -> tuple[int, int]:
     """Write rows as Arrow files, one at a time; how many there are, and of how many tokens."""
     from datasets import Features, List
     from datasets import Value as Column

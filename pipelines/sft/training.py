@@ -82,7 +82,7 @@ def train(options: Options, prepared: Prepared, folder: Path, metric: Metric, de
     if last is not None and trainer.is_world_process_zero():
         log.info("goes on from %s", last.name)
         metric(resumed_at=int(last.name.rpartition("-")[2]))
-    trainer.add_callback(_callback(options, prepared, metric, trainer))
+    watched(trainer, options, prepared, metric)
     with suppress(Finished):
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     if prepared.held_out is not None and not (options.evaluation.every and _just_evaluated(trainer)):
@@ -219,8 +219,8 @@ def _just_evaluated(trainer: Any) -> bool:
     return any("eval_loss" in line and line["step"] == trainer.state.global_step for line in lines)
 
 
-def _callback(options: Options, prepared: Prepared, metric: Metric, trainer: Any) -> Any:
-    """What happens beside the steps."""
+def watched(trainer: Any, options: Options, prepared: Prepared, metric: Metric) -> None:
+    """Add what happens beside the steps: metrics, sampled turns, the check of shared prefixes, an end at a loss that is none."""
     from transformers import TrainerCallback
 
     class Beside(TrainerCallback):  # type: ignore[misc]
@@ -262,7 +262,7 @@ def _callback(options: Options, prepared: Prepared, metric: Metric, trainer: Any
                 metric(step=state.global_step, sampled=sampled.turns, well_formed=sampled.well_formed, **counts)
                 log.info("%d of %d sampled turns are well formed", sampled.well_formed, sampled.turns)
 
-    return Beside()
+    trainer.add_callback(Beside())
 
 
 def _require_finite(step: int, logs: Mapping[str, Any]) -> None:
