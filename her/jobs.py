@@ -118,8 +118,11 @@ def running(
     with held, _logged(folder / "log.txt"), _terminable():
         earlier = _earlier(folder)
         _mend(folder / "metrics.jsonl")
+        if earlier and earlier.state == "failed" and not _made(folder):
+            (folder / "config.toml").unlink(missing_ok=True)  # refused before its first work: mended settings are a new beginning
+        else:
+            _same_inputs(earlier, hashes or {}, name)
         _keep_config(folder / "config.toml", config, name)
-        _same_inputs(earlier, hashes or {}, name)
         run = Run(folder, Status(pipeline=pipeline, state="running"))
         run.note(**_circumstances(seed), hashes=dict(hashes or {}), starts=earlier.starts + 1 if earlier else 1)
         yield from _watched(run)
@@ -274,6 +277,11 @@ def file_hashes(files: Iterable[Path]) -> dict[str, str]:
     for path in files:
         hashes[path.name if path.name not in hashes else str(path)] = file_hash(path)
     return hashes
+
+
+def _made(folder: Path) -> bool:
+    """Whether a run has left anything beside the record of itself."""
+    return any(path.name not in ("config.toml", "status.json", "log.txt", ".lock") for path in folder.iterdir())
 
 
 def _earlier(folder: Path) -> Status | None:

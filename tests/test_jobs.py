@@ -90,6 +90,20 @@ def test_the_status_says_how_it_ended(error: BaseException, state: str, reason: 
     assert (jobs.watch("ends").state, jobs.watch("ends").reason) == (state, reason)
 
 
+def test_settings_that_were_refused_may_be_mended_under_the_same_name() -> None:
+    """As long as nothing was made with them."""
+    for made in (False, True):
+        with pytest.raises(InputError), jobs.running("synthesize", "mended", Settings(lines=3)) as run:
+            if made:
+                run.metric(step=1)
+            raise InputError("too long")
+        if not made:
+            with pytest.raises(InputError, match="too short"), jobs.running("synthesize", "mended", Settings(lines=4)):
+                raise InputError("too short")
+    with pytest.raises(InputError, match="other settings"), jobs.running("synthesize", "mended", Settings(lines=5)):
+        pass
+
+
 def test_a_killed_run_is_told_from_a_running_one(home: Path) -> None:
     program = (
         "import os, signal; from her import jobs; from tests.test_jobs import Settings\n"

@@ -77,6 +77,8 @@ def _replace(folder: Path, part: Path) -> None:
     old = folder.with_name(f"{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     for path in [*part.rglob("*"), part]:
+        if path.is_file():  # safetensors writes for the owner alone; readable is what the folder is
+            path.chmod(path.stat().st_mode | part.stat().st_mode & 0o044)
         _to_disk(path)
     if folder.exists():
         folder.rename(old)
