@@ -121,7 +121,7 @@ def joined(book: Book) -> Iterator[Transcript]:
             if sum(each.speaker == name for each in turns) == LONG:
                 speakers = {each.speaker for each in turns}
                 present = tuple(member for member in cast.values() if member.name in speakers)
-                yield Transcript(id=f"{book.title} {name}", scenario=scenes[0].scenario, cast=present, turns=tuple(turns))
+                yield Transcript(id=f"{book.title}/{name}", scenario=scenes[0].scenario, cast=present, turns=tuple(turns))
                 break
 
 
@@ -140,7 +140,7 @@ def targets(folder: Path, name: str, tokenizer: Any) -> list[list[Sample]]:
     """Samples by conversation and character, in a seeded order; of `long` only the character who has 20 turns."""
     groups: dict[tuple[str, str], list[Sample]] = defaultdict(list)
     for made in transcripts(folder, name, tokenizer):
-        only = None if name == "books" else [made.id.split(" ", 1)[1]]
+        only = None if name == "books" else [made.id.rpartition("/")[2]]
         for sample in sampling.samples(made, speakers=only):
             if isinstance(sample, Sample):
                 groups[sample.transcript, sample.speaker].append(sample)
