@@ -36,6 +36,8 @@ def test_a_book_becomes_a_model_that_chats(page: Page, home: Path, outside: list
         page.locator('[data-book="0"]').click()
         page.locator(".her-dialog .primary").click()
         page.get_by_role("button", name="Replay to the end").click()
+        expect(page.locator(".turn.persona:not(.live)").first).to_be_visible()
+        expect(page.locator(".her")).not_to_have_class(re.compile("running"))
         page.locator(".her-composer textarea").fill("What do you think of the Moor?")
         page.locator(".her-composer textarea").press("Enter")
         expect(page.locator(".her")).to_have_class(re.compile("running"), timeout=PATIENCE)
