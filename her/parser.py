@@ -12,7 +12,7 @@ from her import notations as marks
 from her.draft import TurnDraft
 from her.errors import InputError
 from her.notations import Mode, NameFinder, Notation, sentence_starts, stands_free
-from her.tags import TAG, Tag, is_cut, read_tag, unescape
+from her.tags import TAG, Tag, ends_plan, follow_inner, is_cut, read_tag, unescape
 from her.types import Defect, Kind, Part, Turn, new_id
 
 
@@ -321,23 +321,14 @@ class Parser:
         self._enter("plan")
 
     def _within_plan(self, tag: Tag) -> None:
-        """Only a closing tag ends a plan: its own, or another's that was not opened within it."""
-        by_marker = self._opener.name == "|"
-        if by_marker and tag.move == "drop":
+        if self._opener.name == "|" and tag.move == "drop":
             return
-        closes = tag.kind == "system_thinking" and tag.move == "close" and tag.name not in self._inner
-        if closes or (by_marker and tag.move == "end"):
+        if ends_plan(tag, self._opener, self._inner):
             self._close_part(tag)
             return
         self._draft.defect("nested", tag.text)
         self._run.append(tag.text)
-        self._follow_inner(tag)
-
-    def _follow_inner(self, tag: Tag) -> None:
-        if tag.kind == "system_thinking" and tag.move == "close":
-            self._inner.discard(tag.name)
-        elif tag.kind == "system_thinking" and tag.move == "open" and tag.name != self._opener.name:
-            self._inner.add(tag.name)
+        follow_inner(tag, self._opener, self._inner)
 
     def _claim_plan(self, tag: Tag) -> None:
         self._end_run(at_tag=True)
@@ -352,7 +343,7 @@ class Parser:
         if tag.move == "close" and tag.name not in self._inner:
             self._structure(tag)
         else:
-            self._follow_inner(tag)
+            follow_inner(tag, self._opener, self._inner)
 
     def _open_role(self, tag: Tag) -> None:
         self._interrupt(tag)

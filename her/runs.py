@@ -1,9 +1,14 @@
-"""What a person sees of runs and does with them: `her runs list|show|resume|stop|rm`. Run folders belong to her/jobs.py."""
+"""What a person sees of runs and does with them: `her runs list|show|resume|stop|rm`, and the command line of a pipeline.
+
+Run folders belong to her/jobs.py.
+"""
 
 import json
+import logging
 import shutil
+import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +16,32 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 from her import config, jobs
-from her.errors import InputError
+from her.config import ConfigT
+from her.errors import HerError, InputError
+
+
+def command(words: Sequence[str], model: type[ConfigT], run: Callable[[ConfigT], Path], pipeline: str) -> int:
+    """The command line of a pipeline: settings in, then `run`, which gives the path that is shown.
+
+    Returns:
+        0 when the run is done, 2 after an error of the house, 3 when it was stopped and can be gone on with.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    log = logging.getLogger(pipeline)
+    try:
+        options, dry_run = config.load(model, words)
+        if dry_run:
+            sys.stdout.write(config.dump(options))
+            return 0
+        shown = run(options)
+    except (jobs.Stopped, KeyboardInterrupt) as stopped:
+        log.error("stopped: %s; start it again to go on", str(stopped) or "by hand")
+        return 3
+    except HerError as error:
+        log.error("%s", " ".join(str(error).split()))
+        return 2
+    log.info("%s", shown)
+    return 0
 
 
 def overview() -> Iterator[str]:

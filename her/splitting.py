@@ -8,7 +8,7 @@ and before that waits for the end, as a plan's closing tag may still claim it.
 import re
 from typing import NamedTuple
 
-from her.tags import TAG, Tag, is_cut, read_tag, unescape
+from her.tags import TAG, Tag, ends_plan, follow_inner, is_cut, read_tag, unescape
 
 _LEAD = re.compile(r"\s*(?:\*{0,2}[^\s*:：<`][^\n:：<`]{0,60}[:：]\*{0,2})?\s*")
 """What may stand before a plan that comes first: white space, a name."""
@@ -116,19 +116,13 @@ class PlanSplitter:
         self._inner.clear()
 
     def _within_plan(self, tag: Tag) -> None:
-        """As `her.parser`: only a closing tag ends a plan, its own or another's that was not opened within it."""
-        by_marker = self._opener.name == "|"
-        if by_marker and tag.move == "drop":
+        if self._opener.name == "|" and tag.move == "drop":
             return
-        closes = tag.kind == "system_thinking" and tag.move == "close" and tag.name not in self._inner
-        if closes or (by_marker and tag.move == "end"):
+        if ends_plan(tag, self._opener, self._inner):
             self._end(tag)
             return
         self._say(tag.text)
-        if tag.kind == "system_thinking" and tag.move == "close":
-            self._inner.discard(tag.name)
-        elif tag.kind == "system_thinking" and tag.move == "open" and tag.name != self._opener.name:
-            self._inner.add(tag.name)
+        follow_inner(tag, self._opener, self._inner)
 
     def _end(self, tag: Tag) -> None:
         """A plan that another's tag closed may go on: what follows waits."""

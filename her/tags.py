@@ -77,6 +77,24 @@ def read_tag(text: str) -> Tag:
     return Tag(text, "close" if "/" in text else "open", NAMES[name], name)
 
 
+def ends_plan(tag: Tag, opener: Tag, inner: set[str]) -> bool:
+    """Whether a tag ends the plan that `opener` began: only a closing one does, its own, or another's not opened within it.
+
+    Args:
+        inner: names of the plan tags opened within the plan; `follow_inner` keeps it.
+    """
+    closes = tag.kind == "system_thinking" and tag.move == "close" and tag.name not in inner
+    return closes or (opener.name == "|" and tag.move == "end")
+
+
+def follow_inner(tag: Tag, opener: Tag, inner: set[str]) -> None:
+    """Note a plan tag that is opened or closed within the plan."""
+    if tag.kind == "system_thinking" and tag.move == "close":
+        inner.discard(tag.name)
+    elif tag.kind == "system_thinking" and tag.move == "open" and tag.name != opener.name:
+        inner.add(tag.name)
+
+
 def is_cut(text: str, at: int = 0) -> bool:
     """Whether the text from `at` to its end may be the beginning of a word (then at least `<`)."""
     if len(text) - at > _LONGEST:

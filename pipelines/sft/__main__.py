@@ -7,7 +7,6 @@ The first is also `her run sft @pipelines/configs/sft_smoke.toml`. The run folde
 `model/`. Started again with the same settings it goes on from its last whole checkpoint.
 """
 
-import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,40 +14,25 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from her import config, jobs
-from her.errors import HerError
+from her import jobs
+from her.runs import command
 from pipelines.models.loading import device_of
 from pipelines.models.saving import save
 from pipelines.sft import preparing
 from pipelines.sft.options import Options
 from pipelines.sft.reading import file_list
 
-log = logging.getLogger("sft")
 PATIENCE_HOURS = 6
 """How long the other processes wait while the first one prepares the samples."""
 
 
 def main(words: Sequence[str]) -> int:
-    """The command line; 0 when the run is done, 2 after an error of the house, 3 when it was stopped and can be gone on with."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        options, dry_run = config.load(Options, words)
-        if dry_run:
-            sys.stdout.write(config.dump(options))
-            return 0
-        folder = run(options)
-    except (jobs.Stopped, KeyboardInterrupt) as stopped:
-        log.error("stopped: %s; start it again to go on", str(stopped) or "by hand")
-        return 3
-    except HerError as error:
-        log.error("%s", " ".join(str(error).split()))
-        return 2
-    log.info("%s", folder / "model")
-    return 0
+    """The command line; its exit code as `her.runs.command` says."""
+    return command(words, Options, run, "sft")
 
 
 def run(options: Options) -> Path:
-    """A whole run; the folder it left. Raises HerError; `jobs.Stopped` among them when it can be gone on with."""
+    """A whole run; the model it left. Raises HerError; `jobs.Stopped` among them when it can be gone on with."""
     from accelerate import PartialState
     from transformers.utils import logging as library
 
@@ -61,7 +45,7 @@ def run(options: Options) -> Path:
             preparing.prepare(options, folder)
         state.wait_for_everyone()
         _trained(options, folder, open_run, device)
-    return folder
+    return folder / "model"
 
 
 @contextmanager

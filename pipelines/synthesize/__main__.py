@@ -8,17 +8,17 @@ again with the same settings it goes on where it ended.
 
 import asyncio
 import hashlib
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from her import config, jobs
+from her import jobs
 from her.calls import BudgetSpent, Ledger
-from her.errors import BackendError, HerError
+from her.errors import BackendError
 from her.preflight import require
 from her.progress import Progress
+from her.runs import command
 from her.tally import snapshot_of
 from pipelines.synthesize import report
 from pipelines.synthesize.asking import Models
@@ -28,32 +28,17 @@ from pipelines.synthesize.finishing import finish, prompt_hashes
 from pipelines.synthesize.options import Options
 from pipelines.synthesize.stages import all_scenes, all_skipped, raw_books, stage
 
-log = logging.getLogger("synthesize")
 ORDER = ("role_thinking", "settings", "system_thinking")
 """Settings come before plans, so that a plan's live prompt is already the prompt of its sample."""
 
 
 def main(words: Sequence[str]) -> int:
-    """The command line; 0 when the run is done, 2 after an error of the house, 3 when it was stopped and can be gone on with."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        options, dry_run = config.load(Options, words)
-        if dry_run:
-            sys.stdout.write(config.dump(options))
-            return 0
-        folder = run(options)
-    except (jobs.Stopped, KeyboardInterrupt) as stopped:
-        log.error("stopped: %s; start it again to go on", str(stopped) or "by hand")
-        return 3
-    except HerError as error:
-        log.error("%s", " ".join(str(error).split()))
-        return 2
-    log.info("%s", folder / "report.html")
-    return 0
+    """The command line; its exit code as `her.runs.command` says."""
+    return command(words, Options, run, "synthesize")
 
 
 def run(options: Options) -> Path:
-    """A whole run; the folder it left. Raises HerError, `jobs.Stopped` among them when it can be gone on with."""
+    """A whole run; the report it left. Raises HerError, `jobs.Stopped` among them when it can be gone on with."""
     with jobs.running("synthesize", options.name, options, seed=options.seed, hashes=_hashes(options)) as open_run:
         for left in open_run.folder.glob(".*.part"):
             left.unlink()
@@ -66,7 +51,7 @@ def run(options: Options) -> Path:
         made = [path for path in sorted(open_run.folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
         kept = [path for path in made if path.suffix in (".jsonl", ".json", ".parquet") and path.name not in _CHANGING]
         open_run.note(outputs={str(path.relative_to(open_run.folder)): jobs.file_hash(path) for path in kept})
-        return open_run.folder
+        return open_run.folder / "report.html"
 
 
 _CHANGING = frozenset(("status.json", "metrics.jsonl", "report.json"))
