@@ -151,7 +151,7 @@ def _work(name: str, rows: Sequence[Row]) -> float:
     tokens = sum(map(_tokens, rows))
     trained = sum(sum(label != -100 for label in made.labels) for made in rows)
     pairs = sum(sum(_pairs(made)) for made in rows)
-    return flops(SHAPES[name], Work(tokens=tokens, trained=trained, pairs=pairs), Recipe(checkpointing=True))
+    return flops(SHAPES[name], Work(tokens=tokens, trained=trained, pairs=pairs), Recipe(checkpointing="full"))
 
 
 def _tokens(made: Row) -> int:

@@ -64,7 +64,7 @@ def measure(side: str) -> dict[str, Any]:
     shape = {"hidden": 256, "intermediate": 768, "layers": 4, "vocabulary": 4096, "context": 8192}
     settings = {"batch": BATCH, "steps": STEPS, "learning_rate": 1e-3, "schedule": "constant", "warmup": 0}
     options = Options.model_validate(
-        {"samples": samples, "model": {"shape": shape}, **settings, "layout": "plain", "checkpointing": False, "device": "cpu"}
+        {"samples": samples, "model": {"shape": shape}, **settings, "layout": "plain", "checkpointing": "none", "device": "cpu"}
     )
     rows = read(options.samples, options.seed).train
     template = ChatTemplate(load_tokenizer(options.model, (message.content for row in rows for message in row.messages)))

@@ -37,7 +37,7 @@ WORDS = (
     f"steps={STEPS}",
     f"save_every={SAVE_EVERY}",
     "learning_rate=0.003",
-    "checkpointing=false",
+    "checkpointing=none",
 )
 
 

@@ -3,9 +3,10 @@
 FOLDER holds CoSER books (`data/coser/final`). Two sets of targets: `books`, characters' conversations as the books have them
 (3 to 4 target turns each), and `long`, a character's conversations of a book joined until there are 20 target turns. Every
 target gets a plan of about 580 tokens of the book's own prose. Both sides train the same targets once with the same model
-(hidden size 512, random weights, float32, no checkpointing of activations) through SFTTrainer: TRL's own prompt-completion rows
-with packing, and the shipped shared-prefix layout. Each measurement is a process of its own; sides alternate and the median
-counts. TRL packs to the longest sample: its mask over a packed row is dense on a CPU, so longer rows only cost it time.
+(hidden size 512, random weights, float32) through SFTTrainer: TRL's own prompt-completion rows with packing, as fast as they go
+(no checkpointing), and the shipped shared-prefix layout with `checkpointing=light`. Each measurement is a process of its own;
+sides alternate and the median counts. TRL packs to the longest sample: its mask over a packed row is dense on a CPU, so longer
+rows only cost it time. The third side, `kept`, is the shared layout without checkpointing: its time and memory are told as well.
 
 Tokens are counted over all targets of the books. Memory is the peak of resident pages. Prints one JSON object.
 """
@@ -32,7 +33,7 @@ PLAN_TOKENS, VOCABULARY, LONG = 580, 8192, 20
 BUDGETS = {"books": 8192, "long": 12288}
 GROUPS = {"books": 5, "long": 1}
 """How many characters' conversations are trained in a measurement; tokens are counted over all of them."""
-REPEATS = {"books": 1, "long": 1}
+REPEATS = {"books": 2, "long": 2}
 BAR = {
     "books_fewer_tokens": 2.0,
     "books_targets_a_second": 1.7,
@@ -46,7 +47,7 @@ def main() -> None:
     """Measure both sets on both sides and report; with `--side` this is one measurement."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--side", choices=("shared", "trl"))
+    parser.add_argument("--side", choices=("shared", "kept", "trl"))
     parser.add_argument("--set", choices=tuple(BUDGETS), default="books")
     parser.add_argument("--row", type=int, default=0)
     words = parser.parse_args()
@@ -68,6 +69,7 @@ def compare(folder: Path, name: str) -> dict[str, Any]:
     for _ in range(REPEATS[name]):
         theirs.append(_ask(folder, "trl", name, 0))
         ours.append(_ask(folder, "shared", name, budget))
+    kept = _ask(folder, "kept", name, budget)
     medians = [statistics.median(each["targets"] / each["seconds"] for each in side) for side in (ours, theirs)]
     return {
         "fewer_tokens": round(ours[0]["fewer_tokens"], 2),
@@ -76,9 +78,13 @@ def compare(folder: Path, name: str) -> dict[str, Any]:
         "memory": round(max(each["peak_mb"] for each in ours) / max(each["peak_mb"] for each in theirs), 2),
         "targets": ours[0]["targets"],
         "rows": {"shared": budget, "trl": theirs[0]["row"]},
-        "seconds": {"shared": [each["seconds"] for each in ours], "trl": [each["seconds"] for each in theirs]},
-        "peak_mb": {"shared": ours[0]["peak_mb"], "trl": theirs[0]["peak_mb"]},
-        "loss": {"shared": ours[0]["loss"], "trl": theirs[0]["loss"]},
+        "seconds": {"shared": [each["seconds"] for each in ours], "trl": [each["seconds"] for each in theirs], "kept": kept["seconds"]},
+        "peak_mb": {
+            "shared": [each["peak_mb"] for each in ours],
+            "trl": [each["peak_mb"] for each in theirs],
+            "kept": kept["peak_mb"],
+        },
+        "loss": {"shared": ours[0]["loss"], "trl": theirs[0]["loss"], "kept": kept["loss"]},
     }
 
 
@@ -176,17 +182,19 @@ def measure(folder: Path, side: str, name: str, row: int) -> dict[str, Any]:
     longest = max(len(each.prompt) + len(each.target) for each in encoded(chosen, template))
     row = row or longest
     with tempfile.TemporaryDirectory() as home:
-        trained = (_shared if side == "shared" else _trl)(chosen, options, template, row, Path(home))
+        if side == "trl":
+            trained = _trl(chosen, options, template, row, Path(home))
+        else:
+            trained = _shared(chosen, options, template, row, Path(home), "light" if side == "shared" else "none")
     return {**trained, "row": row, "targets": len(chosen), "fewer_tokens": fewer, "peak_mb": peak_mb()}
 
 
-def _shared(samples: list[Sample], model: Any, template: Any, row: int, home: Path) -> dict[str, Any]:
+def _shared(samples: list[Sample], model: Any, template: Any, row: int, home: Path, kept: str) -> dict[str, Any]:
     """The shipped layout, attention and trainer; one optimiser step over all targets, so that losses compare."""
     from pipelines.sft.options import Options, SampleOptions
 
-    options = Options(
-        model=model, samples=SampleOptions(personas=("house",), most_tokens=row), batch=10_000, checkpointing=False, device="cpu"
-    )
+    asked = {"batch": 10_000, "checkpointing": kept, "device": "cpu"}
+    options = Options(model=model, samples=SampleOptions(personas=("house",), most_tokens=row), **asked)
     trainer, tokens = shipped(samples, options, template, home)
     found = timed(trainer)
     return {"seconds": found["seconds"], "loss": found["losses"][0], "tokens": tokens}

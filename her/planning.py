@@ -6,7 +6,7 @@ Conventions, which tests/test_planning.py holds against the table of our study a
   pair and unit of query width, in every layer). Looking up an embedding is free, so of an untied model the embedding is not
   counted; with N for all other weights this is the familiar 6 N a token, 8 N with checkpointing, 4 N and 6 N with adapters.
 - A backward pass takes twice the forward's, half of it for the weights' own gradients, which frozen weights do not have.
-  Checkpointing repeats the forward of the layers (PyTorch leaves out the last matrix of each, at most 6 %; counted all the
+  Full checkpointing repeats the forward of the layers (PyTorch leaves out the last matrix of each, at most 6 %; counted all the
   same). The head is computed at trained tokens alone and again in the backward
   pass, since its logits are never kept whole (TRL's chunked head).
 - Expected is the ceiling times a share (MFU, 40 % where nobody says otherwise) that is taken to hold for both layouts and to
@@ -19,10 +19,11 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from her.shapes import Gpu, Shape, adapter, layer_weights, multiplied, parameters
+from her.shapes import Gpu, Shape, adapted, adapter, layer_weights, multiplied, parameters
 from her.types import Value
 
 Precision = Literal["float32", "bfloat16", "mixed"]
+Checkpointing = Literal["none", "light", "full"]
 USABLE = 0.9
 """Share of a card's memory that is planned with; the rest is for the CUDA context, fragments and buffers."""
 NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
@@ -42,7 +43,8 @@ class Recipe(Value):
         master: whether bfloat16 weights have a float32 copy and float32 states beside them, as DeepSpeed keeps them.
         rank: of adapters; 0 trains all weights. `targets` are the matrices that get one.
         quantise: `nf4` holds the matrices of the layers in 4 bits.
-        checkpointing: whether activations are computed twice instead of kept.
+        checkpointing: which activations are kept: all (`none`), what matrices and attention return (`light`), or the inputs of
+            layers (`full`).
         chunked_head: whether logits are computed in tiles at trained tokens, and again in the backward pass.
         gpus: cards that share weights, gradients and states (FSDP2, ZeRO-3).
     """
@@ -52,7 +54,7 @@ class Recipe(Value):
     rank: int = Field(default=0, ge=0)
     targets: tuple[str, ...] = ("all-linear",)
     quantise: Literal["", "nf4"] = ""
-    checkpointing: bool = True
+    checkpointing: Checkpointing = "full"
     chunked_head: bool = True
     gpus: int = Field(default=1, ge=1)
 
@@ -139,12 +141,12 @@ def load(trees: Sequence[Tree], copies: float = 1) -> Load:
 
 def flops(shape: Shape, work: Work, recipe: Recipe) -> float:
     """FLOPs of one forward and backward pass over this work."""
-    again = 2 * recipe.checkpointing
+    again = 2 * (recipe.checkpointing == "full")
     own = 2 * (not recipe.rank)
     layers = (4 + own + again) * shape.layers * layer_weights(shape)
     layers += (6 + again) * adapter(shape, recipe.rank, recipe.targets)
     head = (4 + own + 2 * recipe.chunked_head) * shape.vocabulary * shape.hidden
-    attention = (3 + recipe.checkpointing) * 4 * shape.layers * shape.queries
+    attention = (6 + again) * 2 * shape.layers * shape.queries
     return float(layers * work.tokens + head * work.trained + attention * work.pairs)
 
 
@@ -231,7 +233,7 @@ def _copies(shape: Shape, recipe: Recipe) -> float:
         return float(width * max(rows * columns for rows, columns in shape.linears().values()))
     if recipe.precision != "mixed":
         return 0.0
-    return float(width * layer * (1 if recipe.rank and recipe.checkpointing else shape.layers))
+    return float(width * layer * (1 if recipe.rank and recipe.checkpointing == "full" else shape.layers))
 
 
 def _activations(shape: Shape, recipe: Recipe, tokens: int) -> float:
@@ -248,8 +250,17 @@ def _activations(shape: Shape, recipe: Recipe, tokens: int) -> float:
     attention = inner + width * (2 * shape.queries + 2 * shape.keys) + 4 * shape.heads
     mlp = 4 * width * shape.intermediate
     layer = norms + attention + mlp
-    kept = shape.layers * stream * shape.hidden + layer if recipe.checkpointing else shape.layers * layer
-    return float(tokens * kept)
+    if recipe.checkpointing == "none":
+        return float(tokens * shape.layers * layer)
+    kept = stream * shape.hidden + (_returned(shape, recipe) if recipe.checkpointing == "light" else 0)
+    return float(tokens * (shape.layers * kept + layer))
+
+
+def _returned(shape: Shape, recipe: Recipe) -> int:
+    """Bytes a token that the matrices of a layer return, those of adapters among them, and its attention."""
+    columns = sum(out for _, out in shape.linears().values()) + shape.queries
+    beside = sum(recipe.rank + out for _, out in adapted(shape, recipe.targets)) if recipe.rank else 0
+    return _arithmetic(recipe) * (columns + beside) + 4 * shape.heads
 
 
 def _head(shape: Shape, recipe: Recipe, trained: int) -> float:

@@ -102,7 +102,12 @@ def multiplied(shape: Shape) -> int:
 
 
 def adapter(shape: Shape, rank: int, targets: tuple[str, ...] = ("all-linear",)) -> int:
-    """Weights of low-rank adapters on these matrices of every layer.
+    """Weights of low-rank adapters on these matrices of every layer; raises as `adapted`."""
+    return shape.layers * rank * sum(map(sum, adapted(shape, targets)))
+
+
+def adapted(shape: Shape, targets: tuple[str, ...] = ("all-linear",)) -> list[tuple[int, int]]:
+    """The matrices of one layer that get an adapter: what goes in, what comes out.
 
     Raises:
         InputError: a target that is none of them.
@@ -113,7 +118,7 @@ def adapter(shape: Shape, rank: int, targets: tuple[str, ...] = ("all-linear",))
             f"lora.targets names {unknown[0]!r}, which cannot be counted; there are all-linear, {', '.join(linears)}"
         )
     chosen = linears if "all-linear" in targets else targets
-    return shape.layers * rank * sum(sum(linears[name]) for name in chosen)
+    return [linears[name] for name in chosen]
 
 
 SHAPES: dict[str, Shape] = {

@@ -49,6 +49,11 @@ class Prompt(Value):
     budget: int = 0
 
 
+def opening(messages: Sequence[Message]) -> str:
+    """The first line of a prompt: who is played, from what, with whom."""
+    return messages[0].content.partition("\n")[0]
+
+
 def visible_kinds(viewer: Viewer, speaker: str) -> tuple[Kind, ...]:
     """The kinds of a turn by `speaker` that `viewer` may know of."""
     if viewer.kind == "person":

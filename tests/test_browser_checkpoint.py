@@ -38,6 +38,8 @@ def test_a_book_becomes_a_model_that_chats(page: Page, home: Path, outside: list
         page.get_by_role("button", name="Replay to the end").click()
         expect(page.locator(".turn.persona:not(.live)").first).to_be_visible()
         expect(page.locator(".her")).not_to_have_class(re.compile("running"))
+        turns = page.locator(".turn.persona:not(.live)")
+        before = turns.count()
         page.locator(".her-composer textarea").fill("What do you think of the Moor?")
         page.locator(".her-composer textarea").press("Enter")
         expect(page.locator(".her")).to_have_class(re.compile("running"), timeout=PATIENCE)
@@ -47,7 +49,6 @@ def test_a_book_becomes_a_model_that_chats(page: Page, home: Path, outside: list
             raw, named, tokens = store.execute(asked).fetchone()
         assert (named, tokens > 0) == (str(model), True)
         assert json.loads(raw)
-        # So small a model knows its samples by heart and little else: often it plans and says nothing, and the page says that.
-        answered = page.locator(".turn.persona .marks").last.or_(page.get_by_text("planned its turn and then said nothing"))
-        expect(answered.first).to_be_visible()
+        expect(turns).to_have_count(before + 1)
+        expect(turns.last).to_have_text(re.compile(r"\w"))
     assert not outside

@@ -41,7 +41,7 @@ SMALL = [
     "steps=4",
     "save_every=2",
     "learning_rate=0.01",
-    "checkpointing=false",
+    "checkpointing=none",
 ]
 
 
@@ -109,11 +109,14 @@ def _whole_batch(layout: str) -> list[str]:
 def test_adapters_are_trained_merged_and_kept_beside(home: Path) -> None:
     assert run("name=base", home=home).returncode == 0
     model = home / "runs" / "base" / "model"
-    done = run("name=lora", f"model.base={model}", "lora.rank=4", "checkpointing=true", "track=trackio", home=home)
+    done = run("name=lora", f"model.base={model}", "lora.rank=4", "checkpointing=light", "track=trackio", home=home)
     assert done.returncode == 0, done.stderr
     assert (home / "runs" / "lora" / "adapter" / "adapter_model.safetensors").is_file()
     saved = next(line for line in jobs.metrics("lora") if line.get("saved"))
     assert saved["apart"] < 1e-4
+    (model / "config.json").write_text((model / "config.json").read_text("utf-8") + "\n", "utf-8")
+    again = run("name=lora", f"model.base={model}", "lora.rank=4", "checkpointing=light", home=home)
+    assert (again.returncode, "was started with another 'config.json'" in again.stderr) == (2, True)
 
 
 def test_killed_runs_go_on_with_the_same_losses(home: Path) -> None:

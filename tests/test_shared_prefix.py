@@ -12,6 +12,7 @@ import pytest
 from her import samples as sampling
 from her.errors import HerError
 from her.types import CastMember, Part, Sample, Scenario, Transcript, Turn
+from pipelines.models.checkpointing import keep_dear
 from pipelines.sft.attention import dense_mask, register
 from pipelines.sft.prefix import IGNORED, Encoded, Row, pack, row, trees
 from pipelines.sft.reading import _neighbours
@@ -96,7 +97,7 @@ def base(attention: str) -> Any:
     return model
 
 
-def a_model(attention: str, lora: bool = False, checkpointing: bool = False) -> Any:
+def a_model(attention: str, lora: bool = False, checkpointing: str = "none") -> Any:
     """The same weights each time."""
     import torch
 
@@ -107,9 +108,10 @@ def a_model(attention: str, lora: bool = False, checkpointing: bool = False) -> 
         with torch.random.fork_rng():
             torch.manual_seed(1)
             model = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
-    if checkpointing:
+    if checkpointing == "full":
         model.gradient_checkpointing_enable({"use_reentrant": False})
-        model.enable_input_require_grads()
+    if checkpointing == "light":
+        keep_dear(model)
     return model
 
 
@@ -134,7 +136,7 @@ def gradients(model: Any) -> dict[str, Any]:
     return {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
 
 
-def check(samples: Sequence[Encoded], rows: Sequence[Row], order: Sequence[int], **kind: bool) -> None:
+def check(samples: Sequence[Encoded], rows: Sequence[Row], order: Sequence[int], **kind: Any) -> None:
     """Losses token for token and gradients weight for weight, shared against expanded."""
     import torch
 
@@ -168,10 +170,11 @@ def test_loss_and_gradients_are_those_of_expanded_rows(speakers: str) -> None:
     check(samples, rows, order)
 
 
-@pytest.mark.parametrize("kind", [{"lora": True}, {"checkpointing": True}, {"lora": True, "checkpointing": True}], ids=str)
-def test_with_adapters_and_with_gradient_checkpointing(kind: dict[str, bool]) -> None:
+@pytest.mark.parametrize("lora", [False, True], ids=["whole", "lora"])
+@pytest.mark.parametrize("checkpointing", ["none", "light", "full"])
+def test_with_adapters_and_with_gradient_checkpointing(lora: bool, checkpointing: str) -> None:
     samples = encode(transcript("BABABAAB"))
-    check(samples, *lay(samples, 100_000), **kind)
+    check(samples, *lay(samples, 100_000), lora=lora, checkpointing=checkpointing)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -210,7 +213,8 @@ def test_flex_attention_blocks_are_cut_from_the_same_mask() -> None:
     import torch
     from torch.nn.attention.flex_attention import flex_attention
 
-    from pipelines.sft.attention import _block_mask
+    from pipelines.models.checkpointing import keep_dear
+from pipelines.sft.attention import _block_mask
 
     made = row(list(trees(encode(transcript("BABAAB")), 100_000)))
     spans, tokens = torch.tensor(made.spans), len(made.input_ids)
@@ -243,7 +247,8 @@ def test_without_spans_a_model_generates_as_ever() -> None:
 def test_what_shared_prefixes_do_not_have_is_refused(asked: dict[str, Any], said: str) -> None:
     import torch
 
-    from pipelines.sft.attention import attention
+    from pipelines.models.checkpointing import keep_dear
+from pipelines.sft.attention import attention
 
     query = torch.zeros(asked.pop("batch", 1), 2, 4, 16)
     with pytest.raises(HerError, match=said):

@@ -224,6 +224,14 @@ def source_of(options: ModelOptions) -> str:
     return str(folder)
 
 
+def base_files(options: ModelOptions) -> list[Path]:
+    """Weights and config of a base that is a folder; none of a repository, which `revision` holds fast."""
+    folder = paths.expanded(options.base)
+    if not options.base or not folder.is_dir():
+        return []
+    return sorted([*folder.glob("*.safetensors"), *folder.glob("config.json")])
+
+
 def _dtype(options: ModelOptions) -> "torch.dtype":
     """Of the weights; `mixed` computes in bfloat16 by autocast, which is the trainer's part."""
     import torch

@@ -16,7 +16,7 @@ from typing import Any
 
 from her import jobs
 from her.runs import command
-from pipelines.models.loading import device_of
+from pipelines.models.loading import base_files, device_of
 from pipelines.models.saving import save
 from pipelines.sft import preparing
 from pipelines.sft.options import Options
@@ -54,9 +54,8 @@ def _opened(options: Options, state: Any) -> Iterator[jobs.Run | None]:
     if not state.is_main_process:
         yield None
         return
-    with jobs.running(
-        "sft", options.name, options, seed=options.seed, hashes=jobs.file_hashes(file_list(options.samples))
-    ) as opened:
+    inputs = [*file_list(options.samples), *base_files(options.model)]
+    with jobs.running("sft", options.name, options, seed=options.seed, hashes=jobs.file_hashes(inputs)) as opened:
         yield opened
 
 
@@ -79,7 +78,7 @@ def _trained(options: Options, folder: Path, open_run: jobs.Run | None, device: 
         "layout": options.layout,
         "targets": prepared.facts.targets,
         "steps": trainer.state.global_step,
-        "samples": dict(open_run.status.hashes),
+        "inputs": dict(open_run.status.hashes),
         "commit": open_run.status.commit,
     }
     saved = save(

@@ -49,7 +49,7 @@ def attention(
     Raises:
         HerError: the model asks for something that only a whole row can have: dropout, a sliding window, a cap, sinks.
     """
-    from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if spans is None:
         joined: tuple[Tensor, None] = sdpa_attention_forward(
@@ -60,9 +60,9 @@ def attention(
     scale = 1 / math.sqrt(query.shape[-1]) if scaling is None else scaling
     if query.device.type != "cpu":
         return _flex(module, query, key, value, scale, spans)
-    groups = query.shape[1] // key.shape[1]
-    parts = [_autocast(each) for each in (query, repeat_kv(key, groups), repeat_kv(value, groups))]
-    return _joined_spans().apply(*parts, scale, tuple(map(tuple, spans.tolist()))).transpose(1, 2), None
+    parts = [_autocast(each) for each in (query, key, value)]
+    out, _ = _joined_spans()(*parts, scale, spans)
+    return out.transpose(1, 2), None
 
 
 def dense_mask(spans: Tensor, tokens: int) -> Tensor:
@@ -99,43 +99,54 @@ def _autocast(tensor: Tensor) -> Tensor:
 
 @cache
 def _joined_spans() -> Any:
-    """The autograd function; made at the first call, since torch is imported in functions only."""
+    """The operator `her::joined_spans` with its gradient; made at the first call, since torch is imported in functions only.
+
+    One operator, so that checkpointing can keep what it returns (pipelines/models/checkpointing.py).
+    """
     import torch
 
-    class JoinedSpans(torch.autograd.Function):
-        """Attention over spans; query, key and value of one shape (1, heads, tokens, head)."""
+    schema = "(Tensor query, Tensor key, Tensor value, float scale, Tensor spans) -> (Tensor, Tensor)"
+    made = torch.library.custom_op("her::joined_spans", _forward, mutates_args=(), schema=schema, device_types="cpu")
+    made.register_autograd(_backward, setup_context=_kept)
+    return made
 
-        @staticmethod
-        def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, scale: float, spans: tuple[Any, ...]) -> Tensor:
-            out = torch.empty_like(query, memory_format=torch.contiguous_format)
-            lse = torch.empty(query.shape[:-1], dtype=torch.float32)
-            for start, stop, first, last in spans:
-                near = slice(start, stop)
-                part, sums = _flash(query, key, value, scale, near, near)
-                if last > first:
-                    seen, before = _flash(query, key, value, scale, near, slice(first, last))
-                    joined = torch.logaddexp(sums, before)
-                    part = part * (sums - joined).exp()[..., None] + seen * (before - joined).exp()[..., None]
-                    sums = joined
-                out[:, :, near], lse[:, :, near] = part, sums
-            ctx.save_for_backward(query, key, value, out, lse)
-            ctx.scale, ctx.spans = scale, spans
-            return out
 
-        @staticmethod
-        def backward(ctx: Any, gradient: Tensor) -> Any:
-            saved = ctx.saved_tensors
-            sums = [torch.zeros_like(each, memory_format=torch.contiguous_format) for each in saved[:3]]
-            for start, stop, first, last in ctx.spans:
-                near = slice(start, stop)
-                stretches = [near, slice(first, last)] if last > first else [near]
-                for far in stretches:
-                    parts = _flash_backward(gradient, saved, ctx.scale, near, far)
-                    for total, part, place in zip(sums, parts, (near, far, far), strict=True):
-                        total[:, :, place] += part
-            return *sums, None, None
+def _forward(query: Tensor, key: Tensor, value: Tensor, scale: float, spans: Tensor) -> tuple[Tensor, Tensor]:
+    """Output and log-sum-exp of query (1, heads, tokens, head); keys and values have as many heads, or a divisor of that."""
+    import torch
 
-    return JoinedSpans
+    # laid out as the model goes on with it, so that what is kept for the backward pass is not kept twice
+    out = query.new_empty([query.shape[place] for place in (0, 2, 1, 3)]).transpose(1, 2)
+    lse = torch.empty(query.shape[:-1], dtype=torch.float32)
+    for start, stop, first, last in spans.tolist():
+        near = slice(start, stop)
+        part, sums = _flash(query, key, value, scale, near, near)
+        if last > first:
+            seen, before = _flash(query, key, value, scale, near, slice(first, last))
+            joined = torch.logaddexp(sums, before)
+            part = part * (sums - joined).exp()[..., None] + seen * (before - joined).exp()[..., None]
+            sums = joined
+        out[:, :, near], lse[:, :, near] = part, sums
+    return out, lse
+
+
+def _kept(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    *tensors, ctx.scale, ctx.spans = inputs
+    ctx.save_for_backward(*tensors, *output)
+
+
+def _backward(ctx: Any, gradient: Tensor, _: Any) -> tuple[Any, ...]:
+    import torch
+
+    saved = ctx.saved_tensors
+    sums = [torch.zeros_like(each, memory_format=torch.contiguous_format) for each in saved[:3]]
+    for start, stop, first, last in ctx.spans.tolist():
+        near = slice(start, stop)
+        for far in [near, slice(first, last)] if last > first else [near]:
+            parts = _flash_backward(gradient, saved, ctx.scale, near, far)
+            for total, part, place in zip(sums, parts, (near, far, far), strict=True):
+                total[:, :, place] += part
+    return *sums, None, None
 
 
 def _flash(query: Tensor, key: Tensor, value: Tensor, scale: float, near: slice, far: slice) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,12 @@
-"""What a model from random weights reads before it is fine-tuned: the exchanges of its own samples, every token of them.
+"""What a model from random weights reads before it is fine-tuned: its own samples in short, every token of them.
 
 A base from a hub has read the world. One from nothing knows no word, and targets behind a thousand tokens of prompt teach it
-slowly: on two CPU cores ten minutes of them left it at a loss of 5. So it first reads every target together with the message
-before it, short texts whose every token is trained, with the same trainer and the same rows; what comes of it is the base of the
-run, in `prepared/base` of its folder. `model.shape.reading` says how many steps of it; 0 for none.
+slowly: on two CPU cores ten minutes of them left it at a loss of 5. So it first reads every target behind the first line of its
+prompt and the message before it, with the same trainer and the same rows; what comes of it is the base of the run, in
+`prepared/base` of its folder. `model.shape.reading` says how many steps of it; 0 for none.
+
+The first line names the character. Where it was left out, a small model wrote the format and under any of the characters' names
+(10 of 48 turns right, 5 minutes); with it, the name is right after 40 seconds, and in whole prompts after 40 more.
 """
 
 import logging

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from her.config import MAY_CHANGE
+from her.planning import Checkpointing
 from her.types import NonEmpty, Value
 from pipelines.models.options import LoraOptions, ModelOptions
 
@@ -79,7 +80,8 @@ class Options(Value):
         learning_rate: the highest; `schedule` how it goes on after `warmup`, a share of all steps.
         beta2: decay of AdamW's second moment; 0.95 for short runs at high rates.
         clip: largest norm of the gradients.
-        checkpointing: whether activations are computed twice instead of kept.
+        checkpointing: which activations are kept: all (`none`), what is dear to compute again (`light`, half the memory at nearly
+            the same speed), or the inputs of layers (`full`, a third more work); see pipelines/models/checkpointing.py.
         save_every: steps between checkpoints, which a later start goes on from; `keep` of them stay.
         log_every: steps between lines of metrics.jsonl.
         track: `trackio` writes the metrics there as well (a database in HER_HOME/trackio, no account).
@@ -105,7 +107,7 @@ class Options(Value):
     weight_decay: float = Field(default=0, ge=0)
     beta2: float = Field(default=0.999, gt=0, lt=1)
     clip: float = Field(default=1, gt=0)
-    checkpointing: bool = True
+    checkpointing: Checkpointing = "full"
     save_every: int = Field(default=200, ge=1, json_schema_extra=MAY_CHANGE)
     keep: int = Field(default=2, ge=1, json_schema_extra=MAY_CHANGE)
     log_every: int = Field(default=1, ge=1, json_schema_extra=MAY_CHANGE)

@@ -34,7 +34,7 @@ def _head(made: "Plan") -> list[str]:
     return [
         f"model    {made.base}: {_count(weights.total)} weights (embedding {_count(weights.embedding)}, attention "
         f"{_count(weights.attention)}, MLP {_count(weights.mlp)}, {head})",
-        f"recipe   {how}, {held}, {'checkpointing' if recipe.checkpointing else 'no checkpointing'}",
+        f"recipe   {how}, {held}, {recipe.checkpointing} checkpointing",
         f"cards    {cards}, each {made.gpu.memory / 1e9:.0f} GB, {made.gpu.flops / 1e12:.0f} TFLOP/s bf16, "
         f"{made.gpu.bandwidth / 1e12:.2f} TB/s{', sharing the weights' if recipe.gpus > 1 else ''}",
         f"samples  {load.targets:,} targets in {load.trees:,} trunks, {made.targets:,} in the whole run, {made.counted}",

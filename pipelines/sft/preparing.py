@@ -26,7 +26,7 @@ from pipelines.models.template import ChatTemplate
 from pipelines.sft.options import Options
 from pipelines.sft.preflight import check
 from pipelines.sft.reading import read
-from pipelines.sft.rows import Facts, encoded, lay_out, mapped, passages, save_rows, shared_rows
+from pipelines.sft.rows import Facts, encoded, lay_out, mapped, passages, read_rows, save_rows
 
 log = logging.getLogger("sft")
 FOLDER, READING, BASE = "prepared", "reading", "base"
@@ -75,7 +75,7 @@ def _prepared(options: Options, home: Path) -> Facts:
     jsonl.write(home / "held_out.jsonl", dice.sample(held_out, min(options.evaluation.turns, len(held_out))))
     facts = lay_out(options, home, encoded(train, template), list(encoded(held_out, template)))
     if reads_first(options):
-        save_rows(home / READING, shared_rows(passages(train, template), options))
+        save_rows(home / READING, read_rows(list(passages(train, template)), options.seed))
     _write(home / "facts.json", facts.model_dump_json(indent=2))
     return facts
 

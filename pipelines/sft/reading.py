@@ -18,6 +18,7 @@ from her.errors import FormatVersionError, InputError
 from her.samples import FORMAT
 from her.tags import WRITTEN
 from her.types import Message, Sample, Value
+from her.view import opening
 from pipelines.sft.options import SampleOptions
 from pipelines.sft.written_chats import chat_files, written_chats, written_samples
 
@@ -225,7 +226,7 @@ def _speaker(row: Row, where: str) -> str:
     A name may hold a colon, so the longest that is known is taken.
     """
     reply = row.completion[0].content.rpartition(WRITTEN["system_thinking"][1])[2].lstrip()[:NAME]
-    told = row.prompt[0].content.partition("\n")[0]
+    told = opening(row.prompt)
     ends = [place for place, char in enumerate(reply) if char in ":：" and reply[:place].strip()]
     for end in reversed(ends):
         if (name := reply[:end].strip()) in told:

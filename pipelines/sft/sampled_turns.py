@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from her.format import parse
 from her.types import ENVIRONMENT, Sample, Value
+from her.view import opening
 from pipelines.models.template import ChatTemplate
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def defects(played: Played, sample: Sample, plans: bool = True) -> list[str]:
 
 def others_in(sample: Sample) -> tuple[str, ...]:
     """Who else may speak: the narrator, and the names before lines that the first line of the prompt knows as well."""
-    told = sample.messages[0].content.partition("\n")[0]
+    told = opening(sample.messages)
     heard = (
         name[1].strip() for message in sample.messages[1:] if message.role == "user" for name in _NAME.finditer(message.content)
     )

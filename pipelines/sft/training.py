@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from her import paths
 from her.errors import HerError, InputError
+from pipelines.models.checkpointing import keep_dear
 from pipelines.models.disk import WHOLE, naming_last_good
 from pipelines.models.loading import load_model, lora_config
 from pipelines.models.merging import base_of
@@ -101,8 +102,11 @@ def build(options: Options, prepared: Prepared, folder: Path, device: str) -> An
     arguments = _arguments(options, prepared.facts, folder, device)  # before the model: DeepSpeed cuts it up while it is read
     if options.track == "trackio":
         os.environ.setdefault("TRACKIO_DIR", str(paths.home() / "trackio"))
+    model = load_model(options.model, options.lora, tokenizer, device, attention=attention)
+    if options.checkpointing == "light":
+        keep_dear(model)
     trainer = _trainer_class(options.keep)(
-        model=load_model(options.model, options.lora, tokenizer, device, attention=attention),
+        model=model,
         args=arguments,
         train_dataset=prepared.train,
         eval_dataset=prepared.held_out,
@@ -164,8 +168,8 @@ def _arguments(options: Options, facts: Facts, folder: Path, device: str) -> Any
         weight_decay=options.weight_decay,
         adam_beta2=options.beta2,
         max_grad_norm=options.clip,
-        gradient_checkpointing=options.checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if options.checkpointing else None,
+        gradient_checkpointing=options.checkpointing == "full",
+        gradient_checkpointing_kwargs={"use_reentrant": False} if options.checkpointing == "full" else None,
         bf16=options.model.precision != "float32",
         use_cpu=not cuda,
         dataloader_pin_memory=cuda,
