@@ -1,11 +1,11 @@
 """Does `tiny` learn the format in ten minutes on two cores? Run: `python -m benchmarks.sft_learns [KEY=VALUE ...]`
 
 `her run sft @pipelines/configs/tiny.toml` in a home of its own, from random weights, on the project's own personas and
-scenes; then 100 turns are sampled by the checkpoint, read back from disk, from the prompts of its chats, every persona and both
-languages among them. Well formed is a turn without any defect of her/format.py that ends by itself
-(pipelines/sft/sampled_turns.py). Minutes are those of the whole run: reading, tokenizer, preflight, training, saving; sampling
-comes after it. `unseen_share` is told beside it: the same from prompts of other chats, with exchanges it never read; so small a
-model knows its chats by heart and little else, and no bar is set there. Words are settings, to try others.
+scenes; then 100 turns are sampled by the checkpoint, read back from disk, from prompts of chats that it did not learn (another
+seed draws scenes, visitors, and which exchanges went before), every persona and both languages among them. Well formed is a turn
+without any defect of her/format.py that ends by itself (pipelines/sft/sampled_turns.py). Minutes are those of the whole run:
+reading, tokenizer, preflight, training, saving; sampling comes after it. `own_share` is told beside it: the same from prompts of
+its own chats. Words are settings, to try others.
 """
 
 import os
@@ -59,8 +59,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         minutes = trained(Path(home), words, "sft-learns")
         model = Path(home) / "runs" / "sft-learns" / "model"
-        sampled = played(model, options, options.seed)
-        unseen = played(model, options, options.seed + 1)
+        sampled = played(model, options, options.seed + 1)
+        own = played(model, options, options.seed)
     for example in sampled.examples:
         print(example, "\n", file=sys.stderr)
     share = sampled.well_formed / sampled.turns
@@ -69,7 +69,7 @@ def main() -> None:
         "minutes": round(minutes, 2),
         "turns": sampled.turns,
         "defects": sampled.defects,
-        "unseen_share": unseen.well_formed / unseen.turns,
+        "own_share": own.well_formed / own.turns,
     }
     report("sft_learns", BAR, measured, share >= BAR["well_formed_share"] and minutes <= BAR["minutes"])
 

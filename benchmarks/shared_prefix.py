@@ -69,22 +69,17 @@ def compare(folder: Path, name: str) -> dict[str, Any]:
     for _ in range(REPEATS[name]):
         theirs.append(_ask(folder, "trl", name, 0))
         ours.append(_ask(folder, "shared", name, budget))
-    kept = _ask(folder, "kept", name, budget)
+    sides = {"shared": ours, "trl": theirs, "kept": [_ask(folder, "kept", name, budget)]}
     medians = [statistics.median(each["targets"] / each["seconds"] for each in side) for side in (ours, theirs)]
+    memory = [statistics.median(each["peak_mb"] for each in side) for side in (ours, theirs)]
     return {
         "fewer_tokens": round(ours[0]["fewer_tokens"], 2),
         "fewer_tokens_as_trained": round(theirs[0]["tokens"] / ours[0]["tokens"], 2),
         "targets_a_second": round(medians[0] / medians[1], 2),
-        "memory": round(max(each["peak_mb"] for each in ours) / max(each["peak_mb"] for each in theirs), 2),
+        "memory": round(memory[0] / memory[1], 2),
         "targets": ours[0]["targets"],
         "rows": {"shared": budget, "trl": theirs[0]["row"]},
-        "seconds": {"shared": [each["seconds"] for each in ours], "trl": [each["seconds"] for each in theirs], "kept": kept["seconds"]},
-        "peak_mb": {
-            "shared": [each["peak_mb"] for each in ours],
-            "trl": [each["peak_mb"] for each in theirs],
-            "kept": kept["peak_mb"],
-        },
-        "loss": {"shared": ours[0]["loss"], "trl": theirs[0]["loss"], "kept": kept["loss"]},
+        **{key: {side: [each[key] for each in runs] for side, runs in sides.items()} for key in ("seconds", "peak_mb", "loss")},
     }
 
 

@@ -354,9 +354,8 @@ def test_light_checkpointing_keeps_what_matrices_and_attention_return(rank: int)
     with first:
         model(_ids(tokens), logits_to_keep=1)
     held = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in _tensors(first.storage)}
-    light, full = (
-        memory(TINY, Recipe(precision="float32", rank=rank, checkpointing=each), tokens, 0).activations for each in ("light", "full")
-    )
+    recipes = [Recipe(precision="float32", rank=rank, checkpointing=each) for each in ("light", "full")]
+    light, full = (memory(TINY, recipe, tokens, 0).activations for recipe in recipes)
     assert light - full == pytest.approx(sum(held.values()), rel=0.02)
 
 

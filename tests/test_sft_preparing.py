@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from her.errors import HerError, InputError
+from her.tags import WRITTEN
 from pipelines.models import template as templates
 from pipelines.sft import preparing, rows
+from pipelines.sft.noise import noise_of
 from pipelines.sft.options import Options
-from pipelines.sft.rows import encoded
+from pipelines.sft.prefix import IGNORED
+from pipelines.sft.rows import encoded, mapped
 from tests.test_chat_template import PLAN, sample, tokenizer
 from tests.tiny import make_tiny
 
@@ -35,6 +38,29 @@ def test_a_preparation_that_a_kill_cut_short_is_made_anew_and_a_whole_one_is_kep
     shutil.rmtree(home / "held_out")
     assert preparing.prepare(options(), tmp_path) == made, "what is whole is not read again"
     assert preparing.load(tmp_path).held_out is None
+
+
+def test_words_are_read_wrong_only_where_they_are_trained_and_never_tags(tmp_path: Path) -> None:
+    shape = options().model.shape
+    noisy = options(model={"shape": {**shape.model_dump(), "noise": 0.25, "reading": 1}})
+    plain = options(model={"shape": {**shape.model_dump(), "reading": 1}})
+    assert preparing.prepare(plain, tmp_path / "plain") == preparing.prepare(noisy, tmp_path / "noisy")
+    right, wrong = (preparing.load(tmp_path / name) for name in ("plain", "noisy"))
+    kept = set(noise_of(noisy, right.template).kept.tolist())
+    words = right.template.tokenizer
+    assert {*words.encode(WRITTEN["role_action"][1]), *words.encode("user<|im_end|>\n")} <= kept
+    assert wrong.held_out.to_dict() == right.held_out.to_dict(), "what is evaluated is read as it is"
+    read = [mapped(tmp_path / name / preparing.FOLDER / preparing.READING) for name in ("plain", "noisy")]
+    for before, after in ((right.train, wrong.train), read):
+        assert after["labels"][:] == before["labels"][:]
+        places = [
+            (label, old, new)
+            for rows in zip(before["labels"], before["input_ids"], after["input_ids"], strict=True)
+            for label, old, new in zip(*rows, strict=True)
+        ]
+        other = [(label, old) for label, old, new in places if old != new]
+        assert all(label != IGNORED and old not in kept for label, old in other)
+        assert len(other) / sum(label != IGNORED and old not in kept for label, old, _ in places) == pytest.approx(0.25, abs=0.03)
 
 
 def test_a_full_disk_while_preparing_is_said_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -213,8 +213,7 @@ def test_flex_attention_blocks_are_cut_from_the_same_mask() -> None:
     import torch
     from torch.nn.attention.flex_attention import flex_attention
 
-    from pipelines.models.checkpointing import keep_dear
-from pipelines.sft.attention import _block_mask
+    from pipelines.sft.attention import _block_mask
 
     made = row(list(trees(encode(transcript("BABAAB")), 100_000)))
     spans, tokens = torch.tensor(made.spans), len(made.input_ids)
@@ -247,8 +246,7 @@ def test_without_spans_a_model_generates_as_ever() -> None:
 def test_what_shared_prefixes_do_not_have_is_refused(asked: dict[str, Any], said: str) -> None:
     import torch
 
-    from pipelines.models.checkpointing import keep_dear
-from pipelines.sft.attention import attention
+    from pipelines.sft.attention import attention
 
     query = torch.zeros(asked.pop("batch", 1), 2, 4, 16)
     with pytest.raises(HerError, match=said):

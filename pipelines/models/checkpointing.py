@@ -14,13 +14,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_DEAR = frozenset(
-    (
-        "aten::mm aten::addmm aten::bmm aten::baddbmm aten::_scaled_mm aten::_grouped_mm her::joined_spans "
-        "aten::_scaled_dot_product_flash_attention_for_cpu aten::_scaled_dot_product_flash_attention "
-        "aten::_scaled_dot_product_efficient_attention aten::_scaled_dot_product_cudnn_attention"
-    ).split()
-)
+_DEAR = {
+    "aten::mm",
+    "aten::addmm",
+    "aten::bmm",
+    "aten::baddbmm",
+    "aten::_scaled_mm",
+    "aten::_grouped_mm",
+    "her::joined_spans",
+    "aten::_scaled_dot_product_flash_attention_for_cpu",
+    "aten::_scaled_dot_product_flash_attention",
+    "aten::_scaled_dot_product_efficient_attention",
+    "aten::_scaled_dot_product_cudnn_attention",
+}
 """Operators that multiply matrices; all others only read and write what is there."""
 
 

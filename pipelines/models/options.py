@@ -18,6 +18,7 @@ class ShapeOptions(Value):
         vocabulary: most tokens of the tokenizer; it has fewer when the samples do not offer so many.
         context: most positions.
         reading: steps in which the model first reads its samples as short texts (pipelines/sft/first_reading.py).
+        noise: share of the words that it reads wrong while it is trained (pipelines/sft/noise.py).
     """
 
     hidden: int = Field(default=256, ge=8)
@@ -29,6 +30,7 @@ class ShapeOptions(Value):
     vocabulary: int = Field(default=4096, ge=300)
     context: int = Field(default=4096, ge=256)
     reading: int = Field(default=0, ge=0)
+    noise: float = Field(default=0, ge=0, lt=1)
 
 
 class ModelOptions(Value):

@@ -191,7 +191,7 @@ def shape_of(model: ModelOptions) -> Shape:
         InputError: a folder without config.json, or a repository that is neither known by name nor in the cache.
     """
     if not model.base:
-        given = model.shape.model_dump(exclude={"context", "reading"})
+        given = model.shape.model_dump(exclude={"context", "reading", "noise"})
         return Shape(**given, tied=True, head_norms=True)
     folder = paths.expanded(model.base)
     if folder.is_dir():

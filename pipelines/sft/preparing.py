@@ -11,6 +11,7 @@ prepared/  tokenizer/        with its chat template; of a model from random weig
 import logging
 import random
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from her.types import Sample
 from pipelines.models.disk import naming_last_good
 from pipelines.models.loading import load_tokenizer, source_of
 from pipelines.models.template import ChatTemplate
+from pipelines.sft.noise import noise_of, noised
 from pipelines.sft.options import Options
 from pipelines.sft.preflight import check
 from pipelines.sft.reading import read
@@ -73,9 +75,10 @@ def _prepared(options: Options, home: Path) -> Facts:
     _write(home / "preflight.json", TypeAdapter(list[preflight.Report]).dump_json(reports, indent=2).decode())
     dice = random.Random(options.seed)
     jsonl.write(home / "held_out.jsonl", dice.sample(held_out, min(options.evaluation.turns, len(held_out))))
-    facts = lay_out(options, home, encoded(train, template), list(encoded(held_out, template)))
+    change = partial(noised, noise=noise_of(options, template))
+    facts = lay_out(options, home, encoded(train, template), list(encoded(held_out, template)), change)
     if reads_first(options):
-        save_rows(home / READING, read_rows(list(passages(train, template)), options.seed))
+        save_rows(home / READING, change(read_rows(list(passages(train, template)), options.seed)))
     _write(home / "facts.json", facts.model_dump_json(indent=2))
     return facts
 

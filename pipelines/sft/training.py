@@ -133,11 +133,16 @@ def _require_precision(options: Options, launched: str) -> None:
 
 
 def _require_whole(options: Options, kind: str) -> None:
-    """Weights in 4 bits that lie in pieces could not be merged into a checkpoint at the end."""
+    """Weights in 4 bits that lie in pieces could not be merged at the end; and DeepSpeed does not know light checkpointing."""
     if options.lora.quantise and kind in ("FSDP", "DEEPSPEED"):
         raise InputError(
             f"lora.quantise={options.lora.quantise} and a launch configuration with {kind}: a base in 4 bits has to lie whole on "
             "every GPU; launch with pipelines/configs/accelerate/one_gpu.yaml, or leave quantise out"
+        )
+    if options.checkpointing == "light" and options.lora.rank and kind == "DEEPSPEED":
+        raise InputError(
+            "checkpointing=light with adapters and DeepSpeed: ZeRO-3 needs the older, reentrant way for adapters, which keeps "
+            "nothing; take checkpointing=full, or launch with pipelines/configs/accelerate/fsdp2_node.yaml"
         )
 
 

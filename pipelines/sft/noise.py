@@ -1,0 +1,60 @@
+"""Words that a model from nothing reads wrong on purpose, while what it is to say stays right.
+
+It sees so few texts that it knows them by heart, closing tags too: after "upon one ear" an act ends, whatever was opened. When it
+then plays, the first word that comes out differently leaves it nowhere. So in a share of the places that are trained it reads
+another word than the one it had to predict, never instead of a tag or of what the template writes, and learns to tell from the
+tags where it is. Without it 60 of 100 turns of `tiny.toml` were well formed after ten minutes, with a loss of 1.3 on its own.
+
+`model.shape.noise` is the share; 0 for none. A model from a hub has read enough, so only one from nothing has it. The words are
+drawn when the rows are written: with many chats for each persona there are many rows of every exchange, each spoiled otherwise.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from her.tags import WRITTEN
+from her.types import Message
+from pipelines.models.template import ChatTemplate
+from pipelines.sft.options import Options
+from pipelines.sft.prefix import IGNORED, Row
+
+
+class Noise(NamedTuple):
+    """How rows are spoiled: a share of the trained places gets one of `words`, but where `kept` has the token."""
+
+    share: float
+    words: NDArray[np.int32]
+    kept: NDArray[np.int32]
+    seed: int
+
+
+def noise_of(options: Options, template: ChatTemplate) -> Noise:
+    """What the settings ask for; none for a model that has a base."""
+    vocabulary: dict[str, int] = template.tokenizer.get_vocab()
+    tags = template.tokenizer("".join(tag for pair in WRITTEN.values() for tag in pair), add_special_tokens=False)
+    empty = [Message(role=role, content="") for role in ("system", "user", "assistant")]
+    kept = {*template.tokenizer.all_special_ids, *template.ids(empty, ask=True), *tags["input_ids"]}
+    words = [number for token, number in vocabulary.items() if _whole(token) and number not in kept]
+    share = 0.0 if options.model.base else options.model.shape.noise
+    return Noise(share, np.array(sorted(words), np.int32), np.array(sorted(kept), np.int32), options.seed)
+
+
+def _whole(token: str) -> bool:
+    """Whether it is more than a byte, and no piece of a tag."""
+    return len(token) > 1 and not set("<>_/") & set(token)
+
+
+def noised(rows: Iterable[Row], noise: Noise) -> Iterator[Row]:
+    """The rows with other words in them; the same noise makes the same of the same rows."""
+    dice = np.random.default_rng(noise.seed)
+    for row in rows:
+        if not noise.share:
+            yield row
+            continue
+        ids, labels = np.array(row.input_ids, np.int32), np.array(row.labels)
+        places = (labels != IGNORED) & ~np.isin(ids, noise.kept) & (dice.random(len(ids)) < noise.share)
+        ids[places] = dice.choice(noise.words, places.sum())
+        yield row._replace(input_ids=ids.tolist())
