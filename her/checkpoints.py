@@ -123,9 +123,9 @@ def missing(folder: Path) -> list[str]:
 def _missing_weights(folder: Path) -> list[str]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        shards = _shards(index)
-        gone = [name for name in shards if not (folder / name).is_file()]
-        return [f"{len(gone)} of {len(shards)} weight files are missing, such as {gone[0]}; copy it whole"] if gone else []
+        named = shards(index)
+        gone = [name for name in named if not (folder / name).is_file()]
+        return [f"{len(gone)} of {len(named)} weight files are missing, such as {gone[0]}; copy it whole"] if gone else []
     if any(folder.glob("*.safetensors")):
         return []
     pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
@@ -134,7 +134,7 @@ def _missing_weights(folder: Path) -> list[str]:
     return ["the weights are missing (model.safetensors)"]
 
 
-def _shards(index: Path) -> list[str]:
+def shards(index: Path) -> list[str]:
     """The weight files that an index names, all of them beside it."""
     named = _json(index).get("weight_map")
     names = list(named.values()) if isinstance(named, dict) else []
@@ -163,7 +163,7 @@ def _refuse_adapter(folder: Path) -> None:
 def _tensors(folder: Path) -> list[tuple[str, int]]:
     """Number format and size of every tensor; InputError for a file that is cut short or no safetensors."""
     index = folder / "model.safetensors.index.json"
-    names = _shards(index) if index.is_file() else sorted(path.name for path in folder.glob("*.safetensors"))
+    names = shards(index) if index.is_file() else sorted(path.name for path in folder.glob("*.safetensors"))
     return [tensor for name in names for tensor in _header(folder / name)]
 
 

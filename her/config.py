@@ -4,8 +4,10 @@ A pipeline is configured by words: `@file.toml key=value other.key=value --dry-r
 """
 
 import json
+import math
 import tomllib
 from collections.abc import Iterator, Sequence
+from datetime import date, time
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_args
@@ -17,6 +19,7 @@ from her.errors import InputError
 from her.types import Value
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
+_DATES = (date, time)
 MAY_CHANGE: dict[str, JsonValue] = {"may_change": True}
 """For `json_schema_extra` of settings that may differ when a run is gone on with, since they do not change what it makes."""
 
@@ -55,6 +58,7 @@ def load(model: type[ConfigT], words: Sequence[str]) -> tuple[ConfigT, bool]:
         InputError: a file or word that cannot be read, or the first setting that is wrong, with its value and what fits.
     """
     given = read_words(model, words)
+    _require_plain(given.settings)
     try:
         return model.model_validate_json(json.dumps(given.settings)), given.dry_run
     except ValidationError as error:
@@ -79,6 +83,20 @@ def read_words(model: type[BaseModel], words: Sequence[str]) -> Given:
     return Given(settings, dry_run)
 
 
+def _require_plain(value: Any, name: str = "") -> None:
+    """Refuse what TOML has and settings have not: dates, and numbers without an end, which would not come back from a file."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _require_plain(inner, f"{name}.{key}" if name else key)
+    elif isinstance(value, list):
+        for inner in value:
+            _require_plain(inner, name)
+    elif isinstance(value, _DATES):
+        raise InputError(f"setting '{name}' is {value}, which TOML takes for a date or time; write it in quotes")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"setting '{name}' is {value}; give a number that has an end")
+
+
 def dump(config: BaseModel) -> str:
     """The configuration as TOML, every setting spelled out; `load` reads it back as the same value."""
     lines: list[str] = []
@@ -96,11 +114,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _literal(value: str) -> Any:
-    """A TOML value; what is none is a text, so that `name=first try` needs no quotes."""
+    """A TOML value; what is none, or a date, is a text, so that `name=first try` and `name=2026-11-21` need no quotes."""
     try:
-        return tomllib.loads(f"value = {value}")["value"]
+        read = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return value
+    return value if isinstance(read, _DATES) else read
 
 
 def _nested(keys: Sequence[str], value: Any) -> dict[str, Any]:

@@ -133,16 +133,24 @@ def _watched(run: Run) -> Iterator[Run]:
     try:
         yield run
     except (KeyboardInterrupt, Stopped) as error:
-        run.note(state="stopped", reason=str(error) or "stopped by hand", ended=time.time())
+        _note_end(run, state="stopped", reason=str(error) or "stopped by hand")
         log.info("stopped: %s", run.status.reason)
         raise
     except BaseException as error:
-        run.note(state="failed", reason=f"{type(error).__name__}: {error}", ended=time.time())
+        _note_end(run, state="failed", reason=f"{type(error).__name__}: {error}")
         if not isinstance(error, HerError):  # that is a sentence, and whoever started the run says it
             log.exception("failed")
         raise
     run.note(state="done", ended=time.time())
     log.info("done")
+
+
+def _note_end(run: Run, **changes: Any) -> None:
+    """Note how a run ended by an error; where that cannot be written, such as on a full disk, the error itself goes on."""
+    try:
+        run.note(**changes, ended=time.time())
+    except (OSError, InputError) as error:
+        log.error("status.json could not be written: %s", error)
 
 
 def runs_folder() -> Path:

@@ -37,7 +37,14 @@ def test_words_win_over_files_and_later_words_over_earlier(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("word", "name"),
-    [("name=plain", "plain"), ("name=two words", "two words"), ('name="3"', "3"), ("name=a=b", "a=b"), ("name=", "")],
+    [
+        ("name=plain", "plain"),
+        ("name=two words", "two words"),
+        ('name="3"', "3"),
+        ("name=a=b", "a=b"),
+        ("name=", ""),
+        ("name=2026-11-21", "2026-11-21"),
+    ],
 )
 def test_a_text_needs_no_quotes(word: str, name: str) -> None:
     assert load(Settings, [word])[0].name == name
@@ -68,6 +75,8 @@ def test_paths_of_a_file_start_at_the_file(tmp_path: Path, monkeypatch: pytest.M
         (["part.rate=[]"], r"'part\.rate' is \[\]; it should be a valid"),
         (["runs/first.toml"], r"'runs/first\.toml' is no setting; write @runs/first\.toml$"),
         (["count=many"], r"'count' is 'many'"),
+        (["part.rate=inf"], r"'part\.rate' is inf; give a number that has an end"),
+        (["part.rate=-nan"], r"'part\.rate' is nan; give a number that has an end"),
         (["--dryrun"], r"'--dryrun' is no setting"),
         (["@absent.toml"], r"absent\.toml' cannot be read"),
     ],
@@ -127,6 +136,12 @@ class Naming(Value):
 def test_a_table_says_itself_what_is_wrong_with_it(model: type[Value], words: list[str], told: str) -> None:
     with pytest.raises(InputError, match=f"^{re.escape(told)}$"):
         load(model, words)
+
+
+def test_a_date_in_a_file_wants_quotes(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("name = 2026-11-21\n")
+    with pytest.raises(InputError, match="setting 'name' is 2026-11-21, which TOML takes for a date or time; write it in quotes"):
+        load(Settings, [f"@{tmp_path / 'a.toml'}"])
 
 
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:

@@ -6,13 +6,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import Field
 
 from her import jobs
 from her.config import load
-from her.errors import InputError
+from her.errors import HerError, InputError
 from her.types import Value
 
 
@@ -65,6 +66,15 @@ def test_a_run_goes_on_with_the_same_settings_only() -> None:
         jobs.running("synthesize", "again", Settings(lines=4)),
     ):
         pass
+
+
+def test_where_the_end_cannot_be_noted_the_error_itself_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise InputError("status.json cannot be written")
+
+    with pytest.raises(HerError, match="no room left, the last good one is"), jobs.running("synthesize", "full", Settings()):
+        monkeypatch.setattr(jobs, "replacing", full)
+        raise HerError("no room left, the last good one is checkpoint-2")
 
 
 def test_a_run_goes_on_with_the_same_inputs_only() -> None:

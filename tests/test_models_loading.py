@@ -79,6 +79,14 @@ def shard_gone(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
+def cut_index(folder: Path) -> None:
+    (folder / "model.safetensors.index.json").write_text('{"metadata": {}, "weig')
+
+
+def bare_index(folder: Path) -> None:
+    (folder / "model.safetensors.index.json").write_text("{}")
+
+
 def more_tokens(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     from safetensors.torch import load_file, save_file
@@ -97,6 +105,8 @@ def more_tokens(folder: Path) -> None:
         (pickled, r"has its weights in pytorch_model.bin, a pickle"),
         (half, r"lacks 1 of its weights, such as model.layers.1.mlp.up_proj.weight"),
         (other_shape, "cannot be read as a causal language model"),
+        (cut_index, "model.safetensors.index.json' cannot be read as JSON"),
+        (bare_index, "names no weight files"),
         (shard_gone, "lacks model-00002-of-00002.safetensors, which its index names"),
         (more_tokens, r"the tokenizer has \d+ tokens and the model '.*' takes 300"),
     ],
@@ -125,6 +135,9 @@ def only_adapter(folder: Path) -> None:
         (lambda folder: (folder / "tokenizer.json").write_text("{"), "the tokenizer of '.*' cannot be read"),
         (lambda folder: (folder / "chat_template.jinja").unlink(), "has no chat template"),
         (lambda folder: (folder / "config.json").unlink(), "has no config.json, so no model"),
+        (lambda folder: (folder / "config.json").write_text("[]"), "cannot be read"),
+        (lambda folder: (folder / "generation_config.json").write_text("{"), "generation_config.json of '.*' cannot be read"),
+        (lambda folder: (folder / "generation_config.json").write_text("[]"), "generation_config.json of '.*' cannot be read"),
         (only_adapter, "holds only an adapter; give the merged checkpoint"),
         (shutil.rmtree, "there is no such folder"),
     ],

@@ -70,6 +70,11 @@ def losses(name: str) -> dict[int, float]:
     return {line["step"]: line["loss"] for line in jobs.curve(name) if "loss" in line}
 
 
+def evaluated(name: str) -> float:
+    """The loss on what is held out, at the end."""
+    return [line["eval_loss"] for line in jobs.metrics(name) if "eval_loss" in line][-1]
+
+
 def test_a_run_leaves_a_model_that_opens_and_a_record_of_itself(home: Path) -> None:
     done = run("name=first", "model.shape.reading=4", home=home)
     assert done.returncode == 0, done.stderr
@@ -91,14 +96,15 @@ def test_a_run_leaves_a_model_that_opens_and_a_record_of_itself(home: Path) -> N
 
 
 def test_both_layouts_learn_the_same(home: Path) -> None:
-    """All targets in one step: the first loss is over the same tokens, and the second shows the same weights."""
-    words = ["steps=2", "batch=100000", "samples.held_out_share=0", "evaluation.turns=0", "log_every=1"]
+    """All targets in one step: the first loss is over the same tokens, the second shows the same weights, evaluation as well."""
+    words = ["steps=2", "batch=100000", "samples.held_out_share=0.4", "evaluation.turns=0", "log_every=1"]
     for layout in ("shared_prefix", "plain"):
         done = run(f"name={layout}", f"layout={layout}", "rows=1", *words, *_whole_batch(layout), home=home)
         assert done.returncode == 0, done.stderr
     shared, plain = losses("shared_prefix"), losses("plain")
     assert shared[1] == pytest.approx(plain[1], rel=1e-5)
     assert shared[2] == pytest.approx(plain[2], rel=1e-4)
+    assert evaluated("shared_prefix") == pytest.approx(evaluated("plain"), rel=1e-4)
 
 
 def _whole_batch(layout: str) -> list[str]:
@@ -120,8 +126,9 @@ def test_adapters_are_trained_merged_and_kept_beside(home: Path) -> None:
 
 
 def test_killed_runs_go_on_with_the_same_losses(home: Path) -> None:
-    assert run("name=whole", "steps=6", home=home).returncode == 0
-    command = [sys.executable, "-m", "pipelines.sft", *small(home), "name=killed", "steps=6"]
+    apart = ("log_every=3", "save_every=2")  # means over steps that a checkpoint stands between
+    assert run("name=whole", "steps=6", *apart, home=home).returncode == 0
+    command = [sys.executable, "-m", "pipelines.sft", *small(home), "name=killed", "steps=6", *apart]
     with subprocess.Popen(command, cwd=ROOT, env=_environment(home), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
@@ -129,7 +136,7 @@ def test_killed_runs_go_on_with_the_same_losses(home: Path) -> None:
                 process.send_signal(signal.SIGKILL)
                 break
     assert jobs.watch("killed").state == "killed"
-    again = run("name=killed", "steps=6", home=home)
+    again = run("name=killed", "steps=6", *apart, home=home)
     assert again.returncode == 0, again.stderr
     assert "goes on from checkpoint-" in again.stderr
     assert losses("killed") == pytest.approx(losses("whole"), abs=1e-4)
@@ -167,6 +174,8 @@ def test_two_processes_train_together(home: Path) -> None:
     assert run("name=plain-two", *words, home=home, launch=launch).returncode == 0
     assert run("name=plain-one", *words, home=home).returncode == 0
     assert losses("plain-two") == pytest.approx(losses("plain-one"), rel=1e-5), "a step is over the same targets"
+    alone = run("name=two", home=home)
+    assert (alone.returncode, "launched as MULTI_CPU 2 and these are NO 1" in alone.stderr) == (2, True), alone.stderr
 
 
 def test_a_second_process_in_one_run_is_refused(home: Path) -> None:

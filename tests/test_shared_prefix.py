@@ -13,6 +13,7 @@ from her import samples as sampling
 from her.errors import HerError
 from her.types import CastMember, Part, Sample, Scenario, Transcript, Turn
 from pipelines.models.checkpointing import keep_dear
+from pipelines.sft import attention
 from pipelines.sft.attention import dense_mask, register
 from pipelines.sft.prefix import IGNORED, Encoded, Row, pack, row, trees
 from pipelines.sft.reading import _neighbours
@@ -175,6 +176,23 @@ def test_loss_and_gradients_are_those_of_expanded_rows(speakers: str) -> None:
 def test_with_adapters_and_with_gradient_checkpointing(lora: bool, checkpointing: str) -> None:
     samples = encode(transcript("BABABAAB"))
     check(samples, *lay(samples, 100_000), lora=lora, checkpointing=checkpointing)
+
+
+def test_light_checkpointing_repeats_activations_and_no_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told apart from both neighbours: `none` repeats neither, `full` both."""
+    made = row(list(trees(encode(transcript("BABABAAB")), 100_000)))
+    flash, found = attention._flash, {}
+    for checkpointing in ("none", "light", "full"):
+        attended, activated = [], []
+        monkeypatch.setattr(attention, "_flash", lambda *words, count=attended: count.append(1) or flash(*words))
+        model = a_model("shared_prefix", checkpointing=checkpointing)
+        hook = model.model.layers[0].mlp.act_fn.register_forward_hook(lambda *_, count=activated: count.append(1))
+        losses(model, made, shared=True).mean().backward()
+        hook.remove()
+        found[checkpointing] = (len(attended), len(activated))
+    once = found["none"][0]
+    assert once > len(made.spans)
+    assert found == {"none": (once, 1), "light": (once, 2), "full": (2 * once, 2)}
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -5,7 +5,8 @@
             again, which costs hardly any time: about half the memory (selective activation checkpointing of PyTorch)
     full    the inputs of layers; their forward pass is computed again, a third more work: the least memory
 
-`none` and `full` are transformers' own, and TRL's arguments ask for them; `light` is asked of the model, here.
+On a GPU the attention of shared prefixes is compiled, and PyTorch does not look into what is compiled: there `light` computes it
+again. `none` and `full` are transformers' own, and TRL's arguments ask for them; `light` is asked of the model, here.
 """
 
 from functools import cache, partial

@@ -3,7 +3,6 @@
 Whatever does not fit ends here, in a sentence, before anything is trained.
 """
 
-import json
 import logging
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from her import paths
+from her.checkpoints import shards
 from her.errors import InputError
 from pipelines.models.options import LoraOptions, ModelOptions
 from pipelines.models.shaping import shaped_model, train_tokenizer
@@ -132,9 +132,13 @@ def _ends(options: ModelOptions) -> frozenset[int]:
 
     try:
         config = GenerationConfig.from_pretrained(source_of(options), revision=options.revision or "main")
-    except OSError:
+    except OSError as error:
+        if (Path(source_of(options)) / "generation_config.json").is_file():
+            raise InputError(f"generation_config.json of '{options.base}' cannot be read: {_short(error)}") from error
         log.info("'%s' has no generation_config.json", options.base)
         return frozenset()
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"generation_config.json of '{options.base}' cannot be read: {_short(error)}") from error
     ids = config.eos_token_id
     return frozenset(ids if isinstance(ids, list) else () if ids is None else (ids,))
 
@@ -149,7 +153,7 @@ def _read_tokenizer(options: ModelOptions) -> "PreTrainedTokenizerBase":
         )
     try:
         return AutoTokenizer.from_pretrained(source, revision=options.revision or "main", trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise InputError(f"the tokenizer of '{options.base}' cannot be read: {_short(error)}") from error
 
 
@@ -190,8 +194,7 @@ def _check_weights(folder: Path, base: str) -> None:
     """A local folder has safetensors, and all that its index names."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        named = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
-        if lacking := sorted(name for name in named if not (folder / name).is_file()):
+        if lacking := [name for name in shards(index) if not (folder / name).is_file()]:
             raise InputError(
                 f"model.base '{base}' lacks {', '.join(lacking[:3])}, which its index names; copy the whole checkpoint"
             )
@@ -225,7 +228,7 @@ def source_of(options: ModelOptions) -> str:
 
 
 def base_files(options: ModelOptions) -> list[Path]:
-    """Weights and config of a base that is a folder; none of a repository, which `revision` holds fast."""
+    """Weights and config of a base that is a folder; none of a repository, which only a commit as `revision` holds fast."""
     folder = paths.expanded(options.base)
     if not options.base or not folder.is_dir():
         return []

@@ -115,7 +115,7 @@ def context_of(options: Options) -> int:
         config = AutoConfig.from_pretrained(
             source_of(options.model), revision=options.model.revision or None, trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"the config of '{base}' cannot be read: {' '.join(str(error).split())[:240]}") from error
     positions = getattr(config.get_text_config(), "max_position_embeddings", None)
     if not positions:

@@ -70,8 +70,8 @@ def read(options: SampleOptions, seed: int) -> Read:
 
 
 def file_list(options: SampleOptions) -> list[Path]:
-    """Every file that the samples are made from."""
-    files = [Path(path).expanduser() for path in (*learned_files(options), *options.held_out)]
+    """Every file that the samples are made from; InputError when one is not there."""
+    files = [there(path) for path in (*learned_files(options), *options.held_out)]
     return [*files, *(path for name in options.personas for path in chat_files(name))]
 
 
@@ -81,6 +81,14 @@ def learned_files(options: SampleOptions) -> list[Path]:
     return [*ran, *options.files]
 
 
+def there(path: Path) -> Path:
+    """A file of samples, its home spelled out; InputError when it is not there."""
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise InputError(f"file '{file}' is not there; `her run synthesize` makes dataset/sft/trl.parquet in its run's folder")
+    return file
+
+
 def read_file(path: Path) -> Iterator[Sample]:
     """The samples of one file.
 
@@ -88,9 +96,7 @@ def read_file(path: Path) -> Iterator[Sample]:
         InputError: it is neither Parquet nor JSON lines of samples, holds none, or a row of it is none; the line is named.
         FormatVersionError: the Parquet file was written by another version, or by nobody of the house.
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise InputError(f"file '{file}' is not there; `her run synthesize` makes dataset/sft/trl.parquet in its run's folder")
+    file = there(path)
     if file.suffix == ".parquet":
         rows = _parquet(file)
     elif file.suffix == ".jsonl":

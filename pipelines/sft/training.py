@@ -8,7 +8,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from pipelines.models.merging import base_of
 from pipelines.sft.attention import register
 from pipelines.sft.checkpoints import drop_halves, drop_old, last_checkpoint
 from pipelines.sft.options import Options
+from pipelines.sft.prefix import IGNORED
 from pipelines.sft.preparing import Prepared
 from pipelines.sft.rows import Facts, row_tokens
 from pipelines.sft.sampled_turns import sample_turns
@@ -80,15 +81,34 @@ def train(options: Options, prepared: Prepared, folder: Path, metric: Metric, de
     last = last_checkpoint(folder)
     if trainer.is_world_process_zero():
         drop_halves(folder)
-    if last is not None and trainer.is_world_process_zero():
-        log.info("goes on from %s", last.name)
-        metric(resumed_at=int(last.name.rpartition("-")[2]))
+    if last is not None:
+        _same_launch(last, trainer.accelerator)
+        if trainer.is_world_process_zero():
+            log.info("goes on from %s", last.name)
+            metric(resumed_at=int(last.name.rpartition("-")[2]))
     watched(trainer, options, prepared, metric)
-    with suppress(Finished):
+    with suppress(Finished), naming_last_good(folder):
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     if prepared.held_out is not None and not (options.evaluation.every and _just_evaluated(trainer)):
         trainer.evaluate()
     return trainer
+
+
+def _launched(accelerator: Any) -> str:
+    """How a checkpoint is divided: the kind of launch, and how many processes."""
+    return f"{accelerator.distributed_type.value} {accelerator.num_processes}"
+
+
+def _same_launch(checkpoint: Path, accelerator: Any) -> None:
+    """A checkpoint in pieces is read by the kind of launch that wrote it; another number of processes sees other batches."""
+    before, now = (checkpoint / WHOLE).read_text("utf-8"), _launched(accelerator)
+    if before.split()[:1] != now.split()[:1]:
+        raise InputError(
+            f"'{checkpoint}' was saved by processes launched as {before or 'nobody knows what'} and these are {now}; "
+            "start the run as before, with accelerate launch and the same --config_file"
+        )
+    if before != now:
+        log.warning("%s was saved by %s and these are %s: the batches to come are others", checkpoint.name, before, now)
 
 
 def build(options: Options, prepared: Prepared, folder: Path, device: str) -> Any:
@@ -205,6 +225,31 @@ def _trainer_class(keep: int) -> Any:
         def create_model_card(self, *words: Any, **named: Any) -> None:
             """The card is written with the model, by pipelines/models/saving.py."""
 
+        def evaluation_loop(self, *words: Any, **named: Any) -> Any:
+            """TRL's mean over rows would count a row of one target as much as a row of twenty; this is one over tokens."""
+            self._evaluated = [0.0, 0]
+            output = super().evaluation_loop(*words, **named)
+            losses, tokens = self._over_processes(self._evaluated)
+            prefix = named.get("metric_key_prefix", "eval")
+            if tokens:
+                output.metrics[f"{prefix}_loss"] = losses / tokens
+            return output
+
+        def prediction_step(self, model: Any, inputs: Any, *words: Any, **named: Any) -> Any:
+            trained = int((inputs["labels"][..., 1:] != IGNORED).sum())
+            found = super().prediction_step(model, inputs, *words, **named)
+            if found[0] is not None and trained:
+                self._evaluated[0] += float(found[0]) * trained
+                self._evaluated[1] += trained
+            return found
+
+        def _over_processes(self, sums: Sequence[float]) -> list[float]:
+            import torch
+
+            here = torch.tensor(sums, dtype=torch.float64, device=self.args.device)
+            total: list[float] = self.accelerator.reduce(here, "sum").tolist()
+            return total
+
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
             home = Path(self.args.output_dir)
             made = home / f"checkpoint-{self.state.global_step}"
@@ -213,7 +258,7 @@ def _trainer_class(keep: int) -> Any:
                     super()._save_checkpoint(model, trial)
                     self.accelerator.wait_for_everyone()  # a sharded checkpoint is whole when every process has written its part
                     if self.args.should_save:
-                        (made / WHOLE).touch()
+                        (made / WHOLE).write_text(_launched(self.accelerator), "utf-8")
                         drop_old(home.parent, keep)
                 except BaseException:
                     if self.args.should_save and not (made / WHOLE).is_file():
@@ -244,6 +289,10 @@ def watched(trainer: Any, options: Options, prepared: Prepared, metric: Metric) 
         def on_epoch_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
             if state.global_step >= state.max_steps:
                 raise Finished
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+            # A loss that is none is seen before its step is saved, and a resumed run logs means over the same steps.
+            control.should_log |= control.should_save
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **others: Any) -> None:
             _require_finite(state.global_step, logs or {})
