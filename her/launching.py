@@ -91,7 +91,9 @@ def checked(target: Target, job: Job) -> Job:
     name = job.name or str(getattr(settings, "name", ""))
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
         raise InputError(f"name {name!r} cannot be that of a job; give --name of letters, digits, '.', '_' and '-', 63 at most")
-    return job.model_copy(update={"words": words, "name": name, "accelerate": _accelerate(root, job)})
+    made = job.model_copy(update={"words": words, "name": name, "accelerate": _accelerate(root, job)})
+    _fitting(made, settings)
+    return made
 
 
 def text(target: Target, job: Job, submit: str) -> str:
@@ -187,6 +189,21 @@ def _accelerate(root: Path, job: Job) -> str:
     if job.accelerate not in there:
         raise InputError(f"--accelerate is {job.accelerate!r}; there are {', '.join(there)}")
     return job.accelerate
+
+
+def _fitting(job: Job, settings: BaseModel) -> None:
+    """Refuse what the pipeline would refuse on the cluster, after all its preparations."""
+    processes, lora = job.nodes * job.gpus, getattr(settings, "lora", None)
+    if job.accelerate == "cpu2":
+        raise InputError("--accelerate cpu2 is two processes on this machine's processor; a job has GPUs")
+    if job.accelerate == "one_gpu" and processes > 1:
+        raise InputError(f"--accelerate one_gpu is one process, and this job has {processes} GPUs; leave it out")
+    if getattr(lora, "quantise", "") and job.accelerate != "one_gpu":
+        raise InputError(f"lora.quantise={lora.quantise}: a base in 4 bits lies whole on one GPU; give --nodes 1 --gpus 1")  # type: ignore[union-attr]
+    if getattr(lora, "rank", 0) and job.accelerate == "zero3" and getattr(settings, "checkpointing", "") == "light":
+        raise InputError("ZeRO-3 does not know checkpointing=light with adapters; give checkpointing=full")
+    if getattr(settings, "device", "") == "cpu":
+        raise InputError("device=cpu in the settings, and the job has GPUs; leave it out")
 
 
 def _settled(job: Job, root: Path) -> tuple[tuple[str, ...], BaseModel]:

@@ -45,8 +45,9 @@ class Recipe(Value):
         quantise: `nf4` holds the matrices of the layers in 4 bits.
         checkpointing: which activations are kept: all (`none`), what matrices and attention return (`light`), or the inputs of
             layers (`full`).
+        compiled: whether attention is compiled, as shared prefixes have it on a GPU: then `light` computes it again.
         chunked_head: whether logits are computed in tiles at trained tokens, and again in the backward pass.
-        gpus: cards that share weights, gradients and states (FSDP2, ZeRO-3).
+        gpus: cards that share weights, gradients and states (FSDP2, ZeRO-3); of a base in 4 bits each has all.
     """
 
     precision: Precision = "bfloat16"
@@ -55,6 +56,7 @@ class Recipe(Value):
     targets: tuple[str, ...] = ("all-linear",)
     quantise: Literal["", "nf4"] = ""
     checkpointing: Checkpointing = "full"
+    compiled: bool = False
     chunked_head: bool = True
     gpus: int = Field(default=1, ge=1)
 
@@ -146,7 +148,8 @@ def flops(shape: Shape, work: Work, recipe: Recipe) -> float:
     layers = (4 + own + again) * shape.layers * layer_weights(shape)
     layers += (6 + again) * adapter(shape, recipe.rank, recipe.targets)
     head = (4 + own + 2 * recipe.chunked_head) * shape.vocabulary * shape.hidden
-    attention = (6 + again) * 2 * shape.layers * shape.queries
+    attended = 2 * (recipe.checkpointing == "full" or (recipe.checkpointing == "light" and recipe.compiled))
+    attention = (6 + attended) * 2 * shape.layers * shape.queries
     return float(layers * work.tokens + head * work.trained + attention * work.pairs)
 
 
@@ -179,14 +182,15 @@ def memory(shape: Shape, recipe: Recipe, tokens: int, trained: int) -> Memory:
     """Bytes on each card at the peak of a step that reads `tokens` at once, `trained` of them to be predicted."""
     frozen, trained_width = _widths(recipe)
     total = parameters(shape).total
+    shared_by = 1 if recipe.quantise else recipe.gpus
     extra = adapter(shape, recipe.rank, recipe.targets)
     learned = extra if recipe.rank else total
     mastered = recipe.master and not recipe.rank
     return Memory(
-        weights=(_base(shape, recipe, frozen) + learned * trained_width) / recipe.gpus,
-        gradients=learned * trained_width / recipe.gpus,
-        states=learned * (8 if mastered else 2 * trained_width) / recipe.gpus,
-        master=learned * 4 / recipe.gpus if mastered else 0,
+        weights=(_base(shape, recipe, frozen) + learned * trained_width) / shared_by,
+        gradients=learned * trained_width / shared_by,
+        states=learned * (8 if mastered else 2 * trained_width) / shared_by,
+        master=learned * 4 / shared_by if mastered else 0,
         copies=_copies(shape, recipe),
         activations=_activations(shape, recipe, tokens),
         head=_head(shape, recipe, trained),
@@ -223,17 +227,17 @@ def _copies(shape: Shape, recipe: Recipe) -> float:
 
     Sharded: two layers at once (one is fetched ahead), the gradients of one, and embedding and head, which are in use from
     the first to the last. On one card autocast keeps bfloat16 copies of trained matrices to the end of the forward pass, and
-    without checkpointing of all matrices to the backward pass.
+    without any checkpointing of all matrices to the backward pass.
     """
     width, layer = _arithmetic(recipe), layer_weights(shape)
-    if recipe.gpus > 1:
+    if recipe.gpus > 1 and not recipe.quantise:
         own = 0 if recipe.rank else layer
         return float(width * (2 * layer + own + shape.vocabulary * shape.hidden * (1 if shape.tied else 2)))
     if recipe.quantise:
         return float(width * max(rows * columns for rows, columns in shape.linears().values()))
     if recipe.precision != "mixed":
         return 0.0
-    return float(width * layer * (1 if recipe.rank and recipe.checkpointing == "full" else shape.layers))
+    return float(width * layer * (1 if recipe.rank and recipe.checkpointing != "none" else shape.layers))
 
 
 def _activations(shape: Shape, recipe: Recipe, tokens: int) -> float:
@@ -258,9 +262,10 @@ def _activations(shape: Shape, recipe: Recipe, tokens: int) -> float:
 
 def _returned(shape: Shape, recipe: Recipe) -> int:
     """Bytes a token that the matrices of a layer return, those of adapters among them, and its attention."""
-    columns = sum(out for _, out in shape.linears().values()) + shape.queries
+    attention = 0 if recipe.compiled else _arithmetic(recipe) * shape.queries + 4 * shape.heads
+    columns = sum(out for _, out in shape.linears().values())
     beside = sum(recipe.rank + out for _, out in adapted(shape, recipe.targets)) if recipe.rank else 0
-    return _arithmetic(recipe) * (columns + beside) + 4 * shape.heads
+    return _arithmetic(recipe) * (columns + beside) + attention
 
 
 def _head(shape: Shape, recipe: Recipe, trained: int) -> float:
@@ -276,7 +281,7 @@ class Forecast(Value):
     """What a run takes in one layout.
 
     Args:
-        work: of the whole run; `flops` of it.
+        work: of the whole run; `flops` of it. `read` target turns in it, each counted as often as it is read.
         tokens_at_once: on each card, in one forward pass.
         memory: on each card at the peak; `fits` when that is at most USABLE of the card's.
         cards: the fewest that hold it when they share the weights; None when no number does.
@@ -286,6 +291,7 @@ class Forecast(Value):
     """
 
     work: Work
+    read: int
     flops: float
     tokens_at_once: int
     memory: Memory
@@ -312,6 +318,7 @@ def forecast(shape: Shape, card: Gpu, recipe: Recipe, work: Work, *, targets: in
     needed = memory(shape, recipe, at_once, trained)
     return Forecast(
         work=work,
+        read=targets,
         flops=arithmetic,
         tokens_at_once=at_once,
         memory=needed,
@@ -327,7 +334,7 @@ def forecast(shape: Shape, card: Gpu, recipe: Recipe, work: Work, *, targets: in
 
 def cards_needed(shape: Shape, card: Gpu, recipe: Recipe, tokens: int, trained: int) -> int | None:
     """The fewest cards that hold such a step when they share the weights; None when MOST_CARDS do not."""
-    for gpus in range(1, MOST_CARDS + 1):
+    for gpus in range(1, 2 if recipe.quantise else MOST_CARDS + 1):
         asked = recipe.model_copy(update={"gpus": gpus})
         if memory(shape, asked, tokens, trained).total <= USABLE * card.memory:
             return gpus

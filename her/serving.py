@@ -107,7 +107,7 @@ def _finished(words: list[str], model: str, serving: Serving, notes: list[str]) 
     host = f"[{serving.host}]" if ":" in serving.host else serving.host
     return Plan(
         words=("env", *words),
-        spec=f"openai:http://{'127.0.0.1' if serving.host == '0.0.0.0' else host}:{serving.port}/v1#{model}",
+        spec=f"openai:http://{'127.0.0.1' if serving.host in ('0.0.0.0', '::') else host}:{serving.port}/v1#{model}",
         notes=tuple(notes),
     )
 
@@ -119,7 +119,8 @@ def _context(checkpoint: Checkpoint, serving: Serving, machine: Machine) -> tupl
         raise InputError(f"'{checkpoint.name}' was made for {allowed} tokens; give --context {allowed} or less")
     wanted = serving.context or allowed
     room = _room(checkpoint, machine)
-    fits = wanted if room is None or not checkpoint.cache else min(wanted, max(0, room) // checkpoint.cache)
+    cache = checkpoint.cache // 2 if _halved(checkpoint, machine) else checkpoint.cache
+    fits = wanted if room is None or not cache else min(wanted, max(0, room) // cache)
     where = machine.cards[0].name if machine.cards else "this machine"
     if fits < min(wanted, _LEAST):
         raise InputError(
@@ -144,9 +145,13 @@ def _room(checkpoint: Checkpoint, machine: Machine) -> int | None:
 
 
 def _loaded(checkpoint: Checkpoint, machine: Machine) -> int:
-    """Bytes of the weights as they are loaded: float32 becomes a half of it on a GPU."""
-    halved = checkpoint.dtype == "float32" and _dtype(checkpoint.dtype, machine) != "float32"
-    return checkpoint.size // 2 if halved else checkpoint.size
+    """Bytes of the weights as they are loaded."""
+    return checkpoint.size // 2 if _halved(checkpoint, machine) else checkpoint.size
+
+
+def _halved(checkpoint: Checkpoint, machine: Machine) -> bool:
+    """Whether weights and cache take half of what they do as stored: float32 on a GPU."""
+    return checkpoint.dtype == "float32" and _dtype(checkpoint.dtype, machine) != "float32"
 
 
 def _dtype(stored: str, machine: Machine) -> str:

@@ -117,7 +117,7 @@ def adapted(shape: Shape, targets: tuple[str, ...] = ("all-linear",)) -> list[tu
         raise InputError(
             f"lora.targets names {unknown[0]!r}, which cannot be counted; there are all-linear, {', '.join(linears)}"
         )
-    chosen = linears if "all-linear" in targets else targets
+    chosen = linears if "all-linear" in targets else dict.fromkeys(targets)
     return [linears[name] for name in chosen]
 
 

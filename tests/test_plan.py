@@ -57,7 +57,7 @@ def written(folder: Path, samples: Sequence[Sample]) -> str:
 def test_described_samples_have_the_means_that_were_given() -> None:
     made = planned(BASE, ABSENT, *MEANS, "plan.turns=4", "plan.between=200", "epochs=3")
     assert made.load.targets == 1000
-    assert made.targets == 3000
+    assert made.plain.read == made.shared_prefix.read == 3000
     assert made.load.plain.tokens == 1000 * 2500
     assert made.load.plain.trained == made.load.shared.trained == 1000 * 500
     assert made.load.shared.tokens == 250 * (2299 + 4 * 501)  # every branch begins with the last token of its prompt
@@ -139,7 +139,7 @@ def test_both_layouts_train_the_same_targets_and_sharing_is_faster() -> None:
 
 def test_steps_end_a_run_before_its_epochs() -> None:
     made = planned(BASE, ABSENT, *MEANS, "steps=10", "batch=32", "epochs=4")
-    assert made.targets == 320
+    assert made.plain.read == 320
     assert made.plain.work.tokens == 320 * 2500
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def _base_front(base: str) -> Mapping[str, Any]:
         if not isinstance(cached, str):
             return {}
         path = Path(cached)
-    text = path.read_text("utf-8")
+    text = path.read_text("utf-8", "replace")
     if not text.startswith("---\n"):
         return {}
     try:
@@ -108,7 +109,9 @@ def _repository(base: str) -> Any:
     if not base:
         return ""
     if paths.expanded(base).is_dir():
-        return _base_front(base).get("base_model", "")
+        with suppress(InputError):  # the licence was given, or there would have been an end before the first step
+            return _base_front(base).get("base_model", "")
+        return ""
     return base
 
 

@@ -2,7 +2,8 @@
 
     none    all of them
     light   what matrices and attention return, and the inputs of layers; norms, rotations and activation functions are computed
-            again, which costs hardly any time: about half the memory (selective activation checkpointing of PyTorch)
+            again, which costs hardly any time: about half the memory where all weights are trained, less of a gain with adapters
+            (selective activation checkpointing of PyTorch)
     full    the inputs of layers; their forward pass is computed again, a third more work: the least memory
 
 On a GPU the attention of shared prefixes is compiled, and PyTorch does not look into what is compiled: there `light` computes it

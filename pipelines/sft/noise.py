@@ -3,12 +3,14 @@
 It sees so few texts that it knows them by heart, closing tags too: after "upon one ear" an act ends, whatever was opened. When it
 then plays, the first word that comes out differently leaves it nowhere. So in a share of the places that are trained it reads
 another word than the one it had to predict, never instead of a tag or of what the template writes, and learns to tell from the
-tags where it is. Without it 60 of 100 turns of `tiny.toml` were well formed after ten minutes, with a loss of 1.3 on its own.
+tags where it is. Of 100 turns of `tiny.toml` 60 were well formed without it, 81 with 15 % and 98 with 25 %.
 
 `model.shape.noise` is the share; 0 for none. A model from a hub has read enough, so only one from nothing has it. The words are
-drawn when the rows are written: with many chats for each persona there are many rows of every exchange, each spoiled otherwise.
+drawn when the rows are written, so that a resumed run reads the same; a row that will be read several times is written as often,
+each time with other words wrong, or it would be known by heart as it is.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -47,14 +49,17 @@ def _whole(token: str) -> bool:
     return len(token) > 1 and not set("<>_/") & set(token)
 
 
-def noised(rows: Iterable[Row], noise: Noise) -> Iterator[Row]:
-    """The rows with other words in them; the same noise makes the same of the same rows."""
+def noised(rows: Iterable[Row], noise: Noise, passes: float = 1) -> Iterator[Row]:
+    """The rows with other words in them, each as often as it will be read; the same noise makes the same of the same rows."""
     dice = np.random.default_rng(noise.seed)
     for row in rows:
         if not noise.share:
             yield row
             continue
         ids, labels = np.array(row.input_ids, np.int32), np.array(row.labels)
-        places = (labels != IGNORED) & ~np.isin(ids, noise.kept) & (dice.random(len(ids)) < noise.share)
-        ids[places] = dice.choice(noise.words, places.sum())
-        yield row._replace(input_ids=ids.tolist())
+        free = (labels != IGNORED) & ~np.isin(ids, noise.kept)
+        for _ in range(max(math.ceil(passes), 1)):
+            places = free & (dice.random(len(ids)) < noise.share)
+            spoiled = ids.copy()
+            spoiled[places] = dice.choice(noise.words, places.sum())
+            yield row._replace(input_ids=spoiled.tolist())

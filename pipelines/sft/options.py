@@ -80,8 +80,8 @@ class Options(Value):
         learning_rate: the highest; `schedule` how it goes on after `warmup`, a share of all steps.
         beta2: decay of AdamW's second moment; 0.95 for short runs at high rates.
         clip: largest norm of the gradients.
-        checkpointing: which activations are kept: all (`none`), what is dear to compute again (`light`, half the memory at nearly
-            the same speed), or the inputs of layers (`full`, a third more work); see pipelines/models/checkpointing.py.
+        checkpointing: which activations are kept: all (`none`), what is dear to compute again (`light`, about half the memory),
+            or the inputs of layers (`full`, a third more work); see pipelines/models/checkpointing.py.
         save_every: steps between checkpoints, which a later start goes on from; `keep` of them stay.
         log_every: steps between lines of metrics.jsonl.
         track: `trackio` writes the metrics there as well (a database in HER_HOME/trackio, no account).

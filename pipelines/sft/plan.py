@@ -96,7 +96,7 @@ class Plan(Value):
     Args:
         base: what is trained; `shape` and `weights` of it.
         counted: how the tokens were counted.
-        load: of one epoch; `targets` of the whole run.
+        load: of one epoch; `step` target turns of one step, by layout: as near to `batch` as whole rows come.
     """
 
     base: str
@@ -108,7 +108,7 @@ class Plan(Value):
     mfu: float
     counted: str
     load: Load
-    targets: int
+    step: dict[str, float]
     plain: Forecast
     shared_prefix: Forecast
     serving: Serving
@@ -162,12 +162,20 @@ def plan(options: PlanOptions) -> Plan:
     )
     found = described(options) if asked.targets else counted(options)
     load = planning.load(found.trees, found.copies)
-    epochs = options.steps * options.batch / load.targets if options.steps else options.epochs
-    targets = round(load.targets * epochs)
-    made = {}
+    steps, made = {}, {}
     for layout, work in zip(("plain", "shared_prefix"), (load.plain, load.shared), strict=True):
-        at_once = options.rows * (load.longest if layout == "plain" and not options.packing else row_tokens(options))
-        made[layout] = planning.forecast(shape, card, recipe, work.times(epochs), targets=targets, at_once=at_once, mfu=asked.mfu)
+        one_each = layout == "plain" and not options.packing
+        steps[layout] = options.batch if one_each else _step(options, load.targets, work.tokens)
+        epochs = options.steps * steps[layout] / load.targets if options.steps else options.epochs
+        made[layout] = planning.forecast(
+            shape,
+            card,
+            recipe.model_copy(update={"compiled": layout == "shared_prefix"}),
+            work.times(epochs),
+            targets=round(load.targets * epochs),
+            at_once=options.rows * (load.longest if one_each else row_tokens(options)),
+            mfu=asked.mfu,
+        )
     return Plan(
         base=options.model.base or "random weights",
         shape=shape,
@@ -178,10 +186,17 @@ def plan(options: PlanOptions) -> Plan:
         mfu=asked.mfu,
         counted=found.counted,
         load=load,
-        targets=targets,
+        step=steps,
         serving=planning.serving(shape, card, asked.context),
         **made,
     )
+
+
+def _step(options: PlanOptions, targets: int, tokens: int) -> float:
+    """Target turns of one step where a row holds several: whole rows, at least one on every device."""
+    in_row = targets / max(tokens / row_tokens(options), 1)
+    at_once = in_row * options.rows * options.plan.gpus
+    return at_once * max(round(options.batch / at_once), 1)
 
 
 def shape_of(model: ModelOptions) -> Shape:

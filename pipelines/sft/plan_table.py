@@ -36,8 +36,8 @@ def _head(made: "Plan") -> list[str]:
         f"{_count(weights.attention)}, MLP {_count(weights.mlp)}, {head})",
         f"recipe   {how}, {held}, {recipe.checkpointing} checkpointing",
         f"cards    {cards}, each {made.gpu.memory / 1e9:.0f} GB, {made.gpu.flops / 1e12:.0f} TFLOP/s bf16, "
-        f"{made.gpu.bandwidth / 1e12:.2f} TB/s{', sharing the weights' if recipe.gpus > 1 else ''}",
-        f"samples  {load.targets:,} targets in {load.trees:,} trunks, {made.targets:,} in the whole run, {made.counted}",
+        f"{made.gpu.bandwidth / 1e12:.2f} TB/s{', sharing the weights' if recipe.gpus > 1 and not recipe.quantise else ''}",
+        f"samples  {load.targets:,} targets in {load.trees:,} trunks, {made.counted}",
     ]
 
 
@@ -46,6 +46,8 @@ def _rows(made: "Plan") -> list[str]:
     parts = ("weights", "gradients", "states", "master", "copies", "activations", "head")
     rows = [("", ["plain", "shared prefix"])]
     rows += [("tokens", [_count(each.work.tokens) for each in pair])]
+    rows += [("targets a step", [f"{made.step[name]:,.1f}" for name in ("plain", "shared_prefix")])]
+    rows += [("targets in the run", [f"{each.read:,}" for each in pair])]
     rows += [("pairs of attention", [_count(each.work.pairs) for each in pair])]
     rows += [("FLOP", [_count(each.flops) for each in pair])]
     rows += [("tokens at once", [f"{each.tokens_at_once:,}" for each in pair])]
@@ -86,6 +88,8 @@ def _needed(made: "Plan") -> str:
         for name, each in (("plain", made.plain), ("shared prefix", made.shared_prefix))
         if not each.fits
     ]
+    if made.recipe.quantise:
+        told.append("a base in 4 bits lies whole on every card")
     return f"It does not fit in {planning.USABLE:.0%} of the memory: {', '.join(told)}."
 
 

@@ -21,6 +21,7 @@ from her import jsonl, preflight
 from her.errors import InputError
 from her.files import replacing
 from her.types import Sample
+from pipelines.models.card import licence_of
 from pipelines.models.disk import naming_last_good
 from pipelines.models.loading import load_tokenizer, source_of
 from pipelines.models.template import ChatTemplate
@@ -66,6 +67,7 @@ def prepare(options: Options, folder: Path) -> Facts:
 
 def _prepared(options: Options, home: Path) -> Facts:
     """Everything from the beginning, into an empty `home`."""
+    licence_of(options.model.base, options.model.licence)  # a card that cannot be read is said now, not when all is trained
     train, held_out = read(options.samples, options.seed)
     texts = (message.content for sample in train for message in sample.messages)
     template = ChatTemplate(load_tokenizer(options.model, texts))
@@ -75,10 +77,12 @@ def _prepared(options: Options, home: Path) -> Facts:
     _write(home / "preflight.json", TypeAdapter(list[preflight.Report]).dump_json(reports, indent=2).decode())
     dice = random.Random(options.seed)
     jsonl.write(home / "held_out.jsonl", dice.sample(held_out, min(options.evaluation.turns, len(held_out))))
-    change = partial(noised, noise=noise_of(options, template))
+    noise = noise_of(options, template)
+    change = partial(noised, noise=noise, passes=options.steps * options.batch / len(train))
     facts = lay_out(options, home, encoded(train, template), list(encoded(held_out, template)), change)
     if reads_first(options):
-        save_rows(home / READING, change(read_rows(list(passages(train, template)), options.seed)))
+        short = list(read_rows(list(passages(train, template)), options.seed))
+        save_rows(home / READING, noised(short, noise, options.model.shape.reading / len(short)))
     _write(home / "facts.json", facts.model_dump_json(indent=2))
     return facts
 

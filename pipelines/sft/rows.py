@@ -87,23 +87,28 @@ def lay_out(
         change: what is made of the rows of `train` before they are written.
     """
     sizes: list[int] = []
+    laid: list[int] = []
 
     def measured() -> Iterator[Encoded]:
         for each in train:
             sizes.append(len(each.prompt) + len(each.target))
             yield each
 
-    count, tokens = save_rows(home / "train", change(_rows(measured(), options)))
+    def counted() -> Iterator[Row]:
+        for each in _rows(measured(), options):
+            laid.append(len(each.input_ids))
+            yield each
+
+    save_rows(home / "train", change(counted()))
     if held_out:
         save_rows(home / "held_out", _rows(held_out, options))
-    if options.layout == "plain" and options.packing:
-        count = len(pack(sizes, row_tokens(options)))
+    packed = options.layout == "plain" and options.packing
     return Facts(
         targets=len(sizes),
         held_out=len(held_out),
-        rows=count,
+        rows=len(pack(sizes, row_tokens(options))) if packed else len(laid),
         expanded_tokens=sum(sizes),
-        laid_tokens=tokens,
+        laid_tokens=sum(laid),
         longest=max(sizes),
     )
 
@@ -135,8 +140,8 @@ def _plain_rows(samples: Iterable[Encoded]) -> Iterator[Row]:
         yield row([*trees([sample], len(sample.prompt) + len(sample.target))])
 
 
-def save_rows(folder: Path, rows: Iterator[Row]) -> tuple[int, int]:
-    """Write rows as Arrow files, one at a time; how many there are, and of how many tokens."""
+def save_rows(folder: Path, rows: Iterable[Row]) -> None:
+    """Write rows as Arrow files, one at a time."""
     from datasets import Features, List
     from datasets import Value as Column
     from datasets.arrow_writer import ArrowWriter
@@ -144,13 +149,10 @@ def save_rows(folder: Path, rows: Iterator[Row]) -> tuple[int, int]:
     whole = List(Column("int32"))
     features = Features({"input_ids": whole, "labels": whole, "position_ids": whole, "spans": List(whole)})
     folder.mkdir()
-    count = tokens = 0
     with ArrowWriter(path=str(folder / "rows.arrow"), features=features) as writer:
-        for count, each in enumerate(rows, 1):  # noqa: B007
+        for each in rows:
             writer.write({**each._asdict(), "spans": [list(span) for span in each.spans]})
-            tokens += len(each.input_ids)
         writer.finalize()
-    return count, tokens
 
 
 def mapped(folder: Path) -> Any:

@@ -30,6 +30,8 @@ from pipelines.sft.shared_rows import Join, honours_spans, only_trained
 
 log = logging.getLogger("sft")
 Metric = Callable[..., None]
+FAR = 1.25
+"""A step of so many times `batch` target turns is warned of: there are fewer steps than were meant, at the same rate."""
 
 
 class Finished(Exception):
@@ -172,7 +174,12 @@ def _arguments(options: Options, facts: Facts, folder: Path, device: str) -> Any
     from trl import SFTConfig
 
     taken = steps(options, facts, PartialState().num_processes)
-    log.info("a step has %.1f target turns on average (%d asked for)", taken.targets, options.batch)
+    far = taken.targets > FAR * options.batch
+    log.log(
+        logging.WARNING if far else logging.INFO,
+        "a step has %.1f target turns on average (%d asked for)%s",
+        *(taken.targets, options.batch, "; lower row_tokens, or take fewer devices" if far else ""),
+    )
     cuda = device == "cuda"
     shared = options.layout == "shared_prefix"
     packing = options.packing and not shared
