@@ -68,7 +68,7 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
-    "changes", [{}, {"use_rslora": True}, {"use_dora": True}, {"target_modules": {"q_proj", "down_proj"}}], ids=str
+    "changes", [{}, {"use_rslora": True}, {"use_dora": True}, {"target_modules": ["q_proj", "down_proj"]}], ids=str
 )
 def test_merging_is_pefts_sum_and_leaves_the_base_alone(
     base: Path, tokenizer: Any, precision: str, changes: dict[str, Any]
