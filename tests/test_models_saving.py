@@ -4,6 +4,7 @@ import copy
 import json
 import re
 import resource
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 import yaml
 
 from her.backends.local import LocalBackend
-from her.errors import HerError
+from her.errors import HerError, InputError
 from her.types import Message
+from pipelines.models.card import licence_of
 from pipelines.models.disk import WHOLE, last_good, no_room, whole_folder
 from pipelines.models.loading import load_model, load_tokenizer, lora_config
 from pipelines.models.merging import merged_weights
@@ -161,6 +163,17 @@ async def test_the_playground_opens_it(base: Path, tokenizer: Any, tmp_path: Pat
         assert backend.count_tokens([Message(role="user", content="Who is it?")]) > 5
     finally:
         await backend.close()
+
+
+def test_a_base_whose_card_cannot_be_read_needs_a_licence_given_and_no_more(base: Path, tokenizer: Any, tmp_path: Path) -> None:
+    shutil.copytree(base, tmp_path / "base")
+    (tmp_path / "base" / "README.md").write_bytes(b"---\nlicense: [\xe9\n---\n")
+    with pytest.raises(InputError, match="front matter that is no YAML"):
+        licence_of(str(tmp_path / "base"), "")
+    saved = save(
+        opened(base, tokenizer), tokenizer, tmp_path / "model", base=str(tmp_path / "base"), licence="apache-2.0", facts={}
+    )
+    assert saved.licence == "apache-2.0"
 
 
 def test_the_card(base: Path, tokenizer: Any, tmp_path: Path) -> None:

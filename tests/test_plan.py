@@ -143,6 +143,22 @@ def test_steps_end_a_run_before_its_epochs() -> None:
     assert made.plain.work.tokens == 320 * 2500
 
 
+def test_a_step_is_whole_rows_on_every_device() -> None:
+    """10 targets of 500 tokens in a trunk of some 2,000: a row of 8,192 holds several, and eight devices read one each."""
+    made = planned(BASE, ABSENT, *MEANS, "plan.turns=10", "plan.gpus=8", "batch=32", "steps=10")
+    in_row = made.load.targets / (made.load.shared.tokens / 8192)
+    assert made.step == {"plain": 32, "shared_prefix": pytest.approx(8 * in_row)}
+    assert made.step["shared_prefix"] > 1.25 * 32
+    assert made.shared_prefix.read == round(10 * made.step["shared_prefix"])
+
+
+def test_four_bits_lie_whole_on_every_card() -> None:
+    small, whole = "plan.gpu=L4", ("model.base=Qwen/Qwen3-32B", "lora.rank=16", "lora.quantise=nf4")
+    made = planned(*whole, ABSENT, *MEANS, small, "plan.gpus=8", "rows=4")
+    assert made.plain.memory.weights == planned(*whole, ABSENT, *MEANS, small, "rows=4").plain.memory.weights
+    assert (made.plain.fits, made.plain.cards) == (False, None)
+
+
 def test_tokens_at_once_are_those_of_the_layout() -> None:
     alone = planned(BASE, ABSENT, *MEANS)
     packed = planned(BASE, ABSENT, *MEANS, "packing=true", "rows=2")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from her import serving
+from her import checkpoints, serving
 from her.cli import app
 from her.errors import InputError
 from her.machine import GIB, Card, Machine
@@ -93,6 +93,17 @@ def test_the_context_is_what_there_is_room_for(ann: Path) -> None:
 def test_a_context_without_room_is_refused(ann: Path, machine: Machine, context: int, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         serving.plan(str(ann), Serving(context=context), machine=machine)
+
+
+def test_a_cache_is_counted_as_it_is_served_not_as_it_is_stored(tmp_path: Path) -> None:
+    """float32 on disk is bfloat16 on a GPU, cache and all."""
+    rooms = []
+    for stored in ("bfloat16", "float32"):
+        made = checkpoints.read_folder(checkpoint(tmp_path / stored, dtype=stored))
+        same = made.model_copy(update={"size": 2 * GIB if stored == "bfloat16" else 4 * GIB})
+        card = H200.cards[0].model_copy(update={"memory": 6 * GIB})
+        rooms.append(serving._context(same, Serving(), H200.model_copy(update={"cards": (card,)}))[0])
+    assert rooms[0] == rooms[1] < 40960
 
 
 def test_a_repository_is_left_to_vllm() -> None:
