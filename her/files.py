@@ -1,8 +1,9 @@
-"""Write a file whole or not at all."""
+"""Files written whole or not at all, and what is in them in a few characters."""
 
+import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
@@ -34,3 +35,20 @@ def replacing(path: Path) -> Iterator[TextIO]:
     finally:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file, read in pieces; InputError when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"file '{path}' cannot be read ({error.strerror or error}); give the path of a file") from error
+
+
+def file_hashes(files: Iterable[Path]) -> dict[str, str]:
+    """Name -> sha256 of files; of two with one name the second goes by its whole path."""
+    hashes: dict[str, str] = {}
+    for path in files:
+        hashes[path.name if path.name not in hashes else str(path)] = file_hash(path)
+    return hashes

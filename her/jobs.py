@@ -9,7 +9,6 @@
 A run that ended, however it did, is gone on with by starting it again with the same settings.
 """
 
-import hashlib
 import importlib
 import json
 import logging
@@ -20,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -268,23 +267,6 @@ def _installed(pipeline: str) -> Iterator[None]:
         raise InputError(
             f"pipeline '{pipeline}' needs the package {error.name}; install it with pip install -e '.[train]'"
         ) from error
-
-
-def file_hash(path: Path) -> str:
-    """sha256 of a file, read in pieces; InputError when it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"file '{path}' cannot be read ({error.strerror or error}); give the path of a file") from error
-
-
-def file_hashes(files: Iterable[Path]) -> dict[str, str]:
-    """Name -> sha256 of files; of two with one name the second goes by its whole path."""
-    hashes: dict[str, str] = {}
-    for path in files:
-        hashes[path.name if path.name not in hashes else str(path)] = file_hash(path)
-    return hashes
 
 
 def _made(folder: Path) -> bool:

@@ -9,7 +9,10 @@ from her.errors import InputError
 def home() -> Path:
     """The folder of the database, runs and logs: `HER_HOME`, else `~/.her`. Created when missing, for its owner alone."""
     folder = expanded(os.environ.get("HER_HOME") or "~/.her")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"HER_HOME is '{folder}', which cannot be made ({error.strerror or error}); name a folder") from error
     return folder
 
 

@@ -44,11 +44,13 @@ class Serving(Value):
         host: address to listen on; the default lets this machine alone in.
         port: TCP port.
         context: longest prompt and reply in tokens; 0 takes the checkpoint's, as far as the machine has room for it.
+        elsewhere: whether the command is only shown, to be run on another machine: then a lack of room here is told and no more.
     """
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     context: int = Field(default=0, ge=0)
+    elsewhere: bool = False
 
 
 class Plan(Value):
@@ -77,10 +79,12 @@ def plan(name: str, serving: Serving, *, machine: Machine | None = None, python:
     if folder is None:
         return _repository(name, serving, machine, python)
     checkpoint = checkpoints.read_folder(folder)
-    context, notes = _context(checkpoint, serving, machine)
+    cards = _cards(checkpoint, serving, machine)
+    context, notes = _context(checkpoint, serving, machine, cards)
     words = [*QUIET, *OFFLINE, *_space(machine, checkpoint.cache * context)]
     words += [python or sys.executable, "-m", SERVER, "--model", str(folder), "--served-model-name", checkpoint.name]
     words += ["--dtype", _dtype(checkpoint.dtype, machine), "--max-model-len", str(context)]
+    words += ["--tensor-parallel-size", str(cards)] if cards > 1 else []
     return _finished(words, checkpoint.name, serving, notes)
 
 
@@ -112,33 +116,52 @@ def _finished(words: list[str], model: str, serving: Serving, notes: list[str]) 
     )
 
 
-def _context(checkpoint: Checkpoint, serving: Serving, machine: Machine) -> tuple[int, list[str]]:
+def _cards(checkpoint: Checkpoint, serving: Serving, machine: Machine) -> int:
+    """How many GPUs share the weights: the fewest that hold them and a whole conversation, each with as many heads."""
+    wanted = serving.context or checkpoint.context or 8192
+    able = [1, *(count for count in range(2, len(machine.cards) + 1) if checkpoint.heads and not checkpoint.heads % count)]
+    for count in able:
+        room = _room(checkpoint, machine, count)
+        if room is None or room >= wanted * _cache(checkpoint, machine):
+            return count
+    return able[-1]
+
+
+def _cache(checkpoint: Checkpoint, machine: Machine) -> int:
+    """Bytes of the key-value cache of one token, as it is served."""
+    return checkpoint.cache // 2 if _halved(checkpoint, machine) else checkpoint.cache
+
+
+def _context(checkpoint: Checkpoint, serving: Serving, machine: Machine, cards: int) -> tuple[int, list[str]]:
     """Tokens of prompt and reply: what was asked for, or as much as model and memory allow."""
     allowed = checkpoint.context or serving.context or 8192
     if serving.context > allowed:
         raise InputError(f"'{checkpoint.name}' was made for {allowed} tokens; give --context {allowed} or less")
     wanted = serving.context or allowed
-    room = _room(checkpoint, machine)
-    cache = checkpoint.cache // 2 if _halved(checkpoint, machine) else checkpoint.cache
+    room, cache = _room(checkpoint, machine, cards), _cache(checkpoint, machine)
     fits = wanted if room is None or not cache else min(wanted, max(0, room) // cache)
-    where = machine.cards[0].name if machine.cards else "this machine"
+    where = f"{f'{cards} x ' if cards > 1 else ''}{machine.cards[0].name}" if machine.cards else "this machine"
+    if fits >= wanted:
+        return wanted, []
     if fits < min(wanted, _LEAST):
-        raise InputError(
+        said = (
             f"'{checkpoint.name}' has {checkpoint.size / GIB:.1f} GiB of weights and {where} has no room for them and a chat of "
             f"{min(wanted, _LEAST)} tokens; serve it where there is more memory, or a smaller model"
         )
-    if fits >= wanted:
-        return wanted, []
+        if serving.elsewhere:
+            return wanted, [said]
+        raise InputError(said)
     if serving.context:
         raise InputError(f"{where} has room for {fits} tokens of '{checkpoint.name}', not {wanted}; give --context {fits}")
     fits -= fits % 256
     return fits, [f"{where} has room for {fits} of the {wanted} tokens that the checkpoint takes"]
 
 
-def _room(checkpoint: Checkpoint, machine: Machine) -> int | None:
-    """Bytes for the key-value cache of one conversation; None when the machine's memory is not known."""
+def _room(checkpoint: Checkpoint, machine: Machine, cards: int) -> int | None:
+    """Bytes for the key-value cache of one conversation on so many GPUs; None when the memory is not known."""
     if machine.cards:
-        return int(machine.cards[0].memory * _SHARE) - _loaded(checkpoint, machine) - _RESERVE
+        least = min(card.memory for card in machine.cards[:cards])
+        return cards * (int(least * _SHARE) - _RESERVE) - _loaded(checkpoint, machine) if least else None
     if not machine.free:
         return None
     return machine.free - _loaded(checkpoint, machine) - _RESERVE

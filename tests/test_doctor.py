@@ -157,6 +157,20 @@ def test_what_is_lacking_and_what_mends_it(versions: dict[str, str], machine: Ma
     assert mend in said[1]
 
 
+@pytest.mark.parametrize(
+    ("changes", "name", "said"),
+    [
+        ({"trl": "0.27.0"}, "sft on a CPU", "trl 0.27.0 is not ==1.16.*"),
+        ({"trl": "2.0.0"}, "sft on a CPU", "trl 2.0.0 is not ==1.16.*"),
+        ({"vllm": "0.33.0"}, "serve", "vllm 0.33.0 is not ==0.31.0"),
+    ],
+)
+def test_another_version_than_her_asks_for_cannot_run(changes: dict[str, str], name: str, said: str) -> None:
+    asked = ('trl==1.16.*; extra == "train"', 'vllm==0.31.0; extra == "vllm"', 'torch>=2.6; extra == "train"')
+    assert lacking(report({**JOINT, **changes}, H200, her=asked), name)[0] == said
+    assert lacking(report(JOINT, H200, her=asked), name)[0] == ""
+
+
 def test_little_room_and_odd_company_are_noted_and_no_conflict() -> None:
     found = report({**JOINT, "ray": "2.60.0"}, Machine(memory=4 * GIB, free=GIB, disk=GIB))
     assert len(found.notes) == 3

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import Field
 
-from her import jobs
+from her import files, jobs
 from her.config import load
 from her.errors import HerError, InputError
 from her.types import Value
@@ -158,9 +158,9 @@ def test_hashes_go_by_name(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     for path in (tmp_path / "x.txt", tmp_path / "b" / "x.txt"):
         path.write_text("x")
-    assert list(jobs.file_hashes([tmp_path / "x.txt", tmp_path / "b" / "x.txt"])) == ["x.txt", str(tmp_path / "b" / "x.txt")]
+    assert list(files.file_hashes([tmp_path / "x.txt", tmp_path / "b" / "x.txt"])) == ["x.txt", str(tmp_path / "b" / "x.txt")]
     with pytest.raises(InputError, match="cannot be read"):
-        jobs.file_hash(tmp_path / "absent")
+        files.file_hash(tmp_path / "absent")
 
 
 def test_the_curve_of_a_resumed_run_has_each_step_once() -> None:

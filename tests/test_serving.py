@@ -102,8 +102,27 @@ def test_a_cache_is_counted_as_it_is_served_not_as_it_is_stored(tmp_path: Path) 
         made = checkpoints.read_folder(checkpoint(tmp_path / stored, dtype=stored))
         same = made.model_copy(update={"size": 2 * GIB if stored == "bfloat16" else 4 * GIB})
         card = H200.cards[0].model_copy(update={"memory": 6 * GIB})
-        rooms.append(serving._context(same, Serving(), H200.model_copy(update={"cards": (card,)}))[0])
+        rooms.append(serving._context(same, Serving(), H200.model_copy(update={"cards": (card,)}), 1)[0])
     assert rooms[0] == rooms[1] < 40960
+
+
+def test_cards_share_what_one_of_them_does_not_hold(ann: Path) -> None:
+    """30 GiB of weights: not on one card of 24 GiB, on two of them with 16 heads, on three never."""
+    made = checkpoints.read_folder(ann).model_copy(update={"size": 30 * GIB, "dtype": "bfloat16"})
+    card = Card(name="L4", memory=24 * GIB, free=24 * GIB, capability=8.9)
+    machines = [H200.model_copy(update={"cards": (card,) * count}) for count in (1, 3, 4)]
+    assert [serving._cards(made, Serving(), machine) for machine in machines] == [1, 2, 2]
+    assert [serving._cards(made.model_copy(update={"heads": 3}), Serving(), machine) for machine in machines] == [1, 3, 3]
+    unknown = H200.model_copy(update={"cards": (Card(name="GB10", memory=0, free=0),)})
+    assert serving._context(made, Serving(), unknown, 1) == (40960, [])
+    words = serving.plan(str(ann), Serving(), machine=H200).words
+    assert "--tensor-parallel-size" not in words
+
+
+def test_what_is_only_shown_is_told_that_there_is_no_room(ann: Path) -> None:
+    plan = serving.plan(str(ann), Serving(elsewhere=True), machine=Machine(free=2 * GIB))
+    assert option(plan, "--max-model-len") == "40960"
+    assert "has no room for them" in plan.notes[0]
 
 
 def test_a_repository_is_left_to_vllm() -> None:

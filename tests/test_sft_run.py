@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from her import jobs, paths
+from her import files, jobs, paths
 from her.errors import InputError
 from pipelines.sft.checkpoints import drop_halves, drop_old, last_checkpoint, whole_checkpoints
 from pipelines.sft.options import Options
@@ -147,12 +147,12 @@ def test_a_run_that_has_all_its_steps_makes_none_more(home: Path) -> None:
     words = ("name=late", "steps=3", "evaluation.turns=0", "schedule=constant")
     assert run(*words, home=home).returncode == 0
     model = home / "runs" / "late" / "model" / "model.safetensors"
-    first = jobs.file_hash(model)
+    first = files.file_hash(model)
     model.unlink()
     again = run(*words, home=home)
     assert again.returncode == 0, again.stderr
     assert sorted(losses("late")) == [1, 2, 3]
-    assert jobs.file_hash(model) == first
+    assert files.file_hash(model) == first
 
 
 def test_a_training_that_goes_astray_ends_before_it_is_saved(home: Path) -> None:

@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from her import jobs
+from her import files, jobs
 from her.runs import command
 from pipelines.models.loading import base_files, device_of
 from pipelines.models.saving import save
@@ -55,7 +55,7 @@ def _opened(options: Options, state: Any) -> Iterator[jobs.Run | None]:
         yield None
         return
     inputs = [*file_list(options.samples), *base_files(options.model)]
-    with jobs.running("sft", options.name, options, seed=options.seed, hashes=jobs.file_hashes(inputs)) as opened:
+    with jobs.running("sft", options.name, options, seed=options.seed, hashes=files.file_hashes(inputs)) as opened:
         yield opened
 
 
@@ -92,7 +92,7 @@ def _trained(options: Options, folder: Path, open_run: jobs.Run | None, device: 
     )
     open_run.metric(step=trainer.state.global_step, saved="model", apart=saved.apart)
     weights = sorted((folder / "model").glob("*.safetensors"))
-    open_run.note(outputs={f"model/{path.name}": jobs.file_hash(path) for path in weights})
+    open_run.note(outputs={f"model/{path.name}": files.file_hash(path) for path in weights})
 
 
 def _gathered(trainer: Any) -> Any:

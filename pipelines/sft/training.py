@@ -7,8 +7,7 @@ check that this model honours them, metrics in the run's folder, turns sampled a
 import logging
 import math
 import os
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,13 +19,13 @@ from pipelines.models.disk import WHOLE, naming_last_good
 from pipelines.models.loading import load_model, lora_config
 from pipelines.models.merging import base_of
 from pipelines.sft.attention import register
-from pipelines.sft.checkpoints import drop_halves, drop_old, last_checkpoint
+from pipelines.sft.checkpoints import drop_halves, last_checkpoint
 from pipelines.sft.options import Options
-from pipelines.sft.prefix import IGNORED
 from pipelines.sft.preparing import Prepared
 from pipelines.sft.rows import Facts, row_tokens
 from pipelines.sft.sampled_turns import sample_turns
 from pipelines.sft.shared_rows import Join, honours_spans, only_trained
+from pipelines.sft.trainer import launched, trainer_class
 
 log = logging.getLogger("sft")
 Metric = Callable[..., None]
@@ -96,14 +95,9 @@ def train(options: Options, prepared: Prepared, folder: Path, metric: Metric, de
     return trainer
 
 
-def _launched(accelerator: Any) -> str:
-    """How a checkpoint is divided: the kind of launch, and how many processes."""
-    return f"{accelerator.distributed_type.value} {accelerator.num_processes}"
-
-
 def _same_launch(checkpoint: Path, accelerator: Any) -> None:
     """A checkpoint in pieces is read by the kind of launch that wrote it; another number of processes sees other batches."""
-    before, now = (checkpoint / WHOLE).read_text("utf-8"), _launched(accelerator)
+    before, now = (checkpoint / WHOLE).read_text("utf-8"), launched(accelerator)
     if before.split()[:1] != now.split()[:1]:
         raise InputError(
             f"'{checkpoint}' was saved by processes launched as {before or 'nobody knows what'} and these are {now}; "
@@ -127,7 +121,7 @@ def build(options: Options, prepared: Prepared, folder: Path, device: str) -> An
     model = load_model(options.model, options.lora, tokenizer, device, attention=attention)
     if options.checkpointing == "light":
         keep_dear(model)
-    trainer = _trainer_class(options.keep)(
+    trainer = trainer_class(options.keep)(
         model=model,
         args=arguments,
         train_dataset=prepared.train,
@@ -142,6 +136,14 @@ def build(options: Options, prepared: Prepared, folder: Path, device: str) -> An
     _require_precision(options, trainer.accelerator.mixed_precision)
     _require_whole(options, str(trainer.accelerator.distributed_type.value))
     return trainer
+
+
+def _tell(taken: Steps, options: Options) -> None:
+    """How large a step is, and a warning where that is far from what was asked for."""
+    far = taken.targets > FAR * options.batch
+    mend = "; lower row_tokens, or take fewer devices" if far else ""
+    said = f"a step has {taken.targets:.1f} target turns on average ({options.batch} asked for){mend}"
+    log.log(logging.WARNING if far else logging.INFO, said)
 
 
 def _require_precision(options: Options, launched: str) -> None:
@@ -174,12 +176,7 @@ def _arguments(options: Options, facts: Facts, folder: Path, device: str) -> Any
     from trl import SFTConfig
 
     taken = steps(options, facts, PartialState().num_processes)
-    far = taken.targets > FAR * options.batch
-    log.log(
-        logging.WARNING if far else logging.INFO,
-        "a step has %.1f target turns on average (%d asked for)%s",
-        *(taken.targets, options.batch, "; lower row_tokens, or take fewer devices" if far else ""),
-    )
+    _tell(taken, options)
     cuda = device == "cuda"
     shared = options.layout == "shared_prefix"
     packing = options.packing and not shared
@@ -220,59 +217,6 @@ def _arguments(options: Options, facts: Facts, folder: Path, device: str) -> Any
         data_seed=options.seed,
         disable_tqdm=True,
     )
-
-
-def _trainer_class(keep: int) -> Any:
-    """SFTTrainer, whose checkpoints are marked when they are whole; the last `keep` stay. Made here: trl is imported late."""
-    from trl import SFTTrainer
-
-    class Trainer(SFTTrainer):  # type: ignore[misc]
-        """See the module."""
-
-        def create_model_card(self, *words: Any, **named: Any) -> None:
-            """The card is written with the model, by pipelines/models/saving.py."""
-
-        def evaluation_loop(self, *words: Any, **named: Any) -> Any:
-            """TRL's mean over rows would count a row of one target as much as a row of twenty; this is one over tokens."""
-            self._evaluated = [0.0, 0]
-            output = super().evaluation_loop(*words, **named)
-            losses, tokens = self._over_processes(self._evaluated)
-            prefix = named.get("metric_key_prefix", "eval")
-            if tokens:
-                output.metrics[f"{prefix}_loss"] = losses / tokens
-            return output
-
-        def prediction_step(self, model: Any, inputs: Any, *words: Any, **named: Any) -> Any:
-            trained = int((inputs["labels"][..., 1:] != IGNORED).sum())
-            found = super().prediction_step(model, inputs, *words, **named)
-            if found[0] is not None and trained:
-                self._evaluated[0] += float(found[0]) * trained
-                self._evaluated[1] += trained
-            return found
-
-        def _over_processes(self, sums: Sequence[float]) -> list[float]:
-            import torch
-
-            here = torch.tensor(sums, dtype=torch.float64, device=self.args.device)
-            total: list[float] = self.accelerator.reduce(here, "sum").tolist()
-            return total
-
-        def _save_checkpoint(self, model: Any, trial: Any) -> None:
-            home = Path(self.args.output_dir)
-            made = home / f"checkpoint-{self.state.global_step}"
-            with naming_last_good(home.parent):
-                try:
-                    super()._save_checkpoint(model, trial)
-                    self.accelerator.wait_for_everyone()  # a sharded checkpoint is whole when every process has written its part
-                    if self.args.should_save:
-                        (made / WHOLE).write_text(_launched(self.accelerator), "utf-8")
-                        drop_old(home.parent, keep)
-                except BaseException:
-                    if self.args.should_save and not (made / WHOLE).is_file():
-                        shutil.rmtree(made, ignore_errors=True)
-                    raise
-
-    return Trainer
 
 
 def _just_evaluated(trainer: Any) -> bool:

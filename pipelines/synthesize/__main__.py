@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from her import jobs
+from her import files, jobs
 from her.calls import BudgetSpent, Ledger
 from her.errors import BackendError
 from her.preflight import require
@@ -50,7 +50,7 @@ def run(options: Options) -> Path:
             raise jobs.Stopped(str(error)) from error
         made = [path for path in sorted(open_run.folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
         kept = [path for path in made if path.suffix in (".jsonl", ".json", ".parquet") and path.name not in _CHANGING]
-        open_run.note(outputs={str(path.relative_to(open_run.folder)): jobs.file_hash(path) for path in kept})
+        open_run.note(outputs={str(path.relative_to(open_run.folder)): files.file_hash(path) for path in kept})
         return open_run.folder / "report.html"
 
 
@@ -64,7 +64,7 @@ def _hashes(options: Options) -> dict[str, str]:
     inputs += finished_files(options.scenes, lambda where, reason: None) if options.scenes else []
     inputs += [options.samples.test_set] if options.samples.test_set else []
     prompts = hashlib.sha256("".join(prompt_hashes().values()).encode()).hexdigest()
-    return {**jobs.file_hashes(inputs), "prompts": prompts}
+    return {**files.file_hashes(inputs), "prompts": prompts}
 
 
 async def _synthesize(open_run: jobs.Run, options: Options) -> None:
