@@ -40,6 +40,11 @@ def test_a_preparation_that_a_kill_cut_short_is_made_anew_and_a_whole_one_is_kep
     assert preparing.load(tmp_path).held_out is None
 
 
+def test_a_process_that_does_not_see_the_first_ones_disk_says_so(tmp_path: Path) -> None:
+    with pytest.raises(HerError, match="HER_HOME has to be a folder that all nodes share"):
+        preparing.load(tmp_path)
+
+
 def test_words_are_read_wrong_only_where_they_are_trained_and_never_tags(tmp_path: Path) -> None:
     shape = options().model.shape
     noisy = options(model={"shape": {**shape.model_dump(), "noise": 0.25, "reading": 1}})

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 
 from her import jsonl, preflight
-from her.errors import InputError
+from her.errors import HerError, InputError
 from her.files import replacing
 from her.types import Sample
 from pipelines.models.card import licence_of
@@ -88,8 +88,10 @@ def _prepared(options: Options, home: Path) -> Facts:
 
 
 def load(folder: Path) -> Prepared:
-    """What `prepare` wrote."""
+    """What `prepare` wrote; HerError where this process does not see it."""
     home = folder / FOLDER
+    if not (home / "facts.json").is_file():
+        raise HerError(f"'{home}' is not there for this process; HER_HOME has to be a folder that all nodes share, at once")
     return Prepared(
         ChatTemplate(str(home / "tokenizer")),
         mapped(home / "train"),
