@@ -120,8 +120,6 @@ def _url(address: str | None) -> URL:
         url = make_url(address or database_url())
     except exc.ArgumentError as error:
         raise StoreError("the database address is not a URL; write 'sqlite:///FILE' or 'postgresql://...'") from error
-    except OSError as error:
-        raise StoreError(f"the folder of the database cannot be made: {error}; set HER_HOME to one that can") from error
     drivers = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
     url = url.set(drivername=drivers.get(url.drivername, url.drivername))
     if url.get_backend_name() not in ("sqlite", "postgresql"):
