@@ -296,8 +296,10 @@ def test_a_killed_server_loses_nothing_that_was_said(page: Page, tmp_path: Path,
         expect(page.locator(".her-composer .her-error")).to_contain_text("cannot be reached", timeout=40_000)
         expect(page.locator(".her-composer textarea")).to_have_value("And the second?")
     script.rate = 0
+    address = page.url
+    page.goto("about:blank")  # a page left open reloads itself when the server is back, across any other reload
     with Playground(tmp_path, backend=spec, port=app.port) as app:
-        page.reload()
+        page.goto(address)
         expect(page.locator(".turn.mine .speech")).to_have_text(["The first door?"])
         expect(page.locator(".turn.persona").last.locator('[data-act="like"]')).to_have_attribute("aria-pressed", "true")
         expect(page.locator(".her-composer textarea")).to_have_value("And the second?")

@@ -45,6 +45,8 @@ def run(options: Options) -> Path:
             preparing.prepare(options, folder)
         state.wait_for_everyone()
         _trained(options, folder, open_run, device)
+    state.wait_for_everyone()  # a process that ended while the first one saves would be reported as lost
+    state.destroy_process_group()
     return folder / "model"
 
 
