@@ -78,6 +78,9 @@ def train(options: Options, prepared: Prepared, folder: Path, metric: Metric, de
     Raises:
         HerError: the model does not honour shared prefixes, the loss is not finite, or a checkpoint could not be written.
     """
+    from accelerate import PartialState
+
+    _tell(steps(options, prepared.facts, PartialState().num_processes), options)
     trainer = build(options, prepared, folder, device)
     last = last_checkpoint(folder)
     if trainer.is_world_process_zero():
@@ -175,8 +178,6 @@ def _arguments(options: Options, facts: Facts, folder: Path, device: str) -> Any
     from accelerate import PartialState
     from trl import SFTConfig
 
-    taken = steps(options, facts, PartialState().num_processes)
-    _tell(taken, options)
     cuda = device == "cuda"
     shared = options.layout == "shared_prefix"
     packing = options.packing and not shared
@@ -188,7 +189,7 @@ def _arguments(options: Options, facts: Facts, folder: Path, device: str) -> Any
         remove_unused_columns=not shared,
         per_device_train_batch_size=options.rows,
         per_device_eval_batch_size=options.rows,
-        gradient_accumulation_steps=taken.accumulation,
+        gradient_accumulation_steps=steps(options, facts, PartialState().num_processes).accumulation,
         num_train_epochs=options.epochs,
         max_steps=options.steps or -1,
         learning_rate=options.learning_rate,
