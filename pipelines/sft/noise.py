@@ -3,7 +3,9 @@
 It sees so few texts that it knows them by heart, closing tags too: after "upon one ear" an act ends, whatever was opened. When it
 then plays, the first word that comes out differently leaves it nowhere. So in a share of the places that are trained it reads
 another word than the one it had to predict, never instead of a tag or of what the template writes, and learns to tell from the
-tags where it is. Of 100 turns of `tiny.toml` 60 were well formed without it, 81 with 15 % and 98 with 25 %.
+tags where it is. The word is one of the same row: so a full stop or an "I" now and then stands in an act and ends none; with
+words of the whole vocabulary, where these are rare, a longer act went on as if it were speech. `benchmarks/sft_learns.py`
+measures what comes of it.
 
 `model.shape.noise` is the share; 0 for none. A model from a hub has read enough, so only one from nothing has it. The words are
 drawn when the rows are written, so that a resumed run reads the same; a row that will be read several times is written as often,
@@ -25,28 +27,20 @@ from pipelines.sft.prefix import IGNORED, Row
 
 
 class Noise(NamedTuple):
-    """How rows are spoiled: a share of the trained places gets one of `words`, but where `kept` has the token."""
+    """How rows are spoiled: a share of the trained places gets another of the row's words, but where `kept` has the token."""
 
     share: float
-    words: NDArray[np.int32]
     kept: NDArray[np.int32]
     seed: int
 
 
 def noise_of(options: Options, template: ChatTemplate) -> Noise:
     """What the settings ask for; none for a model that has a base."""
-    vocabulary: dict[str, int] = template.tokenizer.get_vocab()
     tags = template.tokenizer("".join(tag for pair in WRITTEN.values() for tag in pair), add_special_tokens=False)
     empty = [Message(role=role, content="") for role in ("system", "user", "assistant")]
     kept = {*template.tokenizer.all_special_ids, *template.ids(empty, ask=True), *tags["input_ids"]}
-    words = [number for token, number in vocabulary.items() if _whole(token) and number not in kept]
     share = 0.0 if options.model.base else options.model.shape.noise
-    return Noise(share, np.array(sorted(words), np.int32), np.array(sorted(kept), np.int32), options.seed)
-
-
-def _whole(token: str) -> bool:
-    """Whether it is more than a byte, and no piece of a tag."""
-    return len(token) > 1 and not set("<>_/") & set(token)
+    return Noise(share, np.array(sorted(kept), np.int32), options.seed)
 
 
 def noised(rows: Iterable[Row], noise: Noise, passes: float = 1) -> Iterator[Row]:
@@ -61,5 +55,5 @@ def noised(rows: Iterable[Row], noise: Noise, passes: float = 1) -> Iterator[Row
         for _ in range(max(math.ceil(passes), 1)):
             places = free & (dice.random(len(ids)) < noise.share)
             spoiled = ids.copy()
-            spoiled[places] = dice.choice(noise.words, places.sum())
+            spoiled[places] = dice.choice(ids[free], places.sum())
             yield row._replace(input_ids=spoiled.tolist())
