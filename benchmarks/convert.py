@@ -42,7 +42,15 @@ def memory_mb(pid: int) -> float:
 
 def run(folder: Path, out: Path) -> tuple[float, float]:
     """Seconds and peak memory of a conversion."""
-    command = [sys.executable, "-m", "pipelines.synthesize.convert", str(folder), str(out), "--workers", str(WORKERS)]
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines.synthesize.sources.finished_books",
+        str(folder),
+        str(out),
+        "--workers",
+        str(WORKERS),
+    ]
     started = time.perf_counter()
     peak = 0.0
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as converter:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report import report
-from her.planning import Recipe, Work, flops
-from her.shapes import SHAPES
-from pipelines.sft.prefix import Encoded, Row, pack, row, trees
+from her.capacity.shapes import SHAPES
+from her.capacity.training_cost import Recipe, Work, flops
+from pipelines.models.prefix_tree import Encoded, Row, pack, row, trees
 
 SYSTEM, TURN, PLAN, BUDGET, TARGETS, REPEATS = 1200, 60, 580, 16384, (4, 20), 5
 MODELS = ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-4B")
@@ -93,8 +93,8 @@ def _side(name: str, attention: str, rows: Sequence[Row]) -> Callable[[], None]:
     from transformers import AutoModelForCausalLM, Qwen3Config
     from trl.trainer.utils import add_fused_lm_head
 
-    from pipelines.sft.attention import register
-    from pipelines.sft.shared_rows import Join, only_trained
+    from pipelines.models.attention import register
+    from pipelines.models.shared_rows import Join, only_trained
 
     register()
     shape = SHAPES[name]
@@ -147,7 +147,7 @@ def matrix_rate(size: int = 8192) -> float:
 
 
 def _work(name: str, rows: Sequence[Row]) -> float:
-    """FLOP of forward and backward over rows, with checkpointing, by the formulas of `her plan`."""
+    """FLOP of forward and backward over rows, with checkpointing, by the formulas of `her estimate`."""
     tokens = sum(map(_tokens, rows))
     trained = sum(sum(label != -100 for label in made.labels) for made in rows)
     pairs = sum(sum(_pairs(made)) for made in rows)

@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.report import report
-from her.calls import Call, Caller, Ledger
-from her.personas import load_personas
+from her.characters.personas import load_personas
+from her.inference.batch import ask_all
+from her.inference.caller import Call, Caller, Ledger
 from her.store.ledger import Entry, Said
 from her.types import Message
 from tests.servers import ModelServer, Script
@@ -72,7 +73,7 @@ async def go_on(path: Path, url: str, looking: bool) -> int:
     recorded = size = 0
     with Ledger(path) as ledger:
         async with Caller([f"openai:{url}#{MODEL}"], ledger) as caller:
-            async for answer in caller.run(calls(CALLS + (2 if looking else 1)), ordered=True):
+            async for answer in ask_all(caller, calls(CALLS + (2 if looking else 1)), ordered=True):
                 recorded += answer.recorded
                 size += len(answer.text) if looking else 0
     return recorded

@@ -13,7 +13,7 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.report import report
-from her.chat import ChatService
+from her.chat.service import ChatService
 from her.store import Store
 from her.types import Turn
 from tests.conftest import FLAGS, chromium_path
@@ -31,8 +31,8 @@ def fill(home: Path, token: str, turns: int) -> str:
     import asyncio
 
     from her.backends.open import open_backend
+    from her.characters.personas import load_personas
     from her.format import parse, plain_turn
-    from her.personas import load_personas
     from her.ui.state import visitor_id
 
     store, personas = Store(f"sqlite:///{home / 'her.sqlite3'}"), load_personas()

@@ -13,7 +13,8 @@ from pathlib import Path
 from benchmarks.endpoint import endpoint
 from benchmarks.report import report
 from benchmarks.throughput import LATENCY, ROOM, calls
-from her.calls import CallLimits, Executor, Ledger, run_calls
+from her.inference.batch import Executor, run_calls
+from her.inference.caller import CallLimits, Ledger
 
 CALLS, WORKERS = 2_000, 2
 BAR = {"ray_to_asyncio": 1.3, "different": 0}

@@ -20,8 +20,9 @@ from pathlib import Path
 
 from benchmarks.endpoint import asked_of, endpoint
 from benchmarks.report import report
-from her.calls import Answer, Call, Caller, CallLimits, Ledger
-from her.files import replacing
+from her.files.atomic import replacing
+from her.inference.batch import ask_all
+from her.inference.caller import Answer, Call, Caller, CallLimits, Ledger
 from her.types import Message
 
 TURNS, KILLS, LATENCY, ROOM = 1_500, 10, 0.02, 32
@@ -46,9 +47,9 @@ async def work(folder: Path, spec: str) -> None:
     """The run: both stages, then the file."""
     with Ledger(folder / "calls.sqlite3") as ledger:
         async with Caller([spec], ledger, LIMITS) as caller:
-            firsts = [answer async for answer in caller.run(first(), ordered=True)]
+            firsts = [answer async for answer in ask_all(caller, first(), ordered=True)]
             with replacing(folder / "out.txt") as out:
-                async for answer in caller.run(second(firsts), ordered=True):
+                async for answer in ask_all(caller, second(firsts), ordered=True):
                     out.write(f"{answer.call.id}\t{answer.call.messages[0].content}\t{answer.text}\n")
 
 
@@ -73,7 +74,7 @@ async def names_of(folder: Path, spec: str) -> dict[bytes, str]:
     """From a finished run, the key of each call and how the server's log shows it."""
     with Ledger(folder / "calls.sqlite3") as ledger:
         async with Caller([spec], ledger, LIMITS) as caller:
-            firsts = [answer async for answer in caller.run(first(), ordered=True)]
+            firsts = [answer async for answer in ask_all(caller, first(), ordered=True)]
             return {caller.key(call): call.messages[-1].content[:40] for call in [*first(), *second(firsts)]}
 
 

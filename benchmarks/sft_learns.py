@@ -1,11 +1,11 @@
 """Does `tiny` learn the format in ten minutes on two cores? Run: `python -m benchmarks.sft_learns [KEY=VALUE ...]`
 
-`her run sft @pipelines/configs/tiny.toml` in a home of its own, from random weights, on the project's own personas and
-scenes; then 100 turns are sampled by the checkpoint, read back from disk, from prompts of chats that it did not learn (another
-seed draws scenes, visitors, and which exchanges went before), every persona and both languages among them. Well formed is a turn
-without any defect of her/format.py that ends by itself (pipelines/sft/sampled_turns.py). Minutes are those of the whole run:
-reading, tokenizer, preflight, training, saving; sampling comes after it. `own_share` is told beside it: the same from prompts of
-its own chats. Words are settings, to try others.
+Runs `her run sft @pipelines/configs/tiny.toml` in a home of its own, from random weights, on the project's own personas and
+scenes; then the checkpoint, read back from disk, answers 100 prompts from chats that it was not trained on (another seed
+draws scenes, visitors and earlier exchanges), every persona and both languages among them. A turn is well formed when it has
+no defect of her/format and ends by itself (pipelines/sft/train/sampled_turns.py). Minutes are those of the whole run:
+reading, tokenizer, audit, training, saving; sampling comes after it. `own_share` is reported beside it: the same from prompts
+of its own chats. Arguments are settings, to try others.
 """
 
 import os
@@ -19,8 +19,8 @@ from benchmarks.report import report
 from her.config import load
 from pipelines.models.template import ChatTemplate
 from pipelines.sft.options import Options
-from pipelines.sft.reading import read
-from pipelines.sft.sampled_turns import Sampled, sample_turns
+from pipelines.sft.rows.reading import read
+from pipelines.sft.train.sampled_turns import Sampled, sample_turns
 
 CONFIG = "@pipelines/configs/tiny.toml"
 TURNS, TEMPERATURE, TOKENS, SEED = 100, 0.5, 512, 1

@@ -58,7 +58,7 @@ def measure(side: str) -> dict[str, Any]:
     from pipelines.models.loading import load_tokenizer
     from pipelines.models.template import ChatTemplate
     from pipelines.sft.options import Options
-    from pipelines.sft.reading import read
+    from pipelines.sft.rows.reading import read
 
     samples = {"personas": ("house",), "chats": 1, "exchanges": 3, "held_out_share": 0}
     shape = {"hidden": 256, "intermediate": 768, "layers": 4, "vocabulary": 4096, "context": 8192}

@@ -25,8 +25,8 @@ from typing import Any
 
 from benchmarks.report import report
 from benchmarks.trainers import bare_trl, peak_mb, shipped, timed
-from her import samples as sampling
-from her.scenarios import Book, BookScene, load_book
+from her.characters.coser import Book, BookScene, load_book
+from her.training_data import samples as sampling
 from her.types import CastMember, Part, Sample, Transcript, Turn
 
 PLAN_TOKENS, VOCABULARY, LONG = 580, 8192, 20
@@ -159,9 +159,9 @@ def measure(folder: Path, side: str, name: str, row: int) -> dict[str, Any]:
     """Train the targets of a set once; seconds of the steps alone, tokens, peak memory."""
     from pipelines.models.loading import load_tokenizer
     from pipelines.models.options import ModelOptions, ShapeOptions
+    from pipelines.models.prefix_tree import trees
     from pipelines.models.template import ChatTemplate
-    from pipelines.sft.prefix import trees
-    from pipelines.sft.rows import encoded
+    from pipelines.sft.rows.rows import encoded
 
     shape = ShapeOptions(hidden=512, intermediate=1536, layers=4, heads=8, kv_heads=4, vocabulary=VOCABULARY, context=16384)
     options = ModelOptions(shape=shape)

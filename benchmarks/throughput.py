@@ -14,7 +14,8 @@ from pathlib import Path
 
 from benchmarks.endpoint import endpoint
 from benchmarks.report import report
-from her.calls import Call, Caller, CallLimits, Ledger
+from her.inference.batch import ask_all
+from her.inference.caller import Call, Caller, CallLimits, Ledger
 from her.types import Message
 
 CALLS, LATENCY, ROOM = 5_000, 0.2, 64
@@ -36,7 +37,7 @@ async def ask(specs: Sequence[str], folder: Path, limits: CallLimits) -> tuple[f
     right = 0
     with Ledger(folder / "calls.sqlite3") as ledger:
         async with Caller(specs, ledger, limits) as caller:
-            async for answer in caller.run(calls(CALLS), ordered=True):
+            async for answer in ask_all(caller, calls(CALLS), ordered=True):
                 right += answer.text.startswith(f"{answer.call.id} ")
     return time.perf_counter() - began, right
 

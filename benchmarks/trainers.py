@@ -48,9 +48,9 @@ def bare_trl(samples: Sequence[Sample], model: "ModelOptions", template: "ChatTe
 
 def shipped(samples: Sequence[Sample], options: "Options", template: "ChatTemplate", home: Path) -> tuple[Any, int]:
     """The trainer of `her run sft` over these samples, and how many tokens its rows have."""
-    from pipelines.sft.preparing import Prepared
-    from pipelines.sft.rows import encoded, lay_out, mapped
-    from pipelines.sft.training import build
+    from pipelines.sft.rows.prepare import Prepared
+    from pipelines.sft.rows.rows import encoded, lay_out, mapped
+    from pipelines.sft.train.loop import build
 
     facts = lay_out(options, home, encoded(samples, template), [])
     trainer = build(options, Prepared(template, mapped(home / "train"), None, (), facts), home, "cpu")

@@ -84,27 +84,29 @@ def run_pipeline(
     words: Annotated[list[str] | None, typer.Argument(metavar="[@FILE.toml] [KEY=VALUE] [--dry-run]", help=SETTINGS)] = None,
 ) -> None:
     """Run a pipeline; started again with the same settings it goes on where it ended."""
-    from her import jobs
+    from her.runs.pipelines import main_of
 
-    main = jobs.main_of(pipeline)
+    main = main_of(pipeline)
     if not words:
         raise InputError(f"name a file of settings, such as: her run {pipeline} @pipelines/configs/{pipeline}_smoke.toml")
     raise typer.Exit(main(words))
 
 
-@app.command("plan", rich_help_panel=TRAINING, context_settings={"ignore_unknown_options": True})
-def plan_run(
+@app.command("estimate", rich_help_panel=TRAINING, context_settings={"ignore_unknown_options": True})
+def estimate_run(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="FILE.toml [KEY=VALUE] [plan.gpu=H200] [--json]", help="Settings of a run, and what is asked."),
+        typer.Argument(
+            metavar="FILE.toml [KEY=VALUE] [estimate.gpu=H200] [--json]", help="Settings of a run, and what is asked."
+        ),
     ] = None,
 ) -> None:
     """Print what a fine-tuning run would take: memory, tokens a second, hours and money, in both layouts."""
-    from her import jobs
+    from her.runs.pipelines import main_of
 
-    main = jobs.main_of("sft", "plan")
+    main = main_of("sft", "estimate.__main__")
     if not words:
-        raise InputError("name the settings of a run, such as: her plan pipelines/configs/qwen3-4b.toml plan.gpu=H200")
+        raise InputError("name the settings of a run, such as: her estimate pipelines/configs/qwen3-4b.toml estimate.gpu=H200")
     raise typer.Exit(main(words))
 
 
@@ -118,7 +120,7 @@ def runs(context: typer.Context) -> None:
 @runs_app.command("list")
 def list_runs() -> None:
     """Print the state of every run."""
-    from her.runs import overview
+    from her.runs.commands import overview
 
     for line in overview():
         typer.echo(line)
@@ -127,7 +129,7 @@ def list_runs() -> None:
 @runs_app.command("show")
 def show_run(name: RunName) -> None:
     """Print state, settings, versions, losses, checkpoints and outputs of a run, and how to go on with it."""
-    from her.runs import show
+    from her.runs.commands import show
 
     typer.echo(show(name))
 
@@ -138,7 +140,7 @@ def resume_run(
     background: Annotated[bool, typer.Option("--background", help="In a process of its own, which outlives this one.")] = False,
 ) -> None:
     """Start a run again with its own settings; it goes on where it ended."""
-    from her.runs import resume
+    from her.runs.commands import resume
 
     code = resume(name, background)
     if background:
@@ -149,16 +151,16 @@ def resume_run(
 @runs_app.command("stop")
 def stop_run(name: RunName) -> None:
     """Ask a run to stop, as Ctrl-C would; it can be gone on with."""
-    from her import jobs
+    from her.runs.processes import stop
 
-    seen = jobs.stop(name)
+    seen = stop(name)
     typer.echo(f"{name} was asked to stop" if seen.state == "running" else f"{name} does not run: it is {seen.state}")
 
 
 @runs_app.command("rm")
 def remove_run(name: RunName, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Delete a run: its folder, with all checkpoints and outputs in it."""
-    from her.runs import removable, remove, size
+    from her.runs.commands import removable, remove, size
 
     folder = removable(name)
     if not yes:
@@ -185,8 +187,8 @@ def launch_file(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and print it; write nothing.")] = False,
 ) -> None:
     """Write the file that starts a training run on a cluster, and say how to submit it."""
-    from her import launching
-    from her.files import replacing
+    from her.deploy import clusters as launching
+    from her.files.atomic import replacing
 
     asked = launching.Job(
         pipeline=pipeline,
@@ -225,7 +227,9 @@ def serve_checkpoint(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the checkpoint and say what would be run.")] = False,
 ) -> None:
     """Serve a checkpoint with vLLM; its plans come apart from what is said."""
-    from her import machine, paths, serving
+    from her import paths
+    from her.capacity import machine
+    from her.deploy import vllm_command as serving
 
     asked = serving.Serving(host=host, port=port, context=context, elsewhere=only_print)
     plan = serving.plan(checkpoint, asked, machine=machine.probe(paths.home()))
@@ -247,7 +251,7 @@ def serve_checkpoint(
 @app.command("doctor", rich_help_panel=HOUSE)
 def doctor_report(as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False) -> None:
     """Say what is installed, what does not go together, and what can run here; exit 1 when something does not."""
-    from her import doctor
+    from her.capacity import doctor
 
     report = doctor.examine()
     typer.echo(report.model_dump_json(indent=2) if as_json else doctor.text(report))
@@ -264,7 +268,7 @@ def version() -> None:
 @personas_app.command("list")
 def list_personas(folder: Annotated[Path | None, typer.Argument(help="Default: the personas of the house.")] = None) -> None:
     """Print id, language, name and tagline of every persona."""
-    from her.personas import load_personas
+    from her.characters.personas import load_personas
 
     for persona in load_personas(folder).values():
         typer.echo(f"{persona.id:<24} {persona.language}  {persona.name}: {persona.tagline}")
@@ -273,28 +277,29 @@ def list_personas(folder: Annotated[Path | None, typer.Argument(help="Default: t
 @personas_app.command("validate")
 def validate_personas(folder: Annotated[Path | None, typer.Argument(help="Default: the personas of the house.")] = None) -> None:
     """Print every problem of the persona files and of the scenes beside them; exit 1 when there is one."""
-    from her import paths, personas, scenarios
+    from her import paths
+    from her.characters import personas, scenes
 
     folder = folder or paths.personas_folder()
     files = personas.persona_files(folder)
     if not files:
         raise InputError(f"no persona files (*.yaml) in '{folder}'; give the folder that holds them")
     problems = personas.validate(folder)
-    problems += scenarios.validate_scenes(folder / "scenes", frozenset(path.stem for path in files))
+    problems += scenes.validate_scenes(folder / "scenes", frozenset(path.stem for path in files))
     for problem in problems:
         typer.echo(problem)
     if problems:
         raise typer.Exit(1)
     for persona in personas.load_personas(folder).values():
         typer.echo(str(personas.report(persona)))
-    scenes = len(scenarios.load_scenes(folder / "scenes"))
-    typer.echo(f"{len(files)} personas and {scenes} scenes, no problems")
+    count = len(scenes.load_scenes(folder / "scenes"))
+    typer.echo(f"{len(files)} personas and {count} scenes, no problems")
 
 
 @ratings_app.command("stats")
 def ratings_stats() -> None:
     """Print counts and means as JSON."""
-    from her.ratings import stats
+    from her.feedback.preferences import stats
     from her.store import Store
 
     typer.echo(json.dumps(stats(Store()), indent=2, ensure_ascii=False))
@@ -306,8 +311,8 @@ def ratings_export(
     out: Annotated[Path, typer.Option(help="The file to write, replaced when it is there; '-' for stdout.")],
 ) -> None:
     """Write ratings as JSONL, or as training rows for SFT, preference optimisation or KTO."""
-    from her.files import replacing
-    from her.ratings import export
+    from her.feedback.preferences import export
+    from her.files.atomic import replacing
     from her.store import Store
 
     store = Store()
@@ -326,7 +331,7 @@ def deploy_space(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be uploaded.")] = False,
 ) -> None:
     """Create the Space when it is missing and upload the playground to it."""
-    from her import space
+    from her.deploy import space
 
     space.check_name(name)
     root = space.repository()
@@ -343,7 +348,7 @@ def deploy_space(
 def check_backend(spec: Annotated[str, typer.Argument(help="scripted:, openai:URL#model or local:PATH.")]) -> None:
     """Ask a model for a sign of life."""
     from her.backends.open import open_backend
-    from her.personas import load_personas
+    from her.characters.personas import load_personas
 
     async def ask() -> str:
         backend = open_backend(spec, personas=load_personas())

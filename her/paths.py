@@ -5,6 +5,9 @@ from pathlib import Path
 
 from her.errors import InputError
 
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout, where there is one: the folder that holds `her/` and `pipelines/`."""
+
 
 def home() -> Path:
     """The folder of the database, runs and logs: `HER_HOME`, else `~/.her`. Created when missing, for its owner alone."""
@@ -30,9 +33,8 @@ def personas_folder() -> Path:
     """`HER_PERSONAS`, else the folder of personas that stands beside the package, else the one inside it."""
     if chosen := os.environ.get("HER_PERSONAS"):
         return expanded(chosen)
-    here = Path(__file__).resolve().parent
-    beside = here.parent / "personas"
-    return beside if beside.is_dir() else here / "personas"
+    beside = ROOT / "personas"
+    return beside if beside.is_dir() else ROOT / "her" / "personas"
 
 
 def space_id() -> str:

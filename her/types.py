@@ -1,7 +1,7 @@
 """The spine: frozen values that every stage reads and writes, equal by content, unknown keys refused.
 
 Persona + Scenario -> Transcript[Turn[Part]] -> Rollout -> Verdict -> Preference -> Sample.
-They travel between stages as JSONL (her/jsonl.py), one value a line.
+They travel between stages as JSONL (her/files/jsonl.py), one value a line.
 """
 
 from typing import Annotated, Literal

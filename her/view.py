@@ -13,9 +13,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Literal
 
+from her.characters.personas import fill_slots
 from her.errors import InputError
 from her.format import parse, render
-from her.personas import fill_slots
 from her.prompts import fill
 from her.types import ENVIRONMENT, KINDS, CastMember, Example, Kind, Language, Message, Scenario, Transcript, Turn, Value
 

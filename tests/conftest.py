@@ -153,7 +153,7 @@ def page(visitors: "Callable[..., BrowserContext]") -> "Page":
 @pytest.fixture
 def store(tmp_path: Path) -> "Iterator[Store]":
     """An empty store of this test; tests of the store itself make their own."""
-    from tests.store_samples import opened
+    from tests.store.samples import opened
 
     store = opened(tmp_path)
     yield store

@@ -4,12 +4,13 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 
-from her.backends.base import Backend, Completion, Delta, Description, Usage, estimate_tokens, join
-from her.chat import ChatLimits, ChatService
-from her.chat_views import ChatView, Snapshot
-from her.live import Live
-from her.scenarios import Book, BookScene
+from her.backends.base import Backend, Completion, Delta, Description, Usage, join
+from her.characters.coser import Book, BookScene
+from her.chat.generation import Live
+from her.chat.service import ChatLimits, ChatService
+from her.chat.views import ChatView, Snapshot
 from her.store import Store
+from her.tokens import estimate_tokens
 from her.types import CastMember, Message, Part, Persona, Sampling, Scenario, Turn
 
 Step = str | Delta | Exception | asyncio.Event

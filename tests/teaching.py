@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from her.backends.teacher import answer
-from her.calls import Ledger
+from her.characters.coser import BookScene
 from her.format import parse
-from her.scenarios import BookScene
+from her.inference.caller import Ledger
 from her.types import CastMember, Message, Scenario, Turn
-from pipelines.synthesize.asking import Models
+from pipelines.synthesize.models import Models
 from pipelines.synthesize.options import CallOptions, Options
 from tests.servers import ModelServer, Script
 

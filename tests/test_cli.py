@@ -28,7 +28,7 @@ def test_no_words_are_answered_with_help() -> None:
     assert all(name in said for name in ("play", "personas", "ratings", "space", "backends"))
 
 
-@pytest.mark.parametrize("words", [("run", "sft"), ("run", "synthesize"), ("plan",)])
+@pytest.mark.parametrize("words", [("run", "sft"), ("run", "synthesize"), ("estimate",)])
 def test_a_run_without_settings_is_answered_with_a_file_that_is_there(words: tuple[str, ...]) -> None:
     said = her(*words)
     assert (said.exit_code, said.stderr.count("\n")) == (2, 1)

@@ -3,15 +3,12 @@
 A backend streams Deltas and raises BackendError, nothing else. It never returns text for a failure.
 """
 
-import math
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from her.types import Message, Sampling, Value
 
 FinishReason = Literal["stop", "length"]
-_CJK = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]")
 
 
 class Usage(Value):
@@ -108,19 +105,6 @@ class Asker(Protocol):
             BackendError: also `bad_request` when it takes no schema.
         """
         ...
-
-
-def estimate_tokens(messages: Sequence[Message]) -> int:
-    """Tokens of these messages where no tokenizer is at hand.
-
-    The rule: 1 a CJK character, 1 for 3.6 other characters (English prose with tags, on today's 100k+ vocabularies), 4 a
-    message for its role marks.
-    """
-    count = 0
-    for message in messages:
-        wide = len(_CJK.findall(message.content))
-        count += 4 + wide + math.ceil((len(message.content) - wide) / 3.6)
-    return count
 
 
 async def join(deltas: AsyncIterator[Delta]) -> Completion:

@@ -137,7 +137,7 @@ def open_backend(
             "'openai:http://127.0.0.1:8000/v1'"
         )
     from her.backends.scripted import ScriptedBackend
-    from her.personas import load_personas
+    from her.characters.personas import load_personas
 
     return ScriptedBackend(load_personas() if personas is None else personas, seed=chosen.seed, rate=chosen.rate)
 

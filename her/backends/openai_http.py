@@ -18,11 +18,12 @@ import httpx2
 import openai
 from pydantic import Field
 
-from her.backends.base import Completion, Delta, Description, estimate_tokens, join, whole
+from her.backends.base import Completion, Delta, Description, join, whole
 from her.backends.openai_answer import Answer, chunks, same_model
 from her.backends.openai_errors import Place, explain
 from her.backends.openai_whole import Wire
 from her.errors import BackendError
+from her.tokens import estimate_tokens
 from her.types import Message, Sampling, Value
 
 log = logging.getLogger(__name__)

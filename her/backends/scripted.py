@@ -15,9 +15,10 @@ from importlib.resources import files
 
 import yaml
 
-from her.backends.base import Completion, Delta, Description, Usage, estimate_tokens, join
+from her.backends.base import Completion, Delta, Description, Usage, join
 from her.backends.scripted_lines import Line, Lines, Said
 from her.format import parse, render
+from her.tokens import estimate_tokens
 from her.types import ENVIRONMENT, Exchange, Language, Message, NonEmpty, Part, Persona, Sampling, Value
 
 REMEMBERED = 12

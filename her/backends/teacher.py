@@ -11,8 +11,9 @@ import re
 from collections.abc import AsyncIterator, Sequence
 
 from her.backends import teacher_books, teacher_turns
-from her.backends.base import Completion, Delta, Description, Usage, estimate_tokens, join
+from her.backends.base import Completion, Delta, Description, Usage, join
 from her.errors import BackendError
+from her.tokens import estimate_tokens
 from her.types import Message, Sampling
 
 _TASK = re.compile(r"Task: (\w+)")

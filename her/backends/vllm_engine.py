@@ -9,8 +9,9 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from her.backends.base import Completion, Delta, Description, Usage, estimate_tokens, whole
+from her.backends.base import Completion, Delta, Description, Usage, whole
 from her.errors import BackendError
+from her.tokens import estimate_tokens
 from her.types import Message, Sampling, new_id
 
 log = logging.getLogger(__name__)

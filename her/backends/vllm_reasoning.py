@@ -3,7 +3,7 @@
     vllm serve CHECKPOINT --reasoning-parser-plugin her/backends/vllm_reasoning.py --reasoning-parser her
 
 Loaded by vLLM alone, in its own processes (`her serve` writes the command); the house never imports it. A turn whose plan
-does not come first arrives whole at its end, see `her.splitting`. Tool calls are not looked for while streaming.
+does not come first arrives whole at its end, see `her.format.plan_splitter`. Tool calls are not looked for while streaming.
 """
 
 import re
@@ -15,8 +15,8 @@ from vllm.entrypoints.generate.base.protocol import DeltaMessage
 from vllm.reasoning import ReasoningParser, ReasoningParserManager
 
 try:
-    from her.splitting import PlanSplitter, Split
-    from her.tags import TAG, WRITTEN, read_tag
+    from her.format.plan_splitter import PlanSplitter, Split
+    from her.format.tags import TAG, WRITTEN, read_tag
 except ImportError as error:
     raise ImportError(
         "the reasoning parser 'her' needs the package her in the environment that vLLM runs in; "

@@ -19,7 +19,7 @@ class Feedback(Core):
     def rate(self, visitor_id: str, conversation_id: str, node_id: str | None, rating: Rating) -> int:
         """Keep what the visitor says of a turn, or with None of the whole chat; an empty rating withdraws.
 
-        Check it first with `her.ratings.check`, which knows the rubric.
+        Check it first with `her.feedback.preferences.check`, which knows the rubric.
 
         Returns:
             When it was saved (UTC, ms); it is on disk before this returns.

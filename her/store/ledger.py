@@ -1,7 +1,7 @@
 """The ledger of a run: one row for each call that was answered, in `calls.sqlite3` of the run's folder.
 
-A call is known by the SHA-256 of all that determines its answer (her/calls.py), so a run that goes on after a kill finds
-what was answered and asks only the rest. Rows are written in groups, each on disk when `write` returns (WAL, FULL), and
+A call is known by the SHA-256 of all that determines its answer (her/inference/caller.py), so a resumed run finds what
+ was answered and asks only the rest. Rows are written in groups, each on disk when `write` returns (WAL, FULL), and
 never changed. Answers are packed with zlib, which halves prose. One process at a time: the second is refused.
 """
 
@@ -130,7 +130,7 @@ class Entry:
 
     Args:
         key: SHA-256 of all that determines the answer, 32 bytes.
-        tier: how its structure was got (her/structured.py), empty for free text.
+        tier: how its structure was got (her/inference/structured.py), empty for free text.
         error: why an answer is not usable; such an answer is recorded too, because asking again gives the same.
     """
 

@@ -135,7 +135,7 @@ class Seen(Value):
 
 
 class Rating(Value):
-    """What a person said of a turn or chat under one version of the rubric (`her.ratings.RUBRIC`)."""
+    """What a person said of a turn or chat under one version of the rubric (`her.feedback.preferences.RUBRIC`)."""
 
     rubric: NonEmpty
     thumb: Thumb | None = None

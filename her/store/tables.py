@@ -1,7 +1,7 @@
 """The tables, as SQLAlchemy Core. Rows are never changed but for a conversation's head, title and the marks of deletion.
 
 `seq` grows with every row and settles which of two rows of one millisecond is newer. A change here needs a migration
-(migrations/versions/); tests/test_store_open.py compares the two.
+(migrations/versions/); tests/store/test_opening.py compares the two.
 """
 
 from functools import cache

@@ -14,7 +14,7 @@ from itertools import groupby
 
 from markupsafe import Markup, escape
 
-from her.chat_views import TurnView
+from her.chat.views import TurnView
 from her.types import ENVIRONMENT, Kind, Language, Part
 
 PANELS: tuple[Kind, ...] = ("role_thinking", "system_thinking")

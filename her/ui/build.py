@@ -12,11 +12,12 @@ from starlette.staticfiles import StaticFiles
 
 from her import paths
 from her.backends.open import open_backend
-from her.chat import ChatService
+from her.characters.coser import load_book
+from her.characters.personas import load_personas
+from her.characters.scenes import load_scenes
+from her.chat.service import ChatService
 from her.config import Settings
 from her.errors import InputError
-from her.personas import load_personas
-from her.scenarios import load_book, load_scenes
 from her.store import Store
 from her.ui.connect_tab import ConnectTab
 from her.ui.guard import Guard

@@ -8,7 +8,7 @@ import gradio as gr
 
 from her.backends.base import Backend
 from her.backends.open import open_backend
-from her.chat import ChatService
+from her.chat.service import ChatService
 from her.errors import BackendError, Forbidden, HerError
 from her.ui.state import read
 

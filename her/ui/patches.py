@@ -7,7 +7,7 @@ ids that stand last, `view` is everything around them. A transcript of any lengt
 from collections.abc import Sequence
 from typing import Any
 
-from her.chat_views import ChatView, Snapshot, TurnView
+from her.chat.views import ChatView, Snapshot, TurnView
 from her.types import Language
 from her.ui import bubbles
 from her.ui.words import words

@@ -15,11 +15,11 @@ from typing import Any
 import gradio as gr
 
 from her import format as notation
-from her.chat import ChatService
-from her.chat_opening import HERE, greeting_turn
+from her.characters.coser import Book
+from her.chat.openings import HERE, greeting_turn
+from her.chat.service import ChatService
 from her.errors import HerError, InputError, NotFound
-from her.rubric import RUBRIC, Label, read_rating
-from her.scenarios import Book
+from her.feedback.rubric import RUBRIC, Label, read_rating
 from her.types import Language, Persona
 from her.ui import bubbles, patches
 from her.ui.patches import Patch

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from her import paths
-from her.checkpoints import shards
+from her.deploy.checkpoints import shards
 from her.errors import InputError
 from pipelines.models.options import LoraOptions, ModelOptions
 from pipelines.models.shaping import shaped_model, train_tokenizer

@@ -17,8 +17,8 @@ class ShapeOptions(Value):
         heads: query heads; `kv_heads` of keys and values; `head` the width of one.
         vocabulary: most tokens of the tokenizer; it has fewer when the samples do not offer so many.
         context: most positions.
-        reading: steps in which the model first reads its samples as short texts (pipelines/sft/first_reading.py).
-        noise: share of the words that it reads wrong while it is trained (pipelines/sft/noise.py).
+        reading: steps in which the model first reads its samples as short texts (pipelines/sft/train/first_reading.py).
+        noise: share of the words that it reads wrong while it is trained (pipelines/sft/rows/noise.py).
     """
 
     hidden: int = Field(default=256, ge=8)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from her.errors import InputError
-from her.preflight import Encoding, Stop
+from her.training_data.audit import Encoding, Stop
 from her.types import Message, Sample
 
 Ids = NDArray[np.int32]

@@ -14,32 +14,33 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from her import files, jobs
-from her.runs import command
+from her.files import atomic as files
+from her.runs.commands import command
+from her.runs.folder import Run, folder_of, running
 from pipelines.models.loading import base_files, device_of
 from pipelines.models.saving import save
-from pipelines.sft import preparing
 from pipelines.sft.options import Options
-from pipelines.sft.reading import file_list
+from pipelines.sft.rows import prepare as preparing
+from pipelines.sft.rows.reading import file_list
 
 PATIENCE_HOURS = 6
 """How long the other processes wait while the first one prepares the samples."""
 
 
 def main(words: Sequence[str]) -> int:
-    """The command line; its exit code as `her.runs.command` says."""
+    """The command line; its exit code as `her.runs.commands.command` says."""
     return command(words, Options, run, "sft")
 
 
 def run(options: Options) -> Path:
-    """A whole run; the model it left. Raises HerError; `jobs.Stopped` among them when it can be gone on with."""
+    """A whole run; the model it left. Raises HerError; `Stopped` among them when it can be gone on with."""
     from accelerate import PartialState
     from transformers.utils import logging as library
 
     library.disable_progress_bar()
     device = device_of(options.device)
     state = PartialState(cpu=device == "cpu", timeout=timedelta(hours=PATIENCE_HOURS))
-    folder = jobs.folder_of(options.name)
+    folder = folder_of(options.name)
     with _opened(options, state) as open_run:
         if state.is_main_process:
             preparing.prepare(options, folder)
@@ -51,20 +52,20 @@ def run(options: Options) -> Path:
 
 
 @contextmanager
-def _opened(options: Options, state: Any) -> Iterator[jobs.Run | None]:
+def _opened(options: Options, state: Any) -> Iterator[Run | None]:
     """The run, in the first of several processes; the others have none and write nothing."""
     if not state.is_main_process:
         yield None
         return
     inputs = [*file_list(options.samples), *base_files(options.model)]
-    with jobs.running("sft", options.name, options, seed=options.seed, hashes=files.file_hashes(inputs)) as opened:
+    with running("sft", options.name, options, seed=options.seed, hashes=files.file_hashes(inputs)) as opened:
         yield opened
 
 
-def _trained(options: Options, folder: Path, open_run: jobs.Run | None, device: str) -> None:
+def _trained(options: Options, folder: Path, open_run: Run | None, device: str) -> None:
     """Train, and save what was trained where the playground opens it."""
-    from pipelines.sft.first_reading import read_first
-    from pipelines.sft.training import train
+    from pipelines.sft.train.first_reading import read_first
+    from pipelines.sft.train.loop import train
 
     def silent(**_: Any) -> None:
         """Only the first process writes metrics."""

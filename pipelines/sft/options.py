@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from her.capacity.training_cost import Checkpointing
 from her.config import MAY_CHANGE
-from her.planning import Checkpointing
 from her.types import NonEmpty, Value
 from pipelines.models.options import LoraOptions, ModelOptions
 

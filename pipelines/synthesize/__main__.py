@@ -13,41 +13,42 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from her import files, jobs
-from her.calls import BudgetSpent, Ledger
 from her.errors import BackendError
-from her.preflight import require
-from her.progress import Progress
-from her.runs import command
-from her.tally import snapshot_of
-from pipelines.synthesize import report
-from pipelines.synthesize.asking import Models
-from pipelines.synthesize.books import book_files
-from pipelines.synthesize.convert import finished_files
-from pipelines.synthesize.finishing import finish, prompt_hashes
+from her.files import atomic as files
+from her.inference.caller import BudgetSpent, Ledger
+from her.inference.counters import snapshot_of
+from her.inference.progress import Progress
+from her.runs.commands import command
+from her.runs.folder import Run, Stopped, running
+from her.training_data.audit import require
+from pipelines.synthesize.models import Models
 from pipelines.synthesize.options import Options
-from pipelines.synthesize.stages import all_scenes, all_skipped, raw_books, stage
+from pipelines.synthesize.outputs import report
+from pipelines.synthesize.outputs.finish import finish, prompt_hashes
+from pipelines.synthesize.run_stages import all_scenes, all_skipped, raw_books, stage
+from pipelines.synthesize.sources.books import book_files
+from pipelines.synthesize.sources.finished_books import finished_files
 
 ORDER = ("role_thinking", "settings", "system_thinking")
 """Settings come before plans, so that a plan's live prompt is already the prompt of its sample."""
 
 
 def main(words: Sequence[str]) -> int:
-    """The command line; its exit code as `her.runs.command` says."""
+    """The command line; its exit code as `her.runs.commands.command` says."""
     return command(words, Options, run, "synthesize")
 
 
 def run(options: Options) -> Path:
-    """A whole run; the report it left. Raises HerError, `jobs.Stopped` among them when it can be gone on with."""
-    with jobs.running("synthesize", options.name, options, seed=options.seed, hashes=_hashes(options)) as open_run:
+    """A whole run; the report it left. Raises HerError, `Stopped` among them when it can be gone on with."""
+    with running("synthesize", options.name, options, seed=options.seed, hashes=_hashes(options)) as open_run:
         for left in open_run.folder.glob(".*.part"):
             left.unlink()
         try:
             asyncio.run(_synthesize(open_run, options))
         except BudgetSpent as spent:
-            raise jobs.Stopped(f"{spent}; raise the budget to go on") from spent
+            raise Stopped(f"{spent}; raise the budget to go on") from spent
         except BackendError as error:
-            raise jobs.Stopped(str(error)) from error
+            raise Stopped(str(error)) from error
         made = [path for path in sorted(open_run.folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
         kept = [path for path in made if path.suffix in (".jsonl", ".json", ".parquet") and path.name not in _CHANGING]
         open_run.note(outputs={str(path.relative_to(open_run.folder)): files.file_hash(path) for path in kept})
@@ -67,7 +68,7 @@ def _hashes(options: Options) -> dict[str, str]:
     return {**files.file_hashes(inputs), "prompts": prompts}
 
 
-async def _synthesize(open_run: jobs.Run, options: Options) -> None:
+async def _synthesize(open_run: Run, options: Options) -> None:
     folder = open_run.folder
     try:
         asked, before = await _stages(open_run, options)
@@ -80,7 +81,7 @@ async def _synthesize(open_run: jobs.Run, options: Options) -> None:
     require(finished.preflight)
 
 
-async def _stages(open_run: jobs.Run, options: Options) -> tuple[dict[str, Any], str]:
+async def _stages(open_run: Run, options: Options) -> tuple[dict[str, Any], str]:
     """Everything that asks a model; what was asked, and the name of the last stage."""
     folder, before = open_run.folder, "scenes"
     with Ledger(folder / "calls.sqlite3") as ledger:

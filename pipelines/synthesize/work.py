@@ -70,7 +70,7 @@ class Reply:
 
 
 class Asker(Protocol):
-    """Asks models: `pipelines/synthesize/asking.py` with endpoints and a ledger, or a test."""
+    """Asks models: `pipelines/synthesize/models.py` with endpoints and a ledger, or a test."""
 
     async def ask(
         self, stage: str, messages: tuple[Message, ...], sampling: Sampling, schema: type[BaseModel] | None = None

@@ -1,0 +1,1 @@
+"""Read personas, scenes, books and published data sets from files."""

@@ -1,0 +1,308 @@
+"""Open CoSER books and test sets as scenes with the book's own turns.
+
+CoSER schemas (both spellings of a key are read): `{plots, character_datasets}` for a book, a list of test cases or one
+test case for a test set. What a file lacks is left out of the Book and named in `Book.skipped`.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import from_json
+
+from her import format as notation
+from her.errors import InputError
+from her.types import ENVIRONMENT, CastMember, Language, NonEmpty, Scenario, Transcript, Turn, Value
+
+MAX_BOOK_BYTES = 64_000_000
+Json = dict[str, Any]
+_CHINESE = re.compile("[\u4e00-\u9fff]")
+
+
+class BookScene(Value):
+    """One conversation of a book: who is there, what they want, and what the book lets them say.
+
+    Args:
+        id: stable, from the book's title and the two indices.
+        book: title of the book.
+        plot: index of the plot in the book (`i_p`); `conversation` its index in the plot (`i_c`).
+        plot_title: chapter of the plot, or empty; `plot_summary` tells how it ends, so no character is shown it.
+        major: names of the major characters; all of them are in `cast`.
+        experiences: what the plot does to a character, by name; a spoiler as well.
+        passage: the text of the source that the plot was taken from, or empty; a spoiler as well.
+    """
+
+    id: NonEmpty
+    book: str
+    plot: int
+    conversation: int
+    plot_title: str = ""
+    plot_summary: str = ""
+    scenario: Scenario
+    cast: tuple[CastMember, ...]
+    major: tuple[str, ...] = ()
+    experiences: dict[str, str] = {}
+    passage: str = ""
+    turns: tuple[Turn, ...]
+
+    @property
+    def title(self) -> str:
+        """`plot n: topic`."""
+        return self.scenario.title
+
+    def transcript(self) -> Transcript:
+        """The book's own turns as a chat like any other."""
+        return Transcript(id=self.id, scenario=self.scenario, cast=self.cast, turns=self.turns)
+
+
+class Book(Value):
+    """The scenes of one file; `skipped` names everything that was left out, with its reason."""
+
+    title: str
+    scenes: tuple[BookScene, ...]
+    skipped: tuple[str, ...] = ()
+
+
+def load_book(path: Path) -> Book:
+    """The scenes of a CoSER file: a book (`plots`), or a test set (one case or a list of cases).
+
+    Raises:
+        InputError: when the file cannot be read as JSON, is too large, or holds no conversation at all.
+    """
+    book = read_content(_read_json(path), path.stem)
+    if not book.scenes:
+        why = f"; left out: {'; '.join(book.skipped[:3])}" if book.skipped else ""
+        raise InputError(
+            f"book '{path.name}': no conversation found{why}; "
+            "a CoSER book has 'plots' with 'conversation', a test case has 'dialogues'"
+        )
+    return book
+
+
+def read_content(content: Any, title: str) -> Book:
+    """The scenes of the JSON value of a CoSER file; none when it holds no conversation."""
+    reader = _Reader(title)
+    if isinstance(content, dict) and "plots" in content:
+        reader.read_book(content)
+    elif isinstance(content, (list, dict)):
+        reader.read_cases(content if isinstance(content, list) else [content])
+    return Book(title=title, scenes=tuple(reader.scenes), skipped=tuple(reader.skipped))
+
+
+class _Reader:
+    """Collects the scenes of one file, and the reasons for what it leaves out."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.scenes: list[BookScene] = []
+        self.skipped: list[str] = []
+        self._ids: set[str] = set()
+
+    def read_book(self, content: Json) -> None:
+        profiles = self._profiles(content.get("character_datasets"))
+        for position, plot in self._dicts(content["plots"], "plot"):
+            conversations = plot.get("conversation")
+            where = f"plot {_index(plot, 'i_p', position)}"
+            if not conversations:
+                self.skipped.append(f"{where}: no conversation")
+                continue
+            entries = conversations if isinstance(conversations, list) else [conversations]
+            for number, conversation in self._dicts(entries, f"{where}, conversation"):
+                numbers = (_number(conversation, "i_p", _index(plot, "i_p", position)), _number(conversation, "i_c", number))
+                self._scene(self.title, plot, conversation, profiles, numbers)
+
+    def read_cases(self, cases: list[Any]) -> None:
+        for position, case in self._dicts(cases, "case"):
+            profiles = {_name(name): _text(profile) for name, profile in _dict(case.get("character_profiles")).items()}
+            numbers = (_index(case, "i_p", position), _index(case, "i_c", 0))
+            self._scene(_text(case.get("book")) or self.title, _dict(case.get("plot")), case, profiles, numbers)
+
+    def _scene(self, book: str, plot: Json, source: Json, profiles: dict[str, str], numbers: tuple[int, int]) -> None:
+        where = f"{book}, plot {numbers[0]}, conversation {numbers[1]}"
+        identity = stable_id(book, *numbers)
+        if identity in self._ids:
+            self.skipped.append(f"{where}: stands twice in the file; the first is kept")
+            return
+        turns = tuple(self._turns(source.get("dialogues"), identity, where))
+        if not turns:
+            self.skipped.append(f"{where}: no dialogues")
+            return
+        self._ids.add(identity)
+        cast, major = _cast(book, plot, source, turns, profiles)
+        self.scenes.append(
+            BookScene(
+                id=identity,
+                book=book,
+                plot=numbers[0],
+                conversation=numbers[1],
+                plot_title=_text(plot.get("chapter")),
+                plot_summary=_text(plot.get("summary")),
+                scenario=_scenario(book, source, turns, numbers),
+                cast=cast,
+                major=major,
+                experiences=_by_name(plot.get("key_characters"), "experience", "summary"),
+                passage=_text(plot.get("text")),
+                turns=turns,
+            )
+        )
+
+    def _turns(self, dialogues: Any, identity: str, where: str) -> Iterator[Turn]:
+        for index, line in self._dicts(dialogues or [], f"{where}, dialogue"):
+            speaker, message = _name(line.get("character")), line.get("message")
+            if not speaker:
+                self.skipped.append(f"{where}, dialogue {index}: nobody says it ('character' is missing)")
+            elif not isinstance(message, str) or not (text := _clean(message)).strip():
+                self.skipped.append(f"{where}, dialogue {index}: {speaker} says nothing ('message' is empty)")
+            else:
+                yield _turn(speaker, text, stable_id(identity, index))
+
+    def _profiles(self, datasets: Any) -> dict[str, str]:
+        if not isinstance(datasets, dict) or not datasets:
+            self.skipped.append("character_datasets: none, so the characters have no profiles")
+            return {}
+        return {_name(name): _text(_dict(entry).get("profile")) for name, entry in datasets.items()}
+
+    def _dicts(self, entries: Any, what: str) -> Iterator[tuple[int, Json]]:
+        if not isinstance(entries, list):
+            self.skipped.append(f"{what}s: {type(entries).__name__} instead of a list")
+            return
+        for position, entry in enumerate(entries):
+            if isinstance(entry, dict):
+                yield position, entry
+            else:
+                self.skipped.append(f"{what} {position}: {type(entry).__name__} instead of an object")
+
+
+def _turn(speaker: str, message: str, identity: str) -> Turn:
+    """A book's line. The environment has no thoughts, so whatever brackets it holds are visible text."""
+    if speaker == ENVIRONMENT:
+        return notation.plain_turn(speaker, message).model_copy(update={"id": identity})
+    return notation.parse(message, speaker, notation="coser", turn_id=identity)
+
+
+def _scenario(book: str, source: Json, turns: tuple[Turn, ...], numbers: tuple[int, int]) -> Scenario:
+    topic = _text(source.get("topic")) or f"conversation {numbers[1]}"
+    setting = _text(source.get("scenario"))
+    return Scenario(
+        id=stable_id(book, *numbers, "scenario"),
+        title=f"plot {numbers[0]}: {topic}",
+        language=_language(setting + "".join(turn.raw for turn in turns)),
+        source=book,
+        setting=setting,
+    )
+
+
+def _cast(
+    book: str, plot: Json, source: Json, turns: tuple[Turn, ...], profiles: dict[str, str]
+) -> tuple[tuple[CastMember, ...], tuple[str, ...]]:
+    """Everybody who speaks or is major, major characters first; names of the major ones."""
+    wants = _by_name(source.get("key_characters"), "motivation", "thought")
+    described = _by_name(plot.get("key_characters"), "description")
+    spoken = [turn.speaker for turn in turns if turn.speaker != ENVIRONMENT]
+    listed = [name for name in map(_name, _list(source.get("major_characters"))) if name and name != ENVIRONMENT]
+    major = listed or [name for name in dict.fromkeys(spoken) if profiles.get(name)]
+    cast = tuple(
+        CastMember(
+            name=name,
+            source=book,
+            profile="\n\n".join(filter(None, (described.get(name, ""), profiles.get(name, "")))),
+            motivation=wants.get(name, ""),
+        )
+        for name in dict.fromkeys([*major, *spoken])
+    )
+    return cast, tuple(dict.fromkeys(major))
+
+
+def _by_name(entries: Any, *keys: str) -> dict[str, str]:
+    """name -> the first non-empty of `keys`, over a list of objects with `name`."""
+    found: dict[str, str] = {}
+    for entry in map(_dict, _list(entries)):
+        text = next(filter(None, (_text(entry.get(key)) for key in keys)), "")
+        if text and (name := _name(entry.get("name"))):
+            found.setdefault(name, text)
+    return found
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        if (size := path.stat().st_size) > MAX_BOOK_BYTES:
+            raise InputError(f"book '{path.name}': {size:,} bytes; at most {MAX_BOOK_BYTES:,} are read, split it by plots")
+        return _json(path.read_bytes())
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"book '{path.name}': not JSON at line {error.lineno}, column {error.colno} ({error.msg}); it must be one JSON value"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"book '{path.name}': byte {error.start} is not UTF-8; save the file as UTF-8") from error
+    except RecursionError as error:
+        raise InputError(f"book '{path.name}': nested too deeply; a CoSER file is about 8 deep") from error
+    except ValueError as error:
+        raise InputError(f"book '{path.name}': holds a number that cannot be read ({error}); correct it") from error
+    except OSError as error:
+        raise InputError(f"book '{path.name}': cannot be read ({error.strerror or error})") from error
+
+
+def _json(text: bytes) -> Any:
+    """The value of a JSON text; the quick reader first, and where it refuses, the one that says line and column."""
+    try:
+        return from_json(text)
+    except ValueError:
+        return json.loads(text.decode("utf-8-sig"))
+
+
+def stable_id(*parts: str | int) -> str:
+    """32 hexadecimal digits from what names a thing in its source, the same in every run."""
+    return hashlib.sha256("\n".join(map(str, parts)).encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def _index(entry: Json, key: str, otherwise: int) -> int:
+    number = entry.get(key)
+    return number if isinstance(number, int) and not isinstance(number, bool) else otherwise
+
+
+def _number(conversation: Json, key: str, otherwise: int) -> int:
+    """An index of a conversation: its own, else that of its first line, else the position."""
+    lines = _list(conversation.get("dialogues"))
+    first = _index(_dict(lines[0]), key, otherwise) if lines else otherwise
+    return _index(conversation, key, first)
+
+
+def _language(text: str) -> Language:
+    chinese = len(_CHINESE.findall(text))
+    return "zh" if chinese and chinese * 4 > sum(letter.isalpha() for letter in text) else "en"
+
+
+def _name(value: Any) -> str:
+    return _one_name(value) if isinstance(value, str) else ""
+
+
+@lru_cache(4096)
+def _one_name(text: str) -> str:
+    name = " ".join(_text(text).split())
+    return ENVIRONMENT if name.casefold() == ENVIRONMENT.casefold() else name
+
+
+def _text(value: Any) -> str:
+    return _clean(value).strip() if isinstance(value, str) else ""
+
+
+def _clean(text: str) -> str:
+    """The text without NULs, and with halves of surrogate pairs shown as U+FFFD; no database takes either."""
+    text = text.replace("\0", "")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _dict(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,1 @@
+"""Run one chat: prompts, generations, pages and views, without Gradio."""

@@ -1,0 +1,140 @@
+"""Chats as read from the store: the path, its transcript, the next prompt, the view. Synchronous; called in a thread."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from her import view
+from her.backends.base import Backend, Description
+from her.characters.coser import BookScene
+from her.chat.views import ChatView, Meter, Replay, TurnView
+from her.errors import InputError, NotFound
+from her.store import Choice, Conversation, PathNode, Rated, Store
+from her.types import Persona, Sampling, Transcript, Turn
+
+DEFAULT_COLOUR = "#5b4a6b"
+
+
+@dataclass(frozen=True)
+class Page:
+    """A chat and the nodes on its shown path, root first."""
+
+    conversation: Conversation
+    path: tuple[PathNode, ...]
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The shown turns."""
+        return tuple(node.turn for node in self.path)
+
+    def transcript(self, turns: Sequence[Turn] | None = None) -> Transcript:
+        """The shown turns, or others, as a transcript of this chat."""
+        chat, shown = self.conversation, self.turns if turns is None else tuple(turns)
+        return Transcript(id=chat.id, scenario=chat.scenario, cast=chat.cast, turns=shown)
+
+    def before(self, node_id: str) -> tuple[Turn, ...]:
+        """The shown turns above a node on the path."""
+        index = self.path.index(self.shown(node_id))
+        return self.turns[:index]
+
+    def shown(self, node_id: str) -> PathNode:
+        """The node on the path; NotFound when it is not shown now."""
+        for node in self.path:
+            if node.id == node_id:
+                return node
+        raise NotFound(f"the turn {node_id[:40]!r} is not shown in this chat; reload the page")
+
+    def mine(self, node: PathNode) -> bool:
+        """Whether the visitor said it."""
+        return node.origin in ("visitor", "edit") and node.turn.speaker == self.conversation.visitor_name
+
+    def played(self, node: PathNode) -> bool:
+        """Whether the model or its written greeting said it, or the visitor rewrote it."""
+        return node.origin not in ("book", "opening", "visitor") and node.turn.speaker == self.conversation.speaker
+
+
+def read_page(store: Store, visitor: str, chat: str) -> Page:
+    """The chat as it is on disk; NotFound when it is not this visitor's."""
+    return Page(store.conversation(visitor, chat), store.path(visitor, chat))
+
+
+def fitted(sampling: Sampling, description: Description) -> tuple[Sampling, int]:
+    """Sampling and prompt budget (tokens) within a context; a reply may have half of a short one."""
+    most = max(1, min(sampling.max_tokens, description.context // 2))
+    return sampling.model_copy(update={"max_tokens": most}), description.context - most
+
+
+def read_meter(page: Page, backend: Backend, sampling: Sampling) -> Meter:
+    """How full the context is with the turns shown now."""
+    description = backend.describe()
+    _, budget = fitted(sampling, description)
+    transcript, speaker = page.transcript(), page.conversation.speaker
+    try:
+        prompt = view.prompt(transcript, speaker, budget, backend.count_tokens)
+    except InputError:  # the next message will say so; looking at the chat is no reason to refuse
+        messages = view.messages(transcript, speaker)
+        prompt = view.Prompt(messages=messages, tokens=backend.count_tokens(messages), budget=budget)
+    return meter_of(prompt, description)
+
+
+def meter_of(prompt: view.Prompt, description: Description) -> Meter:
+    """How full this prompt makes the context."""
+    return Meter(
+        tokens=prompt.tokens,
+        budget=prompt.budget,
+        context=description.context,
+        exact=description.counts_exactly,
+        dropped=len(prompt.dropped),
+    )
+
+
+def read_view(
+    store: Store,
+    page: Page,
+    *,
+    meter: Meter,
+    live: bool,
+    personas: Mapping[str, Persona],
+    scenes: Mapping[str, BookScene],
+) -> ChatView:
+    """The page as its visitor sees it; `scenes` are the books' by scenario id."""
+    chat = page.conversation
+    rated = store.ratings(chat.visitor_id, chat.id)
+    choices = store.choices(chat.visitor_id, chat.id)
+    persona, scene = personas.get(chat.persona_id), scenes.get(chat.scenario.id)
+    return ChatView(
+        id=chat.id,
+        title=chat.title,
+        language=chat.language,
+        speaker=chat.speaker,
+        visitor_name=chat.visitor_name,
+        persona_id=chat.persona_id,
+        colour=persona.colour if persona else DEFAULT_COLOUR,
+        scenario=chat.scenario,
+        cast=chat.cast,
+        turns=tuple(_turn_view(page, node, choices.get(node.parent_id), rated.get(node.id)) for node in page.path),
+        live=live,
+        meter=meter,
+        replay=Replay(shown=replayed(page), total=len(scene.turns)) if scene else None,
+        rating=rated.get(None),
+    )
+
+
+def replayed(page: Page) -> int:
+    """How many of the book's turns are shown."""
+    return sum(node.origin == "book" for node in page.path)
+
+
+def _turn_view(page: Page, node: PathNode, choice: Choice | None, rating: Rated | None) -> TurnView:
+    return TurnView(
+        turn=node.turn,
+        origin=node.origin,
+        mine=page.mine(node),
+        swipe_index=node.swipe_index,
+        swipe_count=node.swipe_count,
+        kept=choice is not None and choice.chosen_id == node.id,
+        edited=node.edit_of is not None,
+        stopped=node.finish == "stopped",
+        truncated=node.finish == "length",
+        model=node.model,
+        rating=rating,
+    )

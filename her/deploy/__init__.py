@@ -1,0 +1,1 @@
+"""Turn checkpoints into servers, cluster jobs and Spaces: inspect, serve, launch, publish."""

@@ -1,0 +1,132 @@
+"""The playground on a Hugging Face Space: what is uploaded, and the upload. Run: `her space deploy OWNER/NAME --dry-run`.
+
+Only files that git tracks are ever uploaded, and of those only the ones named here, so that neither a database, a key
+nor a draft leaves the machine by accident. The token is huggingface_hub's business (HF_TOKEN); it is never read here.
+"""
+
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from her import paths
+from her.errors import HerError, InputError
+from her.types import Value
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+FOLDERS = ("her", "personas")
+"""Uploaded whole; a file that is on the Space but no longer in them is deleted there."""
+FILES = {"app.py": "app.py", "LICENSE": "LICENSE", "spaces/README.md": "README.md", "spaces/requirements.txt": "requirements.txt"}
+"""Path in the repository -> path on the Space."""
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+class Upload(Value):
+    """One file: where it lies here (relative to the repository), its path on the Space, and its size in bytes."""
+
+    source: str
+    target: str
+    size: int
+
+
+def repository() -> Path:
+    """The folder that holds `app.py` and `spaces/`; InputError when the package was installed without them."""
+    root = paths.ROOT
+    absent = [name for name in FILES if not (root / name).is_file()]
+    if absent:
+        raise InputError(
+            f"a Space is made from the repository, and '{absent[0]}' is not beside the package; run this in a clone of it"
+        )
+    return root
+
+
+def uploads(root: Path) -> list[Upload]:
+    """What would be uploaded, sorted by its path on the Space; InputError when `root` is no git checkout."""
+    tracked = _tracked(root)
+    absent = [name for name in FILES if name not in tracked]
+    if absent:
+        raise InputError(f"'{absent[0]}' is not tracked by git, so it would not be uploaded; add and commit it")
+    chosen = {name: FILES.get(name, name) for name in tracked if name in FILES or name.split("/")[0] in FOLDERS}
+    return sorted((_upload(root, source, target) for source, target in chosen.items()), key=lambda upload: upload.target)
+
+
+def deploy(name: str, root: Path, files: Sequence[Upload]) -> str:
+    """Create the Space when it is missing and bring it to exactly these files in one commit; its address.
+
+    Args:
+        name: `OWNER/NAME`.
+        root: the repository; `files` are relative to it.
+
+    Raises:
+        InputError: for a name that is none, or when there is no token.
+        HerError: when the Hub refuses or cannot be reached.
+    """
+    from huggingface_hub import HfApi, get_token
+    from huggingface_hub.errors import HfHubHTTPError
+
+    check_name(name)
+    if not get_token():
+        raise InputError("there is no Hugging Face token; set HF_TOKEN to one that may write to your Spaces")
+    # httpx or httpx2, by the version of huggingface_hub; its own errors derive from that library's.
+    network: type[Exception] = next(base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError")
+    try:
+        return _commit(HfApi(), name, root, files)
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else 0
+        raise HerError(f"the Hub refused to take '{name}' (HTTP {status}): {_advice(status)}") from error
+    except (OSError, network) as error:
+        raise HerError(f"the Hub could not be reached to take '{name}' ({type(error).__name__}); try again later") from error
+
+
+def check_name(name: str) -> None:
+    """InputError unless `name` reads OWNER/NAME."""
+    if not _NAME.fullmatch(name):
+        raise InputError(f"'{name}' names no Space; write OWNER/NAME, such as 'ada/her'")
+
+
+def _commit(api: "HfApi", name: str, root: Path, files: Sequence[Upload]) -> str:
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    address = api.create_repo(name, repo_type="space", space_sdk="gradio", exist_ok=True)
+    kept = {upload.target for upload in files}
+    there = api.list_repo_files(name, repo_type="space")
+    stale = [path for path in there if path.split("/")[0] in FOLDERS and path not in kept]
+    added = [CommitOperationAdd(upload.target, root / upload.source) for upload in files]
+    api.create_commit(
+        name,
+        [*added, *(CommitOperationDelete(path) for path in stale)],
+        commit_message="Deploy the playground",
+        repo_type="space",
+    )
+    return str(address)
+
+
+def _tracked(root: Path) -> list[str]:
+    command = ["git", "-C", str(root), "ls-files", "-z"]
+    try:
+        listed = subprocess.run(command, capture_output=True, check=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise InputError(
+            f"git does not list the files of '{root.name}'; a Space is made from a git clone of the repository"
+        ) from error
+    return [name for name in listed.stdout.split("\0") if name]
+
+
+def _upload(root: Path, source: str, target: str) -> Upload:
+    path = root / source
+    if path.is_symlink() or not path.is_file():
+        raise InputError(f"'{source}' is tracked by git but is no plain file here; restore it or remove it from git")
+    return Upload(source=source, target=target, size=path.stat().st_size)
+
+
+def _advice(status: int) -> str:
+    if status in (401, 403):
+        return "the token may not write there; take one with write access to this owner"
+    if status == 402:
+        return "this account's plan has no room for a Gradio Space; see the Hub's pricing, or use another owner"
+    if status == 404:
+        return "no such owner; check OWNER"
+    return "try again later" if status >= 500 else "see the Hub's status page, or create the Space by hand first"

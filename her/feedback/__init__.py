@@ -1,0 +1,1 @@
+"""Define the rating rubric and turn what people said about turns into preferences."""

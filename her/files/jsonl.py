@@ -1,0 +1,119 @@
+"""Spine values as JSONL, one value a line, UTF-8, no header; every error names file and line.
+
+`write` replaces a file whole or not at all; `append` leaves the lines on disk when it returns.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from her.errors import InputError
+from her.files.atomic import replacing
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def read(path: str | Path, model: type[ModelT]) -> Iterator[ModelT]:
+    """The values of a file, one at a time; empty lines are tolerated at the end only.
+
+    Raises:
+        InputError: naming file and line, at the first line that is not such a value.
+    """
+    file = Path(path)
+    blank = 0
+    try:
+        with file.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.strip():
+                    blank = blank or number
+                    continue
+                if blank:
+                    raise InputError(f"{_at(file, blank)} is empty; only the end of a file may have empty lines")
+                yield _value(file, number, line, model)
+    except OSError as error:
+        raise InputError(f"file {str(file)!r} cannot be read: {error.strerror}; give the path of a JSONL file") from error
+
+
+def append(path: str | Path, values: Iterable[BaseModel]) -> int:
+    """Add values at the end of a file, made when missing; the number written. On disk when it returns.
+
+    Raises:
+        InputError: the file ends within a line, or a value has no JSON form; the lines before it are kept.
+    """
+    file, count = Path(path), 0
+    try:
+        with file.open("a+b") as out:
+            _check_end(file)
+            for count, value in enumerate(values, 1):  # noqa: B007
+                out.write(_line(file, value))
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError as error:
+        raise InputError(f"file {str(file)!r} cannot be written: {error.strerror}") from error
+    return count
+
+
+def write(path: str | Path, values: Iterable[BaseModel]) -> int:
+    """Make a file of these values, replacing an older one only when all are written; the number written."""
+    file, count = Path(path), 0
+    with replacing(file) as out:
+        for count, value in enumerate(values, 1):  # noqa: B007
+            out.write(_line(file, value).decode())
+    return count
+
+
+def _at(file: Path, number: int) -> str:
+    return f"file {str(file)!r} line {number}"
+
+
+def _value(file: Path, number: int, line: bytes, model: type[ModelT]) -> ModelT:
+    where = _at(file, number)
+    if b"\x00" in line:
+        raise InputError(f"{where} holds a NUL byte; the file is not text or was cut, restore it")
+    if number == 1 and line.startswith(b"\xef\xbb\xbf"):
+        raise InputError(f"{where} begins with a byte order mark; save the file as UTF-8 without one")
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where} is not UTF-8 (byte 0x{line[error.start]:02x} at {error.start}); save it as UTF-8") from error
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        problem = _problem(error, model.__name__, cut=not line.endswith(b"\n"))
+        raise InputError(f"{where} {problem}") from error
+
+
+def _problem(error: ValidationError, name: str, *, cut: bool) -> str:
+    """What is wrong with one line, in words."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(step) for step in first["loc"])
+    if first["type"] == "json_invalid":
+        advice = "it is the last one and was cut off, delete it" if cut else "correct it"
+        return f"is not JSON ({first['msg']}); {advice}"
+    if first["type"] == "extra_forbidden":
+        return f"has the unknown key {field!r}; a {name} does not have it, delete it"
+    if first["type"] == "missing":
+        return f"lacks the key {field!r}, which every {name} has; add it"
+    value = repr(first["input"])
+    shown = value if len(value) <= 80 else value[:77] + "..."
+    return f"is no {name}: {field or 'the value'} is {shown}; {first['msg'][:1].lower()}{first['msg'][1:]}"
+
+
+def _check_end(file: Path) -> None:
+    with file.open("rb") as existing:
+        if existing.seek(0, os.SEEK_END) == 0:
+            return
+        existing.seek(-1, os.SEEK_END)
+        if existing.read(1) != b"\n":
+            raise InputError(f"file {str(file)!r} ends in the middle of a line; delete that line first")
+
+
+def _line(file: Path, value: BaseModel) -> bytes:
+    try:
+        return value.model_dump_json().encode("utf-8") + b"\n"
+    except (PydanticSerializationError, UnicodeEncodeError) as error:
+        raise InputError(f"file {str(file)!r}: a {type(value).__name__} has no JSON form ({error})") from error

@@ -1,0 +1,21 @@
+"""Convert between text and parts: the tolerant reader (`parse`, `Parser`), the strict writer (`render`), `DEFECTS`."""
+
+from her.format.markers import Notation
+from her.format.parser import Parser
+from her.format.patterns import pattern, pattern_entropy
+from her.format.read import parse, plain_turn
+from her.format.render import render, render_coser
+from her.format.turn_builder import DEFECTS, normalise
+
+__all__ = [
+    "DEFECTS",
+    "Notation",
+    "Parser",
+    "normalise",
+    "parse",
+    "pattern",
+    "pattern_entropy",
+    "plain_turn",
+    "render",
+    "render_coser",
+]

@@ -1,0 +1,1 @@
+"""Make many model calls: endpoints, structured answers, ledger, budget, progress."""

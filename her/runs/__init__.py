@@ -1,0 +1,1 @@
+"""Keep the folder of a pipeline run; start, stop, list and resume runs."""

@@ -1,0 +1,151 @@
+"""Transcript -> samples: one for each turn that is trained, its plan in the target and in no history. Pure.
+
+The prompt is `her.view`'s, so it is what the playground would have sent at that moment, byte for byte. What becomes no
+sample is named with its reason. Turns are found by id, never by position, and an id that is not there is an error.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+from her import view
+from her.errors import InputError
+from her.format import normalise, render
+from her.tokens import estimate_tokens
+from her.types import ENVIRONMENT, Message, Part, Sample, Transcript, Turn, Value
+
+FORMAT = "1"
+"""Version of the Parquet files of samples, under `her_format` in their metadata: raised when a reader of old ones would err."""
+REASONS: dict[str, str] = {
+    "no_plan": "the turn has no system_thinking",
+    "unspoken": "nothing is said or done in it",
+    "not_in_cast": "its speaker is not in the cast, so there is no prompt to play it from",
+    "too_long": "persona, scene and the last message alone are over the budget",
+}
+"""Why a turn is no sample."""
+
+
+class Dropped(Value):
+    """A turn that became no sample; `reason` is one of `REASONS`."""
+
+    transcript: str
+    turn: str
+    speaker: str
+    reason: str
+
+
+def samples(
+    transcript: Transcript,
+    *,
+    plans: bool = True,
+    speakers: Collection[str] | None = None,
+    budget: int | None = None,
+    count: Callable[[Sequence[Message]], int] = estimate_tokens,
+) -> Iterator[Sample | Dropped]:
+    """A sample, or the reason for none, for every turn of every character; the environment is never a target.
+
+    Args:
+        plans: whether a turn without a plan is dropped; False is for books as they are and for ablations.
+        speakers: whose turns are trained; default the whole cast, major or not.
+        budget: the most tokens a prompt may have; then it is cut as the playground cuts it. None never cuts.
+        count: tokens of messages, for `budget`.
+
+    Raises:
+        InputError: two turns have one id.
+    """
+    turn_ids(transcript)
+    cast = {member.name for member in transcript.cast}
+    wanted = (cast if speakers is None else set(speakers)) - {ENVIRONMENT}
+    prompts = view.prompts(transcript, wanted & cast)
+    for index, turn in enumerate(transcript.turns):
+        if turn.speaker not in wanted and (speakers is not None or turn.speaker == ENVIRONMENT):
+            continue
+        before = next(prompts)[1] if turn.speaker in cast else None
+        reason = _reason(turn, plans) if before else "not_in_cast"
+        if not reason and budget is not None and before and count(before) > budget:
+            before = _cut(transcript, index, budget, count)
+            reason = "" if before else "too_long"
+        if reason or not before:
+            yield Dropped(transcript=transcript.id, turn=turn.id, speaker=turn.speaker, reason=reason)
+        else:
+            yield sample(transcript, turn, before)
+
+
+def sample(transcript: Transcript, turn: Turn, prompt: Sequence[Message]) -> Sample:
+    """The sample that trains this turn from this prompt."""
+    target = Message(role="assistant", content=render(turn.parts, turn.speaker))
+    return Sample(
+        messages=(*prompt, target),
+        trained=(len(prompt),),
+        transcript=transcript.id,
+        turn=turn.id,
+        speaker=turn.speaker,
+        source=transcript.scenario.source,
+    )
+
+
+def turn_ids(transcript: Transcript) -> dict[str, Turn]:
+    """The turns by id; InputError when two share one."""
+    turns = {turn.id: turn for turn in transcript.turns}
+    if len(turns) != len(transcript.turns):
+        (twice, _), *_ = Counter(turn.id for turn in transcript.turns).most_common(1)
+        raise InputError(f"transcript {transcript.id!r}: turn id {twice!r} stands twice; every turn has an id of its own")
+    return turns
+
+
+def with_plans(transcript: Transcript, plans: Mapping[str, str]) -> Transcript:
+    """The transcript with the plan of these turns, by turn id, put in the place of any they had.
+
+    Raises:
+        InputError: an id is not in the transcript, or a plan is empty.
+    """
+    turns = turn_ids(transcript)
+    changed = {}
+    for turn_id, plan in plans.items():
+        if not plan.strip():
+            raise InputError(f"transcript {transcript.id!r}: the plan for turn {turn_id!r} is empty; leave the turn out")
+        turn = _known(turns, turn_id, transcript)
+        visible = [part for part in turn.parts if part.kind != "system_thinking"]
+        parts = normalise([Part(kind="system_thinking", text=plan), *visible], turn.speaker)
+        changed[turn_id] = turn.model_copy(update={"parts": parts})
+    return with_turns(transcript, changed)
+
+
+def with_turns(transcript: Transcript, turns: Mapping[str, Turn]) -> Transcript:
+    """The transcript with other turns in the place of those of the same ids.
+
+    Raises:
+        InputError: an id is not in the transcript, or a turn has another id or speaker than the one it replaces.
+    """
+    known = turn_ids(transcript)
+    for turn_id, turn in turns.items():
+        old = _known(known, turn_id, transcript)
+        if (turn.id, turn.speaker) != (turn_id, old.speaker):
+            raise InputError(
+                f"transcript {transcript.id!r}: turn {turn_id!r} of {old.speaker!r} would become turn {turn.id!r} of "
+                f"{turn.speaker!r}; a turn keeps its id and speaker"
+            )
+    return transcript.model_copy(update={"turns": tuple(turns.get(turn.id, turn) for turn in transcript.turns)})
+
+
+def _known(turns: Mapping[str, Turn], turn_id: str, transcript: Transcript) -> Turn:
+    if turn_id not in turns:
+        raise InputError(f"transcript {transcript.id!r} has no turn {turn_id!r}; it was made from another version of the book")
+    return turns[turn_id]
+
+
+def _reason(turn: Turn, plans: bool) -> str:
+    kinds = {part.kind for part in normalise(turn.parts, turn.speaker)}
+    if not kinds & set(view.VISIBLE):
+        return "unspoken"
+    return "no_plan" if plans and "system_thinking" not in kinds else ""
+
+
+def _cut(
+    transcript: Transcript, index: int, budget: int, count: Callable[[Sequence[Message]], int]
+) -> tuple[Message, ...] | None:
+    """The prompt of a turn cut to the budget, or None when what always stays is over it."""
+    so_far = transcript.model_copy(update={"turns": transcript.turns[:index]})
+    try:
+        return view.prompt(so_far, transcript.turns[index].speaker, budget, count).messages
+    except InputError:
+        return None

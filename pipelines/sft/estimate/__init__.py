@@ -1,0 +1,1 @@
+"""Estimate what a fine-tuning run takes before it starts."""

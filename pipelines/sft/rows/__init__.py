@@ -1,0 +1,1 @@
+"""Turn samples into rows of tokens."""

@@ -1,0 +1,1 @@
+"""Train on rows: trainer, loop, checkpoints, sampled turns."""

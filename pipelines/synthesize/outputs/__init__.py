@@ -1,0 +1,1 @@
+"""Files that a synthesis run leaves: samples, exports, dataset card, report."""

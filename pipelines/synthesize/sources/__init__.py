@@ -1,0 +1,1 @@
+"""Read raw books and finished data sets."""

@@ -1,0 +1,1 @@
+"""The model calls of synthesis, one module a stage."""

@@ -1,0 +1,108 @@
+"""The rule-based teacher: a valid answer to every question of synthesis, in both languages, the same each time."""
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from her.backends.open import open_backend, parse_spec
+from her.backends.teacher import RULES, TeacherBackend, answer
+from her.errors import BackendError, InputError
+from her.types import Message, Sampling
+from pipelines.synthesize.stages import answers
+from pipelines.synthesize.stages.role_thinking import label
+from pipelines.synthesize.work import question
+from tests.teaching import a_scene
+
+PLAY = "\n\n".join(f"{who}. {said}" for who, said in [("IAGO", "Are your doors locked?"), ("BRABANTIO", "Why, wherefore?")] * 4)
+NOVEL = '"Are your doors locked?" said Iago. "Why, wherefore ask you this?" replied Brabantio. ' * 4
+CHINESE = "宝玉道：“你怎么来了？”黛玉笑道：“我来看你。”" * 4
+TURNS = [
+    {"id": "t1", "speaker": "Iago", "text": "Ha! I like not that. Not at all."},
+    {"id": "t2", "speaker": "Othello", "text": "What dost thou say?"},
+    {"id": "t3", "speaker": "宝玉", "text": "你来了。坐下说话罢。"},
+]
+PLAN = {"name": "Iago", "book": "Othello", "turn": "Iago: Ha! I like not that.", "history": ["Othello: Speak, honest Iago."]}
+PLAN_ZH = {"name": "宝玉", "book": "红楼梦", "turn": "宝玉: 你来了。坐下说话罢。", "history": [], "motivation": "宝玉想见她。"}
+TALK = [{"character": "Iago", "message": "Ha!"}, {"character": "Othello", "message": "What?"}]
+
+
+@pytest.mark.parametrize(
+    ("task", "payload", "schema"),
+    [
+        ("extract_plots", {"text": PLAY, "chapter": "Act I", "carried": []}, answers.Extraction),
+        ("extract_plots", {"text": NOVEL}, answers.Extraction),
+        ("extract_plots", {"text": CHINESE}, answers.Extraction),
+        ("extract_plots", {"text": "Nobody speaks here."}, answers.Extraction),
+        ("name_characters", {"book": "Othello", "names": ["IAGO", "All"]}, answers.Names),
+        (
+            "write_profile",
+            {"book": "Othello", "character": "Iago", "lines": []},
+            answers.Profile,
+        ),
+        ("stage_scene", {"characters": [{"name": "Iago"}], "dialogues": TALK, "scenario": ""}, answers.Staging),
+        ("enhance_thoughts", {"turns": TURNS, "ask": ["t1", "t2", "t3"]}, answers.Enhancement),
+        ("rewrite_plan", PLAN, answers.Plan),
+        ("rewrite_plan", PLAN_ZH, answers.Plan),
+        ("complete_setting", {"setting": "", "characters": [], "dialogues": TURNS, "source": ""}, answers.Completion),
+    ],
+)
+def test_every_question_has_a_valid_answer(task: str, payload: dict[str, Any], schema: type[BaseModel]) -> None:
+    asked = [Message(role="system", content=f"Task: {task}\n\nmore"), Message(role="user", content=json.dumps(payload))]
+    thinking, text = answer(asked)
+    assert schema.model_validate_json(text) and not thinking
+    assert answer(asked) == ("", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "speakers"), [(PLAY, {"Iago", "Brabantio"}), (NOVEL, {"Iago", "Brabantio"}), (CHINESE, {"宝玉", "黛玉"})]
+)
+def test_it_finds_who_speaks_in_plays_and_novels(text: str, speakers: set[str]) -> None:
+    plots = RULES["extract_plots"]({"text": text})["plots"]
+    assert {line["character"] for plot in plots for talk in plot["conversation"] for line in talk["dialogues"]} == speakers
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("task", sorted(RULES))
+def test_every_rule_has_its_prompt_in_both_languages(task: str, language: Any) -> None:
+    system = question(task, language, {}, name="Iago", most="3", least="6")[0].content
+    assert system.startswith(f"Task: {task}\n") and "$" not in system and "JSON" in system
+
+
+async def test_it_plays_a_live_prompt_thinking_first() -> None:
+    from her.view import messages
+
+    scene = a_scene()
+    prompt = messages(scene.transcript(), "Othello", scene.turns[:2])
+    completion = await TeacherBackend().complete(prompt, Sampling())
+    assert "portray Othello" in completion.reasoning and completion.text.startswith("Othello: ")
+    assert completion.usage and completion.finish == "stop"
+
+
+def test_it_says_that_it_is_no_model() -> None:
+    described = open_backend("teacher:").describe()
+    assert described.scripted and described.model == "rule-based-teacher"
+
+
+@pytest.mark.parametrize(("spec", "told"), [("teacher:x", "'teacher:' alone is right"), ("teahcer:", "'teacher:' was meant")])
+def test_a_wrong_spec_is_one_sentence(spec: str, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        parse_spec(spec)
+
+
+@pytest.mark.parametrize(
+    ("system", "user", "told"),
+    [
+        ("Task: cook", "{}", "no rule for the task 'cook'"),
+        ("Task: rewrite_plan", "no", "without a JSON"),
+        ("Task: rewrite_plan", "[]", "list"),
+    ],
+)
+def test_what_it_cannot_answer_is_an_error(system: str, user: str, told: str) -> None:
+    with pytest.raises(BackendError, match=told):
+        answer([Message(role="system", content=system), Message(role="user", content=user)])
+
+
+def test_labels_are_short_and_of_ids() -> None:
+    assert list(label(a_scene().turns).values())[:3] == ["t1", "t2", "t3"]

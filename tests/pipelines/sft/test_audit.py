@@ -1,0 +1,86 @@
+"""pipelines/sft/rows/audit.py: a run that would train something else than what was meant does not begin."""
+
+import re
+from typing import Any
+
+import pytest
+
+from her.errors import InputError
+from her.types import Sample
+from pipelines.models.template import ChatTemplate
+from pipelines.sft.options import Options
+from pipelines.sft.rows.audit import check
+from tests.pipelines.models.test_chat_template import CHATML, PLAN, sample, tokenizer
+
+pytestmark = pytest.mark.whole
+GOOD = [sample(f"Tom: {number}?", PLAN + "Mara: Aye.") for number in range(6)]
+LONG = sample("Tom: " + "Well? " * 60, PLAN + "Mara: Aye.")
+
+
+@pytest.fixture(scope="module")
+def template() -> ChatTemplate:
+    return ChatTemplate(tokenizer())
+
+
+def options(**samples: Any) -> Options:
+    return Options.model_validate({"samples": {"files": ["unused.jsonl"], **samples}}, strict=False)
+
+
+def test_what_is_well_goes_on_whole(template: ChatTemplate) -> None:
+    reports, train, held_out = check(GOOD[:4], GOOD[4:], template, options(), 4096)
+    assert (train, held_out) == (GOOD[:4], GOOD[4:])
+    assert [(report.name, report.samples, report.stops) for report in reports] == [
+        ("train", 4, {"end": 4}),
+        ("held_out", 2, {"end": 2}),
+    ]
+    prompt, target = template.pairs(GOOD[:1])[0]
+    assert (reports[0].prompt_tokens, reports[0].kept_tokens) == (4 * len(prompt), 4 * len(target))
+    assert len(check(GOOD, [], template, options(), 4096).reports) == 1
+
+
+def test_too_long_ones_are_left_out_whole_where_that_is_allowed(template: ChatTemplate) -> None:
+    checked = check([*GOOD, LONG], GOOD[:1], template, options(most_tokens=150, dropped=0.2), 4096)
+    assert checked.train == GOOD and checked.reports[0].dropped == {"too_long": 1}
+
+
+REFUSED = [
+    ([], GOOD, options(), 4096, "split 'train' has no sample"),
+    ([*GOOD, LONG], [], options(most_tokens=150), 4096, r"train': 1 of 7 .* 0% may; too_long 1 \(up to \d+ tokens where 150 are"),
+    (GOOD, [LONG], options(most_tokens=150, dropped=0.2), 4096, "split 'held_out' has no sample"),
+    (GOOD, [LONG], options(), 150, r"longest sample has \d+ tokens and the model has 150 positions; set samples.most_tokens=150"),
+    ([*GOOD, sample("Tom: Well?", "Mara: Aye.")], [], options(), 4096, "target_plan_missing in 1 samples, such as t2"),
+    (
+        [sample("Tom: Well?", PLAN + "Mara: Hm.", "Tom: So?", GOOD[0].messages[-1].content)],
+        [],
+        options(),
+        4096,
+        "plan_in_history",
+    ),
+]
+
+
+@pytest.mark.parametrize(("train", "held_out", "settings", "context", "said"), REFUSED)
+def test_what_is_not_well_does_not_begin(
+    template: ChatTemplate, train: list[Sample], held_out: list[Sample], settings: Options, context: int, said: str
+) -> None:
+    with pytest.raises(InputError) as refused:
+        check(train, held_out, template, settings, context)
+    assert re.search(said, str(refused.value))
+
+
+HARM = [
+    (CHATML.replace("m['content'] + '<|im_end|>\n'", "m['content'] + '\n'"), "stop_missing in 6 samples"),
+    (CHATML.replace("m['content'] + '<|im_end|>\n'", "'<|im_end|>' + m['content']"), "stop_inside in 6 samples"),
+    (CHATML.replace("<|im_start|>assistant\n'", "<|im_start|>assistant\n<think>'"), "prompt_not_prefix in 6 samples"),
+]
+
+
+@pytest.mark.parametrize(("template", "said"), HARM)
+def test_a_template_that_moves_the_stop_token_or_the_prompt_is_refused(template: str, said: str) -> None:
+    with pytest.raises(InputError, match=f"split 'train': {said}"):
+        check(GOOD, [], ChatTemplate(tokenizer(template=template)), options(), 4096)
+
+
+def test_books_as_they_are_are_learned_without_plans(template: ChatTemplate) -> None:
+    plain = [sample("Tom: Well?", "Mara: Aye.")]
+    assert check(plain, [], template, options(plans=False), 4096).train == plain

@@ -1,0 +1,244 @@
+"""pipelines/sft/rows/reading.py: every file that the house writes is read, and nothing of what is learned is evaluated."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from her.errors import FormatVersionError, InputError
+from her.feedback import preferences as ratings
+from her.files import jsonl
+from her.types import Message, Sample
+from pipelines.sft.options import SampleOptions
+from pipelines.sft.rows.reading import file_list, read, read_file
+from pipelines.synthesize.outputs.exports import ParquetRows, trl_table, verl_rows
+from tests.store.samples import ANNE, greeted, opened, rating, reply
+
+PLAN = "<system_thinking>Mara waits.</system_thinking>"
+
+
+def sample(turn: str, transcript: str = "t", said: str = "Well?", speaker: str = "Mara") -> Sample:
+    told = (
+        Message(role="system", content=f"You are {speaker}, from a test, in a conversation with Tom."),
+        Message(role="user", content=f"Tom: {said}"),
+        Message(role="assistant", content=f"{PLAN}{speaker}: Aye, {turn}."),
+    )
+    return Sample(messages=told, trained=(2,), transcript=transcript, turn=turn, speaker=speaker, source="A book")
+
+
+ROWS = [sample(str(number), f"t{number // 3}") for number in range(12)]
+
+
+def parquet(path: Path, rows: list[Sample]) -> Path:
+    with ParquetRows(path, trl_table) as writer:
+        for row in rows:
+            writer.add(row)
+    return path
+
+
+def lines(path: Path, rows: list[Sample]) -> Path:
+    jsonl.write(path, rows)
+    return path
+
+
+def options(*files: Path, **more: Any) -> SampleOptions:
+    return SampleOptions(files=files, **{"held_out_share": 0.0, **more})
+
+
+@pytest.mark.parametrize("write", [parquet, lines])
+@pytest.mark.parametrize("count", [1, 12, 700])
+def test_what_was_written_is_read(tmp_path: Path, write: Callable[[Path, list[Sample]], Path], count: int) -> None:
+    rows = [sample(str(number), f"t{number // 7}") for number in range(count)]
+    path = write(tmp_path / f"rows.{'parquet' if write is parquet else 'jsonl'}", rows)
+    assert read(options(path), 1) == (rows, [])
+
+
+def test_equal_messages_are_kept_once(tmp_path: Path) -> None:
+    read_back = list(read_file(parquet(tmp_path / "rows.parquet", ROWS)))
+    assert len({id(row.messages[0]) for row in read_back}) == 1
+
+
+def test_a_ratings_export_is_read_with_its_chats(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    _, asked = greeted(store)
+    answer = reply(store, asked, "Good: so be it.", plan="Tempt him.")
+    store.rate(ANNE, answer.conversation_id, answer.id, rating(1))
+    exported: list[str] = []
+    ratings.export(store, "sft", exported.append)
+    store.close()
+    (tmp_path / "sft.jsonl").write_text("".join(exported), "utf-8")
+    [row] = read_file(tmp_path / "sft.jsonl")
+    assert (row.turn, row.transcript, row.speaker) == (answer.id, asked.conversation_id, "Iago")
+    assert row.messages[-1].content.endswith("</system_thinking>Iago: Good: so be it.") and row.trained == (
+        len(row.messages) - 1,
+    )
+
+
+def bare(path: Path, *rows: tuple[str, str]) -> Path:
+    """Prompt-completion rows that say nothing of chat or speaker: (first line of the prompt, reply)."""
+    told = [
+        {"prompt": [{"role": "system", "content": head}], "completion": [{"role": "assistant", "content": said}]}
+        for head, said in rows
+    ]
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in told), "utf-8")
+    return path
+
+
+SPEAKERS = [
+    ("You are Mara, from a test.\nTom: x", f"{PLAN}Mara: Tom: Aye.", "Mara"),
+    ("You are Ann: the baker, here.", f"{PLAN}Ann: the baker: Aye.", "Ann: the baker"),
+    ("你是阿蘅（旧事），正与来客交谈。", f"{PLAN}阿蘅: 你听。", "阿蘅"),
+    ("You are Mara.", "Mara: <role_action>nods</role_action>Aye: so.", "Mara"),
+]
+
+
+@pytest.mark.parametrize(("head", "said", "speaker"), SPEAKERS)
+def test_a_row_without_a_speaker_is_said_by_whom_it_names(tmp_path: Path, head: str, said: str, speaker: str) -> None:
+    [row] = read_file(bare(tmp_path / "rows.jsonl", (head, said)))
+    assert (row.speaker, row.transcript) == (speaker, "")
+    assert row.turn.endswith("line 1")
+
+
+def test_rows_without_a_chat_are_held_out_by_their_system_message(tmp_path: Path) -> None:
+    rows = [(f"You are Mara, with {name}.", f"{PLAN}Mara: {word}.") for word in "abc" for name in ("Tom", "Ann", "Cy")]
+    train, held_out = read(options(bare(tmp_path / "rows.jsonl", *rows), held_out_share=0.3), 1)
+    assert (len(train), len(held_out)) == (6, 3)
+    assert not {row.messages[0] for row in train} & {row.messages[0] for row in held_out}
+
+
+@given(
+    st.lists(st.integers(0, 6), min_size=1, max_size=30),
+    st.sampled_from([0.0, 0.05, 0.5, 0.99]),
+    st.integers(0, 5),
+)
+def test_transcripts_are_neighbours_and_never_in_both(numbers: list[int], share: float, seed: int) -> None:
+    from pipelines.sft.rows.reading import _neighbours, _parted
+
+    rows = [sample(str(place), f"t{number}") for place, number in enumerate(numbers)]
+    ordered = _neighbours(rows)
+    assert sorted(row.turn for row in ordered) == sorted(row.turn for row in rows)
+    names = [row.transcript for row in ordered]
+    assert [name for place, name in enumerate(names) if name not in names[:place]] == list(
+        dict.fromkeys(f"t{n}" for n in numbers)
+    )
+    assert all(names[place - 1] == name for place, name in enumerate(names) if name in names[:place])
+    train, held_out = _parted(ordered, share, seed)
+    assert (train, held_out) == _parted(ordered, share, seed)
+    learned, evaluated = ({row.transcript for row in part} for part in (train, held_out))
+    assert not learned & evaluated and learned
+    assert len(evaluated) == (min(max(round(share * len(set(names))), 1), len(set(names)) - 1) if share else 0)
+
+
+def test_what_one_speaker_says_stands_together(tmp_path: Path) -> None:
+    """Characters speak in turn, and only neighbours share their history in a row (pipelines/models/prefix_tree.py)."""
+    rows = [sample(f"{chat}{place}", chat, speaker=name) for chat in "ab" for place, name in enumerate(("Mara", "Tom") * 3)]
+    train, _ = read(options(parquet(tmp_path / "rows.parquet", rows)), 1)
+    assert [row.turn for row in train] == ["a0", "a2", "a4", "a1", "a3", "a5", "b0", "b2", "b4", "b1", "b3", "b5"]
+
+
+def test_the_seed_chooses_what_is_held_out(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "rows.parquet", [sample(str(n), f"t{n}") for n in range(40)])
+    assert read(options(path, held_out_share=0.2), 1) == read(options(path, held_out_share=0.2), 1)
+    assert read(options(path, held_out_share=0.2), 1) != read(options(path, held_out_share=0.2), 2)
+
+
+def test_files_may_be_held_out_instead(tmp_path: Path) -> None:
+    one, other = parquet(tmp_path / "one.parquet", ROWS[:6]), lines(tmp_path / "other.jsonl", ROWS[6:])
+    assert read(options(one, held_out=(other,), held_out_share=0.5), 1) == (ROWS[:6], ROWS[6:])
+    both = lines(tmp_path / "both.jsonl", [sample("x", "t1")])
+    with pytest.raises(InputError, match="transcript 't1' of turn 'x' is learned as well"):
+        read(options(one, held_out=(both,)), 1)
+
+
+def test_a_file_given_twice_is_noticed(tmp_path: Path) -> None:
+    path = lines(tmp_path / "rows.jsonl", ROWS)
+    with pytest.raises(InputError, match="turn '0' of transcript 't0' stands twice"):
+        read(options(path, path), 1)
+
+
+def test_personas_and_files_are_learned_together(tmp_path: Path) -> None:
+    path = lines(tmp_path / "rows.jsonl", ROWS)
+    wanted = options(path, personas=("house",), chats=1, exchanges=2)
+    train, _ = read(wanted, 1)
+    assert len(train) == 12 + 17 * 2
+    assert file_list(wanted)[0] == path and len(file_list(wanted)) == 1 + 17 + 13
+
+
+def broken(tmp_path: Path, how: str) -> Path:
+    """A file that is none, by name."""
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+
+    path = tmp_path / f"{how}.{'jsonl' if how in ('cut', 'kto', 'list', 'extra', 'nobody', 'user', 'empty') else 'parquet'}"
+    good = parquet(tmp_path / "good.parquet", ROWS)
+    table = pq.read_table(good)
+    texts = {
+        "cut": ROWS[0].model_dump_json() + "\n" + ROWS[1].model_dump_json()[:40],
+        "kto": '{"prompt": [], "completion": [], "label": true}\n',
+        "list": "[1]\n",
+        "extra": '{"prompt": [], "mood": 1}\n',
+        "user": '{"prompt": [{"role": "user", "content": "a"}], "completion": [{"role": "user", "content": "b"}]}\n',
+        "empty": "",
+    }
+    if how in texts:
+        path.write_text(texts[how], "utf-8")
+    elif how == "nobody":
+        bare(path, ("You are Mara.", f"{PLAN}Aye."))
+    elif how == "old":
+        pq.write_table(table.replace_schema_metadata({"her_format": "0"}), path)
+    elif how == "foreign":
+        pq.write_table(table.replace_schema_metadata({}), path)
+    elif how == "columns":
+        pq.write_table(table.drop_columns(["speaker"]), path)
+    elif how == "verl":
+        with verl_rows(path, "rl") as writer:
+            writer.add(ROWS[0])
+    elif how == "null":
+        names = table.column_names
+        nothing = table.set_column(names.index("turn"), "turn", pa.array([None] * len(table), pa.string()))
+        pq.write_table(nothing, path)
+    elif how == "bytes":
+        path.write_bytes(good.read_bytes()[:-200])
+    return path
+
+
+BROKEN = [
+    ("cut", r"cut\.jsonl' line 2 is not JSON"),
+    ("kto", r"kto\.jsonl' has 'label' in it: rows for another training; export it with --format sft"),
+    ("list", r"list\.jsonl' line 1 is no Sample"),
+    ("extra", r"extra\.jsonl' line 1 (has the unknown key|lacks the key|is no Row)"),
+    ("user", r"user\.jsonl' line 1: the completion is said by 'user'"),
+    ("nobody", r"nobody\.jsonl' line 1: the reply opens with no name .* \('Aye\.'\)"),
+    ("empty", r"empty\.jsonl' has no sample in it"),
+    ("columns", r"columns\.parquet' has no column 'speaker'"),
+    ("verl", r"verl\.parquet' has no column 'completion'"),
+    ("null", r"null\.parquet' row 1 is no sample"),
+    ("bytes", r"bytes\.parquet' cannot be read as Parquet"),
+]
+
+
+@pytest.mark.parametrize(("how", "said"), BROKEN)
+def test_a_file_that_is_none_is_named(tmp_path: Path, how: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        list(read_file(broken(tmp_path, how)))
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [("old", r"old\.parquet' has format version '0' and this HER reads version '1'"), ("foreign", "has no format version")],
+)
+def test_a_file_of_another_version_is_refused(tmp_path: Path, how: str, said: str) -> None:
+    with pytest.raises(FormatVersionError, match=said):
+        list(read_file(broken(tmp_path, how)))
+
+
+def test_a_path_that_leads_nowhere(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not there"):
+        list(read_file(tmp_path / "none.parquet"))
+    (tmp_path / "rows.csv").write_text("a", "utf-8")
+    with pytest.raises(InputError, match=r"ends in '\.csv'"):
+        list(read_file(tmp_path / "rows.csv"))

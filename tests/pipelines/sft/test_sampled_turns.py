@@ -1,0 +1,118 @@
+"""pipelines/sft/train/sampled_turns.py: what a model in training plays, read strictly, and training none the wiser."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from her.types import Message, Sample
+from pipelines.models.attention import register
+from pipelines.models.template import ChatTemplate
+from pipelines.sft.train.sampled_turns import Played, defects, others_in, sample_turns
+from tests.tiny import make_tiny, teach
+
+pytestmark = pytest.mark.whole
+TURN = (
+    "<system_thinking>I need to portray Ann as calm.</system_thinking>Ann: <role_thinking>Who is it?</role_thinking>Good evening."
+)
+FIRST = "===Conversation Start===\n\nEnvironment: Rain.\n\nTom: Good evening."
+HEAD = "You are Ann, a baker, in a conversation with Tom, Cy."
+
+
+def sample(*texts: str, head: str = HEAD) -> Sample:
+    """A sample whose prompt holds these texts, the user's and the assistant's by turns."""
+    roles = ("user", "assistant") * len(texts)
+    told = [Message(role=role, content=text) for role, text in zip(roles, texts, strict=False)]  # type: ignore[arg-type]
+    messages = (Message(role="system", content=head), *told, Message(role="assistant", content=TURN))
+    return Sample(messages=messages, trained=(len(messages) - 1,), turn=f"t{len(texts)}", speaker="Ann")
+
+
+# `teach` learns the history's turns too, so the second opens otherwise: one prompt would have two answers.
+SAMPLES = [sample(FIRST), sample("Tom: Late again.", "Ann: Good evening.", "Tom: Who is it?"), sample("Cy: Well?")]
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_tiny(tmp_path_factory.mktemp("taught"))
+    teach(folder, [one.messages for one in SAMPLES], steps=100)
+    return folder
+
+
+def loaded(folder: Path, attention: str = "sdpa") -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, dtype="float32", attn_implementation=attention)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "shared_prefix"])
+@pytest.mark.parametrize("batch", [1, 8])
+def test_a_model_that_knows_its_turns_plays_them(taught: Path, attention: str, batch: int) -> None:
+    register()
+    model = loaded(taught, attention)
+    played = sample_turns(model, ChatTemplate(str(taught)), SAMPLES, temperature=0, tokens=200, seed=1, batch=batch)
+    assert (played.turns, played.well_formed, played.defects) == (3, 3, {})
+    assert played.examples == (TURN,) * 3
+
+
+def test_a_model_that_knows_nothing_is_seen_through(tmp_path: Path) -> None:
+    folder = make_tiny(tmp_path / "blank")
+    played = sample_turns(loaded(folder), ChatTemplate(str(folder)), SAMPLES, temperature=1, tokens=20, seed=1)
+    assert played.well_formed == 0 and played.defects["name_missing"] == 3 and len(played.examples) == 3
+
+
+def test_the_seed_decides_and_nothing_is_disturbed(taught: Path) -> None:
+    import torch
+
+    model, template = loaded(taught).train(), ChatTemplate(str(taught))
+    model.model.layers[0].eval()  # such as a frozen part
+    before = torch.get_rng_state()
+
+    def drawn(seed: int) -> tuple[str, ...]:
+        return sample_turns(model, template, SAMPLES, temperature=3, tokens=40, seed=seed).examples
+
+    assert drawn(1) == drawn(1) != drawn(2)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert model.training and model.model.layers[1].training and not model.model.layers[0].training
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_where_the_context_ends_a_turn_is_unfinished(taught: Path) -> None:
+    model, template = loaded(taught), ChatTemplate(str(taught))
+    room = len(template.ids(SAMPLES[0].messages[:-1], ask=True))
+    for positions in (room + 5, room):
+        model.config.max_position_embeddings = positions
+        played = sample_turns(model, template, SAMPLES[:1], temperature=0, tokens=200, seed=1)
+        assert played.well_formed == 0 and played.defects["unfinished"] == 1
+
+
+WRONG = [
+    (TURN, True, []),
+    (TURN, False, ["unfinished"]),
+    (TURN.replace("Ann: ", ""), True, ["name_missing"]),
+    (TURN.replace("</role_thinking>Good", "</role_thinking> Good"), True, ["space_at_tag"]),
+    (TURN.partition("</system_thinking>")[2], True, ["plan_missing"]),
+    (TURN + "\n\nTom: Good evening, Ann.", True, ["other_speaker"]),
+    (TURN + "\n\nEnvironment: Rain.", True, ["other_speaker"]),
+    (TURN.replace("Good evening", "*nods* Good evening"), True, []),  # in this notation a star is a star
+    ("<system_thinking>I need to", False, ["unclosed_plan", "unfinished"]),
+    ("", True, ["empty"]),
+]
+
+
+@pytest.mark.parametrize(("text", "finished", "names"), WRONG)
+def test_every_defect_counts(text: str, finished: bool, names: list[str]) -> None:
+    assert sorted(defects(Played(text, finished, marked=False), SAMPLES[0])) == sorted(names)
+
+
+def test_a_special_token_within_a_turn_counts() -> None:
+    assert defects(Played(TURN, finished=True, marked=True), SAMPLES[0]) == ["special_token"]
+
+
+def test_without_plans_none_is_missed() -> None:
+    played = Played("Ann: Good evening.", finished=True, marked=False)
+    assert (defects(played, SAMPLES[0]), defects(played, SAMPLES[0], plans=False)) == (["plan_missing"], [])
+
+
+def test_others_are_those_whom_the_prompt_knows() -> None:
+    assert others_in(sample(FIRST + "\n\nCy: No.\n\nNote: Tom: x")) == ("Environment", "Tom", "Cy")
+    assert others_in(sample("来客：你好", head="你是Ann，正与来客交谈。")) == ("Environment", "来客")

@@ -1,0 +1,194 @@
+"""What `her runs` shows and does: list, show, resume, stop, rm."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from her import config, paths
+from her.cli import app
+from her.errors import InputError
+from her.runs import commands as runs
+from her.runs.folder import Stopped, folder_of, running, runs_folder, watch
+from her.runs.processes import stop
+from pipelines.synthesize.options import Options
+
+SMOKE = Path(__file__).resolve().parents[2] / "pipelines" / "configs" / "synthesize_smoke.toml"
+
+
+def her(*words: str, said: str | None = None) -> Result:
+    return CliRunner().invoke(app, ["runs", *words], input=said)
+
+
+def options(name: str) -> Options:
+    return config.load(Options, [f"@{SMOKE}", f"name={name}", "temperature=0.25"])[0]
+
+
+def stopped(name: str) -> Path:
+    """A run that was stopped after three steps, the last two of which were taken twice."""
+    with pytest.raises(Stopped), running("synthesize", name, options(name), seed=7) as run:
+        for step, loss in ((1, 3.0), (2, 2.5), (3, 9.0)):
+            run.metric(step=step, loss=loss)
+        run.metric(resumed_at=1)
+        for step, loss in ((2, 1.5), (3, 2.25)):
+            run.metric(step=step, loss=loss)
+        for made in ("checkpoint-20", "checkpoint-3", "checkpoint"):
+            (run.folder / made).mkdir()
+            (run.folder / made / "model.safetensors").write_bytes(b"")
+        (run.folder / "report.json").write_text("{}")
+        run.note(outputs={"report.json": "ab", "gone.json": "cd"})
+        raise Stopped("the budget is spent")
+    return folder_of(name)
+
+
+def test_runs_alone_lists_them() -> None:
+    stopped("first")
+    line = "first  synthesize  stopped  the budget is spent\n"
+    assert her().stdout == her("list").stdout == line
+
+
+def test_a_list_without_runs_says_so(home: Path) -> None:
+    assert her().stdout == f"no runs in '{home / 'runs'}' yet; her run makes one: her run synthesize @FILE.toml\n"
+
+
+def test_a_broken_run_hides_no_other() -> None:
+    stopped("first")
+    broken = folder_of("a-longer-name")
+    broken.mkdir()
+    (broken / "status.json").write_text("{")
+    said = her("list")
+    assert said.exit_code == 0, said.output
+    assert [line.split()[0] for line in said.stdout.splitlines()] == ["a-longer-name", "first"]
+    assert "is no status of a run" in said.stdout.splitlines()[0]
+    assert said.stdout.splitlines()[1].endswith("  synthesize  stopped  the budget is spent")
+
+
+def test_a_run_is_shown_whole() -> None:
+    stopped("first")
+    said = her("show", "first")
+    assert said.exit_code == 0, said.output
+    first, *rest = said.stdout.splitlines()
+    assert first == "first: synthesize, stopped (the budget is spent)"
+    shown = {line[2:14].strip(): line[15:] for line in rest if line[2:14].strip()}
+    assert shown["loss"] == "first 3.0000 at step 1, last 2.2500 at step 3, lowest 1.5000 at step 2 (3 points)"
+    assert json.loads(shown["last"])["loss"] == 2.25
+    assert [line.strip().split()[-1] for line in rest if "checkpoint" in line] == ["checkpoint-3", "checkpoint-20", "checkpoint"]
+    assert shown["outputs"] == "report.json (2 bytes)"
+    assert "gone.json (no longer there)" in said.stdout
+    assert "seed" in shown and "python 3" in shown["versions"]
+    assert shown["go on"] == "her runs resume first"
+    assert "temperature = 0.25" in said.stdout
+    assert "scenes_at_once" not in said.stdout
+
+
+def test_settings_of_another_version_are_shown_as_they_are() -> None:
+    (stopped("old") / "config.toml").write_text('name = "old"\nwas = 1\n')
+    said = her("show", "old").stdout
+    assert "those of another version: there is no setting 'was'" in said
+    assert "was = 1" in said
+
+
+def test_a_run_without_metrics_has_no_losses() -> None:
+    with running("synthesize", "bare", options("bare")):
+        pass
+    said = her("show", "bare").stdout
+    assert "loss" not in said
+    assert said.splitlines()[-1].split(None, 2)[2] == "it is done"
+
+
+def test_resume_goes_on_with_the_settings_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = stopped("first")
+    begun: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr("her.runs.commands.main_of", lambda pipeline: lambda words: begun.append((pipeline, list(words))) or 3)
+    monkeypatch.setattr("her.runs.commands.start", lambda pipeline, words: begun.append((pipeline, list(words))))
+    assert her("resume", "first").exit_code == 3
+    said = her("resume", "first", "--background")
+    assert (said.exit_code, said.stdout) == (0, "started; look at it with: her runs show first\n")
+    assert begun == [("synthesize", [f"@{folder / 'config.toml'}"])] * 2
+
+
+def test_a_run_that_is_done_or_of_another_version_is_not_resumed() -> None:
+    with running("synthesize", "whole", options("whole")):
+        assert "is running; stop it first: her runs stop whole" in her("resume", "whole").stderr
+    assert "is done; to do it once more give another name" in her("resume", "whole").stderr
+    (stopped("old") / "config.toml").write_text('name = "old"\nwas = 1\n')
+    assert "no setting 'was'" in her("resume", "old", "--background").stderr
+    assert "there is no run 'none'" in her("resume", "none").stderr
+
+
+@pytest.mark.whole
+def test_resume_really_goes_on(home: Path) -> None:
+    with pytest.raises(Stopped), running("synthesize", "real", options("real"), seed=42, hashes=_hashes()):
+        raise Stopped("early")
+    said = subprocess.run([sys.executable, "-m", "her.cli", "runs", "resume", "real"], cwd=paths.ROOT, capture_output=True)
+    assert said.returncode == 0, said.stderr.decode()
+    assert (watch("real").state, watch("real").starts) == ("done", 2)
+
+
+def _hashes() -> dict[str, str]:
+    from pipelines.synthesize.__main__ import _hashes as of
+
+    return of(options("real"))
+
+
+def test_a_run_is_removed_after_asking() -> None:
+    folder = stopped("first")
+    assert her("rm", "first", said="n\n").exit_code == 1
+    assert folder.is_dir()
+    assert her("rm", "first", said="y\n").exit_code == 0
+    assert not folder.exists()
+    stopped("second")
+    assert her("rm", "second", "--yes").exit_code == 0
+    assert not list(runs_folder().iterdir())
+
+
+def test_a_run_whose_status_is_broken_can_be_removed() -> None:
+    (stopped("broken") / "status.json").write_text("{")
+    assert her("rm", "broken", "--yes").exit_code == 0
+
+
+def test_nothing_outside_is_removed(home: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "status.json").write_text("{}")
+    (stopped("inner") / "link").symlink_to(kept)
+    assert her("rm", "inner", "--yes").exit_code == 0
+    (home / "runs" / "outer").symlink_to(kept)
+    assert "is a link" in her("rm", "outer", "--yes").stderr
+    for name in ("..", "../kept", str(kept), ""):
+        assert "cannot be a folder" in her("rm", "--yes", "--", name).stderr
+    (home / "runs" / "other").mkdir()
+    assert "there is no run 'other'" in her("rm", "other", "--yes").stderr
+    assert (kept / "status.json").is_file()
+
+
+def test_a_run_that_runs_is_not_removed() -> None:
+    with running("synthesize", "busy", options("busy")) as run:
+        said = her("rm", "busy", "--yes")
+        assert (said.exit_code, said.stderr) == (2, "her: run 'busy' is running; stop it first: her runs stop busy\n")
+        assert run.folder.is_dir()
+
+
+def test_stop_says_what_it_did() -> None:
+    stopped("first")
+    assert her("stop", "first").stdout == "first does not run: it is stopped\n"
+
+
+def test_a_run_of_another_machine_is_stopped_there() -> None:
+    with running("synthesize", "far", options("far")) as run:
+        run.note(host="elsewhere")
+        with pytest.raises(InputError, match="runs on 'elsewhere'; stop it there"):
+            stop("far")
+
+
+def test_the_size_of_a_run_counts_no_links(tmp_path: Path) -> None:
+    folder = stopped("first")
+    before = runs.size(folder)
+    (tmp_path / "big").write_bytes(b"x" * 10_000)
+    (folder / "link").symlink_to(tmp_path / "big")
+    assert runs.size(folder) - before < 1_000
+    shutil.rmtree(folder)

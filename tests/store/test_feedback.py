@@ -1,0 +1,68 @@
+"""Ratings are only added; the newest counts, and an empty one withdraws."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from her.errors import InputError, NotFound
+from her.store import Store
+from tests.store.samples import ANNE, BEN, SEEN, greeted, opened, rating, reply, sql
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = opened(tmp_path)
+    yield store
+    store.close()
+
+
+def test_a_rating_comes_back_with_what_was_seen(store: Store) -> None:
+    chat, asked = greeted(store)
+    answer = reply(store, asked, "one")
+    opinion = rating(-1, {"voice": 2, "engaging": 5}, tags=("too_long", "repeats"), comment="Too long. 太长。", seen=SEEN)
+    at = store.rate(ANNE, chat.id, answer.id, opinion)
+    kept = store.ratings(ANNE, chat.id)
+    assert set(kept) == {answer.id}
+    assert (kept[answer.id].rating, kept[answer.id].created_at) == (opinion, at)
+
+
+def test_the_newest_counts_for_each_turn_and_for_the_chat(store: Store, tmp_path: Path) -> None:
+    chat, asked = greeted(store)
+    answer = reply(store, asked, "one")
+    for count in (1, 2, 3):  # within one millisecond, most likely
+        store.rate(ANNE, chat.id, answer.id, rating(stars={"voice": count}))
+        store.rate(ANNE, chat.id, None, rating(stars={"voice": 6 - count}))
+    kept = store.ratings(ANNE, chat.id)
+    assert {node: one.rating.stars["voice"] for node, one in kept.items()} == {answer.id: 3, None: 3}
+    store.rate(ANNE, chat.id, answer.id, rating())
+    assert set(store.ratings(ANNE, chat.id)) == {None}
+    assert sql(tmp_path / "her.sqlite3", "SELECT count(*) FROM ratings") == [(7,)], "rows are only added"
+
+
+def test_a_choice_is_over_all_other_swipes_and_can_be_changed(store: Store) -> None:
+    chat, asked = greeted(store)
+    one, two, three = (reply(store, asked, text) for text in ("one", "two", "three"))
+    first = store.add_choice(ANNE, chat.id, one.id, SEEN)
+    assert (first.alternatives, first.parent_id, first.seen) == ((two.id, three.id), asked.id, SEEN)
+    second = store.add_choice(ANNE, chat.id, two.id, alternatives=[one.id])
+    assert second.alternatives == (one.id,)
+    assert store.choices(ANNE, chat.id) == {asked.id: second}
+
+
+def test_a_choice_needs_something_to_choose_from(store: Store) -> None:
+    chat, asked = greeted(store)
+    only = reply(store, asked, "one")
+    with pytest.raises(InputError, match="there is only one reply here"):
+        store.add_choice(ANNE, chat.id, only.id)
+    with pytest.raises(NotFound, match="is no swipe of the one kept"):
+        store.add_choice(ANNE, chat.id, only.id, alternatives=[asked.id])
+
+
+def test_only_ones_own_rating_is_withdrawn(store: Store) -> None:
+    chat, asked = greeted(store)
+    store.rate(ANNE, chat.id, asked.id, rating(1))
+    mine = store.ratings(ANNE, chat.id)[asked.id]
+    with pytest.raises(NotFound, match="there is no rating"):
+        store.withdraw_rating(BEN, mine.id)
+    store.withdraw_rating(ANNE, mine.id)

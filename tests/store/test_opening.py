@@ -1,0 +1,267 @@
+"""What cannot be opened is refused in one sentence, untouched, with nothing left beside it."""
+
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import event
+
+import her.store.migrations
+from her.errors import InputError, StoreError
+from her.store import Store
+from her.store.migrations import REVISIONS
+from her.store.tables import metadata
+from tests.store.samples import ANNE, DRAFT, empty_database, greeted, opened, rating, sql, turn
+
+
+def url(file: Path) -> str:
+    return f"sqlite:///{file}"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder with its bytes."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def refused(file: Path) -> str:
+    """The one sentence of a refusal that changed nothing."""
+    before = contents(file.parent)
+    with pytest.raises(StoreError) as caught:
+        Store(url(file))
+    assert contents(file.parent) == before
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_default_is_a_file_in_the_home_folder(home: Path) -> None:
+    store = Store()
+    chat, _ = greeted(store)
+    store.close()
+    assert (home / "her.sqlite3").is_file()
+    again = Store()
+    assert len(again.path(ANNE, chat.id)) == 2
+    again.close()
+
+
+def test_every_commit_is_on_disk_and_keys_are_checked(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    with store.reading() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    store.close()
+    assert pragmas["journal_mode"] == "wal" and pragmas["synchronous"] == 2, "FULL"
+    assert pragmas["foreign_keys"] == 1 and pragmas["busy_timeout"] >= 30_000
+
+
+def test_the_migrations_make_the_tables_of_the_code(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    with store.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    store.close()
+
+
+def test_the_revisions_listed_are_those_in_the_folder() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(her.store.migrations.__file__).parent))
+    found = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    assert tuple(reversed(found)) == REVISIONS
+
+
+def garbage(file: Path) -> None:
+    file.write_bytes(b"not a database " * 1000)
+
+
+def half(file: Path) -> None:
+    """Pages are missing at the end."""
+    whole = empty_database()
+    file.write_bytes(whole[: len(whole) // 2])
+
+
+def holed(file: Path) -> None:
+    """Pages in the middle are overwritten, as by a bad disk; the header is whole."""
+    whole = bytearray(empty_database())
+    whole[8192:40960] = b"\xa5" * (40960 - 8192)
+    file.write_bytes(bytes(whole))
+
+
+def strange(file: Path) -> None:
+    sql(file, "CREATE TABLE songs (id)")
+
+
+def newer(file: Path) -> None:
+    file.write_bytes(empty_database())
+    sql(file, "UPDATE alembic_version SET version_num = '9999'")
+
+
+def unmigrated(file: Path) -> None:
+    sql(file, "CREATE TABLE ratings (id)")
+
+
+def folder_instead(file: Path) -> None:
+    file.mkdir()
+
+
+def log_alone(file: Path) -> None:
+    file.with_name(file.name + "-wal").write_bytes(b"x" * 100)
+
+
+BAD: dict[str, tuple[Callable[[Path], None], str]] = {
+    "garbage": (garbage, "is not a SQLite database and was left alone"),
+    "half": (half, "is damaged and was left alone"),
+    "holed": (holed, "is damaged and was left alone"),
+    "another program's": (strange, r"belongs to another program \(tables: songs\)"),
+    "tables without a revision": (unmigrated, r"belongs to another program \(tables: ratings\)"),
+    "newer": (newer, r"was written by a newer version of HER \(revision '9999'"),
+    "a folder": (folder_instead, "is not a file"),
+    "a log without its file": (log_alone, "is gone but its log 'her.sqlite3-wal' is not"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "sentence"), BAD.values(), ids=BAD.keys())
+def test_a_bad_file_is_refused_and_left_alone(tmp_path: Path, spoil: Callable[[Path], None], sentence: str) -> None:
+    file = tmp_path / "her.sqlite3"
+    spoil(file)
+    told = refused(file)
+    assert re.search(sentence, told) and str(file) in told
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """As a user who is not root, for whom the rights of files count."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that another user can reach, unlike pytest's."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
+@pytest.mark.parametrize(("folder_mode", "file_mode"), [(0o555, 0o644), (0o755, 0o444), (0o555, 0o444)])
+def test_a_read_only_database_is_refused(public: Path, folder_mode: int, file_mode: int) -> None:
+    file = public / "her.sqlite3"
+    file.write_bytes(empty_database())
+    if not os.geteuid():
+        os.chown(public, 65534, 65534)
+        os.chown(file, 65534, 65534)
+    os.chmod(file, file_mode)
+    os.chmod(public, folder_mode)
+    with unprivileged():
+        told = refused(file)
+        os.chmod(public, 0o755)
+    assert re.search("cannot be written; allow this user to write", told)
+
+
+def test_a_new_database_in_a_read_only_folder_is_refused(public: Path) -> None:
+    os.chmod(public, 0o555)
+    with unprivileged():
+        told = refused(public / "her.sqlite3")
+    assert "cannot be written; allow this user to write" in told and contents(public) == {}
+
+
+def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="does not exist; make it or set HER_HOME"):
+        Store(url(tmp_path / "absent" / "her.sqlite3"))
+    assert not (tmp_path / "absent").exists()
+
+
+def test_a_home_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "taken").write_text("a file")
+    monkeypatch.setenv("HER_HOME", str(tmp_path / "taken" / "her"))
+    with pytest.raises(InputError, match="HER_HOME is '.*taken/her', which cannot be made"):
+        Store()
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("nonsense", "is not a URL; write 'sqlite:///FILE'"),
+        ("sqlite://", "in memory would lose every rating"),
+        ("sqlite:///:memory:", "in memory would lose every rating"),
+        ("mysql://anne:secret@localhost/her", "no database of kind 'mysql'"),
+    ],
+)
+def test_a_bad_address_is_refused(address: str, sentence: str) -> None:
+    with pytest.raises(StoreError, match=sentence) as caught:
+        Store(address)
+    assert "secret" not in str(caught.value)
+
+
+def test_the_password_of_a_server_is_never_told() -> None:
+    with pytest.raises(StoreError) as caught:
+        Store("postgresql://anne:secret@127.0.0.1:1/her")
+    assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_full_disk_refuses_the_rating_and_keeps_the_rest(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    chat, asked = greeted(store)
+    store.rate(ANNE, chat.id, asked.id, rating(1))
+
+    @event.listens_for(store._engine, "checkout")
+    def fill(connection: sqlite3.Connection, *_: object) -> None:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count={pages}")
+
+    with pytest.raises(StoreError, match="is on a full disk, nothing was saved; free some space"):
+        for _ in range(100):
+            store.rate(ANNE, chat.id, asked.id, rating(-1, comment="x" * 4_000))
+    event.remove(store._engine, "checkout", fill)
+    store.close()
+    again = opened(tmp_path)
+    kept = again.ratings(ANNE, chat.id)[asked.id].rating
+    assert kept.thumb in (1, -1) and len(again.path(ANNE, chat.id)) == 2
+    again.rate(ANNE, chat.id, asked.id, rating(0))
+    assert again.ratings(ANNE, chat.id)[asked.id].rating.thumb == 0
+    again.close()
+
+
+def test_a_disk_that_is_full_from_the_start_is_named(tmp_path: Path) -> None:
+    """The limit of the shell on file sizes stands for the disk."""
+    command = (
+        "import resource, sys; from her.store import Store; from her.errors import StoreError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "try: Store(sys.argv[1])\nexcept StoreError as error: print(error)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", command, url(tmp_path / "her.sqlite3")], capture_output=True, text=True, check=True
+    )
+    assert "the disk refuses to read or write it" in told.stdout and told.stdout.count("\n") == 1
+
+
+def test_a_migration_that_is_cut_short_leaves_nothing_half_made(tmp_path: Path) -> None:
+    command = (
+        "import os, sys; from sqlalchemy import event; from sqlalchemy.engine import Engine; from her.store import Store\n"
+        "@event.listens_for(Engine, 'before_cursor_execute')\n"
+        "def cut(connection, cursor, statement, *rest):\n"
+        "    if 'CREATE TABLE ratings' in statement: os.kill(os.getpid(), 9)\n"
+        "Store(sys.argv[1])"
+    )
+    file = tmp_path / "her.sqlite3"
+    assert subprocess.run([sys.executable, "-c", command, url(file)], check=False).returncode == -9
+    assert sql(file, "SELECT name FROM sqlite_master") == []
+    store = opened(tmp_path)
+    assert store.create_conversation(ANNE, DRAFT, [(turn("Who?"), "greeting")])
+    store.close()
