@@ -325,7 +325,7 @@ def test_a_module_says_what_it_is(path: Path) -> None:
     told = ast.get_docstring(tree(path)) or ""
     assert told, "begin the file with a docstring: what it is and, if it runs, the exact command"
     runs = any(isinstance(node, ast.If) and "__main__" in ast.unparse(node.test) for node in tree(path).body)
-    commands = (f"python -m {module_of(path).removesuffix('.__main__')} ", f"python {name_of(path)}", f"{path.stem} ", "`her ")
+    commands = (f"python -m {module_of(path).removesuffix('.__main__')}", f"python {name_of(path)}", f"{path.stem} ", "`her ")
     if runs and not name_of(path).startswith(MIGRATIONS):
         assert any(command in told for command in commands), f"say how it is run, such as `python -m {module_of(path)}`"
 
