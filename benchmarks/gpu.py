@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.report import report
 from her.capacity.shapes import SHAPES
 from her.capacity.training_cost import Recipe, Work, flops
-from pipelines.models.prefix_tree import Encoded, Row, pack, row, trees
+from pipelines.models.prefix_tree import Encoded, TokenRow, pack, row, trees
 
 SYSTEM, TURN, PLAN, BUDGET, TARGETS, REPEATS = 1200, 60, 580, 16384, (4, 20), 5
 MODELS = ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-4B")
@@ -87,7 +87,7 @@ def compare(name: str, targets: int, rate: float) -> dict[str, Any]:
     }
 
 
-def _side(name: str, attention: str, rows: Sequence[Row]) -> Callable[[], None]:
+def _side(name: str, attention: str, rows: Sequence[TokenRow]) -> Callable[[], None]:
     """Forward and backward of all rows with a model of its own."""
     import torch
     from transformers import AutoModelForCausalLM, Qwen3Config
@@ -146,7 +146,7 @@ def matrix_rate(size: int = 8192) -> float:
     return 2 * size**3 / statistics.median(times)
 
 
-def _work(name: str, rows: Sequence[Row]) -> float:
+def _work(name: str, rows: Sequence[TokenRow]) -> float:
     """FLOP of forward and backward over rows, with checkpointing, by the formulas of `her estimate`."""
     tokens = sum(map(_tokens, rows))
     trained = sum(sum(label != -100 for label in made.labels) for made in rows)
@@ -154,11 +154,11 @@ def _work(name: str, rows: Sequence[Row]) -> float:
     return flops(SHAPES[name], Work(tokens=tokens, trained=trained, pairs=pairs), Recipe(checkpointing="full"))
 
 
-def _tokens(made: Row) -> int:
+def _tokens(made: TokenRow) -> int:
     return len(made.input_ids)
 
 
-def _pairs(made: Row) -> Iterator[int]:
+def _pairs(made: TokenRow) -> Iterator[int]:
     for start, stop, first, last in made.spans:
         size = stop - start
         yield size * (size + 1) // 2 + size * (last - first)

@@ -20,7 +20,7 @@ from benchmarks.report import report
 from her.characters.personas import load_personas
 from her.inference.batch import ask_all
 from her.inference.caller import Call, Caller, Ledger
-from her.store.ledger import Entry, Said
+from her.store.ledger import Entry, StoredText
 from her.types import Message
 from tests.servers import ModelServer, Script
 
@@ -60,7 +60,7 @@ def fill(path: Path) -> float:
         group: list[Entry] = []
         for call in calls(CALLS):
             text = prose(chance, known, 1_200)
-            group.append(Entry(keys.key(call), call.stage, MODEL, Said(text), prompt_tokens=560, completion_tokens=300))
+            group.append(Entry(keys.key(call), call.stage, MODEL, StoredText(text), prompt_tokens=560, completion_tokens=300))
             if len(group) == 2_000:
                 ledger.write(group)
                 group.clear()

@@ -18,8 +18,8 @@ from pathlib import Path
 from benchmarks.report import report
 from her.config import load
 from pipelines.models.template import ChatTemplate
-from pipelines.sft.options import Options
-from pipelines.sft.rows.reading import read
+from pipelines.sft.options import TrainingOptions
+from pipelines.sft.rows.reading import read_samples
 from pipelines.sft.train.sampled_turns import Sampled, sample_turns
 
 CONFIG = "@pipelines/configs/tiny.toml"
@@ -42,11 +42,11 @@ def trained(home: Path, words: list[str], name: str) -> float:
     return (time.monotonic() - began) / 60
 
 
-def played(model: Path, options: Options, seed: int) -> Sampled:
+def played(model: Path, options: TrainingOptions, seed: int) -> Sampled:
     """Turns of the checkpoint, from the prompts of the chats that a seed makes; evenly over these."""
     from transformers import AutoModelForCausalLM
 
-    prompts = read(options.samples, seed).train
+    prompts = read_samples(options.samples, seed).train
     chosen = [prompts[place * len(prompts) // TURNS] for place in range(TURNS)]
     actor = AutoModelForCausalLM.from_pretrained(model, dtype="float32")
     return sample_turns(actor, ChatTemplate(str(model)), chosen, temperature=TEMPERATURE, tokens=TOKENS, seed=SEED)
@@ -55,7 +55,7 @@ def played(model: Path, options: Options, seed: int) -> Sampled:
 def main() -> None:
     """Train, sample, report."""
     words = sys.argv[1:]
-    options, _ = load(Options, [CONFIG, *words])
+    options, _ = load(TrainingOptions, [CONFIG, *words])
     with tempfile.TemporaryDirectory() as home:
         minutes = trained(Path(home), words, "sft-learns")
         model = Path(home) / "runs" / "sft-learns" / "model"

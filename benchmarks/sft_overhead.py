@@ -57,16 +57,16 @@ def measure(side: str) -> dict[str, Any]:
     """Train a few steps; seconds and losses."""
     from pipelines.models.loading import load_tokenizer
     from pipelines.models.template import ChatTemplate
-    from pipelines.sft.options import Options
-    from pipelines.sft.rows.reading import read
+    from pipelines.sft.options import TrainingOptions
+    from pipelines.sft.rows.reading import read_samples
 
     samples = {"personas": ("house",), "chats": 1, "exchanges": 3, "held_out_share": 0}
     shape = {"hidden": 256, "intermediate": 768, "layers": 4, "vocabulary": 4096, "context": 8192}
     settings = {"batch": BATCH, "steps": STEPS, "learning_rate": 1e-3, "schedule": "constant", "warmup": 0}
-    options = Options.model_validate(
+    options = TrainingOptions.model_validate(
         {"samples": samples, "model": {"shape": shape}, **settings, "layout": "plain", "checkpointing": "none", "device": "cpu"}
     )
-    rows = read(options.samples, options.seed).train
+    rows = read_samples(options.samples, options.seed).train
     template = ChatTemplate(load_tokenizer(options.model, (message.content for row in rows for message in row.messages)))
     with tempfile.TemporaryDirectory() as home:
         if side == "plain":

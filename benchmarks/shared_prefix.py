@@ -186,10 +186,10 @@ def measure(folder: Path, side: str, name: str, row: int) -> dict[str, Any]:
 
 def _shared(samples: list[Sample], model: Any, template: Any, row: int, home: Path, kept: str) -> dict[str, Any]:
     """The shipped layout, attention and trainer; one optimiser step over all targets, so that losses compare."""
-    from pipelines.sft.options import Options, SampleOptions
+    from pipelines.sft.options import SampleOptions, TrainingOptions
 
     asked = {"batch": 10_000, "checkpointing": kept, "device": "cpu"}
-    options = Options(model=model, samples=SampleOptions(personas=("house",), most_tokens=row), **asked)
+    options = TrainingOptions(model=model, samples=SampleOptions(personas=("house",), most_tokens=row), **asked)
     trainer, tokens = shipped(samples, options, template, home)
     found = timed(trainer)
     return {"seconds": found["seconds"], "loss": found["losses"][0], "tokens": tokens}

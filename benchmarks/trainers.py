@@ -10,7 +10,7 @@ from her.types import Message, Sample
 if TYPE_CHECKING:
     from pipelines.models.options import ModelOptions
     from pipelines.models.template import ChatTemplate
-    from pipelines.sft.options import Options
+    from pipelines.sft.options import TrainingOptions
 
 
 def bare_trl(samples: Sequence[Sample], model: "ModelOptions", template: "ChatTemplate", home: Path, **settings: Any) -> Any:
@@ -46,7 +46,7 @@ def bare_trl(samples: Sequence[Sample], model: "ModelOptions", template: "ChatTe
     return trainer
 
 
-def shipped(samples: Sequence[Sample], options: "Options", template: "ChatTemplate", home: Path) -> tuple[Any, int]:
+def shipped(samples: Sequence[Sample], options: "TrainingOptions", template: "ChatTemplate", home: Path) -> tuple[Any, int]:
     """The trainer of `her run sft` over these samples, and how many tokens its rows have."""
     from pipelines.sft.rows.prepare import Prepared
     from pipelines.sft.rows.rows import encoded, lay_out, mapped

@@ -102,9 +102,9 @@ def estimate_run(
     ] = None,
 ) -> None:
     """Print what a fine-tuning run would take: memory, tokens a second, hours and money, in both layouts."""
-    from her.runs.pipelines import main_of
+    from her.runs.pipelines import PIPELINES, main_of
 
-    main = main_of("sft", "estimate.__main__")
+    main = main_of("sft", PIPELINES["sft"].estimate)
     if not words:
         raise InputError("name the settings of a run, such as: her estimate pipelines/configs/qwen3-4b.toml estimate.gpu=H200")
     raise typer.Exit(main(words))
@@ -231,7 +231,7 @@ def serve_checkpoint(
     from her.capacity import machine
     from her.deploy import vllm_command as serving
 
-    asked = serving.Serving(host=host, port=port, context=context, elsewhere=only_print)
+    asked = serving.ServerOptions(host=host, port=port, context=context, elsewhere=only_print)
     plan = serving.plan(checkpoint, asked, machine=machine.probe(paths.home()))
     for note in plan.notes:
         typer.echo(f"her: {note}", err=True)
@@ -239,7 +239,7 @@ def serve_checkpoint(
         typer.echo(str(plan))
         return
     if dry_run:
-        typer.echo(serving.told(checkpoint))
+        typer.echo(serving.describe_checkpoint(checkpoint))
         typer.echo(str(plan))
     if not serving.installed():
         raise InputError(serving.lacking(checkpoint))

@@ -8,7 +8,7 @@ from her.backends.base import Backend, Completion, Delta, Description, Usage, jo
 from her.characters.coser import Book, BookScene
 from her.chat.generation import Live
 from her.chat.service import ChatLimits, ChatService
-from her.chat.views import ChatView, Snapshot
+from her.chat.views import ChatView, GenerationSnapshot
 from her.store import Store
 from her.tokens import estimate_tokens
 from her.types import CastMember, Message, Part, Persona, Sampling, Scenario, Turn
@@ -127,15 +127,15 @@ async def said(chats: ChatService, chat: str, text: str = "Hello.", visitor: str
     return await chats.view(visitor, chat)
 
 
-async def ended(live: Live) -> Snapshot:
+async def ended(live: Live) -> GenerationSnapshot:
     """The last word of a generation; a hung one fails the test instead of the run."""
     return await asyncio.wait_for(live.wait(), 10)
 
 
-async def shown(live: Live, text: str) -> Snapshot:
+async def shown(live: Live, text: str) -> GenerationSnapshot:
     """The first snapshot in which this text can be read."""
 
-    async def look() -> Snapshot:
+    async def look() -> GenerationSnapshot:
         async for snapshot in live.follow():
             if any(text in part.text for part in snapshot.parts):
                 return snapshot
@@ -144,10 +144,10 @@ async def shown(live: Live, text: str) -> Snapshot:
     return await asyncio.wait_for(look(), 10)
 
 
-async def followed(chats: ChatService, chat: str, visitor: str = ANNE) -> list[Snapshot]:
+async def followed(chats: ChatService, chat: str, visitor: str = ANNE) -> list[GenerationSnapshot]:
     """Every snapshot until the end."""
 
-    async def collect() -> list[Snapshot]:
+    async def collect() -> list[GenerationSnapshot]:
         return [snapshot async for snapshot in chats.follow(visitor, chat)]
 
     return await asyncio.wait_for(collect(), 10)

@@ -17,7 +17,7 @@ from her.format import parse
 from her.inference.caller import Ledger
 from her.types import CastMember, Message, Scenario, Turn
 from pipelines.synthesize.models import Models
-from pipelines.synthesize.options import CallOptions, Options
+from pipelines.synthesize.options import CallOptions, SynthesisOptions
 from tests.servers import ModelServer, Script
 
 Spoil = Callable[[str, dict[str, Any], str], str]
@@ -74,7 +74,7 @@ def ledger_of(folder: Path) -> Iterator[Ledger]:
 def models_of(server: TeachingServer, ledger: Ledger, **calls: Any) -> Models:
     """The door that stages ask through, with this server as its only endpoint."""
     asking = CallOptions(**{"retries": 1, "patience": 0.3, **calls})
-    options = Options(scenes=(Path("unused"),), endpoints=(server.spec,), calls=asking)
+    options = SynthesisOptions(scenes=(Path("unused"),), endpoints=(server.spec,), calls=asking)
     return Models(options, ledger)
 
 

@@ -93,7 +93,7 @@ class Backend(Protocol):
 
 
 @runtime_checkable
-class Asker(Protocol):
+class WholeAnswerBackend(Protocol):
     """A backend that has a cheaper door for many calls: whole answers, held to a JSON schema where it can."""
 
     async def ask(

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from her.backends.base import Completion, Delta, Description, join, whole
-from her.backends.local_rows import Row
+from her.backends.local_rows import BatchRow
 from her.errors import BackendError
 from her.paths import expanded
 from her.types import Message, Sampling
@@ -49,7 +49,7 @@ class LocalBackend:
         self._model: Any = None
         self._failure: BackendError | None = None
         self._loaded = threading.Event()
-        self._waiting: queue.Queue[Row | None] = queue.Queue()
+        self._waiting: queue.Queue[BatchRow | None] = queue.Queue()
         self._thread = threading.Thread(target=self._work, name=f"local {path}", daemon=True)
         self._thread.start()
 
@@ -162,7 +162,7 @@ class LocalBackend:
 
     # -- asking --------------------------------------------------------------------------------------------------------
 
-    def _row(self, messages: Sequence[Message], sampling: Sampling) -> Row:
+    def _row(self, messages: Sequence[Message], sampling: Sampling) -> BatchRow:
         """The request as a row; BackendError when the prompt leaves no room."""
         prompt = self._prompt(messages)
         room = self._context - len(prompt)
@@ -172,7 +172,7 @@ class LocalBackend:
                 "shorten the chat or connect a model with a longer context.",
                 "bad_request",
             )
-        return Row(prompt, sampling, min(sampling.max_tokens, room), self._tokenizer)
+        return BatchRow(prompt, sampling, min(sampling.max_tokens, room), self._tokenizer)
 
     def _prompt(self, messages: Sequence[Message]) -> list[int]:
         """Token ids by the model's chat template."""
@@ -199,7 +199,7 @@ class LocalBackend:
         """Load, then generate batch after batch until closed."""
         self._load()
         self._loaded.set()
-        held: list[Row] = []
+        held: list[BatchRow] = []
         while (rows := self._gather(held)) is not None:
             now, held = self._fitting([row for row in rows if not row.cancelled.is_set()])
             if self._failure:
@@ -211,7 +211,7 @@ class LocalBackend:
         for row in held + self._left():
             row.fail(self._failure or BackendError(f"{self._path} was closed; open it again.", "unreachable"))
 
-    def _gather(self, held: list[Row]) -> list[Row] | None:
+    def _gather(self, held: list[BatchRow]) -> list[BatchRow] | None:
         """Rows that wait now, the held ones first; None when it is time to end."""
         rows = list(held)
         end = time.monotonic() + GATHER
@@ -230,7 +230,7 @@ class LocalBackend:
             rows.append(row)
         return rows
 
-    def _left(self) -> list[Row]:
+    def _left(self) -> list[BatchRow]:
         """What still waits when the thread ends."""
         rows = []
         while not self._waiting.empty():
@@ -238,16 +238,16 @@ class LocalBackend:
                 rows.append(row)
         return rows
 
-    def _fitting(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    def _fitting(self, rows: list[BatchRow]) -> tuple[list[BatchRow], list[BatchRow]]:
         """Rows that fit into the context together when padded to the longest prompt, and the others, for the next batch."""
-        now: list[Row] = []
+        now: list[BatchRow] = []
         for row in rows:
             both = [*now, row]
             if max(len(each.prompt) for each in both) + max(each.limit for each in both) <= self._context:
                 now = both
         return now, [row for row in rows if row not in now]
 
-    def _answer(self, rows: list[Row]) -> None:
+    def _answer(self, rows: list[BatchRow]) -> None:
         """Generate for all rows; whatever goes wrong is told to each of them."""
         try:
             self._generate(rows)
@@ -258,7 +258,7 @@ class LocalBackend:
             for row in rows:
                 row.fail(BackendError(f"{self._path} {what}.", "server_error"))
 
-    def _generate(self, rows: list[Row]) -> None:
+    def _generate(self, rows: list[BatchRow]) -> None:
         import torch
         from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
@@ -291,7 +291,7 @@ class LocalBackend:
 class _Steering:
     """A logits processor that draws each row's token itself and leaves `generate` no other choice."""
 
-    def __init__(self, rows: list[Row], ends: frozenset[int]) -> None:
+    def __init__(self, rows: list[BatchRow], ends: frozenset[int]) -> None:
         self._rows, self._ends = rows, ends
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
@@ -306,7 +306,7 @@ class _Steering:
 class _Ending:
     """A stopping criterion: rows that are done or whose reader has left."""
 
-    def __init__(self, rows: list[Row]) -> None:
+    def __init__(self, rows: list[BatchRow]) -> None:
         self._rows = rows
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
@@ -315,7 +315,7 @@ class _Ending:
         return torch.tensor([row.done or row.cancelled.is_set() for row in self._rows], device=input_ids.device)
 
 
-def _draw(scores: Any, rows: list[Row]) -> Any:
+def _draw(scores: Any, rows: list[BatchRow]) -> Any:
     """One token id a row, shape (rows,): by temperature and top_p with the row's own dice, the best one at temperature 0.
 
     Args:

@@ -13,7 +13,7 @@ from her.errors import BackendError
 from her.types import Sampling
 
 
-class Row:
+class BatchRow:
     """One request. `limit`: the most tokens it may get; `done`: no token is taken any more."""
 
     def __init__(self, prompt: list[int], sampling: Sampling, limit: int, tokenizer: Any) -> None:

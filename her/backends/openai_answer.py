@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 
 from her.backends.base import Delta, FinishReason, Usage, whole
-from her.backends.openai_errors import Place, told
+from her.backends.openai_errors import ServerLabel, backend_error
 
 LENGTHS = {"length", "max_tokens"}
 
@@ -26,10 +26,10 @@ async def chunks(response: httpx2.Response) -> AsyncIterator[Any]:
             yield json.loads(content)
 
 
-class Answer:
+class StreamedAnswer:
     """What has arrived of one answer. `waited`: seconds of waiting since the last text."""
 
-    def __init__(self, place: Place, limit: int) -> None:
+    def __init__(self, place: ServerLabel, limit: int) -> None:
         self.finish: FinishReason | None = None
         self.begun = False
         self.waited = 0.0
@@ -41,7 +41,7 @@ class Answer:
     def read(self, chunk: Any) -> Delta:
         """The text of one chunk; BackendError when it is no chunk of ours or one too many."""
         if isinstance(chunk, dict) and chunk.get("error"):
-            raise told(chunk["error"], self._place)
+            raise backend_error(chunk["error"], self._place)
         choices = chunk.get("choices") if isinstance(chunk, dict) else None
         if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
             raise self._place.error("invalid_reply", "answered in another protocol; a chat completion stream was expected")

@@ -27,7 +27,7 @@ _TABLE: dict[int, tuple[Reason, str]] = {
 }
 
 
-class Place:
+class ServerLabel:
     """Where a call went, for sentences: `host (model)`; knows the key only to blot it out."""
 
     def __init__(self, host: str, model: str, key: str) -> None:
@@ -48,7 +48,7 @@ class Place:
         return BackendError(f"{self} {what}.", reason, retry_after)
 
 
-def explain(error: Exception, place: Place, begun: bool = False) -> BackendError:
+def explain(error: Exception, place: ServerLabel, begun: bool = False) -> BackendError:
     """The BackendError for what the openai client raised; `begun` when part of the answer had arrived.
 
     Anything but the errors of a call is raised again as it is: it is a fault of ours.
@@ -64,7 +64,7 @@ def explain(error: Exception, place: Place, begun: bool = False) -> BackendError
     raise error
 
 
-def told(error: object, place: Place) -> BackendError:
+def backend_error(error: object, place: ServerLabel) -> BackendError:
     """The BackendError for an error object that a server sent as an event, in the midst of its answer."""
     code = str(error.get("code") or "") if isinstance(error, dict) else ""
     status = int(code) if code.isdecimal() and 400 <= int(code) <= 599 else 500
@@ -89,12 +89,12 @@ def words(content: bytes) -> str:
     return _words(said.get("error", said) if isinstance(said, dict) else said)
 
 
-def _status(status: int, error: openai.APIStatusError, place: Place) -> BackendError:
+def _status(status: int, error: openai.APIStatusError, place: ServerLabel) -> BackendError:
     header = error.response.headers.get("retry-after", "")
     return refused(status, place, _words(error.body), header)
 
 
-def refused(status: int, place: Place, said: str = "", retry_after: str = "") -> BackendError:
+def refused(status: int, place: ServerLabel, said: str = "", retry_after: str = "") -> BackendError:
     """The BackendError for an HTTP status that is no success; `said` in the server's words, `retry_after` as its header."""
     wait = float(retry_after) if re.fullmatch(r"\d{1,6}(\.\d+)?", retry_after) else None
     reason, what = _TABLE.get(status, ("bad_request", "did not accept the request"))
@@ -109,7 +109,7 @@ def refused(status: int, place: Place, said: str = "", retry_after: str = "") ->
     return place.error(reason, f"{what} (HTTP {status}{': ' + said if said else ''})", wait)
 
 
-def lost(error: Exception, place: Place, begun: bool) -> BackendError:
+def lost(error: Exception, place: ServerLabel, begun: bool) -> BackendError:
     """The BackendError for a connection that could not be made or broke; `begun` when part of the answer had arrived."""
     causes = list(_causes(error))
     text = " ".join(str(cause) for cause in causes)

@@ -19,8 +19,8 @@ import openai
 from pydantic import Field
 
 from her.backends.base import Completion, Delta, Description, join, whole
-from her.backends.openai_answer import Answer, chunks, same_model
-from her.backends.openai_errors import Place, explain
+from her.backends.openai_answer import StreamedAnswer, chunks, same_model
+from her.backends.openai_errors import ServerLabel, explain
 from her.backends.openai_whole import Wire
 from her.errors import BackendError
 from her.tokens import estimate_tokens
@@ -31,7 +31,7 @@ _AFTER_FINISH = 5.0  # seconds to wait for the usage once the answer is whole
 _CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 
 
-class Limits(Value):
+class HttpLimits(Value):
     """How long and how much: seconds to connect, to the first token, between tokens; characters of one answer."""
 
     connect: float = Field(default=10, gt=0)
@@ -55,12 +55,12 @@ class OpenAIBackend:
         limits: see `Limits`.
     """
 
-    def __init__(self, url: str, model: str = "", *, key: str = "", context: int = 0, limits: Limits | None = None) -> None:
+    def __init__(self, url: str, model: str = "", *, key: str = "", context: int = 0, limits: HttpLimits | None = None) -> None:
         self._url = url.rstrip("/")
         self._model = model
         self._key = key
         self._context = context
-        self._limits = limits or Limits()
+        self._limits = limits or HttpLimits()
         self._spec = f"openai:{self._url}" + (f"#{model}" if model else "")
         self._asks_usage = True
         self._usage_known = False
@@ -83,7 +83,7 @@ class OpenAIBackend:
         """Stream the next assistant message; BackendError as in the Protocol."""
         if not self._model:
             await self._choose_model()
-        answer = Answer(self._place, self._limits.characters_for(sampling))
+        answer = StreamedAnswer(self._place, self._limits.characters_for(sampling))
         started = _now()
         response = await self._open(self._request(messages, sampling) | {"stream": True, "extra_headers": self._headers})
         answer.waited = _now() - started
@@ -138,8 +138,8 @@ class OpenAIBackend:
             await wire.close()
 
     @property
-    def _place(self) -> Place:
-        return Place(urlsplit(self._url).netloc, self._model, self._key)
+    def _place(self) -> ServerLabel:
+        return ServerLabel(urlsplit(self._url).netloc, self._model, self._key)
 
     @property
     def _client(self) -> openai.AsyncOpenAI:
@@ -223,7 +223,7 @@ class OpenAIBackend:
                 raise failure from None
         raise AssertionError("unreachable: the second attempt returns or raises")
 
-    async def _next(self, events: AsyncIterator[Any], answer: Answer) -> Any:
+    async def _next(self, events: AsyncIterator[Any], answer: StreamedAnswer) -> Any:
         """The next chunk, None at the end. Once the answer is whole nothing more can spoil it."""
         limit = _AFTER_FINISH if answer.finish else self._limits.token if answer.begun else self._limits.first_token
         started = _now()

@@ -15,7 +15,7 @@ import pydantic_core
 
 from her.backends.base import Completion, Usage, whole
 from her.backends.openai_answer import LENGTHS, same_model
-from her.backends.openai_errors import Place, lost, refused, words
+from her.backends.openai_errors import ServerLabel, lost, refused, words
 
 if TYPE_CHECKING:
     import aiohttp
@@ -55,7 +55,7 @@ class Wire:
         """Close every connection."""
         await self._session.close()
 
-    async def ask(self, body: Mapping[str, Any], place: Place, *, seconds: float, characters: int) -> Completion:
+    async def ask(self, body: Mapping[str, Any], place: ServerLabel, *, seconds: float, characters: int) -> Completion:
         """Post the body of a chat call and read the whole answer.
 
         Args:
@@ -81,7 +81,7 @@ class Wire:
             raise lost(error, place, isinstance(error, aiohttp.ClientPayloadError)) from None
         if status != 200:
             raise refused(status, place, words(content), headers.get("retry-after", ""))
-        return read(content, headers.get("content-type", ""), place, characters)
+        return read_whole_answer(content, headers.get("content-type", ""), place, characters)
 
     async def _twice(self, payload: bytes, limit: int) -> "tuple[int, Mapping[str, str], bytes]":
         """One POST, once more when a kept connection turned out to be closed by the server meanwhile."""
@@ -111,11 +111,11 @@ async def _content(answer: "aiohttp.ClientResponse", limit: int) -> bytes:
     return b"".join(blocks)
 
 
-def _endless(place: Place, characters: int) -> Exception:
+def _endless(place: ServerLabel, characters: int) -> Exception:
     return place.error("endless", f"did not stop after {characters} characters; try again or lower the token limit")
 
 
-def read(content: bytes, kind: str, place: Place, characters: int) -> Completion:
+def read_whole_answer(content: bytes, kind: str, place: ServerLabel, characters: int) -> Completion:
     """The completion that the body of a 200 holds, `kind` being its content type; BackendError for what is none."""
     if "html" in kind:
         raise place.error("invalid_reply", "answered with a web page; check the address, it often ends in /v1")
@@ -139,7 +139,7 @@ def _choice(said: Any) -> dict[str, Any] | None:
     return choice if isinstance(choice, dict) and isinstance(choice.get("message"), dict) else None
 
 
-def _completion(choice: dict[str, Any], usage: Any, place: Place, characters: int) -> Completion:
+def _completion(choice: dict[str, Any], usage: Any, place: ServerLabel, characters: int) -> Completion:
     message, finish = choice["message"], choice.get("finish_reason")
     text, reasoning = _text(message, "content"), _text(message, "reasoning_content") or _text(message, "reasoning")
     if finish == "content_filter":

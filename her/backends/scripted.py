@@ -16,7 +16,7 @@ from importlib.resources import files
 import yaml
 
 from her.backends.base import Completion, Delta, Description, Usage, join
-from her.backends.scripted_lines import Line, Lines, Said
+from her.backends.scripted_lines import Lines, RecentReplies, ScriptedLine
 from her.format import parse, render
 from her.tokens import estimate_tokens
 from her.types import ENVIRONMENT, Exchange, Language, Message, NonEmpty, Part, Persona, Sampling, Value
@@ -36,7 +36,7 @@ _HAN = re.compile(r"[\u4e00-\u9fff]")
 _PIECE = re.compile(r"\s*(?:[\u3000-\u9fff\uff00-\uffef]{1,2}|[^\s\u3000-\u9fff\uff00-\uffef]+)|\s+")
 
 
-class Stage(Value):
+class Situation(Value):
     """What the messages tell: who is played, by which persona's lines, with whom, where, and what was said last."""
 
     name: str
@@ -109,13 +109,13 @@ class ScriptedBackend:
         if messages and messages[-1].role == "assistant":
             return self._rest(stage, messages[-1].content, chance)
         own = [message.content for message in messages if message.role == "assistant"][-REMEMBERED:]
-        lines = self._alternatives(stage, Said(own, stage.name), chance)
+        lines = self._alternatives(stage, RecentReplies(own, stage.name), chance)
         seed = sampling.seed or 0
         if seed >= NAMED_SEEDS or seed < 0:
             seed = 0 if chance.random() < BEST else chance.randrange(len(lines))
         return lines[seed % len(lines)].written(stage.name, _slots(stage))
 
-    def _alternatives(self, stage: Stage, said: Said, chance: random.Random) -> list[Line]:
+    def _alternatives(self, stage: Situation, said: RecentReplies, chance: random.Random) -> list[ScriptedLine]:
         """The lines that may be said now, the best first; never empty."""
         own, generic = self._own_lines(stage), _card(stage.language, stage.name)
         for lines in (own, generic):
@@ -129,7 +129,7 @@ class ScriptedBackend:
         # Only when whole turns of many lines were joined into one message can the last twelve hold all generic ones.
         return chance.sample(generic.all, len(generic.all))
 
-    def _own_lines(self, stage: Stage) -> Lines | None:
+    def _own_lines(self, stage: Situation) -> Lines | None:
         """The persona's lines, None when it has none; read once for each version of the persona."""
         persona = self._personas.get(stage.persona)
         if persona is None or not persona.exchanges:
@@ -139,7 +139,7 @@ class ScriptedBackend:
             kept = self._lines[persona.id] = (persona, Lines(persona.exchanges, persona.name))
         return kept[1]
 
-    def _rest(self, stage: Stage, begun: str, chance: random.Random) -> str:
+    def _rest(self, stage: Situation, begun: str, chance: random.Random) -> str:
         """How the unfinished message goes on: the rest of the line it began, else a closing word."""
         slots = _slots(stage)
         for lines in filter(None, (self._own_lines(stage), _card(stage.language, stage.name))):
@@ -161,7 +161,7 @@ class ScriptedBackend:
         return random.Random(hashlib.sha256(key.encode()).digest())
 
 
-def read_stage(messages: Sequence[Message], personas: Mapping[str, Persona]) -> Stage:
+def read_stage(messages: Sequence[Message], personas: Mapping[str, Persona]) -> Situation:
     """Read the prompt of her/view.py: first line, `Place:` line and the last user message's `Name: `."""
     system = messages[0].content if messages and messages[0].role == "system" else ""
     first = system.strip().partition("\n")[0]
@@ -172,7 +172,7 @@ def read_stage(messages: Sequence[Message], personas: Mapping[str, Persona]) -> 
     users = [message.content for message in messages if message.role == "user"]
     visitor, heard = _heard(users[-1] if users else "", first, name)
     friend, here = _WORDS[language]
-    return Stage(
+    return Situation(
         name=name,
         persona=next((key for key, value in personas.items() if value is persona), ""),
         language=language,
@@ -228,5 +228,5 @@ def _plain(line: str, speaker: str) -> str:
     return parse(line, speaker, notation="her").text("speech", "role_action")
 
 
-def _slots(stage: Stage) -> dict[str, str]:
+def _slots(stage: Situation) -> dict[str, str]:
     return {"visitor": stage.visitor, "place": stage.place, "name": stage.name}

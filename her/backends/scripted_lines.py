@@ -85,7 +85,7 @@ def _stem(word: str) -> str:
 _WEAK = frozenset(map(_stem, _WEAK_ENGLISH.split()))
 
 
-class Line:
+class ScriptedLine:
     """One exchange, read: its parts with open slots, and how to recognise it when it was said with filled ones."""
 
     def __init__(self, exchange: Exchange, name: str) -> None:
@@ -109,13 +109,13 @@ class Line:
         return bool(self._fragments)
 
 
-class Said:
+class RecentReplies:
     """The replies among the last messages of the assistant."""
 
     def __init__(self, messages: Iterable[str], name: str) -> None:
         self._bare = [_bare(parse(message, name, notation="her").text(*_SPOKEN)) for message in messages]
 
-    def has(self, line: Line) -> bool:
+    def has(self, line: ScriptedLine) -> bool:
         """Whether a line is among them."""
         return any(line.was_said_in(message) for message in self._bare)
 
@@ -125,10 +125,10 @@ class Lines:
 
     def __init__(self, exchanges: Iterable[Exchange], name: str) -> None:
         self.name = name
-        self.all = tuple(Line(exchange, name) for exchange in exchanges)
+        self.all = tuple(ScriptedLine(exchange, name) for exchange in exchanges)
         self.anytime = tuple(line for line in self.all if line.anytime)
 
-    def fitting(self, text: str, ignored: Iterable[str] = ()) -> list[Line]:
+    def fitting(self, text: str, ignored: Iterable[str] = ()) -> list[ScriptedLine]:
         """The lines whose cues fit one sentence of `text`, the best first.
 
         Args:
@@ -136,7 +136,7 @@ class Lines:
             ignored: names that say nothing about the matter.
         """
         unheard = {token for name in ignored for token in tokens(name)}
-        best: dict[Line, float] = {}
+        best: dict[ScriptedLine, float] = {}
         sentences = list(_SENTENCE.finditer(text[-LONGEST_QUERY:]))
         for number, sentence in enumerate(sentences):
             asked = ASKED if sentence[2] else 1.0
@@ -146,7 +146,7 @@ class Lines:
         order = {line: place for place, line in enumerate(self.all)}
         return sorted(best, key=lambda line: (-best[line], order[line]))
 
-    def _matches(self, sentence: str, unheard: set[str]) -> Iterable[tuple[Line, float]]:
+    def _matches(self, sentence: str, unheard: set[str]) -> Iterable[tuple[ScriptedLine, float]]:
         """Line and score of each cue that covers enough of the sentence; a cue said word for word goes before all others."""
         words = list(dict.fromkeys(tokens(sentence)))
         words = [word for word in words if word not in unheard] or words
@@ -169,7 +169,7 @@ class Lines:
         return close[0] if close else ""
 
     @cached_property
-    def _cues(self) -> list[tuple[Line, list[str]]]:
+    def _cues(self) -> list[tuple[ScriptedLine, list[str]]]:
         return [(line, words) for line in self.all for cue in line.cues if (words := tokens(cue))]
 
     @cached_property

@@ -26,7 +26,7 @@ _HEADING = re.compile(r"(?m)^[ \t]*(?:ACT|SCENE|CHAPTER|Act|Scene|Chapter)\b")
 _STRUCTURE = re.compile(r"^(?:act|scene|chapter|book|part|volume|enter|exit|exeunt|the)\b", re.I)
 
 
-class Line(NamedTuple):
+class BookLine(NamedTuple):
     """A line of dialogue and where it stands."""
 
     start: int
@@ -48,12 +48,12 @@ def extract_plots(asked: Json) -> Json:
     return {"plots": plots}
 
 
-def _lines(text: str) -> list[Line]:
+def _lines(text: str) -> list[BookLine]:
     """The lines of a play, else of a novel, else of a Chinese one."""
     return max((_of_play(text), _of_novel(text), _of_chinese(text)), key=len)
 
 
-def _of_play(text: str) -> list[Line]:
+def _of_play(text: str) -> list[BookLine]:
     found = [mark for mark in _PLAY.finditer(text) if not _STRUCTURE.match(mark[1])]
     lines = []
     for at, mark in enumerate(found):
@@ -61,23 +61,23 @@ def _of_play(text: str) -> list[Line]:
         speech = re.split(r"\n\s*\n|\n(?=[ \t]*(?:ACT|SCENE|Act|Scene|Enter|Exit|Exeunt|\[))", text[mark.end() : end])[0]
         said = " ".join(_DIRECTION.sub(" ", speech).split())
         if any(map(str.isalpha, said)):
-            lines.append(Line(mark.start(), mark.end() + len(speech), _person(mark[1]), said[:600]))
+            lines.append(BookLine(mark.start(), mark.end() + len(speech), _person(mark[1]), said[:600]))
     return lines
 
 
-def _of_novel(text: str) -> list[Line]:
+def _of_novel(text: str) -> list[BookLine]:
     lines = []
     for quote in _QUOTE.finditer(text):
         after = _AFTER.match(text[quote.end() : quote.end() + 60])
         before = _BEFORE.search(text[max(0, quote.start() - 60) : quote.start()])
         who = next(filter(None, (*(after.groups() if after else ()), *(before.groups() if before else ()))), "")
         if who:
-            lines.append(Line(quote.start(), quote.end(), _person(who), " ".join(quote[1].split())))
+            lines.append(BookLine(quote.start(), quote.end(), _person(who), " ".join(quote[1].split())))
     return lines
 
 
-def _of_chinese(text: str) -> list[Line]:
-    return [Line(found.start(), found.end(), found[1], found[2]) for found in _CHINESE.finditer(text)]
+def _of_chinese(text: str) -> list[BookLine]:
+    return [BookLine(found.start(), found.end(), found[1], found[2]) for found in _CHINESE.finditer(text)]
 
 
 def _person(name: str) -> str:
@@ -86,9 +86,9 @@ def _person(name: str) -> str:
     return plain.title().replace("’S", "’s").replace("'S", "'s") if plain.isupper() else plain
 
 
-def _groups(lines: Sequence[Line], text: str) -> list[list[Line]]:
+def _groups(lines: Sequence[BookLine], text: str) -> list[list[BookLine]]:
     """Lines that stand together, `AT_ONCE` of them at most, no heading between them."""
-    groups: list[list[Line]] = [list(lines[:1])] if lines else []
+    groups: list[list[BookLine]] = [list(lines[:1])] if lines else []
     for before, line in pairwise(lines):
         apart = line.start - before.end > FAR or _HEADING.search(text, before.end, line.start)
         if apart or len(groups[-1]) >= AT_ONCE:
@@ -97,7 +97,7 @@ def _groups(lines: Sequence[Line], text: str) -> list[list[Line]]:
     return groups
 
 
-def _plot(group: Sequence[Line], chapter: str, text: str) -> Json:
+def _plot(group: Sequence[BookLine], chapter: str, text: str) -> Json:
     people = list(dict.fromkeys(line.who for line in group))
     together = _listed(people)
     first, last = group[0], group[-1]

@@ -61,7 +61,7 @@ class Able(Value):
     mend: str = ""
 
 
-class Report(Value):
+class DoctorReport(Value):
     """All that `her doctor` says."""
 
     python: str
@@ -72,7 +72,7 @@ class Report(Value):
     can: tuple[Able, ...] = ()
 
 
-def examine() -> Report:
+def examine() -> DoctorReport:
     """This environment and this machine."""
     return diagnose(installation(), machines.probe(paths.home()))
 
@@ -91,10 +91,10 @@ def installation() -> Installation:
     return Installation(python=platform.python_version(), versions=versions, requires=requires)
 
 
-def diagnose(found: Installation, machine: Machine) -> Report:
+def diagnose(found: Installation, machine: Machine) -> DoctorReport:
     """The report on an installation and a machine."""
     known = {ALIASES.get(name, name): version for name, version in found.versions.items()}
-    return Report(
+    return DoctorReport(
         python=found.python,
         versions={name: known[name] for name in ("her", *SHOWN) if name in known},
         machine=machine,
@@ -257,7 +257,7 @@ def _on_gpu(able: Able, known: Mapping[str, str], machine: Machine) -> Able:
     return able
 
 
-def text(report: Report) -> str:
+def text(report: DoctorReport) -> str:
     """The report for a person."""
     machine = report.machine
     cards = [f"GPU {card.name}: {_of(card.free, card.memory)}, driver {card.driver}" for card in machine.cards]

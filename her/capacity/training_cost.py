@@ -76,7 +76,7 @@ class Work(Value):
         return Work(tokens=round(self.tokens * factor), trained=round(self.trained * factor), pairs=round(self.pairs * factor))
 
 
-class Branch(NamedTuple):
+class BranchLengths(NamedTuple):
     """A target that leaves its trunk after `fork` tokens and has `length` of its own, of which the last `trained` are it."""
 
     fork: int
@@ -84,11 +84,11 @@ class Branch(NamedTuple):
     trained: int
 
 
-class Tree(NamedTuple):
+class TreeLengths(NamedTuple):
     """A history of `trunk` tokens, read once, and the targets that branch off it."""
 
     trunk: int
-    branches: tuple[Branch, ...]
+    branches: tuple[BranchLengths, ...]
 
 
 def causal(tokens: int) -> int:
@@ -104,7 +104,7 @@ def plain(samples: Iterable[tuple[int, int]]) -> Work:
     return work
 
 
-def shared(trees: Iterable[Tree]) -> Work:
+def shared(trees: Iterable[TreeLengths]) -> Work:
     """The work of the same targets as branches: each sees its part of the trunk and itself."""
     work = Work()
     for tree in trees:
@@ -129,7 +129,7 @@ class Load(Value):
     shared: Work
 
 
-def load(trees: Sequence[Tree], copies: float = 1) -> Load:
+def load(trees: Sequence[TreeLengths], copies: float = 1) -> Load:
     """The load of these trees, so many times over: a branch's prompt is its fork and what it has of its own before the target."""
     whole = [(b.fork + b.length - b.trained, b.trained) for tree in trees for b in tree.branches]
     return Load(
@@ -277,7 +277,7 @@ def _head(shape: Shape, recipe: Recipe, trained: int) -> float:
     return float(tile + trained * shape.hidden * (width + 4) + table)
 
 
-class Forecast(Value):
+class TrainingForecast(Value):
     """What a run takes in one layout.
 
     Args:
@@ -304,7 +304,9 @@ class Forecast(Value):
     dollars: float | None
 
 
-def forecast(shape: Shape, card: Gpu, recipe: Recipe, work: Work, *, targets: int, at_once: int, mfu: float = 0.4) -> Forecast:
+def forecast(
+    shape: Shape, card: Gpu, recipe: Recipe, work: Work, *, targets: int, at_once: int, mfu: float = 0.4
+) -> TrainingForecast:
     """The run that does this work.
 
     Args:
@@ -316,7 +318,7 @@ def forecast(shape: Shape, card: Gpu, recipe: Recipe, work: Work, *, targets: in
     seconds = arithmetic / (rate * mfu)
     trained = math.ceil(at_once * work.trained / max(work.tokens, 1))
     needed = memory(shape, recipe, at_once, trained)
-    return Forecast(
+    return TrainingForecast(
         work=work,
         read=targets,
         flops=arithmetic,
@@ -341,7 +343,7 @@ def cards_needed(shape: Shape, card: Gpu, recipe: Recipe, tokens: int, trained: 
     return None
 
 
-class Serving(Value):
+class ServingEstimate(Value):
     """What one card can answer at most, weights and cache in bfloat16; vLLM reaches 50 to 65 % of `decode`.
 
     Args:
@@ -357,13 +359,13 @@ class Serving(Value):
     prefill: float
 
 
-def serving(shape: Shape, card: Gpu, context: int) -> Serving:
+def serving(shape: Shape, card: Gpu, context: int) -> ServingEstimate:
     """Ceilings of one card: a step of decoding reads all weights and every chat's cache, or is bound by its arithmetic."""
     weights = 2 * parameters(shape).total
     cache = 2 * shape.layers * shape.keys * KV_BYTES
     chats = max(0, math.floor((USABLE * card.memory - weights) / (context * cache)))
     arithmetic = 2 * multiplied(shape)
     step = max((weights + chats * context * cache) / card.bandwidth, arithmetic * chats / card.flops)
-    return Serving(
+    return ServingEstimate(
         context=context, kv_bytes=cache, concurrency=chats, decode=chats / step, prefill=card.flops / arithmetic if chats else 0
     )

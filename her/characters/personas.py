@@ -23,7 +23,7 @@ _ID = re.compile(r"\w[\w-]*")
 _SLOT = re.compile(r"\{(visitor|place)\}")
 
 
-class Report(Value):
+class PersonaReport(Value):
     """Counts over one persona's exchanges; `entropy` in bits over their patterns, `top` the share of the commonest (0 to 1)."""
 
     persona: str
@@ -116,13 +116,13 @@ def validate(folder: Path | None = None) -> list[str]:
     return problems
 
 
-def report(persona: Persona) -> Report:
+def report(persona: Persona) -> PersonaReport:
     """Counts over the exchanges; patterns as in `her.format.pattern`."""
     read = [_parts(exchange.reply, persona.name) for exchange in persona.exchanges]
     patterns = Counter(notation.pattern(parts) for parts in read)
     planned = zip(persona.exchanges, read, strict=True)
     total = len(read)
-    return Report(
+    return PersonaReport(
         persona=persona.id,
         exchanges=total,
         all_kinds=sum(bool(e.plan) and {part.kind for part in parts} >= set(_FOUR) for e, parts in planned),

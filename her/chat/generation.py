@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from her import view
 from her.backends.base import Backend, Delta, FinishReason, Usage
 from her.chat.pages import Page
-from her.chat.views import LiveState, Snapshot
+from her.chat.views import GenerationSnapshot, LiveState
 from her.errors import BackendError, HerError, Reason
 from her.format import Parser
 from her.store import Finish, Generation, Origin
@@ -119,8 +119,8 @@ class Live:
         self._reading: asyncio.Task[None] | None = None
         self._version = 0
         self._moved = asyncio.Event()
-        self._shown: tuple[int, Snapshot] | None = None
-        self._last: Snapshot | None = None
+        self._shown: tuple[int, GenerationSnapshot] | None = None
+        self._last: GenerationSnapshot | None = None
 
     @property
     def chat(self) -> str:
@@ -138,7 +138,7 @@ class Live:
         return self._last is None
 
     @property
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> GenerationSnapshot:
         """As it stands now; the same value until something changes."""
         if self._last is not None:
             return self._last
@@ -146,7 +146,7 @@ class Live:
             self._shown = (self._version, self._snapshot("running", self._parser.parts, question=self.order.question))
         return self._shown[1]
 
-    async def follow(self) -> AsyncIterator[Snapshot]:
+    async def follow(self) -> AsyncIterator[GenerationSnapshot]:
         """The snapshot of now, then every change (the first words at once, then at most 8 a second), then the end.
 
         While nothing changes the same snapshot comes again every BEAT_SECONDS.
@@ -165,7 +165,7 @@ class Live:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self.over.wait(), wait)
 
-    async def wait(self) -> Snapshot:
+    async def wait(self) -> GenerationSnapshot:
         """The last snapshot, when it is over."""
         await self.over.wait()
         return self.snapshot
@@ -303,9 +303,9 @@ class Live:
         error: str = "",
         reason: Reason | None = None,
         kept: bool = False,
-    ) -> Snapshot:
+    ) -> GenerationSnapshot:
         got = self._received
-        return Snapshot(
+        return GenerationSnapshot(
             chat=self.chat,
             state=state,
             language=self.order.page.conversation.language,

@@ -16,7 +16,7 @@ from her.chat.generations import Running
 from her.chat.openings import Opening, book_turns, clean_message, clean_title, open_book, open_persona
 from her.chat.pages import Page, meter_of, read_meter, read_page, read_view, replayed
 from her.chat.requests import ChatLimits, Orders, played_node, rewritten
-from her.chat.views import ChatSummary, ChatView, Snapshot
+from her.chat.views import ChatSummary, ChatView, GenerationSnapshot
 from her.errors import InputError, NotFound
 from her.feedback.rubric import check
 from her.store import Rating, Seen, Store
@@ -163,7 +163,7 @@ class ChatService:
         """The running generation of a chat. Whoever shows it checks first whose chat it is, as `follow` does."""
         return self._running.live(chat)
 
-    async def follow(self, visitor: str, chat: str) -> AsyncIterator[Snapshot]:
+    async def follow(self, visitor: str, chat: str) -> AsyncIterator[GenerationSnapshot]:
         """Join the running generation: its snapshot now, its changes, its end. Nothing when nothing runs.
 
         One that ended in the last 10 seconds gives its last snapshot, for pages that were being reloaded meanwhile.

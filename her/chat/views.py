@@ -83,7 +83,7 @@ class ChatSummary(Value):
     updated_at: int
 
 
-class Snapshot(Value):
+class GenerationSnapshot(Value):
     """A running generation at one moment. `parts` are safe to show: nothing of an open plan is speech.
 
     Args:

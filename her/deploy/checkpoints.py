@@ -69,7 +69,7 @@ def locate(name: str) -> Path | None:
     return run / "model"
 
 
-def read(name: str) -> Checkpoint:
+def read_checkpoint(name: str) -> Checkpoint:
     """The checkpoint of a folder or a run.
 
     Raises:

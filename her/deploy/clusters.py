@@ -22,14 +22,12 @@ from pydantic import BaseModel
 
 from her import config, paths
 from her.errors import HerError, InputError
-from her.runs.pipelines import check_pipeline, options_of
+from her.runs.pipelines import PIPELINES, check_pipeline, options_of
 from her.types import Value
 
 Target = Literal["slurm", "skypilot"]
 ENDINGS: dict[str, str] = {"slurm": ".sbatch", "skypilot": ".sky.yaml"}
 CONFIGS = "pipelines/configs/accelerate"
-ON_MANY = ("sft",)
-"""Pipelines that train in many processes; the others are one."""
 PINNED = ("accelerate", "datasets", "peft", "pyarrow", "safetensors", "torch", "transformers", "trl")
 _SECRET = re.compile(r"\b(?:hf_|sk-|gh[opsu]_|AKIA)[A-Za-z0-9_-]{16,}|://[^/\s@]+@")
 
@@ -84,7 +82,7 @@ def checked(target: Target, job: Job) -> Job:
     if target == "skypilot" and not job.gpu:
         raise InputError("SkyPilot needs the type of GPU; give --gpu H200 or another that `sky show-gpus` lists")
     root = check_pipeline(job.pipeline)
-    if job.pipeline not in ON_MANY and job.nodes * job.gpus > 1:
+    if not PIPELINES[job.pipeline].trains and job.nodes * job.gpus > 1:
         raise InputError(f"pipeline '{job.pipeline}' is one process; give --nodes 1 --gpus 1")
     words, settings = _settled(job, root)
     if target == "skypilot":

@@ -37,7 +37,7 @@ _BFLOAT16 = 8.0
 """CUDA capability from which on bfloat16 is computed."""
 
 
-class Serving(Value):
+class ServerOptions(Value):
     """How to serve.
 
     Args:
@@ -53,7 +53,7 @@ class Serving(Value):
     elsewhere: bool = False
 
 
-class Plan(Value):
+class ServerCommand(Value):
     """A command, ready to run, and what is to be known of it. `spec` opens the server in the playground."""
 
     words: tuple[str, ...]
@@ -64,7 +64,7 @@ class Plan(Value):
         return shlex.join(self.words)
 
 
-def plan(name: str, serving: Serving, *, machine: Machine | None = None, python: str = "") -> Plan:
+def plan(name: str, serving: ServerOptions, *, machine: Machine | None = None, python: str = "") -> ServerCommand:
     """The command for a checkpoint: a folder, the name of a run, or a repository (`owner/name`, `owner/name#revision`).
 
     Args:
@@ -88,7 +88,7 @@ def plan(name: str, serving: Serving, *, machine: Machine | None = None, python:
     return _finished(words, checkpoint.name, serving, notes)
 
 
-def _repository(name: str, serving: Serving, machine: Machine, python: str) -> Plan:
+def _repository(name: str, serving: ServerOptions, machine: Machine, python: str) -> ServerCommand:
     """A repository is looked at by vLLM alone, as nothing of it need be on this machine."""
     address, _, revision = name.partition("#")
     model = address.rpartition("/")[2]
@@ -101,7 +101,7 @@ def _repository(name: str, serving: Serving, machine: Machine, python: str) -> P
     return _finished(words, model, serving, ["its files come from the hub or its cache; context and licence are its own"])
 
 
-def _finished(words: list[str], model: str, serving: Serving, notes: list[str]) -> Plan:
+def _finished(words: list[str], model: str, serving: ServerOptions, notes: list[str]) -> ServerCommand:
     words += ["--host", serving.host, "--port", str(serving.port)]
     words += ["--reasoning-parser-plugin", str(PLUGIN), "--reasoning-parser", "her"]
     # A schema counts from the first token: an answer in JSON has no plan.
@@ -109,14 +109,14 @@ def _finished(words: list[str], model: str, serving: Serving, notes: list[str]) 
     if serving.host not in ("127.0.0.1", "localhost", "::1"):
         notes = [*notes, f"{serving.host} lets other machines in without a key; --print the command and add --api-key"]
     host = f"[{serving.host}]" if ":" in serving.host else serving.host
-    return Plan(
+    return ServerCommand(
         words=("env", *words),
         spec=f"openai:http://{'127.0.0.1' if serving.host in ('0.0.0.0', '::') else host}:{serving.port}/v1#{model}",
         notes=tuple(notes),
     )
 
 
-def _cards(checkpoint: Checkpoint, serving: Serving, machine: Machine) -> int:
+def _cards(checkpoint: Checkpoint, serving: ServerOptions, machine: Machine) -> int:
     """How many GPUs share the weights: the fewest that hold them and a whole conversation, each with as many heads."""
     wanted = serving.context or checkpoint.context or 8192
     able = [1, *(count for count in range(2, len(machine.cards) + 1) if checkpoint.heads and not checkpoint.heads % count)]
@@ -132,7 +132,7 @@ def _cache(checkpoint: Checkpoint, machine: Machine) -> int:
     return checkpoint.cache // 2 if _halved(checkpoint, machine) else checkpoint.cache
 
 
-def _context(checkpoint: Checkpoint, serving: Serving, machine: Machine, cards: int) -> tuple[int, list[str]]:
+def _context(checkpoint: Checkpoint, serving: ServerOptions, machine: Machine, cards: int) -> tuple[int, list[str]]:
     """Tokens of prompt and reply: what was asked for, or as much as model and memory allow."""
     allowed = checkpoint.context or serving.context or 8192
     if serving.context > allowed:
@@ -198,7 +198,7 @@ def _space(machine: Machine, cache: int) -> list[str]:
     return [f"VLLM_CPU_KVCACHE_SPACE={max(1, min(most, -(-8 * cache // GIB)))}"]
 
 
-def told(name: str) -> str:
+def describe_checkpoint(name: str) -> str:
     """What is known of a checkpoint, in a line."""
     folder = checkpoints.locate(name)
     if folder is None:
@@ -230,7 +230,7 @@ def lacking(name: str) -> str:
     )
 
 
-def run(command: Plan) -> NoReturn:
+def run(command: ServerCommand) -> NoReturn:
     """Become the server: signals and the exit code are its own."""
     sys.stdout.flush()
     sys.stderr.flush()

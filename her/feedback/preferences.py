@@ -15,7 +15,7 @@ from typing import Any, Literal
 from her.feedback.rubric import RUBRIC, Label, Rubric, check, read_rating
 from her.format import normalise, render
 from her.store import Rating, Store
-from her.store.exports import RatedReply, Reply, chosen_replies, edited_replies, rated_replies, totals
+from her.store.exports import ExportedReply, RatedReply, chosen_replies, edited_replies, rated_replies, totals
 from her.types import Comparison, Message, Preference, Turn, Value, Verdict
 
 __all__ = [
@@ -123,7 +123,7 @@ def _means(stars: dict[str, list[int]]) -> dict[str, dict[str, float | int]]:
     return {name: {"mean": round(fmean(stars[name]), 3), "n": len(stars[name])} for name in known}
 
 
-Pair = tuple[str, Reply, Reply, Verdict]
+Pair = tuple[str, ExportedReply, ExportedReply, Verdict]
 
 
 def _pairs(store: Store, left_out: Counter[str]) -> Iterator[Pair]:
@@ -176,7 +176,7 @@ def _parts(turn: Turn) -> object:
     return normalise(turn.parts, turn.speaker)
 
 
-def _unfit(reply: Reply, *, imitated: bool) -> str:
+def _unfit(reply: ExportedReply, *, imitated: bool) -> str:
     """Why training cannot use this reply, or nothing; `imitated` where it is shown as good."""
     if reply.generation is None:
         return "no model wrote it"
@@ -189,7 +189,7 @@ def _unfit(reply: Reply, *, imitated: bool) -> str:
     return "" if reply.node.turn.parts else "nothing in it"
 
 
-def _unfit_pair(chosen: Reply, rejected: Reply) -> str:
+def _unfit_pair(chosen: ExportedReply, rejected: ExportedReply) -> str:
     """Why two replies are no pair, or nothing."""
     if why := _unfit(rejected, imitated=False) or _unfit(chosen, imitated=True):
         return why
@@ -234,7 +234,7 @@ def _jsonl(store: Store, left_out: Counter[str]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _usable(store: Store, left_out: Counter[str], good: Callable[[Rating], bool | None]) -> Iterator[tuple[Reply, bool]]:
+def _usable(store: Store, left_out: Counter[str], good: Callable[[Rating], bool | None]) -> Iterator[tuple[ExportedReply, bool]]:
     """Rated replies that training can use, with `good` of their rating; None is no opinion."""
     for row in rated_replies(store):
         label = good(row.rated.rating)

@@ -17,7 +17,7 @@ _OPENING = re.compile(r"[\[(（]").search
 _KINDS: tuple[Kind, ...] = ("role_thinking", "role_action", "speech")
 
 
-def read(text: str, speaker: str, others: Iterable[str] = (), turn_id: str | None = None) -> Turn | None:
+def parse_coser_line(text: str, speaker: str, others: Iterable[str] = (), turn_id: str | None = None) -> Turn | None:
     """The turn that these words are in CoSER notation, or None when the parser has to look."""
     if _BEYOND(text) or not (text.isascii() or LONE_SURROGATE.search(text) is None):
         return None

@@ -18,7 +18,7 @@ def parse(
 ) -> Turn:
     """Read a whole turn: `Parser`, fed once. Never raises for any `text`; `raw` is the text."""
     others = tuple(others)
-    if notation == "coser" and not reasoning and (turn := coser_line.read(text, speaker, others, turn_id)):
+    if notation == "coser" and not reasoning and (turn := coser_line.parse_coser_line(text, speaker, others, turn_id)):
         return turn
     parser = Parser(speaker, others, notation)
     parser.feed_reasoning(reasoning)

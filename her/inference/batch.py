@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
-from her.inference.budget import Forecast, Tokens, forecast
+from her.inference.budget import CostForecast, Tokens, forecast
 from her.inference.call import Answer, Call, CallLimits
 from her.inference.caller import Caller
 from her.store.ledger import Ledger
@@ -179,7 +179,7 @@ def ask_all(caller: Caller, calls: Iterable[Call] | AsyncIterable[Call], *, orde
     return Batch(caller, calls, ordered).answers()
 
 
-async def ask_pilot(caller: Caller, pilot: Iterable[Call], calls: int) -> Forecast:
+async def ask_pilot(caller: Caller, pilot: Iterable[Call], calls: int) -> CostForecast:
     """Ask some typical calls and forecast what `calls` of them will take. Their answers are recorded as always."""
     began = time.monotonic()
     answers = [answer async for answer in ask_all(caller, pilot)]

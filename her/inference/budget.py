@@ -45,7 +45,7 @@ class Tokens(NamedTuple):
         return Tokens(self.prompt + other.prompt, self.completion + other.completion)
 
 
-class Left(NamedTuple):
+class BudgetLeft(NamedTuple):
     """What of a budget is left; None where there is no limit."""
 
     tokens: int | None
@@ -81,11 +81,11 @@ class Purse:
         return self._prices.of(*self.spent)
 
     @property
-    def left(self) -> Left:
+    def left(self) -> BudgetLeft:
         """What is neither spent nor set aside."""
         gone = self.spent.plus(self._aside)
         tokens = None if self._tokens is None else max(0, self._tokens - sum(gone))
-        return Left(tokens, None if self._money is None else max(0.0, self._money - self._prices.of(*gone)))
+        return BudgetLeft(tokens, None if self._money is None else max(0.0, self._money - self._prices.of(*gone)))
 
     async def reserve(self, wanted: Tokens) -> None:
         """Set tokens aside, waiting while others may give some back.
@@ -139,7 +139,7 @@ class Purse:
         )
 
 
-class Forecast(Value):
+class CostForecast(Value):
     """What all calls will take, judging by a pilot; `low` and `high` bound the money in 95 of 100 cases.
 
     Args:
@@ -160,7 +160,7 @@ class Forecast(Value):
     seconds: float
 
 
-def forecast(took: Sequence[Tokens], failed: int, calls: int, prices: Prices, seconds: float) -> Forecast:
+def forecast(took: Sequence[Tokens], failed: int, calls: int, prices: Prices, seconds: float) -> CostForecast:
     """Scale the tokens of a pilot's answered calls up to `calls`; `seconds` is what the pilot took, together."""
     if not took:
         raise BudgetSpent("none of the pilot's calls was answered, so nothing can be forecast; look at the endpoints first")
@@ -168,7 +168,7 @@ def forecast(took: Sequence[Tokens], failed: int, calls: int, prices: Prices, se
     mean = statistics.fmean(costs)
     error = 1.96 * statistics.stdev(costs) / math.sqrt(len(costs)) if len(costs) > 1 else mean
     prompt, completion = (statistics.fmean(each[of] for each in took) for of in (0, 1))
-    return Forecast(
+    return CostForecast(
         pilot=len(took) + failed,
         failed=failed,
         calls=calls,

@@ -19,8 +19,8 @@ from her.inference.budget import Prices, Purse, Tokens, most
 from her.inference.counters import Tally
 from her.inference.endpoints import Pace, Pool, Ticket
 from her.inference.ledger_writer import Group
-from her.inference.structured import Tier, read, strict_schema, told, value_of
-from her.store.ledger import Entry, Failure, Said
+from her.inference.structured import Tier, parse_structured, repair_messages, strict_schema, value_of
+from her.store.ledger import Entry, Failure, StoredText
 from her.tokens import estimate_tokens
 from her.types import Message, Sampling
 
@@ -155,7 +155,7 @@ def _beginning(
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode())
 
 
-class Exchange:
+class Attempts:
     """The requests of one call until it is answered. `took`: their tokens so far, also of failed ones; `requests`: how many."""
 
     def __init__(self, call: Call, pool: Pool, purse: Purse, limits: CallLimits, tally: Tally) -> None:
@@ -176,17 +176,17 @@ class Exchange:
         tier: Tier = ""
         fixed = problem = ""
         if call.schema is not None:
-            reading = read(completion.text, call.schema, cut=completion.finish == "length", held=held)
+            reading = parse_structured(completion.text, call.schema, cut=completion.finish == "length", held=held)
             tier, fixed, problem = reading.tier, reading.fixed, reading.problem
             if tier == "failed":
-                completion, held = await self._request(told(call.messages, completion.text, problem, call.schema))
-                reading = read(completion.text, call.schema, cut=completion.finish == "length", held=held)
+                completion, held = await self._request(repair_messages(call.messages, completion.text, problem, call.schema))
+                reading = parse_structured(completion.text, call.schema, cut=completion.finish == "length", held=held)
                 tier, fixed, problem = "reasked" if not reading.problem else "failed", reading.fixed, reading.problem
         return Entry(
             key=key,
             stage=call.stage,
             model=self._tally.model,
-            said=Said(completion.text, completion.reasoning, fixed),
+            said=StoredText(completion.text, completion.reasoning, fixed),
             tier=tier,
             finish=completion.finish,
             error=f"the answer does not fit the schema, asked twice: {problem}" if problem else "",

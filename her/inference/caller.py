@@ -18,8 +18,8 @@ from typing import Self
 from her.backends.base import Backend
 from her.backends.open import open_backend
 from her.errors import BackendError, InputError
-from her.inference.budget import BudgetSpent, Forecast, Left, Prices, Purse, Tokens
-from her.inference.call import Answer, Call, CallLimits, Exchange, digest
+from her.inference.budget import BudgetLeft, BudgetSpent, Prices, Purse, Tokens
+from her.inference.call import Answer, Attempts, Call, CallLimits, digest
 from her.inference.counters import Tally
 from her.inference.endpoints import Endpoint, Pool
 from her.inference.ledger_writer import Recorder
@@ -31,7 +31,6 @@ __all__ = [
     "Call",
     "CallLimits",
     "Caller",
-    "Forecast",
     "Ledger",
     "Prices",
     "Tally",
@@ -170,7 +169,7 @@ class Caller:
         return key in self._recorder
 
     @property
-    def left(self) -> Left:
+    def left(self) -> BudgetLeft:
         """What of the budget is left."""
         return self.purse.left
 
@@ -186,7 +185,7 @@ class Caller:
         return answers
 
     async def _fresh(self, call: Call, key: bytes) -> Answer:
-        exchange = Exchange(call, self._pool, self.purse, self.limits, self.tally)
+        exchange = Attempts(call, self._pool, self.purse, self.limits, self.tally)
         try:
             entry = await exchange.entry(key)
         except (BackendError, BudgetSpent) as error:

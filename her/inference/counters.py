@@ -16,7 +16,7 @@ LATEST = 1_000
 """Answers whose tokens are kept one by one, for a forecast."""
 
 
-class Snapshot(Value):
+class CountersSnapshot(Value):
     """The tally at one moment.
 
     Args:
@@ -99,11 +99,11 @@ class Tally:
         """A request is made again."""
         self.retries[reason] += 1
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> CountersSnapshot:
         """Everything at this moment."""
         now, done = time.monotonic(), self.answered + self.recorded + self.failed
         rate = self._rate(now)
-        return Snapshot(
+        return CountersSnapshot(
             model=self.model,
             total=self.total,
             answered=self.answered,
@@ -130,7 +130,7 @@ class Tally:
         return (self.answered - answered) / (now - then) if now > then else 0.0
 
 
-def snapshot_of(tallies: Sequence[Tally]) -> Snapshot:
+def snapshot_of(tallies: Sequence[Tally]) -> CountersSnapshot:
     """The callers of one run and ledger as one: what they share, such as earlier times, counts once."""
     shots = [tally.snapshot() for tally in tallies]
     spent, tiers, money = tallies[0].spent, Counter(shots[0].tiers), shots[0].money
@@ -141,7 +141,7 @@ def snapshot_of(tallies: Sequence[Tally]) -> Snapshot:
     answered, recorded, failed = (sum(getattr(shot, name) for shot in shots) for name in ("answered", "recorded", "failed"))
     totals = [shot.total for shot in shots if shot.total is not None]
     total, rate = (sum(totals) if totals else None), sum(shot.rate for shot in shots)
-    return Snapshot(
+    return CountersSnapshot(
         model=shots[0].model,
         total=total,
         answered=answered,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, Field
 
-from her.backends.base import Asker, Backend, Completion
+from her.backends.base import Backend, Completion, WholeAnswerBackend
 from her.backends.openai_answer import same_model
 from her.errors import BackendError
 from her.inference.structured import strict_schema
@@ -72,7 +72,7 @@ class Endpoint:
         self._strikes = self._refusals = 0
         self._cool_down = pace.cool_down
         self._takes: dict[type[BaseModel], bool] = {}
-        self._asker = backend if isinstance(backend, Asker) else None
+        self._asker = backend if isinstance(backend, WholeAnswerBackend) else None
         self._model = ""
 
     @property

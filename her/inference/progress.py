@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol, Self, TextIO
 
 from her.inference.budget import forecast
-from her.inference.counters import Snapshot, Tally, snapshot_of
+from her.inference.counters import CountersSnapshot, Tally, snapshot_of
 
 log = logging.getLogger(__name__)
 ON_TERMINAL, ELSEWHERE = 0.25, 15.0
@@ -59,7 +59,7 @@ def display(
         _log(snapshot_of(tallies))
 
 
-def line(shot: Snapshot) -> str:
+def line(shot: CountersSnapshot) -> str:
     """One line: done, rate, time left, cost, failures, and what is unusual."""
     done = shot.answered + shot.recorded + shot.failed
     said = [
@@ -84,12 +84,12 @@ def clock(seconds: float) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
-def _log(shot: Snapshot) -> None:
+def _log(shot: CountersSnapshot) -> None:
     log.info("%s", line(shot))
 
 
 @contextmanager
-def _watching(tallies: Sequence[Tally], show: Callable[[Snapshot], None], every: float) -> Iterator[None]:
+def _watching(tallies: Sequence[Tally], show: Callable[[CountersSnapshot], None], every: float) -> Iterator[None]:
     """Look from a thread of its own, so that a busy loop is seen as well."""
     ended = threading.Event()
 
@@ -107,7 +107,7 @@ def _watching(tallies: Sequence[Tally], show: Callable[[Snapshot], None], every:
 
 
 @contextmanager
-def _moving(stream: TextIO) -> Iterator[Callable[[Snapshot], None]]:
+def _moving(stream: TextIO) -> Iterator[Callable[[CountersSnapshot], None]]:
     """A bar and the line under it, which a narrow terminal wraps."""
     from rich.console import Console, Group  # a tenth of a second, needed on a terminal only
     from rich.live import Live
@@ -116,7 +116,7 @@ def _moving(stream: TextIO) -> Iterator[Callable[[Snapshot], None]]:
 
     with Live(console=Console(file=stream), auto_refresh=False) as live:
 
-        def show(shot: Snapshot) -> None:
+        def show(shot: CountersSnapshot) -> None:
             done = shot.answered + shot.recorded + shot.failed
             live.update(Group(ProgressBar(total=shot.total, completed=done, width=40), Text(line(shot))), refresh=True)
 
@@ -169,12 +169,12 @@ class Progress:
         if last:
             log.info("%s: %d scenes", stage, done)
 
-    def _begin(self, stage: str, shot: Snapshot) -> None:
+    def _begin(self, stage: str, shot: CountersSnapshot) -> None:
         self._stage, self._began, self._before = stage, time.monotonic(), shot
         for tally in self._tallies:
             tally.latest.clear()
 
-    def _foresee(self, stage: str, total: int, shot: Snapshot) -> None:
+    def _foresee(self, stage: str, total: int, shot: CountersSnapshot) -> None:
         """Once a stage has answered as many calls as a pilot: what the whole stage will take."""
         before = self._before
         answered = shot.answered - before.answered
@@ -191,6 +191,6 @@ class Progress:
         self._metric(stage=stage, forecast=seen.model_dump())
 
 
-def _numbers(shot: Snapshot) -> dict[str, Any]:
+def _numbers(shot: CountersSnapshot) -> dict[str, Any]:
     names = ("answered", "recorded", "failed", "money", "prompt_tokens", "completion_tokens")
     return {name: getattr(shot, name) for name in names} | {"rate": round(shot.rate, 3), "out": list(shot.out)}

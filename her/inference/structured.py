@@ -41,7 +41,7 @@ class Reading:
     problem: str = ""
 
 
-def read(text: str, schema: type[BaseModel], *, cut: bool, held: bool) -> Reading:
+def parse_structured(text: str, schema: type[BaseModel], *, cut: bool, held: bool) -> Reading:
     """Read an answer.
 
     Args:
@@ -67,7 +67,7 @@ def value_of(text: str, schema: type[BaseModel]) -> BaseModel:
     return schema.model_validate_json(text)
 
 
-def told(messages: tuple[Message, ...], text: str, problem: str, schema: type[BaseModel]) -> tuple[Message, ...]:
+def repair_messages(messages: tuple[Message, ...], text: str, problem: str, schema: type[BaseModel]) -> tuple[Message, ...]:
     """The messages that ask again: what was answered, what is wrong with it, and the schema."""
     again = _REASK.format(problem=problem, schema=json.dumps(strict_schema(schema), ensure_ascii=False))
     return (*messages, Message(role="assistant", content=text), Message(role="user", content=again))

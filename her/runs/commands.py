@@ -59,7 +59,7 @@ def overview() -> Iterator[str]:
             continue
         yield f"{name:<{width}}  {seen.pipeline:<10}  {seen.state:<7}  {seen.reason}".rstrip()
     if not names:
-        yield f"no runs in '{runs_folder()}' yet; her run makes one: her run {PIPELINES[0]} @FILE.toml"
+        yield f"no runs in '{runs_folder()}' yet; her run makes one: her run {next(iter(PIPELINES))} @FILE.toml"
 
 
 def show(name: str) -> str:

@@ -6,13 +6,36 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 from pydantic import BaseModel
 
 from her import paths
 from her.errors import InputError
 
-PIPELINES = ("synthesize", "sft")
+
+class Pipeline(NamedTuple):
+    """One entry of the table: all that `her/` knows of a pipeline, which it never imports.
+
+    Args:
+        options: `module:class` of its settings, below `pipelines.NAME`.
+        trains: whether it may run in many processes, under `accelerate launch`.
+        estimate: module whose `main` estimates what a run takes; empty when there is none.
+    """
+
+    name: str
+    options: str
+    trains: bool = False
+    estimate: str = ""
+
+
+PIPELINES = {
+    entry.name: entry
+    for entry in (
+        Pipeline("synthesize", "options:SynthesisOptions"),
+        Pipeline("sft", "options:TrainingOptions", trains=True, estimate="estimate.__main__"),
+    )
+}
 
 
 def check_pipeline(pipeline: str) -> Path:
@@ -28,16 +51,18 @@ def main_of(pipeline: str, part: str = "__main__") -> Callable[[Sequence[str]], 
     """The command line of a pipeline, or of another part of it such as `plan`: words in, exit code out."""
     main: Callable[[Sequence[str]], int] = _part(pipeline, part).main
 
-    def told(words: Sequence[str]) -> int:
+    def run(words: Sequence[str]) -> int:
         with _installed(pipeline):
             return main(words)
 
-    return told
+    return run
 
 
 def options_of(pipeline: str) -> type[BaseModel]:
     """The settings of a pipeline, for `her.config.load`."""
-    options: type[BaseModel] = _part(pipeline, "options").Options
+    check_pipeline(pipeline)
+    module, _, name = PIPELINES[pipeline].options.partition(":")
+    options: type[BaseModel] = getattr(_part(pipeline, module), name)
     return options
 
 

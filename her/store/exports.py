@@ -18,7 +18,7 @@ from her.types import Language, Message, Value
 BATCH = 200
 
 
-class Reply(Value):
+class ExportedReply(Value):
     """A turn with the call its text goes back to, None for a written greeting or a book's turn."""
 
     node: Node
@@ -42,7 +42,7 @@ class RatedReply(Value):
     persona_id: str
     language: Language
     speaker: str
-    reply: Reply | None
+    reply: ExportedReply | None
 
 
 class EditedReply(Value):
@@ -52,8 +52,8 @@ class EditedReply(Value):
     visitor_id: str
     conversation_id: str
     persona_id: str
-    original: Reply
-    edited: Reply
+    original: ExportedReply
+    edited: ExportedReply
     created_at: int
 
 
@@ -62,8 +62,8 @@ class ChosenReply(Value):
 
     choice: Choice
     persona_id: str
-    chosen: Reply
-    alternatives: tuple[Reply, ...]
+    chosen: ExportedReply
+    alternatives: tuple[ExportedReply, ...]
 
 
 def rated_replies(store: Core) -> Iterator[RatedReply]:
@@ -149,9 +149,9 @@ def _live(table: Any) -> ColumnElement[bool]:
     return and_(_kept("visitor", table.c.visitor_id), _kept("conversation", table.c.conversation_id))
 
 
-def _reply(connection: Connection, node_id: str) -> Reply:
+def _reply(connection: Connection, node_id: str) -> ExportedReply:
     row = connection.execute(select(nodes).where(nodes.c.id == node_id)).one()
-    return Reply(node=node_record(row), generation=_generation(connection, row))
+    return ExportedReply(node=node_record(row), generation=_generation(connection, row))
 
 
 def _generation(connection: Connection, row: Row[Any]) -> Generation | None:

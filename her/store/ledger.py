@@ -77,7 +77,7 @@ _NAMES = ", ".join(column.name for column in _FIELDS)
 _CACHE_KB = 32_000
 
 
-class Said:
+class StoredText:
     """What a model said: unpacked only when it is looked at, because a run that goes on looks at little of it.
 
     Args:
@@ -115,7 +115,7 @@ class Said:
         return self._texts
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Said) and self._all() == other._all()
+        return isinstance(other, StoredText) and self._all() == other._all()
 
     def __hash__(self) -> int:
         return hash(self._all())
@@ -137,7 +137,7 @@ class Entry:
     key: bytes
     stage: str
     model: str
-    said: Said
+    said: StoredText
     tier: str = ""
     finish: str = "stop"
     error: str = ""
@@ -324,7 +324,7 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 
 def _entry(row: Any) -> Entry:
-    return Entry(row[0], row[1], row[2], Said(packed=row[-1]), *row[3:-1])
+    return Entry(row[0], row[1], row[2], StoredText(packed=row[-1]), *row[3:-1])
 
 
 def pack(text: str, reasoning: str, fixed: str) -> bytes:

@@ -50,7 +50,7 @@ class Encoder(Protocol):
         ...
 
 
-class Estimate:
+class EstimatedEncoder:
     """Counts where no tokenizer is at hand, and says so: `stop` is unknown and nothing is decoded."""
 
     name = "estimate (1 token a CJK character, 1 for 3.6 others)"
@@ -61,7 +61,7 @@ class Estimate:
         return Encoding(prompt=estimate_tokens(sample.messages[:-1]), target=estimate_tokens(sample.messages[-1:]))
 
 
-class Limits(Value):
+class AuditLimits(Value):
     """What is still well.
 
     Args:
@@ -77,7 +77,7 @@ class Limits(Value):
     plans: bool = True
 
 
-class Report(Value):
+class AuditReport(Value):
     """What was found; well when there are no `problems`.
 
     Args:
@@ -113,10 +113,10 @@ class Report(Value):
 class Preflight:
     """Collects one split's rows, one at a time; memory does not grow with them."""
 
-    def __init__(self, name: str, encoder: Encoder, limits: Limits | None = None) -> None:
+    def __init__(self, name: str, encoder: Encoder, limits: AuditLimits | None = None) -> None:
         self.name = name
         self._encoder = encoder
-        self._limits = limits or Limits()
+        self._limits = limits or AuditLimits()
         self._samples = self._target = self._kept = self._prompt = self._longest = self._too_long = 0
         self._dropped: Counter[str] = Counter()
         self._lengths: Counter[int] = Counter()
@@ -151,9 +151,9 @@ class Preflight:
             self._examples.append(encoding.decoded or sample.messages[-1].content)
         return True
 
-    def report(self) -> Report:
+    def report(self) -> AuditReport:
         """What was found so far."""
-        return Report(
+        return AuditReport(
             name=self.name,
             encoder=self._encoder.name,
             exact=self._encoder.exact,
@@ -208,7 +208,7 @@ class Preflight:
         return found
 
 
-def require(reports: Sequence[Report]) -> None:
+def require(reports: Sequence[AuditReport]) -> None:
     """Go no further when something is not well.
 
     Raises:
@@ -218,7 +218,7 @@ def require(reports: Sequence[Report]) -> None:
         raise InputError("preflight: " + "; ".join(problems))
 
 
-def to_markdown(reports: Sequence[Report]) -> str:
+def to_markdown(reports: Sequence[AuditReport]) -> str:
     """The reports for people."""
     lines = ["# Preflight", ""]
     for report in reports:
@@ -226,7 +226,7 @@ def to_markdown(reports: Sequence[Report]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _summary(report: Report) -> list[str]:
+def _summary(report: AuditReport) -> list[str]:
     kept = report.kept_tokens / report.target_tokens if report.target_tokens else 0.0
     counted = "" if report.exact else " (estimated, not the trainer's own tokens)"
     lines = [f"## {report.name}: {'not well' if report.problems else 'well'}", ""]
@@ -247,7 +247,7 @@ def _summary(report: Report) -> list[str]:
     return lines
 
 
-def _examples(report: Report) -> list[str]:
+def _examples(report: AuditReport) -> list[str]:
     shown = [f"~~~~text\n{example.replace('~~~~', '~ ~ ~ ~')}\n~~~~\n" for example in report.examples]
     return ["What is trained, decoded:" if report.exact else "What is trained:", "", *shown]
 

@@ -30,7 +30,7 @@ _STOCK = 64  # a line in more families than this is a stock phrase
 _WITNESSES = 8  # conversations a split is asked for, for one line
 
 
-class Conversation(Value):
+class SplitUnit(Value):
     """What splitting has to know of a transcript.
 
     Args:
@@ -101,10 +101,10 @@ def fingerprints(transcript: Transcript) -> frozenset[int]:
     return frozenset(_number(key) for key in keys if len(key) >= LINE_LETTERS)
 
 
-def conversation(transcript: Transcript, turns: int) -> Conversation:
+def conversation(transcript: Transcript, turns: int) -> SplitUnit:
     """What splitting has to know of this transcript."""
     book = title_key(transcript.scenario.source)
-    return Conversation(id=transcript.id, book=book, turns=turns, lines=fingerprints(transcript))
+    return SplitUnit(id=transcript.id, book=book, turns=turns, lines=fingerprints(transcript))
 
 
 def read_held_out(path: Path, whole_books: bool = False) -> HeldOut:
@@ -137,7 +137,7 @@ def read_held_out(path: Path, whole_books: bool = False) -> HeldOut:
 
 
 def split(
-    conversations: Iterable[Conversation],
+    conversations: Iterable[SplitUnit],
     shares: Mapping[str, float],
     by: By = "conversation",
     seed: int = 42,
@@ -171,7 +171,7 @@ def split(
     return Splits(by=by, seed=seed, shares=dict(wanted), of=dict(sorted(of.items())))
 
 
-def leaks(conversations: Iterable[Conversation], splits: Splits) -> list[str]:
+def leaks(conversations: Iterable[SplitUnit], splits: Splits) -> list[str]:
     """Every way in which one split knows another, one sentence each; none is as it should be."""
     found: list[str] = []
     books: defaultdict[str, set[str]] = defaultdict(set)
@@ -208,7 +208,7 @@ class _Families:
         self._owners: defaultdict[int, set[str]] = defaultdict(set)
         self._books: dict[str, str] = {}
 
-    def add(self, one: Conversation, by: By) -> None:
+    def add(self, one: SplitUnit, by: By) -> None:
         self._leader.setdefault(one.id, one.id)
         if by == "book":
             self._join(one.id, self._books.setdefault(one.book, one.id))
@@ -234,7 +234,7 @@ class _Families:
         self._leader[high] = low
 
 
-def _groups(conversations: Iterable[Conversation], by: By) -> list[tuple[tuple[str, ...], int]]:
+def _groups(conversations: Iterable[SplitUnit], by: By) -> list[tuple[tuple[str, ...], int]]:
     """Conversations that have to stay together, as sorted ids, with the turns they have."""
     families = _Families()
     turns: dict[str, int] = {}

@@ -7,7 +7,7 @@ ids that stand last, `view` is everything around them. A transcript of any lengt
 from collections.abc import Sequence
 from typing import Any
 
-from her.chat.views import ChatView, Snapshot, TurnView
+from her.chat.views import ChatView, GenerationSnapshot, TurnView
 from her.types import Language
 from her.ui import bubbles
 from her.ui.words import words
@@ -36,7 +36,7 @@ def older(view: ChatView, before: str) -> Patch:
     return {"chat": view.id, "put": drawn(view.turns[max(0, end - WINDOW) : end], view.language)}
 
 
-def running(snapshot: Snapshot, put: list[Patch]) -> Patch:
+def running(snapshot: GenerationSnapshot, put: list[Patch]) -> Patch:
     """A generation at one moment; `put` is the question drawn once, said each time since a patch may be lost."""
     patch: Patch = {"chat": snapshot.chat, "put": put}
     if snapshot.state == "running":
@@ -48,7 +48,7 @@ def running(snapshot: Snapshot, put: list[Patch]) -> Patch:
     return patch
 
 
-def question(snapshot: Snapshot) -> list[Patch]:
+def question(snapshot: GenerationSnapshot) -> list[Patch]:
     """The visitor's turn that is being answered, drawn; nothing when it is on the path already."""
     return drawn([TurnView(turn=snapshot.question, origin="visitor", mine=True)], snapshot.language) if snapshot.question else []
 

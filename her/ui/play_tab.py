@@ -23,7 +23,7 @@ from her.feedback.rubric import RUBRIC, Label, read_rating
 from her.types import Language, Persona
 from her.ui import bubbles, patches
 from her.ui.patches import Patch
-from her.ui.state import Payload, read
+from her.ui.state import Payload, read_request
 from her.ui.words import words
 
 STATIC = Path(__file__).parent / "static"
@@ -76,7 +76,7 @@ class Stage:
     async def act(self, payload: dict[str, Any]) -> Patch:
         """Answer one wish; what cannot be granted comes back as `{"error": sentence}`."""
         try:
-            wish = read(payload)
+            wish = read_request(payload)
             if wish.act not in self._acts:
                 raise InputError(f"request: act '{wish.act}' does not exist; there are {', '.join(self._acts)}")
             return await self._acts[wish.act](wish)
@@ -91,7 +91,7 @@ class Stage:
         payload = event._data
         chat = str(payload.get("chat", "")) if isinstance(payload, dict) else ""
         try:
-            wish = read(payload)
+            wish = read_request(payload)
             await self._begin(wish)
             async for patch in self._followed(wish):
                 yield self._stamped(patch)

@@ -53,7 +53,7 @@ def visitor_id(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def read(payload: Any) -> Payload:
+def read_request(payload: Any) -> Payload:
     """The payload, or one sentence that says what is wrong with it.
 
     Raises:

@@ -73,7 +73,7 @@ class Span(NamedTuple):
     last: int
 
 
-class Row(NamedTuple):
+class TokenRow(NamedTuple):
     """What a model reads at once; four arrays of one length, but for `spans`."""
 
     input_ids: list[int]
@@ -111,9 +111,9 @@ def pack(sizes: Sequence[int], most: int) -> list[list[int]]:
     return [sorted(row) for row in rows]
 
 
-def row(packed: Sequence[Tree]) -> Row:
+def row(packed: Sequence[Tree]) -> TokenRow:
     """Trees, one behind the other."""
-    made = Row([], [], [], [])
+    made = TokenRow([], [], [], [])
     for tree in packed:
         _lay(made, tree)
     return made
@@ -164,7 +164,7 @@ def _split(trunk: Ids, branches: list[Branch], most: int) -> Iterator[Tree]:
     yield Tree(trunk[: kept[-1].fork].copy(), tuple(kept))
 
 
-def _lay(made: Row, tree: Tree) -> None:
+def _lay(made: TokenRow, tree: Tree) -> None:
     """Trunk and last branch as one span, then the others, each a span that sees its part of the trunk."""
     *early, last = tree.branches
     begin = len(made.input_ids)
@@ -179,7 +179,7 @@ def _lay(made: Row, tree: Tree) -> None:
         made.spans.append(Span(start, len(made.input_ids), begin, begin + branch.fork))
 
 
-def _add(made: Row, branch: Branch) -> None:
+def _add(made: TokenRow, branch: Branch) -> None:
     ids = branch.ids.tolist()
     made.input_ids.extend(ids)
     made.labels.extend([IGNORED] * branch.trained + ids[branch.trained :])

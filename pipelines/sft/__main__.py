@@ -19,7 +19,7 @@ from her.runs.commands import command
 from her.runs.folder import Run, folder_of, running
 from pipelines.models.loading import base_files, device_of
 from pipelines.models.saving import save
-from pipelines.sft.options import Options
+from pipelines.sft.options import TrainingOptions
 from pipelines.sft.rows import prepare as preparing
 from pipelines.sft.rows.reading import file_list
 
@@ -29,10 +29,10 @@ PATIENCE_HOURS = 6
 
 def main(words: Sequence[str]) -> int:
     """The command line; its exit code as `her.runs.commands.command` says."""
-    return command(words, Options, run, "sft")
+    return command(words, TrainingOptions, run, "sft")
 
 
-def run(options: Options) -> Path:
+def run(options: TrainingOptions) -> Path:
     """A whole run; the model it left. Raises HerError; `Stopped` among them when it can be gone on with."""
     from accelerate import PartialState
     from transformers.utils import logging as library
@@ -52,7 +52,7 @@ def run(options: Options) -> Path:
 
 
 @contextmanager
-def _opened(options: Options, state: Any) -> Iterator[Run | None]:
+def _opened(options: TrainingOptions, state: Any) -> Iterator[Run | None]:
     """The run, in the first of several processes; the others have none and write nothing."""
     if not state.is_main_process:
         yield None
@@ -62,7 +62,7 @@ def _opened(options: Options, state: Any) -> Iterator[Run | None]:
         yield opened
 
 
-def _trained(options: Options, folder: Path, open_run: Run | None, device: str) -> None:
+def _trained(options: TrainingOptions, folder: Path, open_run: Run | None, device: str) -> None:
     """Train, and save what was trained where the playground opens it."""
     from pipelines.sft.train.first_reading import read_first
     from pipelines.sft.train.loop import train

@@ -64,7 +64,7 @@ class EvaluationOptions(Value):
     tokens: int = Field(default=512, ge=8)
 
 
-class Options(Value):
+class TrainingOptions(Value):
     """All settings of a run.
 
     Args:
@@ -114,7 +114,7 @@ class Options(Value):
     track: Literal["none", "trackio"] = Field(default="none", json_schema_extra=MAY_CHANGE)
 
     @model_validator(mode="after")
-    def _fitting(self) -> "Options":
+    def _fitting(self) -> "TrainingOptions":
         if self.row_tokens and self.row_tokens < self.samples.most_tokens:
             raise ValueError(
                 f"row_tokens={self.row_tokens} is below samples.most_tokens={self.samples.most_tokens}, so the longest sample "

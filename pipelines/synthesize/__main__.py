@@ -22,7 +22,7 @@ from her.runs.commands import command
 from her.runs.folder import Run, Stopped, running
 from her.training_data.audit import require
 from pipelines.synthesize.models import Models
-from pipelines.synthesize.options import Options
+from pipelines.synthesize.options import SynthesisOptions
 from pipelines.synthesize.outputs import report
 from pipelines.synthesize.outputs.finish import finish, prompt_hashes
 from pipelines.synthesize.run_stages import all_scenes, all_skipped, raw_books, stage
@@ -35,10 +35,10 @@ ORDER = ("role_thinking", "settings", "system_thinking")
 
 def main(words: Sequence[str]) -> int:
     """The command line; its exit code as `her.runs.commands.command` says."""
-    return command(words, Options, run, "synthesize")
+    return command(words, SynthesisOptions, run, "synthesize")
 
 
-def run(options: Options) -> Path:
+def run(options: SynthesisOptions) -> Path:
     """A whole run; the report it left. Raises HerError, `Stopped` among them when it can be gone on with."""
     with running("synthesize", options.name, options, seed=options.seed, hashes=_hashes(options)) as open_run:
         for left in open_run.folder.glob(".*.part"):
@@ -59,7 +59,7 @@ _CHANGING = frozenset(("status.json", "metrics.jsonl", "report.json"))
 """Files that hold times, which no two runs share."""
 
 
-def _hashes(options: Options) -> dict[str, str]:
+def _hashes(options: SynthesisOptions) -> dict[str, str]:
     """Of all inputs and of the prompts."""
     inputs = book_files(options.books)
     inputs += finished_files(options.scenes, lambda where, reason: None) if options.scenes else []
@@ -68,7 +68,7 @@ def _hashes(options: Options) -> dict[str, str]:
     return {**files.file_hashes(inputs), "prompts": prompts}
 
 
-async def _synthesize(open_run: Run, options: Options) -> None:
+async def _synthesize(open_run: Run, options: SynthesisOptions) -> None:
     folder = open_run.folder
     try:
         asked, before = await _stages(open_run, options)
@@ -81,7 +81,7 @@ async def _synthesize(open_run: Run, options: Options) -> None:
     require(finished.preflight)
 
 
-async def _stages(open_run: Run, options: Options) -> tuple[dict[str, Any], str]:
+async def _stages(open_run: Run, options: SynthesisOptions) -> tuple[dict[str, Any], str]:
     """Everything that asks a model; what was asked, and the name of the last stage."""
     folder, before = open_run.folder, "scenes"
     with Ledger(folder / "calls.sqlite3") as ledger:

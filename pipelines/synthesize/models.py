@@ -7,15 +7,15 @@ from pydantic import BaseModel
 
 from her.inference.caller import Answer, Call, Caller, CallLimits, Ledger, Prices
 from her.types import Message, Sampling
-from pipelines.synthesize.options import Options
+from pipelines.synthesize.options import SynthesisOptions
 from pipelines.synthesize.stages.system_thinking import STAGE as PLANS
-from pipelines.synthesize.work import Reply
+from pipelines.synthesize.work import StageAnswer
 
 
 class Models:
     """Asks the endpoints of a run and keeps every answer in its ledger. Used as an asynchronous context manager."""
 
-    def __init__(self, options: Options, ledger: Ledger) -> None:
+    def __init__(self, options: SynthesisOptions, ledger: Ledger) -> None:
         self._options = options
         calls = options.calls
         limits = CallLimits(
@@ -48,7 +48,7 @@ class Models:
 
     async def ask(
         self, stage: str, messages: tuple[Message, ...], sampling: Sampling, schema: type[BaseModel] | None = None
-    ) -> Reply:
+    ) -> StageAnswer:
         """See `work.Asker`. A budget that is spent and an endpoint that is lost for good are raised, they end the run."""
         caller, call = self.question(stage, messages, sampling, schema)
         return reply(await caller.ask(call))
@@ -65,8 +65,8 @@ class Models:
         return self._options.endpoints if caller is self.main else self._options.rewriter
 
 
-def reply(answer: Answer) -> Reply:
+def reply(answer: Answer) -> StageAnswer:
     """An answer as the stages take it; a failed one has its error and nothing else."""
     if answer.error:
-        return Reply(error=answer.error)
-    return Reply(text=answer.text, reasoning=answer.reasoning, value=answer.value)
+        return StageAnswer(error=answer.error)
+    return StageAnswer(text=answer.text, reasoning=answer.reasoning, value=answer.value)

@@ -74,7 +74,7 @@ class SettingOptions(Value):
     source_characters: int = Field(default=24_000, ge=500)
 
 
-class SampleOptions(Value):
+class DatasetOptions(Value):
     """Samples and splits.
 
     Args:
@@ -94,7 +94,7 @@ class SampleOptions(Value):
     dropped: float = Field(default=0.1, ge=0, le=1)
 
 
-class Options(Value):
+class SynthesisOptions(Value):
     """All settings of a run.
 
     Args:
@@ -127,10 +127,10 @@ class Options(Value):
     books_to_scenes: SceneOptions = SceneOptions()
     plans: PlanOptions = PlanOptions()
     settings: SettingOptions = SettingOptions()
-    samples: SampleOptions = SampleOptions()
+    samples: DatasetOptions = DatasetOptions()
 
     @model_validator(mode="after")
-    def _sensible(self) -> "Options":
+    def _sensible(self) -> "SynthesisOptions":
         if not (self.books or self.scenes):
             raise ValueError("nothing to read: give books=[...] (raw) or scenes=[...] (finished CoSER files)")
         known = ("role_thinking", "settings", "system_thinking")

@@ -17,7 +17,7 @@ from her.inference.caller import Call, Caller
 from her.inference.ray import run_on_ray
 from her.types import Message, Sampling
 from pipelines.synthesize.models import Models, reply
-from pipelines.synthesize.work import Asker, Notes, Reply, in_order
+from pipelines.synthesize.work import Asker, Notes, StageAnswer, in_order
 
 log = logging.getLogger(__name__)
 Improve = Callable[[BookScene, Notes], Awaitable[BookScene]]
@@ -38,14 +38,14 @@ class Gathering:
 
     async def ask(
         self, stage: str, messages: tuple[Message, ...], sampling: Sampling, schema: type[BaseModel] | None = None
-    ) -> Reply:
+    ) -> StageAnswer:
         """See `work.Asker`. Raises NotYet; a question that was asked on the cluster and got no answer has none here."""
         caller, call = self._models.question(stage, messages, sampling, schema)
         key = caller.key(call)
         if caller.has(key):
             return reply(await caller.ask(call))
         if key in self._asked:
-            return Reply(error="no answer on the cluster; it is asked once more at the end")
+            return StageAnswer(error="no answer on the cluster; it is asked once more at the end")
         self.calls[caller][key] = call
         raise NotYet(f"{stage}: not asked yet")
 

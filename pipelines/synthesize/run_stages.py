@@ -23,7 +23,7 @@ from her.files import jsonl
 from her.files.atomic import replacing
 from her.types import ENVIRONMENT, Sampling, Value
 from pipelines.synthesize.models import Models
-from pipelines.synthesize.options import Options
+from pipelines.synthesize.options import SynthesisOptions
 from pipelines.synthesize.sources.books import RawBook, read_books
 from pipelines.synthesize.sources.finished_books import finished_files, read_scenes
 from pipelines.synthesize.sources.scenes import book_to_scenes
@@ -63,7 +63,7 @@ class StageFiles:
             file.writelines(row.model_dump_json() + "\n" for row in rows)
 
 
-async def raw_books(options: Options, folder: Path, asker: Asker, tick: Tick) -> None:
+async def raw_books(options: SynthesisOptions, folder: Path, asker: Asker, tick: Tick) -> None:
     """Turn raw books into files in the CoSER schema; a book that is there already is not asked about again."""
     files = StageFiles(folder, BOOKS)
     if not options.books or files.done:
@@ -93,12 +93,12 @@ class Amount(Value):
     scenes: int = 0
     turns: int = 0
 
-    def calls(self, name: str, options: Options) -> int:
+    def calls(self, name: str, options: SynthesisOptions) -> int:
         """Questions of a stage when every first answer is good."""
         return self.turns * (1 + options.plans.draft) if name == system_thinking.STAGE else self.scenes
 
 
-def all_scenes(options: Options, folder: Path) -> Amount:
+def all_scenes(options: SynthesisOptions, folder: Path) -> Amount:
     """Write every scene into `scenes.jsonl` and count them, those of raw books first.
 
     Raises:
@@ -124,7 +124,7 @@ def all_scenes(options: Options, folder: Path) -> Amount:
     return amount
 
 
-def _read(options: Options, folder: Path, notes: Notes) -> Iterator[BookScene]:
+def _read(options: SynthesisOptions, folder: Path, notes: Notes) -> Iterator[BookScene]:
     def skip(where: str, reason: str) -> None:
         notes.skip(READING, where, reason)
 
@@ -136,7 +136,7 @@ def _read(options: Options, folder: Path, notes: Notes) -> Iterator[BookScene]:
     yield from islice(scenes, options.limit or None)
 
 
-async def stage(name: str, before: str, options: Options, folder: Path, asker: Asker, total: int, tick: Tick) -> None:
+async def stage(name: str, before: str, options: SynthesisOptions, folder: Path, asker: Asker, total: int, tick: Tick) -> None:
     """Take all scenes through one stage. A finished one is left as it is."""
     files = StageFiles(folder, name)
     if files.done:
@@ -159,7 +159,7 @@ async def stage(name: str, before: str, options: Options, folder: Path, asker: A
 Improve = Callable[[BookScene, Notes], Awaitable[BookScene]]
 
 
-def _improver(name: str, options: Options, asker: Asker) -> Improve:
+def _improver(name: str, options: SynthesisOptions, asker: Asker) -> Improve:
     """What a stage does to one scene."""
     sampling = Sampling(temperature=options.temperature, seed=options.seed)
     match name:
@@ -172,7 +172,9 @@ def _improver(name: str, options: Options, asker: Asker) -> Improve:
     raise AssertionError(f"stage {name!r} is checked when the settings are read")
 
 
-async def _improved(scenes: Iterator[BookScene], improve: Improve, options: Options) -> AsyncIterator[tuple[BookScene, Notes]]:
+async def _improved(
+    scenes: Iterator[BookScene], improve: Improve, options: SynthesisOptions
+) -> AsyncIterator[tuple[BookScene, Notes]]:
     async def work(scene: BookScene) -> tuple[BookScene, Notes]:
         notes = Notes()
         return await improve(scene, notes), notes

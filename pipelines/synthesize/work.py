@@ -54,7 +54,7 @@ class Skipped(Value):
 
 
 @dataclass
-class Reply:
+class StageAnswer:
     """What came back for one question; exactly one of `value`, `text` and `error` speaks.
 
     Args:
@@ -74,7 +74,7 @@ class Asker(Protocol):
 
     async def ask(
         self, stage: str, messages: tuple[Message, ...], sampling: Sampling, schema: type[BaseModel] | None = None
-    ) -> Reply:
+    ) -> StageAnswer:
         """One question. A failed call is a Reply with `error`; nothing is raised for it."""
         ...
 

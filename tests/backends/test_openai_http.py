@@ -11,15 +11,15 @@ import pytest
 from her.backends.base import Backend, Delta
 from her.backends.open import open_backend
 from her.backends.openai_answer import same_model
-from her.backends.openai_http import Limits, OpenAIBackend
+from her.backends.openai_http import HttpLimits, OpenAIBackend
 from her.errors import BackendError
 from her.tokens import estimate_tokens
 from her.types import Message, Sampling
 from tests.servers import ModelServer
 
 HELLO = [Message(role="system", content="You are Ann."), Message(role="user", content="Bea: Hello.")]
-SMALL = Limits(characters=5_000)
-IMPATIENT = Limits(token=0.3)
+SMALL = HttpLimits(characters=5_000)
+IMPATIENT = HttpLimits(token=0.3)
 KEY = "sk-verysecretkey123"
 
 
@@ -189,7 +189,7 @@ async def test_a_redirect_takes_the_key_nowhere(server: ModelServer) -> None:
 
 async def test_slow_first_token(server: ModelServer) -> None:
     server.script.first_delay = 30
-    error = await failure(backend_for(server, limits=Limits(first_token=0.3)))
+    error = await failure(backend_for(server, limits=HttpLimits(first_token=0.3)))
     assert error.reason == "timeout" and error.retryable
 
 
@@ -204,7 +204,7 @@ async def test_text_before_a_break_stays_valid(server: ModelServer) -> None:
 
 async def test_closing_the_stream_stops_the_server(server: ModelServer) -> None:
     server.script.fault = "endless"
-    backend = backend_for(server, limits=Limits())
+    backend = backend_for(server, limits=HttpLimits())
     stream = backend.stream(HELLO, Sampling())
     await anext(stream)
     await stream.aclose()  # type: ignore[attr-defined]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from her.backends.base import Asker
-from her.backends.openai_http import Limits, OpenAIBackend
+from her.backends.base import WholeAnswerBackend
+from her.backends.openai_http import HttpLimits, OpenAIBackend
 from her.errors import BackendError
 from her.types import Message, Sampling
 from tests.servers import ModelServer, Script
@@ -33,7 +33,7 @@ def server(running: ModelServer) -> ModelServer:
 
 
 def backend_for(server: ModelServer, **options: Any) -> OpenAIBackend:
-    limits = Limits(connect=2, first_token=5, token=5, characters=5_000)
+    limits = HttpLimits(connect=2, first_token=5, token=5, characters=5_000)
     return OpenAIBackend(server.url, server.script.model, **{"limits": limits, **options})
 
 
@@ -49,7 +49,7 @@ async def test_answers_whole_with_usage_and_finish(server: ModelServer, field: s
     server.script.text = "Good evening, 你好 \U0001f642!"
     server.script.reasoning, server.script.reasoning_field = "A plan.", field
     backend = backend_for(server)
-    assert isinstance(backend, Asker)
+    assert isinstance(backend, WholeAnswerBackend)
     said = await backend.ask(HELLO, Sampling())
     assert (said.text, said.reasoning, said.finish) == (server.script.text, "A plan.", "stop")
     assert said.usage is not None and said.usage.completion_tokens > 3

@@ -43,9 +43,9 @@ TALK = [{"character": "Iago", "message": "Ha!"}, {"character": "Othello", "messa
         ),
         ("stage_scene", {"characters": [{"name": "Iago"}], "dialogues": TALK, "scenario": ""}, answers.Staging),
         ("enhance_thoughts", {"turns": TURNS, "ask": ["t1", "t2", "t3"]}, answers.Enhancement),
-        ("rewrite_plan", PLAN, answers.Plan),
-        ("rewrite_plan", PLAN_ZH, answers.Plan),
-        ("complete_setting", {"setting": "", "characters": [], "dialogues": TURNS, "source": ""}, answers.Completion),
+        ("rewrite_plan", PLAN, answers.RewrittenPlan),
+        ("rewrite_plan", PLAN_ZH, answers.RewrittenPlan),
+        ("complete_setting", {"setting": "", "characters": [], "dialogues": TURNS, "source": ""}, answers.CompletedSetting),
     ],
 )
 def test_every_question_has_a_valid_answer(task: str, payload: dict[str, Any], schema: type[BaseModel]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from her.backends.base import Asker, Backend
+from her.backends.base import Backend, WholeAnswerBackend
 from her.backends.open import open_backend
 from her.backends.vllm_engine import VLLMBackend
 from her.errors import BackendError, InputError
@@ -76,7 +76,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> type[Engine]:
 
 async def test_asks_with_the_template_and_keeps_to_a_schema(engine: type[Engine]) -> None:
     backend = VLLMBackend("folder", "abc")
-    assert isinstance(backend, Backend) and isinstance(backend, Asker)
+    assert isinstance(backend, Backend) and isinstance(backend, WholeAnswerBackend)
     said = await backend.ask(HELLO, Sampling(seed=3, max_tokens=9), schema={"type": "object"})
     assert (said.text, said.finish) == ("Here.", "stop")
     assert said.usage is not None and (said.usage.prompt_tokens, said.usage.completion_tokens) == (18, 2)

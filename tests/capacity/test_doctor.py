@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from her.capacity import doctor
 from her.capacity.compatibility import NOTES, RULES
-from her.capacity.doctor import Installation, Report, diagnose
+from her.capacity.doctor import DoctorReport, Installation, diagnose
 from her.capacity.machine import GIB, Card, Machine
 from her.cli import app
 
@@ -35,11 +35,11 @@ NEWEST = {
 JOINT = {**NEWEST, "transformers": "5.17.0", "huggingface-hub": "1.33.0", "fastapi": "0.136.3", "vllm": "0.31.0"}
 
 
-def report(versions: dict[str, str], machine: Machine = LAPTOP, **requires: tuple[str, ...]) -> Report:
+def report(versions: dict[str, str], machine: Machine = LAPTOP, **requires: tuple[str, ...]) -> DoctorReport:
     return diagnose(Installation(python="3.11.7", versions=versions, requires=requires), machine)
 
 
-def pairs(found: Report) -> list[tuple[str, ...]]:
+def pairs(found: DoctorReport) -> list[tuple[str, ...]]:
     return [conflict.packages for conflict in found.conflicts]
 
 
@@ -107,7 +107,7 @@ def test_the_table_can_be_read() -> None:
     assert all(rule.mend for rule in RULES)
 
 
-def ready(found: Report) -> set[str]:
+def ready(found: DoctorReport) -> set[str]:
     return {able.name for able in found.can if able.ready}
 
 
@@ -136,7 +136,7 @@ def test_what_can_run_here(versions: dict[str, str], machine: Machine, can: set[
     assert all(able.lacking and able.mend for able in found.can if not able.ready)
 
 
-def lacking(found: Report, name: str) -> tuple[str, str]:
+def lacking(found: DoctorReport, name: str) -> tuple[str, str]:
     return next((able.lacking, able.mend) for able in found.can if able.name == name)
 
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from her.capacity.shapes import GPUS, SHAPES, Shape, parameters
 from her.capacity.training_cost import (
-    Branch,
+    BranchLengths,
     Checkpointing,
     Load,
     Precision,
     Recipe,
-    Tree,
+    TreeLengths,
     Work,
     cards_needed,
     causal,
@@ -130,17 +130,17 @@ def test_what_does_not_fit_on_a_card_is_not_served() -> None:
 
 
 @st.composite
-def trees(draw: st.DrawFn) -> Tree:
+def trees(draw: st.DrawFn) -> TreeLengths:
     """As pipelines/models/prefix_tree.py makes them: the trunk ends at the last fork, a branch has a token before its target."""
     forks = sorted(draw(st.lists(st.integers(0, 30), min_size=1, max_size=5)))
     branches = []
     for fork in forks:
         trained = draw(st.integers(1, 6))
-        branches.append(Branch(fork, trained + draw(st.integers(1, 3)), trained))
-    return Tree(forks[-1], tuple(branches))
+        branches.append(BranchLengths(fork, trained + draw(st.integers(1, 3)), trained))
+    return TreeLengths(forks[-1], tuple(branches))
 
 
-def seen(tree: Tree) -> int:
+def seen(tree: TreeLengths) -> int:
     """Pairs, counted one by one."""
     pairs = sum(1 for asks in range(tree.trunk) for _ in range(asks + 1))
     for branch in tree.branches:
@@ -150,12 +150,12 @@ def seen(tree: Tree) -> int:
 
 
 @given(st.lists(trees(), min_size=1, max_size=3))
-def test_pairs_are_those_counted_one_by_one(some: list[Tree]) -> None:
+def test_pairs_are_those_counted_one_by_one(some: list[TreeLengths]) -> None:
     assert shared(some).pairs == sum(map(seen, some))
 
 
 @given(st.lists(trees(), min_size=1, max_size=3))
-def test_sharing_never_reads_more(some: list[Tree]) -> None:
+def test_sharing_never_reads_more(some: list[TreeLengths]) -> None:
     made = load(some)
     assert made.shared.tokens <= made.plain.tokens
     assert made.shared.pairs <= made.plain.pairs
@@ -164,12 +164,12 @@ def test_sharing_never_reads_more(some: list[Tree]) -> None:
 
 
 def test_one_target_is_the_same_work_in_both_layouts() -> None:
-    made = load([Tree(9, (Branch(9, 5, 4),))])
+    made = load([TreeLengths(9, (BranchLengths(9, 5, 4),))])
     assert made.plain == made.shared == plain([(10, 4)]) == Work(tokens=14, trained=4, pairs=105)
 
 
 def test_a_load_can_be_repeated() -> None:
-    tree = Tree(9, (Branch(4, 5, 4), Branch(9, 5, 4)))
+    tree = TreeLengths(9, (BranchLengths(4, 5, 4), BranchLengths(9, 5, 4)))
     assert load([tree], 3) == load([tree, tree, tree])
     assert load([]) == Load(targets=0, trees=0, longest=0, plain=Work(), shared=Work())
 

@@ -10,10 +10,10 @@ import pytest
 
 from her.backends.base import Delta
 from her.backends.open import open_backend
-from her.backends.openai_http import Limits, OpenAIBackend
+from her.backends.openai_http import HttpLimits, OpenAIBackend
 from her.chat import generations as chat_running
 from her.chat.service import ChatService
-from her.chat.views import Snapshot
+from her.chat.views import GenerationSnapshot
 from her.errors import BackendError, StoreError
 from her.store import Generation, Store
 from her.types import Sampling
@@ -21,7 +21,7 @@ from tests.players import ANNE, PLAN, Actor, Step, ended, followed, opened, repl
 from tests.servers import ModelServer, Script
 
 
-async def assert_as_it_was(chats: ChatService, chat: Any, last: Snapshot, text: str = "Hello.") -> None:
+async def assert_as_it_was(chats: ChatService, chat: Any, last: GenerationSnapshot, text: str = "Hello.") -> None:
     assert (last.state, last.give_back, last.node, last.parts) == ("failed", text, None, ())
     assert last.error and "\n" not in last.error and len(last.error) < 400
     assert await chats.view(ANNE, chat.id) == chat and chats.live(chat.id) is None
@@ -171,7 +171,7 @@ FAULTS: list[tuple[dict[str, Any], set[str]]] = [
 async def test_a_server_that_fails(store: Store, recorded: list[Generation], fault: dict[str, Any], reasons: set[str]) -> None:
     with ModelServer(Script(**fault)) as server:
         patience = 0.3 if fault.get("fault") == "stall" else 10
-        limits = Limits(first_token=patience, token=patience, characters=4_000)
+        limits = HttpLimits(first_token=patience, token=patience, characters=4_000)
         chats = service(store, OpenAIBackend(server.url, server.script.model, limits=limits), Sampling(max_tokens=500))
         chat = await opened(chats)
         last = await ended(await chats.send(ANNE, chat.id, "Hello."))

@@ -14,7 +14,7 @@ from tests.checkpoint_folders import checkpoint, weights
 
 
 def test_a_whole_checkpoint_is_read(tmp_path: Path) -> None:
-    one = checkpoints.read(str(checkpoint(tmp_path / "ann")))
+    one = checkpoints.read_checkpoint(str(checkpoint(tmp_path / "ann")))
     assert (one.name, one.architecture, one.dtype) == ("ann", "Qwen3ForCausalLM", "bfloat16")
     assert (one.weights, one.size, one.context, one.ends) == (6, 12, 40960, (7, 8))
     assert one.cache == 2 * 28 * 8 * 128 * 2, "keys and values of every layer, two bytes each"
@@ -23,14 +23,14 @@ def test_a_whole_checkpoint_is_read(tmp_path: Path) -> None:
 
 def test_a_run_is_named_by_its_name(tmp_path: Path) -> None:
     folder = checkpoint(paths.home() / "runs" / "ann-4" / "model")
-    one = checkpoints.read("ann-4")
+    one = checkpoints.read_checkpoint("ann-4")
     assert (one.name, one.folder) == ("ann-4", folder)
 
 
 def test_a_run_without_a_model_says_so() -> None:
     (paths.home() / "runs" / "ann-5").mkdir(parents=True)
     with pytest.raises(InputError, match=r"run 'ann-5' has no model yet \('.*model' is missing\); go on with it"):
-        checkpoints.read("ann-5")
+        checkpoints.read_checkpoint("ann-5")
 
 
 @pytest.mark.parametrize("name", ["nobody", "./nobody", "owner/name", "../up", ""])
@@ -38,7 +38,7 @@ def test_what_is_neither_folder_nor_run_is_refused(name: str, tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     if name:
         with pytest.raises(InputError, match="neither a folder nor a run"):
-            checkpoints.read(name)
+            checkpoints.read_checkpoint(name)
 
 
 def without(name: str) -> Callable[[Path], None]:
@@ -97,13 +97,13 @@ def test_what_is_missing_or_wrong_is_said(spoil: Callable[[Path], None], sentenc
     folder = checkpoint(tmp_path / "ann")
     spoil(folder)
     with pytest.raises(InputError, match=sentence):
-        checkpoints.read(str(folder))
+        checkpoints.read_checkpoint(str(folder))
 
 
 def test_everything_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
     (tmp_path / "ann").mkdir()
     with pytest.raises(InputError, match="config.json is missing.*; the weights are missing.*; the tokenizer is missing"):
-        checkpoints.read(str(tmp_path / "ann"))
+        checkpoints.read_checkpoint(str(tmp_path / "ann"))
 
 
 @pytest.mark.parametrize("named", [[], {}, {"a": 1}, {"a": "../other/model.safetensors"}, {"a": "/etc/passwd"}, {"a": ["x"]}])
@@ -111,7 +111,7 @@ def test_an_index_that_names_no_files_beside_it_is_refused(tmp_path: Path, named
     folder = checkpoint(tmp_path / "ann")
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": named}), "utf-8")
     with pytest.raises(InputError, match="index.json' names no weight files that stand beside it"):
-        checkpoints.read(str(folder))
+        checkpoints.read_checkpoint(str(folder))
 
 
 def test_a_command_for_an_adapter_is_one_word_to_the_shell(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_command_for_an_adapter_is_one_word_to_the_shell(tmp_path: Path) -> No
     folder.mkdir()
     (folder / "adapter_config.json").write_text("{}", "utf-8")
     with pytest.raises(InputError) as refused:
-        checkpoints.read(str(folder))
+        checkpoints.read_checkpoint(str(folder))
     *_, code = shlex.split(str(refused.value).partition("merge it first: ")[2].partition(", then copy")[0])
     assert f"from_pretrained({json.dumps(str(folder))})" in code
     compile(code, "merge", "exec")
@@ -131,17 +131,17 @@ def test_an_adapter_alone_is_told_how_to_become_a_model(tmp_path: Path) -> None:
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "Qwen/Qwen3-0.6B"}', "utf-8")
     (folder / "adapter_model.safetensors").write_bytes(weights())
     with pytest.raises(InputError, match=r"is an adapter of Qwen/Qwen3-0.6B, not a model; merge it first: .*merge_and_unload"):
-        checkpoints.read(str(folder))
+        checkpoints.read_checkpoint(str(folder))
     checkpoint(tmp_path / "run" / "model")
     with pytest.raises(InputError, match=r"its merged model stands beside it: '.*run/model'"):
-        checkpoints.read(str(folder))
+        checkpoints.read_checkpoint(str(folder))
 
 
 def test_shards_are_counted_together(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path / "ann", dtype=None)
     half_sharded(folder)
     (folder / "model-2.safetensors").write_bytes(weights(4, "F32", 4))
-    one = checkpoints.read(str(folder))
+    one = checkpoints.read_checkpoint(str(folder))
     assert (one.weights, one.size, one.dtype) == (10, 12 + 16, "bfloat16"), "the format of most weights"
 
 
@@ -152,5 +152,5 @@ def test_a_template_and_the_text_model_may_stand_inside_other_files(tmp_path: Pa
     (folder / "README.md").unlink()
     (folder / "LICENSE").write_text("Apache", "utf-8")
     (folder / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}', "utf-8")
-    one = checkpoints.read(str(folder))
+    one = checkpoints.read_checkpoint(str(folder))
     assert (one.context, one.ends, one.licence, one.cache) == (4096, (9,), "see LICENSE", 0)

@@ -24,7 +24,7 @@ def slowly(text: str, speaker: str, others: tuple[str, ...]) -> Turn:
 @given(text=TEXT | WILD, speaker=st.sampled_from(["Tom", "汤姆", "[X]", "a"]), others=st.sampled_from([(), ("Ann",), ("b.", "")]))
 def test_it_is_the_parsers_turn_or_none(text: str, speaker: str, others: tuple[str, ...]) -> None:
     expected = slowly(text, speaker, others)
-    assert brackets.read(text, speaker, others, "i") in (None, expected)
+    assert brackets.parse_coser_line(text, speaker, others, "i") in (None, expected)
     assert parse(text, speaker, others, "coser", turn_id="i") == expected
 
 
@@ -33,9 +33,9 @@ def test_it_is_the_parsers_turn_or_none(text: str, speaker: str, others: tuple[s
     ["[I wait.] (nods) Aye.", "Aye, it is: late (sits) indeed.", "（点头）好。", "[only a thought]", "Words [and a thought]"],
 )
 def test_plain_lines_are_read_quickly(text: str) -> None:
-    assert brackets.read(text, "Mara", ("Tom",), "i") == slowly(text, "Mara", ("Tom",))
+    assert brackets.parse_coser_line(text, "Mara", ("Tom",), "i") == slowly(text, "Mara", ("Tom",))
 
 
 @pytest.mark.parametrize("text", ["", " ", "[a [b] c]", "[open", "()", "[a] [b]", "Mara: x", "(a) Tom: x", "<b>", "*x*", "a\nb"])
 def test_the_rest_is_left_to_the_parser(text: str) -> None:
-    assert brackets.read(text, "Mara", ("Tom",), "i") is None
+    assert brackets.parse_coser_line(text, "Mara", ("Tom",), "i") is None

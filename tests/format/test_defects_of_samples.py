@@ -12,7 +12,7 @@ from her.characters.her_dataset import read_rows
 from her.errors import InputError
 from her.training_data import samples as module
 from her.training_data import splits
-from her.training_data.audit import Estimate, Preflight
+from her.training_data.audit import EstimatedEncoder, Preflight
 from her.training_data.samples import samples, with_plans, with_turns
 from her.types import ENVIRONMENT, CastMember, Part, Sample, Scenario, Transcript, Turn
 from pipelines.synthesize.outputs.exports import trl_table
@@ -134,7 +134,7 @@ def test_d9_there_is_one_way_and_it_is_the_same_each_time(talk: Transcript) -> N
     assert made(talk) == made(talk)
     for sample in made(talk):
         assert "Plan " not in "".join(message.content for message in sample.messages[1:-1])
-    flight = Preflight("sft", Estimate())
+    flight = Preflight("sft", EstimatedEncoder())
     flight.add(made(talk)[-1])
     assert flight.report().problems == ()
 
@@ -174,8 +174,8 @@ def test_d15_nothing_is_looked_for_by_comparing(monkeypatch: pytest.MonkeyPatch)
 
     turns = tuple(Turn(speaker="Mara", parts=(Part(kind="speech", text="Aye."),)) for _ in range(50))
     talk = Transcript(scenario=Scenario(source="b"), cast=(CastMember(name="Mara"),), turns=turns)
-    conversations = [splits.Conversation(id=f"c{number}", book="b", turns=1) for number in range(500)]
-    for value in (Turn, Sample, Transcript, splits.Conversation):
+    conversations = [splits.SplitUnit(id=f"c{number}", book="b", turns=1) for number in range(500)]
+    for value in (Turn, Sample, Transcript, splits.SplitUnit):
         monkeypatch.setattr(value, "__eq__", compared)
     rows = list(samples(with_plans(talk, {turn.id: "A plan." for turn in turns})))
     assert len(rows) == 50

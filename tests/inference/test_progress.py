@@ -9,9 +9,9 @@ import pytest
 from her.inference.budget import Prices, Tokens
 from her.inference.counters import Tally, snapshot_of
 from her.inference.progress import Progress, clock, display, line
-from her.store.ledger import Entry, Said
+from her.store.ledger import Entry, StoredText
 
-ENTRY = Entry(b"k" * 32, "s", "m", Said("x"), tier="failed", error="no", prompt_tokens=1_000_000, completion_tokens=500_000)
+ENTRY = Entry(b"k" * 32, "s", "m", StoredText("x"), tier="failed", error="no", prompt_tokens=1_000_000, completion_tokens=500_000)
 
 
 class Terminal(io.StringIO):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from her.inference.structured import Tier, read, strict_schema, told, value_of
+from her.inference.structured import Tier, parse_structured, repair_messages, strict_schema, value_of
 from her.types import Message
 
 
@@ -50,7 +50,7 @@ GOOD = '{"turns": [{"speaker": "Iago", "text": "I am not what I am."}], "default
     ],
 )
 def test_tiers(text: str, tier: Tier) -> None:
-    reading = read(text, Enhanced, cut=False, held=True)
+    reading = parse_structured(text, Enhanced, cut=False, held=True)
     assert reading.tier == tier
     if tier == "failed":
         assert reading.problem
@@ -60,18 +60,18 @@ def test_tiers(text: str, tier: Tier) -> None:
 
 
 def test_a_value_as_it_stands_is_not_made_again() -> None:
-    assert read(GOOD, Enhanced, cut=False, held=False).tier == "plain"
-    assert read(GOOD, Enhanced, cut=False, held=False).fixed == ""
+    assert parse_structured(GOOD, Enhanced, cut=False, held=False).tier == "plain"
+    assert parse_structured(GOOD, Enhanced, cut=False, held=False).fixed == ""
 
 
 def test_what_was_cut_off_is_never_repaired() -> None:
-    reading = read('{"turns": [{"speaker": "Iago", "text": "I am not wh', Enhanced, cut=True, held=True)
+    reading = parse_structured('{"turns": [{"speaker": "Iago", "text": "I am not wh', Enhanced, cut=True, held=True)
     assert reading.tier == "failed" and "cut off" in reading.problem
 
 
 @given(st.text(alphabet='{}[]":, abturnsspeaker\n\\', max_size=80))
 def test_no_text_breaks_the_reader(text: str) -> None:
-    reading = read(text, Enhanced, cut=False, held=False)
+    reading = parse_structured(text, Enhanced, cut=False, held=False)
     assert (reading.tier == "failed") == bool(reading.problem)
     if reading.tier != "failed":
         assert isinstance(value_of(reading.fixed or text, Enhanced), Enhanced)
@@ -87,7 +87,7 @@ def test_the_schema_for_servers_leaves_nothing_open() -> None:
 
 def test_the_second_question_shows_the_first_answer_and_the_schema() -> None:
     first = (Message(role="user", content="Enhance this."),)
-    asked = told(first, "no", "turns: Field required", Enhanced)
+    asked = repair_messages(first, "no", "turns: Field required", Enhanced)
     assert asked[0] is first[0] and [one.role for one in asked] == ["user", "assistant", "user"]
     assert asked[1].content == "no"
     assert "turns: Field required" in asked[2].content and json.dumps(strict_schema(Enhanced)) in asked[2].content

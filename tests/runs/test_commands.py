@@ -15,7 +15,7 @@ from her.errors import InputError
 from her.runs import commands as runs
 from her.runs.folder import Stopped, folder_of, running, runs_folder, watch
 from her.runs.processes import stop
-from pipelines.synthesize.options import Options
+from pipelines.synthesize.options import SynthesisOptions
 
 SMOKE = Path(__file__).resolve().parents[2] / "pipelines" / "configs" / "synthesize_smoke.toml"
 
@@ -24,8 +24,8 @@ def her(*words: str, said: str | None = None) -> Result:
     return CliRunner().invoke(app, ["runs", *words], input=said)
 
 
-def options(name: str) -> Options:
-    return config.load(Options, [f"@{SMOKE}", f"name={name}", "temperature=0.25"])[0]
+def options(name: str) -> SynthesisOptions:
+    return config.load(SynthesisOptions, [f"@{SMOKE}", f"name={name}", "temperature=0.25"])[0]
 
 
 def stopped(name: str) -> Path:

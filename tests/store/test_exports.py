@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from her.errors import InputError
-from her.training_data.audit import Estimate, Preflight, to_markdown
+from her.training_data.audit import EstimatedEncoder, Preflight, to_markdown
 from her.training_data.samples import FORMAT, samples
 from her.types import CastMember, Message, Part, Sample, Scenario, Transcript, Turn
 from pipelines.synthesize.outputs import card, exports
-from pipelines.synthesize.outputs.card import CardFacts, Source
+from pipelines.synthesize.outputs.card import CardFacts, CardSource
 from pipelines.synthesize.outputs.exports import ParquetRows, trl_table, verl_rows
 
 
@@ -104,7 +104,7 @@ def test_a_file_says_which_format_it_has(tmp_path: Path) -> None:
 
 
 def test_the_report_of_a_preflight_is_a_page() -> None:
-    flight = Preflight("sft", Estimate())
+    flight = Preflight("sft", EstimatedEncoder())
     assert "## sft: not well" in to_markdown([flight.report()])
     flight.add(ROWS[0])
     assert "## sft: well" in to_markdown([flight.report()])
@@ -123,7 +123,7 @@ FACTS = CardFacts(
     models={"role_thinking": "teacher"},
     prompts={"roleplay.en.md": "12ab"},
     inputs={"lamp.json": "34cd"},
-    sources=(Source(name="The | Lamp", licence="public domain", transcripts=1),),
+    sources=(CardSource(name="The | Lamp", licence="public domain", transcripts=1),),
     test_set="test_set.json",
 )
 
@@ -145,7 +145,7 @@ def test_the_dataset_loads_as_its_card_says(tmp_path: Path) -> None:
 def test_the_card_tells_counts_hashes_and_licences(tmp_path: Path) -> None:
     for split in FACTS.splits:
         written(tmp_path / split / "trl.parquet")
-    flight = Preflight("sft", Estimate())
+    flight = Preflight("sft", EstimatedEncoder())
     flight.add(ROWS[0])
     text = card.write_card(tmp_path, FACTS, [flight.report()]).read_text("utf-8")
     for said in (

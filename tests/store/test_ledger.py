@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from her.errors import FormatVersionError, HerError, InputError, StoreError
-from her.store.ledger import AT_ONCE, Entry, Failure, Ledger, Said, Sums, pack, unpack
+from her.store.ledger import AT_ONCE, Entry, Failure, Ledger, StoredText, Sums, pack, unpack
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=400)
 """Also NULs and halves of characters: what a model says is kept as it is."""
 
 
 def entry(name: str, **changes: object) -> Entry:
-    fields = {"said": Said(f"said {name}"), "prompt_tokens": 10, "completion_tokens": 5, **changes}
+    fields = {"said": StoredText(f"said {name}"), "prompt_tokens": 10, "completion_tokens": 5, **changes}
     return Entry(sha256(name.encode()).digest(), str(fields.pop("stage", "plans")), "model", **fields)  # type: ignore[arg-type]
 
 
@@ -35,7 +35,9 @@ def test_packing_pays_or_is_left(text: str) -> None:
 
 
 def test_entries_are_read_back_whole(tmp_path: Path) -> None:
-    full = entry("a", said=Said("t\0\ud800", "r", "{}"), tier="repaired", finish="length", error="no", requests=3, seconds=1.5)
+    full = entry(
+        "a", said=StoredText("t\0\ud800", "r", "{}"), tier="repaired", finish="length", error="no", requests=3, seconds=1.5
+    )
     many = [entry(str(number)) for number in range(AT_ONCE + 7)]
     with Ledger(tmp_path / "calls.sqlite3") as ledger:
         ledger.write([full])
@@ -84,7 +86,7 @@ def test_the_second_run_on_a_folder_is_refused(tmp_path: Path) -> None:
 def test_the_lock_of_a_killed_run_is_taken_over(tmp_path: Path) -> None:
     program = (
         "import sys; from her.store.ledger import *; ledger = Ledger(sys.argv[1]); "
-        "ledger.write([Entry(b'k' * 32, 's', 'm', Said('kept'))]); print('written', flush=True); sys.stdin.read()"
+        "ledger.write([Entry(b'k' * 32, 's', 'm', StoredText('kept'))]); print('written', flush=True); sys.stdin.read()"
     )
     path = tmp_path / "calls.sqlite3"
     pipe = subprocess.PIPE

@@ -6,7 +6,7 @@ import pytest
 
 from her.errors import InputError
 from her.training_data import audit as preflight
-from her.training_data.audit import Encoding, Limits, Preflight
+from her.training_data.audit import AuditLimits, Encoding, Preflight
 from her.training_data.samples import Dropped
 from her.types import Message, Sample
 
@@ -33,7 +33,7 @@ class Fixed:
         return self._encodings.pop(0)
 
 
-def flown(*encodings: Encoding, limits: Limits | None = None, samples: list[Sample] | None = None) -> preflight.Report:
+def flown(*encodings: Encoding, limits: AuditLimits | None = None, samples: list[Sample] | None = None) -> preflight.AuditReport:
     flight = Preflight("sft", Fixed(*encodings), limits)
     for one in samples or [sample()] * len(encodings):
         flight.add(one)
@@ -87,11 +87,11 @@ def test_what_is_wrong_is_said_and_stops(bad: Sample, encoding: Encoding, name: 
 
 
 def test_books_as_they_are_have_no_plans() -> None:
-    assert flown(WELL, limits=Limits(plans=False), samples=[sample("Mara: Aye.")]).problems == ()
+    assert flown(WELL, limits=AuditLimits(plans=False), samples=[sample("Mara: Aye.")]).problems == ()
 
 
 def test_too_long_is_dropped_whole_and_counted() -> None:
-    flight = Preflight("sft", Fixed(WELL, Encoding(prompt=90, target=11)), Limits(most_tokens=100))
+    flight = Preflight("sft", Fixed(WELL, Encoding(prompt=90, target=11)), AuditLimits(most_tokens=100))
     assert [flight.add(sample()), flight.add(sample())] == [True, False]
     report = flight.report()
     assert (report.samples, report.dropped, report.target_tokens, report.kept_tokens) == (1, {"too_long": 1}, 21, 10)
@@ -113,7 +113,7 @@ def test_an_empty_split_is_said() -> None:
 
 
 def test_an_estimate_says_that_it_is_one() -> None:
-    flight = Preflight("sft", preflight.Estimate())
+    flight = Preflight("sft", preflight.EstimatedEncoder())
     flight.add(sample())
     report = flight.report()
     assert (report.exact, report.stops, report.problems) == (False, {"unknown": 1}, ())

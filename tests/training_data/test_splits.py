@@ -12,15 +12,15 @@ from her.characters.coser import load_book
 from her.errors import InputError
 from her.format import plain_turn
 from her.training_data import splits
-from her.training_data.splits import Conversation
+from her.training_data.splits import SplitUnit
 from her.types import CastMember, Scenario, Transcript
 
 LONG = "This is a line of number {} that nobody else would say in quite these words"
 SHARES = {"sft": 0.5, "rl": 0.3, "test": 0.2}
 
 
-def talk(id: str, *lines: int, book: str = "b", turns: int = 3) -> Conversation:
-    return Conversation(id=id, book=book, turns=turns, lines=frozenset(lines))
+def talk(id: str, *lines: int, book: str = "b", turns: int = 3) -> SplitUnit:
+    return SplitUnit(id=id, book=book, turns=turns, lines=frozenset(lines))
 
 
 CONVERSATIONS = st.lists(
@@ -60,7 +60,7 @@ def test_other_names_stay_apart(one: str, other: str) -> None:
 
 
 @given(conversations=CONVERSATIONS, by=st.sampled_from(["conversation", "book"]), seed=st.integers(0, 3))
-def test_nothing_leaks(conversations: list[Conversation], by: Any, seed: int) -> None:
+def test_nothing_leaks(conversations: list[SplitUnit], by: Any, seed: int) -> None:
     made = splits.split(conversations, SHARES, by, seed)
     assert made == splits.split(reversed(conversations), SHARES, by, seed)
     assert made.of.keys() == {one.id for one in conversations}
@@ -68,7 +68,7 @@ def test_nothing_leaks(conversations: list[Conversation], by: Any, seed: int) ->
 
 
 @given(conversations=CONVERSATIONS)
-def test_an_earlier_run_is_kept(conversations: list[Conversation]) -> None:
+def test_an_earlier_run_is_kept(conversations: list[SplitUnit]) -> None:
     before = splits.split(conversations, SHARES, seed=1)
     more = [*conversations, talk("new", 100, 101)]
     after = splits.split(more, SHARES, seed=2, keep=before.of)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from her.chat.views import Meter, Snapshot, TurnView
+from her.chat.views import GenerationSnapshot, Meter, TurnView
 from her.errors import Forbidden, InputError
 from her.format import plain_turn
 from her.store.records import Rated, Rating
@@ -154,7 +154,7 @@ def test_a_running_turn_waits_until_something_is_visible() -> None:
 
 
 def test_patches_of_a_generation() -> None:
-    snapshot = Snapshot(chat="c", speaker="Iago", pending="p", question=plain_turn("Mara", "Who?"))
+    snapshot = GenerationSnapshot(chat="c", speaker="Iago", pending="p", question=plain_turn("Mara", "Who?"))
     asked = patches.question(snapshot)
     assert "Who?" in asked[0]["html"]
     assert patches.running(snapshot, asked)["live"]["id"] == "p"
@@ -199,11 +199,11 @@ GOOD = {"act": "boot", "token": "ab" * 32}
 )
 def test_what_no_browser_of_ours_sends_is_refused(payload: Any, error: type[Exception], sentence: str) -> None:
     with pytest.raises(error, match=sentence):
-        state.read(payload)
+        state.read_request(payload)
 
 
 def test_a_token_is_never_stored_as_it_is() -> None:
-    wish = state.read({**GOOD, "seen": {"opened": ["role_thinking"]}})
+    wish = state.read_request({**GOOD, "seen": {"opened": ["role_thinking"]}})
     assert wish.seen.opened == ("role_thinking",)
     assert len(wish.visitor) == 64 and wish.visitor != GOOD["token"]
 

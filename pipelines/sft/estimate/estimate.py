@@ -11,15 +11,15 @@ import numpy as np
 from her import paths
 from her.capacity import shapes, training_cost
 from her.capacity.shapes import Gpu, Shape
-from her.capacity.training_cost import Branch, Recipe, Tree
+from her.capacity.training_cost import BranchLengths, Recipe, TreeLengths
 from her.errors import InputError
 from her.tokens import estimate_tokens
 from her.types import Message, Sample
 from pipelines.models import prefix_tree as prefix
 from pipelines.models.options import ModelOptions
 from pipelines.models.prefix_tree import Encoded, Ids, trees
-from pipelines.sft.estimate.settings import Estimate, EstimateOptions, EstimateSettings
-from pipelines.sft.options import Options
+from pipelines.sft.estimate.settings import EstimateOptions, EstimateSettings, RunEstimate
+from pipelines.sft.options import TrainingOptions
 from pipelines.sft.rows.rows import keyed, row_tokens
 
 log = logging.getLogger("estimate")
@@ -28,12 +28,12 @@ log = logging.getLogger("estimate")
 class Found(NamedTuple):
     """Trees of one epoch, so many times over, and how their tokens were counted."""
 
-    trees: list[Tree]
+    trees: list[TreeLengths]
     copies: float
     counted: str
 
 
-def estimate(options: EstimateOptions) -> Estimate:
+def estimate(options: EstimateOptions) -> RunEstimate:
     """Reckon with a run.
 
     Raises:
@@ -66,7 +66,7 @@ def estimate(options: EstimateOptions) -> Estimate:
             at_once=options.rows * (load.longest if one_each else row_tokens(options)),
             mfu=asked.mfu,
         )
-    return Estimate(
+    return RunEstimate(
         base=options.model.base or "random weights",
         shape=shape,
         weights=shapes.parameters(shape),
@@ -169,14 +169,14 @@ def counted(options: EstimateOptions) -> Found:
     Raises:
         InputError: a file is not there, or all samples are too long.
     """
-    from pipelines.sft.rows.reading import learned_files, read
+    from pipelines.sft.rows.reading import learned_files, read_samples
 
     if missing := [path for path in learned_files(options.samples) if not path.exists()]:
         raise InputError(
             f"samples: '{missing[0]}' is not here; make it (her run synthesize), copy it, or describe the samples: "
             "estimate.targets=340000 estimate.prompt_tokens=2600 estimate.target_tokens=700 estimate.turns=4"
         )
-    samples, _ = read(options.samples, options.seed)
+    samples, _ = read_samples(options.samples, options.seed)
     how, pairs = _tokens(options, samples)
     encoded = keyed(samples, pairs)
     fitting = [each for each in encoded if len(each.prompt) + len(each.target) <= options.samples.most_tokens]
@@ -187,18 +187,18 @@ def counted(options: EstimateOptions) -> Found:
     return Found(_grown(fitting, options), 1, told)
 
 
-def _grown(samples: Sequence[Encoded], options: Options) -> list[Tree]:
+def _grown(samples: Sequence[Encoded], options: TrainingOptions) -> list[TreeLengths]:
     """The trees that training would make of these samples, as lengths."""
     return [tree_of(tree) for tree in trees(samples, row_tokens(options))]
 
 
-def tree_of(tree: prefix.Tree) -> Tree:
+def tree_of(tree: prefix.Tree) -> TreeLengths:
     """The lengths of a tree."""
-    branches = (Branch(each.fork, len(each.ids), len(each.ids) - each.trained) for each in tree.branches)
-    return Tree(len(tree.trunk), tuple(branches))
+    branches = (BranchLengths(each.fork, len(each.ids), len(each.ids) - each.trained) for each in tree.branches)
+    return TreeLengths(len(tree.trunk), tuple(branches))
 
 
-def _tokens(options: Options, samples: Sequence[Sample]) -> tuple[str, list[tuple[Ids, Ids]]]:
+def _tokens(options: TrainingOptions, samples: Sequence[Sample]) -> tuple[str, list[tuple[Ids, Ids]]]:
     """How tokens were counted, and the ids of prompt and target of every sample; made up where they are only estimated."""
     try:
         from pipelines.models.loading import load_tokenizer

@@ -4,9 +4,9 @@ from pydantic import Field, model_validator
 
 from her.capacity import shapes
 from her.capacity.shapes import Gpu, Shape
-from her.capacity.training_cost import Forecast, Load, Recipe, Serving
+from her.capacity.training_cost import Load, Recipe, ServingEstimate, TrainingForecast
 from her.types import Value
-from pipelines.sft.options import Options
+from pipelines.sft.options import TrainingOptions
 
 
 class EstimateSettings(Value):
@@ -62,13 +62,13 @@ class EstimateSettings(Value):
         return [(self._first() + turn * self.between, self.target_tokens) for turn in range(self.turns)]
 
 
-class EstimateOptions(Options):
+class EstimateOptions(TrainingOptions):
     """The settings of a run, and what is asked about it."""
 
     estimate: EstimateSettings = EstimateSettings()
 
 
-class Estimate(Value):
+class RunEstimate(Value):
     """The answer.
 
     Args:
@@ -87,6 +87,6 @@ class Estimate(Value):
     counted: str
     load: Load
     step: dict[str, float]
-    plain: Forecast
-    shared_prefix: Forecast
-    serving: Serving
+    plain: TrainingForecast
+    shared_prefix: TrainingForecast
+    serving: ServingEstimate

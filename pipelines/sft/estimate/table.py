@@ -3,12 +3,12 @@
 import json
 
 from her.capacity import training_cost
-from pipelines.sft.estimate.settings import Estimate
+from pipelines.sft.estimate.settings import RunEstimate
 
 LAYOUTS = ("plain", "shared_prefix")
 
 
-def as_json(made: Estimate) -> str:
+def as_json(made: RunEstimate) -> str:
     """One JSON object, with the sums that a reader would make."""
     told = made.model_dump(mode="json")
     told["weights"]["total"] = made.weights.total
@@ -17,12 +17,12 @@ def as_json(made: Estimate) -> str:
     return json.dumps(told, indent=2) + "\n"
 
 
-def table(made: Estimate) -> str:
+def table(made: RunEstimate) -> str:
     """For people: what was asked, both layouts side by side, and what the model could answer when it is served."""
     return "\n".join([*_head(made), "", *_rows(made), "", *_foot(made)]) + "\n"
 
 
-def _head(made: Estimate) -> list[str]:
+def _head(made: RunEstimate) -> list[str]:
     weights, recipe, load = made.weights, made.recipe, made.load
     how = f"adapters of rank {recipe.rank} ({_count(made.adapters)})" if recipe.rank else "all weights trained"
     head = f"head {_count(weights.head)}" if weights.head else "head tied"
@@ -38,7 +38,7 @@ def _head(made: Estimate) -> list[str]:
     ]
 
 
-def _rows(made: Estimate) -> list[str]:
+def _rows(made: RunEstimate) -> list[str]:
     pair = (made.plain, made.shared_prefix)
     parts = ("weights", "gradients", "states", "master", "copies", "activations", "head")
     rows = [("", ["plain", "shared prefix"])]
@@ -59,7 +59,7 @@ def _rows(made: Estimate) -> list[str]:
     return [f"{name:<20}{''.join(f'{value:>16}' for value in values)}" for name, values in rows]
 
 
-def _foot(made: Estimate) -> list[str]:
+def _foot(made: RunEstimate) -> list[str]:
     served, plain, shared = made.serving, made.plain, made.shared_prefix
     fewer = plain.work.tokens / shared.work.tokens
     lines = [] if plain.fits and shared.fits else [_needed(made)]
@@ -78,7 +78,7 @@ def _foot(made: Estimate) -> list[str]:
     ]
 
 
-def _needed(made: Estimate) -> str:
+def _needed(made: RunEstimate) -> str:
     """What would hold it."""
     told = [
         f"{name} needs {each.cards} cards that share the weights" if each.cards else f"{name} fits on no number of cards"

@@ -4,21 +4,23 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from her.errors import InputError
-from her.training_data.audit import Limits, Preflight, Report, require
+from her.training_data.audit import AuditLimits, AuditReport, Preflight, require
 from her.types import Sample
 from pipelines.models.template import ChatTemplate
-from pipelines.sft.options import Options
+from pipelines.sft.options import TrainingOptions
 
 
 class Checked(NamedTuple):
     """A report for each split, and the samples without those that were too long; nothing is ever cut."""
 
-    reports: list[Report]
+    reports: list[AuditReport]
     train: list[Sample]
     held_out: list[Sample]
 
 
-def check(train: Sequence[Sample], held_out: Sequence[Sample], template: ChatTemplate, options: Options, context: int) -> Checked:
+def check(
+    train: Sequence[Sample], held_out: Sequence[Sample], template: ChatTemplate, options: TrainingOptions, context: int
+) -> Checked:
     """Count everything, and go on only when training would see what was meant.
 
     Args:
@@ -31,7 +33,7 @@ def check(train: Sequence[Sample], held_out: Sequence[Sample], template: ChatTem
     """
     wanted = options.samples
     # Samples stay whole, so what is kept of the target tokens follows from how many samples are.
-    limits = Limits(most_tokens=wanted.most_tokens, kept=0, dropped=wanted.dropped, plans=wanted.plans)
+    limits = AuditLimits(most_tokens=wanted.most_tokens, kept=0, dropped=wanted.dropped, plans=wanted.plans)
     kept_train, learned = _flown("train", train, template, limits)
     kept_held_out, evaluated = _flown("held_out", held_out, template, limits)
     reports = [learned, evaluated] if held_out else [learned]
@@ -44,7 +46,7 @@ def check(train: Sequence[Sample], held_out: Sequence[Sample], template: ChatTem
     return Checked(reports, kept_train, kept_held_out)
 
 
-def _flown(name: str, samples: Sequence[Sample], template: ChatTemplate, limits: Limits) -> tuple[list[Sample], Report]:
+def _flown(name: str, samples: Sequence[Sample], template: ChatTemplate, limits: AuditLimits) -> tuple[list[Sample], AuditReport]:
     flight = Preflight(name, template, limits)
     encoded = zip(samples, template.encodings(samples), strict=True)
     return [sample for sample, encoding in encoded if flight.add(sample, encoding)], flight.report()

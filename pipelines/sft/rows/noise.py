@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from her.format.tags import WRITTEN
 from her.types import Message
-from pipelines.models.prefix_tree import IGNORED, Row
+from pipelines.models.prefix_tree import IGNORED, TokenRow
 from pipelines.models.template import ChatTemplate
-from pipelines.sft.options import Options
+from pipelines.sft.options import TrainingOptions
 
 
 class Noise(NamedTuple):
@@ -34,7 +34,7 @@ class Noise(NamedTuple):
     seed: int
 
 
-def noise_of(options: Options, template: ChatTemplate) -> Noise:
+def noise_of(options: TrainingOptions, template: ChatTemplate) -> Noise:
     """What the settings ask for; none for a model that has a base."""
     tags = template.tokenizer("".join(tag for pair in WRITTEN.values() for tag in pair), add_special_tokens=False)
     empty = [Message(role=role, content="") for role in ("system", "user", "assistant")]
@@ -43,7 +43,7 @@ def noise_of(options: Options, template: ChatTemplate) -> Noise:
     return Noise(share, np.array(sorted(kept), np.int32), options.seed)
 
 
-def noised(rows: Iterable[Row], noise: Noise, passes: float = 1) -> Iterator[Row]:
+def noised(rows: Iterable[TokenRow], noise: Noise, passes: float = 1) -> Iterator[TokenRow]:
     """The rows with other words in them, each as often as it will be read; the same noise makes the same of the same rows."""
     dice = np.random.default_rng(noise.seed)
     for row in rows:

@@ -26,10 +26,10 @@ from pipelines.models.card import licence_of
 from pipelines.models.disk import naming_last_good
 from pipelines.models.loading import load_tokenizer, source_of
 from pipelines.models.template import ChatTemplate
-from pipelines.sft.options import Options
+from pipelines.sft.options import TrainingOptions
 from pipelines.sft.rows.audit import check
 from pipelines.sft.rows.noise import noise_of, noised
-from pipelines.sft.rows.reading import read
+from pipelines.sft.rows.reading import read_samples
 from pipelines.sft.rows.rows import Facts, encoded, lay_out, mapped, passages, read_rows, save_rows
 
 log = logging.getLogger("sft")
@@ -46,7 +46,7 @@ class Prepared(NamedTuple):
     facts: Facts
 
 
-def prepare(options: Options, folder: Path) -> Facts:
+def prepare(options: TrainingOptions, folder: Path) -> Facts:
     """Read, check and lay out the samples, unless an earlier start has; `folder` is the run's.
 
     Raises:
@@ -66,16 +66,16 @@ def prepare(options: Options, folder: Path) -> Facts:
     return facts
 
 
-def _prepared(options: Options, home: Path) -> Facts:
+def _prepared(options: TrainingOptions, home: Path) -> Facts:
     """Everything from the beginning, into an empty `home`."""
     licence_of(options.model.base, options.model.licence)  # a card that cannot be read is said now, not when all is trained
-    train, held_out = read(options.samples, options.seed)
+    train, held_out = read_samples(options.samples, options.seed)
     texts = (message.content for sample in train for message in sample.messages)
     template = ChatTemplate(load_tokenizer(options.model, texts))
     reports, train, held_out = check(train, held_out, template, options, context_of(options))
     home.mkdir(parents=True)
     template.tokenizer.save_pretrained(home / "tokenizer")
-    _write(home / "preflight.json", TypeAdapter(list[preflight.Report]).dump_json(reports, indent=2).decode())
+    _write(home / "preflight.json", TypeAdapter(list[preflight.AuditReport]).dump_json(reports, indent=2).decode())
     dice = random.Random(options.seed)
     jsonl.write(home / "held_out.jsonl", dice.sample(held_out, min(options.evaluation.turns, len(held_out))))
     noise = noise_of(options, template)
@@ -102,12 +102,12 @@ def load(folder: Path) -> Prepared:
     )
 
 
-def reads_first(options: Options) -> bool:
+def reads_first(options: TrainingOptions) -> bool:
     """Whether the model is made from nothing and reads before it is trained."""
     return not options.model.base and options.model.shape.reading > 0
 
 
-def context_of(options: Options) -> int:
+def context_of(options: TrainingOptions) -> int:
     """The most positions of the model that is trained.
 
     Raises:

@@ -32,7 +32,7 @@ NAME = 80
 """Longest name, in characters, that a reply is searched for."""
 
 
-class Row(Value):
+class CompletionRow(Value):
     """A prompt-completion row, such as `her ratings export --format sft` writes; older ones say neither chat nor speaker."""
 
     prompt: tuple[Message, ...] = Field(min_length=1)
@@ -50,7 +50,7 @@ class Read(NamedTuple):
     held_out: list[Sample]
 
 
-def read(options: SampleOptions, seed: int) -> Read:
+def read_samples(options: SampleOptions, seed: int) -> Read:
     """All samples of a run.
 
     Raises:
@@ -159,11 +159,11 @@ def _lines(file: Path) -> Iterator[Sample]:
         for sample in jsonl.read(file, Sample):
             yield kept.of(sample)
         return
-    for number, row in enumerate(jsonl.read(file, Row), 1):
+    for number, row in enumerate(jsonl.read(file, CompletionRow), 1):
         yield kept.of(_sample(row, f"file '{file}' line {number}"))
 
 
-def _form(file: Path) -> type[Sample] | type[Row]:
+def _form(file: Path) -> type[Sample] | type[CompletionRow]:
     with file.open("rb") as lines:
         first = lines.readline()
     try:
@@ -172,7 +172,7 @@ def _form(file: Path) -> type[Sample] | type[Row]:
         return Sample
     if found := keys & {"chosen", "rejected", "label"}:
         raise InputError(f"file '{file}' has {sorted(found)[0]!r} in it: rows for another training; export it with --format sft")
-    return Row if "prompt" in keys else Sample
+    return CompletionRow if "prompt" in keys else Sample
 
 
 def _parquet(file: Path) -> Iterator[Sample]:
@@ -203,18 +203,18 @@ def _require_format(file: Path, schema: Any) -> None:
         raise InputError(f"file '{file}' has no column {missing[0]!r}; samples are in the trl.parquet of a synthesis")
 
 
-def _row(fields: dict[str, Any], where: str) -> Row:
+def _row(fields: dict[str, Any], where: str) -> CompletionRow:
     try:
         prompt, completion = (
             tuple(Message(role=each["role"], content=each["content"]) for each in fields[name])
             for name in ("prompt", "completion")
         )
-        return Row(prompt=prompt, completion=completion, **{name: fields[name] for name in COLUMNS[2:]})
+        return CompletionRow(prompt=prompt, completion=completion, **{name: fields[name] for name in COLUMNS[2:]})
     except (ValueError, TypeError) as error:
         raise InputError(f"{where} is no sample: {' '.join(str(error).split())[:200]}; write the file anew") from error
 
 
-def _sample(row: Row, where: str) -> Sample:
+def _sample(row: CompletionRow, where: str) -> Sample:
     if row.completion[0].role != "assistant":
         raise InputError(f"{where}: the completion is said by {row.completion[0].role!r}; only the assistant's turns are learned")
     return Sample(
@@ -227,7 +227,7 @@ def _sample(row: Row, where: str) -> Sample:
     )
 
 
-def _speaker(row: Row, where: str) -> str:
+def _speaker(row: CompletionRow, where: str) -> str:
     """Whose reply it is: the name that it opens with, after its plan, and that the first line of the prompt knows.
 
     A name may hold a colon, so the longest that is known is taken.

@@ -12,9 +12,9 @@ import numpy as np
 
 from her.types import Sample, Value
 from her.view import opening
-from pipelines.models.prefix_tree import Encoded, Ids, Row, pack, row, trees
+from pipelines.models.prefix_tree import Encoded, Ids, TokenRow, pack, row, trees
 from pipelines.models.template import AT_ONCE, ChatTemplate
-from pipelines.sft.options import Options
+from pipelines.sft.options import TrainingOptions
 
 READING = 1024
 """Tokens of a row of short texts. With rows of 2,560 the same reading was half as many steps and left a loss of 3.3 for 2.2."""
@@ -69,17 +69,17 @@ def passages(samples: Sequence[Sample], template: ChatTemplate) -> Iterator[Enco
         yield Encoded(f"passage {number}", ids[:1], ids[1:])
 
 
-def row_tokens(options: Options) -> int:
+def row_tokens(options: TrainingOptions) -> int:
     """The most tokens of a packed or shared row."""
     return options.row_tokens or options.samples.most_tokens
 
 
 def lay_out(
-    options: Options,
+    options: TrainingOptions,
     home: Path,
     train: Iterable[Encoded],
     held_out: Sequence[Encoded],
-    change: Callable[[Iterator[Row]], Iterator[Row]] = iter,
+    change: Callable[[Iterator[TokenRow]], Iterator[TokenRow]] = iter,
 ) -> Facts:
     """Write the rows of `train`, which is gone through once, and of `held_out` under `home`.
 
@@ -94,7 +94,7 @@ def lay_out(
             sizes.append(len(each.prompt) + len(each.target))
             yield each
 
-    def counted() -> Iterator[Row]:
+    def counted() -> Iterator[TokenRow]:
         for each in _rows(measured(), options):
             laid.append(len(each.input_ids))
             yield each
@@ -113,13 +113,13 @@ def lay_out(
     )
 
 
-def read_rows(short: Sequence[Encoded], seed: int) -> Iterator[Row]:
+def read_rows(short: Sequence[Encoded], seed: int) -> Iterator[TokenRow]:
     """Passages in rows of `READING` tokens, or of the longest of them; so small that there are many steps."""
     most = max(READING, *(len(each.prompt) + len(each.target) for each in short))
     return shared_rows(short, most, seed)
 
 
-def shared_rows(samples: Iterable[Encoded], most: int, seed: int) -> Iterator[Row]:
+def shared_rows(samples: Iterable[Encoded], most: int, seed: int) -> Iterator[TokenRow]:
     """Trees of neighbours that share their history, packed in a seeded order into rows of at most `most` tokens."""
     grown = list(trees(samples, most))
     random.Random(seed).shuffle(grown)
@@ -127,20 +127,20 @@ def shared_rows(samples: Iterable[Encoded], most: int, seed: int) -> Iterator[Ro
         yield row([grown[index] for index in indices])
 
 
-def _rows(samples: Iterable[Encoded], options: Options) -> Iterator[Row]:
+def _rows(samples: Iterable[Encoded], options: TrainingOptions) -> Iterator[TokenRow]:
     """In the layout of the run."""
     if options.layout == "shared_prefix":
         return shared_rows(samples, row_tokens(options), options.seed)
     return _plain_rows(samples)
 
 
-def _plain_rows(samples: Iterable[Encoded]) -> Iterator[Row]:
+def _plain_rows(samples: Iterable[Encoded]) -> Iterator[TokenRow]:
     """One row a sample; TRL packs them where packing is asked for."""
     for sample in samples:
         yield row([*trees([sample], len(sample.prompt) + len(sample.target))])
 
 
-def save_rows(folder: Path, rows: Iterable[Row]) -> None:
+def save_rows(folder: Path, rows: Iterable[TokenRow]) -> None:
     """Write rows as Arrow files, one at a time."""
     from datasets import Features, List
     from datasets import Value as Column

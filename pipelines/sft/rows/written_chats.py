@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from her import paths
-from her.backends.scripted_lines import Line
+from her.backends.scripted_lines import ScriptedLine
 from her.characters.personas import load_personas, persona_files
 from her.characters.scenes import load_scenes
 from her.chat.openings import HERE, open_persona
@@ -102,8 +102,8 @@ def written_chats(name: str, chats: int, exchanges: int, seed: int) -> Iterator[
         dice = random.Random(f"{seed} {persona.id}")
         places = [None, *(scene for scene in scenes.values() if _fits(scene, persona))]
         dice.shuffle(places)
-        lines = [Line(exchange, persona.name) for exchange in persona.exchanges]
-        deck: list[Line] = []
+        lines = [ScriptedLine(exchange, persona.name) for exchange in persona.exchanges]
+        deck: list[ScriptedLine] = []
         for number in range(chats):
             said = _drawn(lines, deck, exchanges, dice)
             key = f"{seed} {persona.id} {number}"
@@ -115,9 +115,9 @@ def _fits(scene: Scenario, persona: Persona) -> bool:
     return persona.id in scene.personas or (not scene.personas and scene.language == persona.language)
 
 
-def _drawn(written: Sequence[Line], deck: list[Line], most: int, dice: random.Random) -> list[Line]:
+def _drawn(written: Sequence[ScriptedLine], deck: list[ScriptedLine], most: int, dice: random.Random) -> list[ScriptedLine]:
     """The next lines of the deck, none twice; shuffled anew when it is used up, so that all are said equally often."""
-    drawn: list[Line] = []
+    drawn: list[ScriptedLine] = []
     while len(drawn) < min(most, len(written)):
         if not (fresh := [line for line in deck if line not in drawn]):
             deck[:] = dice.sample(written, len(written))
@@ -127,7 +127,7 @@ def _drawn(written: Sequence[Line], deck: list[Line], most: int, dice: random.Ra
     return drawn
 
 
-def _chat(persona: Persona, scene: Scenario | None, said: Sequence[Line], key: str, dice: random.Random) -> Chat:
+def _chat(persona: Persona, scene: Scenario | None, said: Sequence[ScriptedLine], key: str, dice: random.Random) -> Chat:
     names = [name for name in VISITORS[persona.language] if name.casefold() != persona.name.casefold()]
     opening = open_persona(persona, scene, dice.choice(names), greeting=dice.randrange(max(len(persona.greetings), 1)))
     visitor, scenario = opening.draft.visitor_name, opening.draft.scenario

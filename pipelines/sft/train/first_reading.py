@@ -17,14 +17,16 @@ from typing import Any
 
 from pipelines.models.disk import whole_folder
 from pipelines.models.options import LoraOptions, ModelOptions
-from pipelines.sft.options import EvaluationOptions, Options
+from pipelines.sft.options import EvaluationOptions, TrainingOptions
 from pipelines.sft.rows.prepare import BASE, FOLDER, READING, Prepared, reads_first
 from pipelines.sft.rows.rows import Facts, mapped
 
 log = logging.getLogger("sft")
 
 
-def read_first(options: Options, prepared: Prepared, folder: Path, metric: Callable[..., None], device: str) -> Options:
+def read_first(
+    options: TrainingOptions, prepared: Prepared, folder: Path, metric: Callable[..., None], device: str
+) -> TrainingOptions:
     """Let the model read, unless an earlier start has; the settings with what came of it as their base.
 
     Every process takes part; a reading that was cut short begins anew, for it is short.
@@ -54,12 +56,12 @@ def read_first(options: Options, prepared: Prepared, folder: Path, metric: Calla
     return after
 
 
-def _with_base(options: Options, base: Path) -> Options:
+def _with_base(options: TrainingOptions, base: Path) -> TrainingOptions:
     model: ModelOptions = options.model.model_copy(update={"base": str(base)})
     return options.model_copy(update={"model": model})
 
 
-def _alone(options: Options, device: str) -> Options:
+def _alone(options: TrainingOptions, device: str) -> TrainingOptions:
     """The settings of the reading: those of the run, one row a step on every device, no adapters, nothing evaluated."""
     from accelerate import PartialState
 

@@ -20,7 +20,7 @@ from pipelines.models.disk import WHOLE, naming_last_good
 from pipelines.models.loading import load_model, lora_config
 from pipelines.models.merging import base_of
 from pipelines.models.shared_rows import Join, honours_spans, only_trained
-from pipelines.sft.options import Options
+from pipelines.sft.options import TrainingOptions
 from pipelines.sft.rows.prepare import Prepared
 from pipelines.sft.rows.rows import Facts, row_tokens
 from pipelines.sft.train.checkpoints import drop_halves, last_checkpoint
@@ -33,7 +33,7 @@ FAR = 1.25
 """A step of so many times `batch` target turns is warned of: there are fewer steps than were meant, at the same rate."""
 
 
-class Finished(Exception):
+class AlreadyTrained(Exception):
     """The checkpoint that a run goes on from has all steps already; transformers would make one more."""
 
 
@@ -49,7 +49,7 @@ class Steps(NamedTuple):
     targets: float
 
 
-def steps(options: Options, facts: Facts, processes: int) -> Steps:
+def steps(options: TrainingOptions, facts: Facts, processes: int) -> Steps:
     """As near to `batch` target turns as whole rows come; exactly, with one target in a row.
 
     Raises:
@@ -67,7 +67,7 @@ def steps(options: Options, facts: Facts, processes: int) -> Steps:
     return Steps(accumulation, accumulation * at_once * in_row)
 
 
-def train(options: Options, prepared: Prepared, folder: Path, metric: Metric, device: str) -> Any:
+def train(options: TrainingOptions, prepared: Prepared, folder: Path, metric: Metric, device: str) -> Any:
     """Train from the last whole checkpoint in `folder`, or from the beginning; the trainer, with the trained model in it.
 
     Args:
@@ -91,7 +91,7 @@ def train(options: Options, prepared: Prepared, folder: Path, metric: Metric, de
             log.info("goes on from %s", last.name)
             metric(resumed_at=int(last.name.rpartition("-")[2]))
     watched(trainer, options, prepared, metric)
-    with suppress(Finished), naming_last_good(folder):
+    with suppress(AlreadyTrained), naming_last_good(folder):
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     if prepared.held_out is not None and not (options.evaluation.every and _just_evaluated(trainer)):
         trainer.evaluate()
@@ -110,7 +110,7 @@ def _same_launch(checkpoint: Path, accelerator: Any) -> None:
         log.warning("%s was saved by %s and these are %s: the batches to come are others", checkpoint.name, before, now)
 
 
-def build(options: Options, prepared: Prepared, folder: Path, device: str) -> Any:
+def build(options: TrainingOptions, prepared: Prepared, folder: Path, device: str) -> Any:
     """The trainer of a run, with its model; nothing is trained yet."""
     from transformers import PrinterCallback, set_seed
 
@@ -141,7 +141,7 @@ def build(options: Options, prepared: Prepared, folder: Path, device: str) -> An
     return trainer
 
 
-def _tell(taken: Steps, options: Options) -> None:
+def _tell(taken: Steps, options: TrainingOptions) -> None:
     """How large a step is, and a warning where that is far from what was asked for."""
     far = taken.targets > FAR * options.batch
     mend = "; lower row_tokens, or take fewer devices" if far else ""
@@ -149,7 +149,7 @@ def _tell(taken: Steps, options: Options) -> None:
     log.log(logging.WARNING if far else logging.INFO, said)
 
 
-def _require_precision(options: Options, launched: str) -> None:
+def _require_precision(options: TrainingOptions, launched: str) -> None:
     """A launch configuration's `mixed_precision` goes over the trainer's own, without a word."""
     wanted = "no" if options.model.precision == "float32" else "bf16"
     if launched != wanted:
@@ -159,7 +159,7 @@ def _require_precision(options: Options, launched: str) -> None:
         )
 
 
-def _require_whole(options: Options, kind: str) -> None:
+def _require_whole(options: TrainingOptions, kind: str) -> None:
     """Weights in 4 bits that lie in pieces could not be merged at the end; and DeepSpeed does not know light checkpointing."""
     if options.lora.quantise and kind in ("FSDP", "DEEPSPEED"):
         raise InputError(
@@ -173,7 +173,7 @@ def _require_whole(options: Options, kind: str) -> None:
         )
 
 
-def _arguments(options: Options, facts: Facts, folder: Path, device: str) -> Any:
+def _arguments(options: TrainingOptions, facts: Facts, folder: Path, device: str) -> Any:
     """TRL's own settings."""
     from accelerate import PartialState
     from trl import SFTConfig
@@ -225,7 +225,7 @@ def _just_evaluated(trainer: Any) -> bool:
     return any("eval_loss" in line and line["step"] == trainer.state.global_step for line in lines)
 
 
-def watched(trainer: Any, options: Options, prepared: Prepared, metric: Metric) -> None:
+def watched(trainer: Any, options: TrainingOptions, prepared: Prepared, metric: Metric) -> None:
     """Add what happens beside the steps: metrics, sampled turns, the check of shared prefixes, an end at a loss that is none."""
     from transformers import TrainerCallback
 
@@ -240,7 +240,7 @@ def watched(trainer: Any, options: Options, prepared: Prepared, metric: Metric) 
 
         def on_epoch_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
             if state.global_step >= state.max_steps:
-                raise Finished
+                raise AlreadyTrained
 
         def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
             # A loss that is none is seen before its step is saved, and a resumed run logs means over the same steps.

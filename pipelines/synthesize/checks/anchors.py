@@ -17,7 +17,7 @@ COMPARED = 1_000
 takes minutes for two of 50,000."""
 
 
-class Place(NamedTuple):
+class TextSpan(NamedTuple):
     """A stretch of a text, in characters; `ratio` is 1 when letters and digits agree."""
 
     start: int
@@ -30,7 +30,7 @@ def words(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFKC", text).lower().replace("’", "'").replace("'", ""))
 
 
-class Source:
+class SearchedText:
     """A text in which places are looked for, many times."""
 
     def __init__(self, text: str) -> None:
@@ -52,7 +52,7 @@ class Source:
     def _sentences(self) -> list[tuple[int, int, Counter[str]]]:
         return [(found.start(), found.end(), Counter(words(found[0]))) for found in _SENTENCE.finditer(self.text)]
 
-    def exactly(self, quote: str, start: int = 0) -> Place | None:
+    def exactly(self, quote: str, start: int = 0) -> TextSpan | None:
         """The first place at or after `start` with the letters and digits of `quote`."""
         wanted = "".join(char for char in unicodedata.normalize("NFKC", quote).lower() if char.isalnum())
         letters, places = self._letters
@@ -61,9 +61,9 @@ class Source:
         found = letters.find(wanted, bisect_left(places, start))
         if found < 0:
             return None
-        return Place(places[found], places[found + len(wanted) - 1] + 1, 1.0)
+        return TextSpan(places[found], places[found + len(wanted) - 1] + 1, 1.0)
 
-    def nearest(self, sentence: str, start: int = 0, least: float = NEAR) -> Place | None:
+    def nearest(self, sentence: str, start: int = 0, least: float = NEAR) -> TextSpan | None:
         """Where `sentence` stands, at or after `start`; the most alike sentence when it stands nowhere exactly."""
         if exact := self.exactly(sentence, start):
             return exact
@@ -76,15 +76,15 @@ class Source:
             for first, last, counts in self._sentences
             if first >= start and counts
         )[:5]
-        best = Place(0, 0, 0.0)
+        best = TextSpan(0, 0, 0.0)
         for _, first, last in likely:
             have = self.text[first:last].strip().lower()[:COMPARED]
             ratio = difflib.SequenceMatcher(None, sentence.lower()[:COMPARED], have, autojunk=False).ratio()
             if ratio > best.ratio:
-                best = Place(first, last, ratio)
+                best = TextSpan(first, last, ratio)
         return best if best.ratio >= least else None
 
-    def spoken(self, speech: str, start: int = 0) -> Place | None:
+    def spoken(self, speech: str, start: int = 0) -> TextSpan | None:
         """Where a line of dialogue ends, at or after `start`: all of it, else its last run of five words that stands there."""
         if exact := self.exactly(speech, start):
             return exact

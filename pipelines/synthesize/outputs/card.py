@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from her.errors import InputError
-from her.training_data.audit import Report
+from her.training_data.audit import AuditReport
 from her.types import NonEmpty, Value
 
 _SPDX = (
@@ -27,7 +27,7 @@ _SPDX = (
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
 
 
-class Source(Value):
+class CardSource(Value):
     """Where text came from: a book or a file, its licence, and how many transcripts it gave."""
 
     name: NonEmpty
@@ -69,11 +69,11 @@ class CardFacts(Value):
     models: dict[str, str] = {}
     prompts: dict[str, str] = {}
     inputs: dict[str, str] = {}
-    sources: tuple[Source, ...] = ()
+    sources: tuple[CardSource, ...] = ()
     test_set: str = ""
 
 
-def write_card(folder: Path, facts: CardFacts, reports: Sequence[Report] = ()) -> Path:
+def write_card(folder: Path, facts: CardFacts, reports: Sequence[AuditReport] = ()) -> Path:
     """Write `README.md` into a dataset's folder, with the hash of every file in it.
 
     The folder holds `SPLIT/trl.parquet` for every split.
@@ -99,7 +99,7 @@ def hashes(folder: Path) -> dict[str, str]:
     return found
 
 
-def card(facts: CardFacts, files: Mapping[str, str], reports: Sequence[Report] = ()) -> str:
+def card(facts: CardFacts, files: Mapping[str, str], reports: Sequence[AuditReport] = ()) -> str:
     """The text of the card."""
     return "\n".join(
         [
@@ -145,7 +145,7 @@ def _counts(facts: CardFacts) -> list[str]:
     return lines
 
 
-def _lengths(reports: Sequence[Report]) -> list[str]:
+def _lengths(reports: Sequence[AuditReport]) -> list[str]:
     if not reports:
         return []
     lines = [

@@ -22,12 +22,12 @@ from her.errors import InputError
 from her.files import jsonl
 from her.files.atomic import replacing
 from her.runs.folder import Status
-from her.training_data.audit import Limits, Preflight, Report, to_markdown
+from her.training_data.audit import AuditLimits, AuditReport, Preflight, to_markdown
 from her.training_data.samples import Dropped, samples
-from her.training_data.splits import Conversation, HeldOut, Splits, conversation, leaks, read_held_out, split
+from her.training_data.splits import HeldOut, Splits, SplitUnit, conversation, leaks, read_held_out, split
 from her.types import Sample, Transcript
-from pipelines.synthesize.options import Options
-from pipelines.synthesize.outputs.card import CardFacts, Source, write_card
+from pipelines.synthesize.options import SynthesisOptions
+from pipelines.synthesize.outputs.card import CardFacts, CardSource, write_card
 from pipelines.synthesize.outputs.encoder import encoder
 from pipelines.synthesize.outputs.exports import ParquetRows, sharegpt, trl_table, verl_rows
 
@@ -35,25 +35,25 @@ FOR_RL = ("rl", "rm_rl", "test")
 """Splits that are also written in verl's form."""
 
 
-class Finished(NamedTuple):
+class FinishedDataset(NamedTuple):
     """Counts for the report, and the preflight of every split; `her.training_data.audit.require` says whether all is well."""
 
     counts: dict[str, Any]
-    preflight: tuple[Report, ...]
+    preflight: tuple[AuditReport, ...]
 
 
 @dataclass
 class Spine:
     """What splitting and the card have to know of the transcripts. `dropped`: turns that become no sample, by reason."""
 
-    kept: list[Conversation] = field(default_factory=list)
+    kept: list[SplitUnit] = field(default_factory=list)
     held: list[dict[str, str]] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
     books: Counter[str] = field(default_factory=Counter)
     languages: set[str] = field(default_factory=set)
 
 
-def finish(folder: Path, last: str, options: Options, status: Status, models: dict[str, str]) -> Finished:
+def finish(folder: Path, last: str, options: SynthesisOptions, status: Status, models: dict[str, str]) -> FinishedDataset:
     """Write everything that is made of the scenes in `LAST.jsonl`. `models`: which was asked, by stage.
 
     Raises:
@@ -86,10 +86,10 @@ def finish(folder: Path, last: str, options: Options, status: Status, models: di
     }
     facts = _facts(options, status, spine, made, models)
     write_card(folder / "dataset", facts, reports)
-    return Finished(made, tuple(reports))
+    return FinishedDataset(made, tuple(reports))
 
 
-def _facts(options: Options, status: Status, spine: Spine, made: dict[str, Any], models: dict[str, str]) -> CardFacts:
+def _facts(options: SynthesisOptions, status: Status, spine: Spine, made: dict[str, Any], models: dict[str, str]) -> CardFacts:
     """What the card tells."""
     books = sorted(spine.books.items())
     return CardFacts(
@@ -107,7 +107,7 @@ def _facts(options: Options, status: Status, spine: Spine, made: dict[str, Any],
         models=models,
         prompts=prompt_hashes(),
         inputs={name: digest for name, digest in status.hashes.items() if name != "prompts"},
-        sources=tuple(Source(name=book, licence=options.licence, transcripts=count) for book, count in books),
+        sources=tuple(CardSource(name=book, licence=options.licence, transcripts=count) for book, count in books),
         test_set=options.samples.test_set.name if options.samples.test_set else "",
     )
 
@@ -142,12 +142,12 @@ def _transcripts(folder: Path, last: str, held_out: HeldOut | None, plans: bool)
     return spine
 
 
-def _datasets(folder: Path, splits: Splits, options: Options, plans: bool) -> list[Report]:
+def _datasets(folder: Path, splits: Splits, options: SynthesisOptions, plans: bool) -> list[AuditReport]:
     """Write the samples of every split in every form, transcript by transcript, each looked at on its way.
 
     A turn that becomes none is listed in `dropped.jsonl`.
     """
-    limits = Limits(most_tokens=options.samples.most_tokens, dropped=options.samples.dropped, plans=plans)
+    limits = AuditLimits(most_tokens=options.samples.most_tokens, dropped=options.samples.dropped, plans=plans)
     counting = encoder(options.samples.tokenizer)
     flights = {name: Preflight(name, counting, limits) for name in splits.shares}
     with ExitStack() as stack:

@@ -37,7 +37,7 @@ SHARD_BYTES = 8_000_000
 """Input of one shard; a larger file is a shard of its own."""
 
 
-class Left(Value):
+class LeftOut(Value):
     """Something that was left out, and why."""
 
     where: str
@@ -110,8 +110,8 @@ def convert(paths: Sequence[Path], out: Path, *, workers: int = 1, plans: bool =
     Raises:
         InputError: nothing to read, no scene in it, or OUT cannot be written.
     """
-    left: list[Left] = []
-    files = finished_files(paths, lambda where, reason: left.append(Left(where=where, reason=reason)))
+    left: list[LeftOut] = []
+    files = finished_files(paths, lambda where, reason: left.append(LeftOut(where=where, reason=reason)))
     shards = _shards(files)
     work = partial(_convert_shard, out, plans)
     if workers == 1:
@@ -140,11 +140,11 @@ def _collect_seldom() -> None:
     gc.set_threshold(100_000, 50, 50)
 
 
-def _convert_shard(out: Path, plans: bool, number: int, files: Sequence[Path]) -> tuple[Converted, list[Left]]:
-    left: list[Left] = []
+def _convert_shard(out: Path, plans: bool, number: int, files: Sequence[Path]) -> tuple[Converted, list[LeftOut]]:
+    left: list[LeftOut] = []
     counts: Counter[str] = Counter()
     dropped: list[Dropped] = []
-    scenes = read_scenes(files, lambda where, reason: left.append(Left(where=where, reason=reason)))
+    scenes = read_scenes(files, lambda where, reason: left.append(LeftOut(where=where, reason=reason)))
     for folder in ("transcripts", "dropped"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     with ParquetRows(out / "samples" / f"{number:05}.parquet", trl_table) as rows:

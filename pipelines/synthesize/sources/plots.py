@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from her.types import ENVIRONMENT
-from pipelines.synthesize.checks.anchors import Source, likeness
+from pipelines.synthesize.checks.anchors import SearchedText, likeness
 from pipelines.synthesize.options import SceneOptions
 from pipelines.synthesize.sources.books import Piece, Skip
-from pipelines.synthesize.stages.answers import Conversation, Known, Plot, Utterance, Wanting
+from pipelines.synthesize.stages.answers import FoundConversation, Known, Plot, Utterance, Wanting
 
 SAME_PLOT = 0.3
 """Least likeness of two summaries, or scenarios, of one plot told in two pieces (CoSER, benchmarks.md 6.3)."""
@@ -30,7 +30,7 @@ class FoundPlot:
 
 def found_plots(plots: Sequence[Plot], piece: Piece, options: SceneOptions, where: str, skip: Skip) -> list[FoundPlot]:
     """The plots of a piece whose text is found in it, with the conversations that are; in the order of the text."""
-    source = Source(piece.text)
+    source = SearchedText(piece.text)
     found = []
     for number, plot in enumerate(plots):
         named = f"{where}, plot {number} ({plot.summary[:40]!r})"
@@ -55,7 +55,7 @@ def found_plots(plots: Sequence[Plot], piece: Piece, options: SceneOptions, wher
     return found
 
 
-def _anchored(talk: Conversation, source: Source, options: SceneOptions, where: str, skip: Skip) -> bool:
+def _anchored(talk: FoundConversation, source: SearchedText, options: SceneOptions, where: str, skip: Skip) -> bool:
     """Whether enough of a conversation's lines stand in the text; names are tidied on the way."""
     lines = [line for line in talk.dialogues if line.message.strip() and line.character.strip()]
     talk.dialogues = [Utterance(character=tidy(line.character), message=line.message.strip()) for line in lines]
@@ -98,7 +98,7 @@ def tidy(name: str) -> str:
     return ENVIRONMENT if plain.casefold() in ("environment", "narrator", "环境", "旁白") else plain
 
 
-def _span(plot: Plot, talks: Sequence[Conversation], source: Source) -> str:
+def _span(plot: Plot, talks: Sequence[FoundConversation], source: SearchedText) -> str:
     """The text from the plot's first sentence to its last, and at least all its lines."""
     first, last = source.nearest(plot.first_sentence), source.nearest(plot.last_sentence)
     starts = [first.start] if first else []
@@ -167,5 +167,5 @@ def _extend(earlier: FoundPlot, later: FoundPlot) -> None:
     earlier.pieces += later.pieces
 
 
-def _one_talk(one: Conversation, other: Conversation) -> bool:
+def _one_talk(one: FoundConversation, other: FoundConversation) -> bool:
     return likeness(one.scenario, other.scenario) >= SAME_PLOT

@@ -13,7 +13,7 @@ from pipelines.synthesize.checks.turns import whole
 from pipelines.synthesize.options import SceneOptions
 from pipelines.synthesize.sources.books import RawBook, pieces
 from pipelines.synthesize.sources.plots import FoundPlot, carried, found_plots, joined, tidy
-from pipelines.synthesize.stages.answers import Conversation, Extraction, Known, Names, Profile, Staging, Wanting
+from pipelines.synthesize.stages.answers import Extraction, FoundConversation, Known, Names, Profile, Staging, Wanting
 from pipelines.synthesize.work import Asker, Notes, question, together
 
 EXTRACT, NAME, STAGE_SCENE, PROFILE = "scenes_extract", "scenes_names", "scenes_staging", "scenes_profiles"
@@ -151,7 +151,7 @@ async def _stage(book: RawBook, plot: FoundPlot, asker: Asker, sampling: Samplin
             _staged(talk, reply.value)
 
 
-def _staged(talk: Conversation, staging: Staging) -> None:
+def _staged(talk: FoundConversation, staging: Staging) -> None:
     talk.scenario = staging.scenario.strip()
     talk.key_characters = [each.model_copy(update={"name": tidy(each.name)}) for each in staging.characters]
 

@@ -30,7 +30,7 @@ class Known(BaseModel):
     experience: str = ""
 
 
-class Conversation(BaseModel):
+class FoundConversation(BaseModel):
     """A conversation of a plot."""
 
     scenario: str = ""
@@ -48,7 +48,7 @@ class Plot(BaseModel):
     prominence: int = Field(default=50, ge=0, le=100)
     summary: str = Field(min_length=1)
     key_characters: list[Known] = []
-    conversation: list[Conversation] = []
+    conversation: list[FoundConversation] = []
     state: Literal["finished", "truncated"] = "finished"
     continues: str = ""
 
@@ -99,7 +99,7 @@ class Enhancement(BaseModel):
     turns: list[WrittenTurn]
 
 
-class Plan(BaseModel):
+class RewrittenPlan(BaseModel):
     """Answer to `rewrite_plan`."""
 
     plan: str = Field(min_length=1)
@@ -115,7 +115,7 @@ class Addition(BaseModel):
     shown_by: str = ""
 
 
-class Completion(BaseModel):
+class CompletedSetting(BaseModel):
     """Answer to `complete_setting`."""
 
     additions: list[Addition] = []

@@ -32,14 +32,14 @@ async def enhance(scene: BookScene, asker: Asker, sampling: Sampling, notes: Not
     if not isinstance(reply.value, Enhancement):
         notes.turns += [_record(scene, turn, "kept", error=reply.error) for turn in originals.values()]
         return scene
-    first = read(reply.value.turns, originals, labels)
+    first = merge_answers(reply.value.turns, originals, labels)
     problems = check(scene, originals, first)
     written, again = first, dict(problems)
     if problems:
         tried = {identity: _body(first[identity]) for identity in problems if identity in first}
         reply = await _ask(scene, labels, list(problems), problems, tried, asker, sampling)
         if isinstance(reply.value, Enhancement):
-            second = read(reply.value.turns, {key: originals[key] for key in problems}, labels)
+            second = merge_answers(reply.value.turns, {key: originals[key] for key in problems}, labels)
             written = {**first, **second}
             again = check(scene, originals, written)
     return _settle(scene, originals, written, problems, again, reply.error, notes)
@@ -67,14 +67,14 @@ async def _ask(
         "ask": [labels[identity] for identity in wanted],
     }
     if reasons:
-        payload["reasons"] = {labels[identity]: told(problems) for identity, problems in reasons.items()}
+        payload["reasons"] = {labels[identity]: describe_defects(problems) for identity, problems in reasons.items()}
         payload["tried"] = {labels[identity]: text for identity, text in tried.items()}
     room = min(32_768, max(LEAST_TOKENS, TOKENS_A_TURN * len(wanted) + sum(len(turn.raw) for turn in scene.turns) // 2))
     messages = question("enhance_thoughts", scene.scenario.language, payload)
     return await asker.ask(STAGE, messages, sampling.model_copy(update={"max_tokens": room}), Enhancement)
 
 
-def told(problems: Iterable[Defect]) -> str:
+def describe_defects(problems: Iterable[Defect]) -> str:
     """Problems as a sentence for the one who is asked again."""
     return "; ".join(PROBLEMS[each.name] + (f" ({each.detail})" if each.detail else "") for each in problems)
 
@@ -84,7 +84,7 @@ def _body(turn: Turn) -> str:
     return render(turn.parts, turn.speaker, kinds=VISIBLE_AND_THOUGHT).removeprefix(f"{turn.speaker}: ")
 
 
-def read(answers: Iterable[WrittenTurn], originals: Mapping[str, Turn], labels: Mapping[str, str]) -> dict[str, Turn]:
+def merge_answers(answers: Iterable[WrittenTurn], originals: Mapping[str, Turn], labels: Mapping[str, str]) -> dict[str, Turn]:
     """Turn id -> the turn as written. A label that was not asked for, or stands twice, is passed over."""
     known = {labels[identity]: identity for identity in originals}
     written: dict[str, Turn] = {}

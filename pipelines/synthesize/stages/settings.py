@@ -10,10 +10,10 @@ from typing import Any
 from her.characters.coser import BookScene
 from her.format import render
 from her.types import CastMember, Sampling, Scenario, Turn
-from pipelines.synthesize.checks.anchors import Source, words
+from pipelines.synthesize.checks.anchors import SearchedText, words
 from pipelines.synthesize.checks.plans import telling_words
 from pipelines.synthesize.options import SettingOptions
-from pipelines.synthesize.stages.answers import Addition, Completion
+from pipelines.synthesize.stages.answers import Addition, CompletedSetting
 from pipelines.synthesize.stages.role_thinking import VISIBLE_AND_THOUGHT, label
 from pipelines.synthesize.work import Asker, Notes, question
 
@@ -46,11 +46,11 @@ async def complete(scene: BookScene, asker: Asker, sampling: Sampling, options: 
     labels = label(scene.turns)
     payload = _payload(scene, source[-options.source_characters :], labels)
     asked = question("complete_setting", scene.scenario.language, payload, most=str(options.most))
-    reply = await asker.ask(STAGE, asked, sampling.model_copy(update={"max_tokens": 2048}), Completion)
-    if not isinstance(reply.value, Completion):
+    reply = await asker.ask(STAGE, asked, sampling.model_copy(update={"max_tokens": 2048}), CompletedSetting)
+    if not isinstance(reply.value, CompletedSetting):
         notes.skip(STAGE, f"scene {scene.id}", f"no answer: {reply.error}")
         return scene
-    found = Source(source)
+    found = SearchedText(source)
     turns = {labels[turn.id]: turn for turn in scene.turns}
     for number, addition in enumerate(reply.value.additions):
         reason = "too_many" if number >= options.most else verdict(addition, scene, found, turns)
@@ -63,7 +63,7 @@ async def complete(scene: BookScene, asker: Asker, sampling: Sampling, options: 
 
 def source_until_end(scene: BookScene) -> str:
     """The passage up to the end of the scene's last line that stands in it; empty when none does."""
-    source = Source(scene.passage)
+    source = SearchedText(scene.passage)
     end = 0
     for turn in scene.turns:
         if place := source.spoken(turn.text("speech"), end):
@@ -90,7 +90,7 @@ def _body(turn: Turn) -> str:
     return render(turn.parts, turn.speaker, kinds=VISIBLE_AND_THOUGHT).removeprefix(f"{turn.speaker}: ")
 
 
-def verdict(addition: Addition, scene: BookScene, source: Source, turns: Mapping[str, Turn]) -> str:
+def verdict(addition: Addition, scene: BookScene, source: SearchedText, turns: Mapping[str, Turn]) -> str:
     """Why an addition is dropped, one of REASONS; empty when it is kept. `turns`: by the label they were shown under."""
     member = next((member for member in scene.cast if member.name == addition.character), None)
     if addition.character and member is None:

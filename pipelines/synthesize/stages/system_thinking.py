@@ -14,9 +14,9 @@ from her.view import Viewer, line, messages
 from pipelines.synthesize.checks.knowledge import Sight, sight
 from pipelines.synthesize.checks.plans import plan_problems
 from pipelines.synthesize.options import PlanOptions
-from pipelines.synthesize.stages.answers import Plan
-from pipelines.synthesize.stages.role_thinking import VISIBLE_AND_THOUGHT, told
-from pipelines.synthesize.work import Asker, Notes, Reply, TurnRecord, question, together
+from pipelines.synthesize.stages.answers import RewrittenPlan
+from pipelines.synthesize.stages.role_thinking import VISIBLE_AND_THOUGHT, describe_defects
+from pipelines.synthesize.work import Asker, Notes, StageAnswer, TurnRecord, question, together
 
 STAGE, DRAFT = "system_thinking", "system_thinking_draft"
 LONGEST_DRAFT = 6_000
@@ -53,7 +53,7 @@ async def _plan(
     first = _problems(reply, turn, seen, band)
     last, asked, error = first, 1, reply.error
     if first:
-        payload |= {"reasons": told(first), "tried": _text(reply)}
+        payload |= {"reasons": describe_defects(first), "tried": _text(reply)}
         reply = await _rewrite(transcript, turn.speaker, payload, asker, sampling)
         last, asked, error = _problems(reply, turn, seen, band), 2, reply.error
     chosen, fate = _text(reply), "changed"
@@ -115,17 +115,19 @@ def rewriter_payload(transcript: Transcript, at: int, draft: str, band: tuple[in
     }
 
 
-async def _rewrite(transcript: Transcript, speaker: str, payload: dict[str, Any], asker: Asker, sampling: Sampling) -> Reply:
+async def _rewrite(
+    transcript: Transcript, speaker: str, payload: dict[str, Any], asker: Asker, sampling: Sampling
+) -> StageAnswer:
     asked = question("rewrite_plan", transcript.scenario.language, payload, name=speaker)
     room = sampling.model_copy(update={"max_tokens": 512 + payload["characters"][1]})
-    return await asker.ask(STAGE, asked, room, Plan)
+    return await asker.ask(STAGE, asked, room, RewrittenPlan)
 
 
-def _text(reply: Reply) -> str:
-    return reply.value.plan.strip() if isinstance(reply.value, Plan) else ""
+def _text(reply: StageAnswer) -> str:
+    return reply.value.plan.strip() if isinstance(reply.value, RewrittenPlan) else ""
 
 
-def _problems(reply: Reply, turn: Turn, seen: Sight, band: tuple[int, int]) -> tuple[Defect, ...]:
+def _problems(reply: StageAnswer, turn: Turn, seen: Sight, band: tuple[int, int]) -> tuple[Defect, ...]:
     """What is wrong with the answer; a call that failed has no problems of its own, its error is noted."""
     text = _text(reply)
     return plan_problems(text, turn, seen, band) if text else ()

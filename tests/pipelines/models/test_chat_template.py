@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from her.errors import InputError
-from her.training_data.audit import Estimate, Preflight, require
+from her.training_data.audit import EstimatedEncoder, Preflight, require
 from her.types import Message, Sample
 from pipelines.models.template import ChatTemplate
 from pipelines.synthesize.outputs.encoder import encoder
@@ -180,4 +180,4 @@ def test_a_tokenizer_that_is_none(tmp_path: Path) -> None:
     endless.eos_token = None
     with pytest.raises(InputError, match="has no end-of-sequence token"):
         ChatTemplate(endless)
-    assert isinstance(encoder(""), Estimate)
+    assert isinstance(encoder(""), EstimatedEncoder)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from her.errors import InputError
-from pipelines.models.prefix_tree import IGNORED, Encoded, Row, pack, row, trees
+from pipelines.models.prefix_tree import IGNORED, Encoded, TokenRow, pack, row, trees
 
 Plain = tuple[tuple[int, ...], int]
 """A row of its own: all token ids, and how many of them are the prompt."""
@@ -18,7 +18,7 @@ def encoded(key: str, prompt: Sequence[int], target: Sequence[int]) -> Encoded:
     return Encoded(key, np.array(prompt, dtype=np.int32), np.array(target, dtype=np.int32))
 
 
-def contexts(made: Row) -> list[Plain]:
+def contexts(made: TokenRow) -> list[Plain]:
     """Every target of a row with all that its tokens see, read from the spans by brute force."""
     found = []
     spans = [span for span in made.spans for _ in range(span.stop - span.start)]

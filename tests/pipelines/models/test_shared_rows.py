@@ -15,7 +15,7 @@ from her.types import CastMember, Part, Sample, Scenario, Transcript, Turn
 from pipelines.models import attention
 from pipelines.models.attention import dense_mask, register
 from pipelines.models.checkpointing import keep_dear
-from pipelines.models.prefix_tree import IGNORED, Encoded, Row, pack, row, trees
+from pipelines.models.prefix_tree import IGNORED, Encoded, TokenRow, pack, row, trees
 from pipelines.sft.rows.reading import _neighbours
 from pipelines.sft.rows.rows import encoded
 
@@ -116,7 +116,7 @@ def a_model(attention: str, lora: bool = False, checkpointing: str = "none") -> 
     return model
 
 
-def losses(model: Any, made: Row, shared: bool) -> Any:
+def losses(model: Any, made: TokenRow, shared: bool) -> Any:
     """The loss of every trained token of a row, in order."""
     import torch
 
@@ -127,7 +127,7 @@ def losses(model: Any, made: Row, shared: bool) -> Any:
     return torch.nn.functional.cross_entropy(logits[0, :-1][trained], labels[0, 1:][trained], reduction="none")
 
 
-def alone(sample: Encoded) -> Row:
+def alone(sample: Encoded) -> TokenRow:
     """A sample in a row of its own."""
     (tree,) = trees([sample], 100_000)
     return row([tree])
@@ -137,7 +137,7 @@ def gradients(model: Any) -> dict[str, Any]:
     return {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
 
 
-def check(samples: Sequence[Encoded], rows: Sequence[Row], order: Sequence[int], **kind: Any) -> None:
+def check(samples: Sequence[Encoded], rows: Sequence[TokenRow], order: Sequence[int], **kind: Any) -> None:
     """Losses token for token and gradients weight for weight, shared against expanded."""
     import torch
 
@@ -155,7 +155,7 @@ def check(samples: Sequence[Encoded], rows: Sequence[Row], order: Sequence[int],
         assert apart < CLOSE, f"{name}: {apart:.2e}"
 
 
-def lay(samples: Sequence[Encoded], most: int) -> tuple[list[Row], list[int]]:
+def lay(samples: Sequence[Encoded], most: int) -> tuple[list[TokenRow], list[int]]:
     """Packed rows, and the samples in the order in which their targets stand there."""
     grown = list(trees(samples, most))
     packed = [[grown[index] for index in indices] for indices in pack([tree.tokens for tree in grown], most)]

@@ -8,7 +8,7 @@ import pytest
 from her.errors import InputError
 from her.types import Sample
 from pipelines.models.template import ChatTemplate
-from pipelines.sft.options import Options
+from pipelines.sft.options import TrainingOptions
 from pipelines.sft.rows.audit import check
 from tests.pipelines.models.test_chat_template import CHATML, PLAN, sample, tokenizer
 
@@ -22,8 +22,8 @@ def template() -> ChatTemplate:
     return ChatTemplate(tokenizer())
 
 
-def options(**samples: Any) -> Options:
-    return Options.model_validate({"samples": {"files": ["unused.jsonl"], **samples}}, strict=False)
+def options(**samples: Any) -> TrainingOptions:
+    return TrainingOptions.model_validate({"samples": {"files": ["unused.jsonl"], **samples}}, strict=False)
 
 
 def test_what_is_well_goes_on_whole(template: ChatTemplate) -> None:
@@ -61,7 +61,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("train", "held_out", "settings", "context", "said"), REFUSED)
 def test_what_is_not_well_does_not_begin(
-    template: ChatTemplate, train: list[Sample], held_out: list[Sample], settings: Options, context: int, said: str
+    template: ChatTemplate, train: list[Sample], held_out: list[Sample], settings: TrainingOptions, context: int, said: str
 ) -> None:
     with pytest.raises(InputError) as refused:
         check(train, held_out, template, settings, context)

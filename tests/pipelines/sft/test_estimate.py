@@ -21,7 +21,7 @@ from her.tokens import estimate_tokens
 from her.types import Message, Sample
 from pipelines.models.prefix_tree import Encoded, row, trees
 from pipelines.sft.estimate.estimate import estimate, tree_of
-from pipelines.sft.estimate.settings import Estimate, EstimateOptions
+from pipelines.sft.estimate.settings import EstimateOptions, RunEstimate
 from pipelines.sft.estimate.table import as_json, table
 from tests.tiny import make_tiny
 
@@ -30,7 +30,7 @@ ABSENT = 'samples.files=["absent.jsonl"]'
 MEANS = ("estimate.targets=1000", "estimate.prompt_tokens=2000", "estimate.target_tokens=500")
 
 
-def planned(*words: str) -> Estimate:
+def planned(*words: str) -> RunEstimate:
     return estimate(config.load(EstimateOptions, words)[0])
 
 

@@ -10,7 +10,7 @@ from her.errors import HerError, InputError
 from her.format.tags import WRITTEN
 from pipelines.models import template as templates
 from pipelines.models.prefix_tree import IGNORED
-from pipelines.sft.options import Options
+from pipelines.sft.options import TrainingOptions
 from pipelines.sft.rows import prepare as preparing
 from pipelines.sft.rows import rows
 from pipelines.sft.rows.noise import noise_of
@@ -21,10 +21,10 @@ from tests.tiny import make_tiny
 pytestmark = pytest.mark.whole
 
 
-def options(**settings: Any) -> Options:
+def options(**settings: Any) -> TrainingOptions:
     shape = {"hidden": 16, "intermediate": 16, "layers": 1, "heads": 1, "kv_heads": 1, "head": 16, "context": 8192}
     samples = {"personas": ("house",), "chats": 1, "exchanges": 2, "held_out_share": 0.1}
-    return Options.model_validate({"model": {"shape": {**shape, "vocabulary": 600}}, "samples": samples, **settings})
+    return TrainingOptions.model_validate({"model": {"shape": {**shape, "vocabulary": 600}}, "samples": samples, **settings})
 
 
 def test_a_preparation_that_a_kill_cut_short_is_made_anew_and_a_whole_one_is_kept(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from her.feedback import preferences as ratings
 from her.files import jsonl
 from her.types import Message, Sample
 from pipelines.sft.options import SampleOptions
-from pipelines.sft.rows.reading import file_list, read, read_file
+from pipelines.sft.rows.reading import file_list, read_file, read_samples
 from pipelines.synthesize.outputs.exports import ParquetRows, trl_table, verl_rows
 from tests.store.samples import ANNE, greeted, opened, rating, reply
 
@@ -54,7 +54,7 @@ def options(*files: Path, **more: Any) -> SampleOptions:
 def test_what_was_written_is_read(tmp_path: Path, write: Callable[[Path, list[Sample]], Path], count: int) -> None:
     rows = [sample(str(number), f"t{number // 7}") for number in range(count)]
     path = write(tmp_path / f"rows.{'parquet' if write is parquet else 'jsonl'}", rows)
-    assert read(options(path), 1) == (rows, [])
+    assert read_samples(options(path), 1) == (rows, [])
 
 
 def test_equal_messages_are_kept_once(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_row_without_a_speaker_is_said_by_whom_it_names(tmp_path: Path, head: 
 
 def test_rows_without_a_chat_are_held_out_by_their_system_message(tmp_path: Path) -> None:
     rows = [(f"You are Mara, with {name}.", f"{PLAN}Mara: {word}.") for word in "abc" for name in ("Tom", "Ann", "Cy")]
-    train, held_out = read(options(bare(tmp_path / "rows.jsonl", *rows), held_out_share=0.3), 1)
+    train, held_out = read_samples(options(bare(tmp_path / "rows.jsonl", *rows), held_out_share=0.3), 1)
     assert (len(train), len(held_out)) == (6, 3)
     assert not {row.messages[0] for row in train} & {row.messages[0] for row in held_out}
 
@@ -136,34 +136,34 @@ def test_transcripts_are_neighbours_and_never_in_both(numbers: list[int], share:
 def test_what_one_speaker_says_stands_together(tmp_path: Path) -> None:
     """Characters speak in turn, and only neighbours share their history in a row (pipelines/models/prefix_tree.py)."""
     rows = [sample(f"{chat}{place}", chat, speaker=name) for chat in "ab" for place, name in enumerate(("Mara", "Tom") * 3)]
-    train, _ = read(options(parquet(tmp_path / "rows.parquet", rows)), 1)
+    train, _ = read_samples(options(parquet(tmp_path / "rows.parquet", rows)), 1)
     assert [row.turn for row in train] == ["a0", "a2", "a4", "a1", "a3", "a5", "b0", "b2", "b4", "b1", "b3", "b5"]
 
 
 def test_the_seed_chooses_what_is_held_out(tmp_path: Path) -> None:
     path = parquet(tmp_path / "rows.parquet", [sample(str(n), f"t{n}") for n in range(40)])
-    assert read(options(path, held_out_share=0.2), 1) == read(options(path, held_out_share=0.2), 1)
-    assert read(options(path, held_out_share=0.2), 1) != read(options(path, held_out_share=0.2), 2)
+    assert read_samples(options(path, held_out_share=0.2), 1) == read_samples(options(path, held_out_share=0.2), 1)
+    assert read_samples(options(path, held_out_share=0.2), 1) != read_samples(options(path, held_out_share=0.2), 2)
 
 
 def test_files_may_be_held_out_instead(tmp_path: Path) -> None:
     one, other = parquet(tmp_path / "one.parquet", ROWS[:6]), lines(tmp_path / "other.jsonl", ROWS[6:])
-    assert read(options(one, held_out=(other,), held_out_share=0.5), 1) == (ROWS[:6], ROWS[6:])
+    assert read_samples(options(one, held_out=(other,), held_out_share=0.5), 1) == (ROWS[:6], ROWS[6:])
     both = lines(tmp_path / "both.jsonl", [sample("x", "t1")])
     with pytest.raises(InputError, match="transcript 't1' of turn 'x' is learned as well"):
-        read(options(one, held_out=(both,)), 1)
+        read_samples(options(one, held_out=(both,)), 1)
 
 
 def test_a_file_given_twice_is_noticed(tmp_path: Path) -> None:
     path = lines(tmp_path / "rows.jsonl", ROWS)
     with pytest.raises(InputError, match="turn '0' of transcript 't0' stands twice"):
-        read(options(path, path), 1)
+        read_samples(options(path, path), 1)
 
 
 def test_personas_and_files_are_learned_together(tmp_path: Path) -> None:
     path = lines(tmp_path / "rows.jsonl", ROWS)
     wanted = options(path, personas=("house",), chats=1, exchanges=2)
-    train, _ = read(wanted, 1)
+    train, _ = read_samples(wanted, 1)
     assert len(train) == 12 + 17 * 2
     assert file_list(wanted)[0] == path and len(file_list(wanted)) == 1 + 17 + 13
 
@@ -210,7 +210,7 @@ BROKEN = [
     ("cut", r"cut\.jsonl' line 2 is not JSON"),
     ("kto", r"kto\.jsonl' has 'label' in it: rows for another training; export it with --format sft"),
     ("list", r"list\.jsonl' line 1 is no Sample"),
-    ("extra", r"extra\.jsonl' line 1 (has the unknown key|lacks the key|is no Row)"),
+    ("extra", r"extra\.jsonl' line 1 (has the unknown key|lacks the key|is no CompletionRow)"),
     ("user", r"user\.jsonl' line 1: the completion is said by 'user'"),
     ("nobody", r"nobody\.jsonl' line 1: the reply opens with no name .* \('Aye\.'\)"),
     ("empty", r"empty\.jsonl' has no sample in it"),

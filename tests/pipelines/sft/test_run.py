@@ -16,7 +16,7 @@ from her.errors import InputError
 from her.files import atomic as files
 from her.runs.folder import curve, metrics, running, watch
 from pipelines.models.shared_rows import smallest_shared
-from pipelines.sft.options import Options
+from pipelines.sft.options import TrainingOptions
 from pipelines.sft.rows.rows import Facts
 from pipelines.sft.train.checkpoints import drop_halves, drop_old, last_checkpoint, whole_checkpoints
 from pipelines.sft.train.loop import steps
@@ -181,7 +181,7 @@ def test_two_processes_train_together(home: Path) -> None:
 
 
 def test_a_second_process_in_one_run_is_refused(home: Path) -> None:
-    options = Options.model_validate({"name": "held", "samples": {"personas": ("house",)}})
+    options = TrainingOptions.model_validate({"name": "held", "samples": {"personas": ("house",)}})
     with running("sft", "held", options):
         done = run("name=held", home=home)
     assert done.returncode == 2
@@ -209,8 +209,8 @@ def test_what_cannot_be_trained_is_said_before_the_first_step(home: Path, words:
 # -- pieces --------------------------------------------------------------------------------------------------------------------
 
 
-def options_of(**settings: Any) -> Options:
-    return Options.model_validate({"samples": {"personas": ("house",)}, **settings})
+def options_of(**settings: Any) -> TrainingOptions:
+    return TrainingOptions.model_validate({"samples": {"personas": ("house",)}, **settings})
 
 
 @pytest.mark.parametrize(

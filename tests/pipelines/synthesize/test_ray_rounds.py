@@ -12,7 +12,7 @@ from pipelines.synthesize.__main__ import main
 from pipelines.synthesize.models import Models
 from pipelines.synthesize.options import PlanOptions
 from pipelines.synthesize.ray_rounds import Gathering, NotYet, ask_on_ray
-from pipelines.synthesize.stages.answers import Plan
+from pipelines.synthesize.stages.answers import RewrittenPlan
 from pipelines.synthesize.stages.system_thinking import STAGE, add_plans
 from pipelines.synthesize.work import Asker, Notes, question
 from tests.teaching import LINES, a_scene, ledger_of, models_of, teaching
@@ -31,13 +31,13 @@ def asked(name: str = "Iago") -> tuple[Any, ...]:
 async def test_what_the_ledger_has_is_answered_and_the_rest_is_gathered_once(tmp_path: Path) -> None:
     with teaching() as server, ledger_of(tmp_path) as ledger:
         async with models_of(server, ledger) as models:
-            there = await models.ask(STAGE, asked(), SHORT, Plan)
+            there = await models.ask(STAGE, asked(), SHORT, RewrittenPlan)
             gathering = Gathering(models, set())
-            found = await gathering.ask(STAGE, asked(), SHORT, Plan)
+            found = await gathering.ask(STAGE, asked(), SHORT, RewrittenPlan)
             assert found == there and len(server.chats) == 1
             for _ in range(2):
                 with pytest.raises(NotYet):
-                    await gathering.ask(STAGE, asked("Cassio"), SHORT, Plan)
+                    await gathering.ask(STAGE, asked("Cassio"), SHORT, RewrittenPlan)
     (calls,) = gathering.calls.values()
     assert [call.messages for call in calls.values()] == [asked("Cassio")] and len(server.chats) == 1
 
@@ -46,9 +46,9 @@ async def test_a_question_without_an_answer_on_the_cluster_is_a_reply_with_its_e
     """So that the scene is gone through to its end, and no round asks it again."""
     with teaching() as server, ledger_of(tmp_path) as ledger:
         async with models_of(server, ledger) as models:
-            caller, call = models.question(STAGE, asked(), SHORT, Plan)
+            caller, call = models.question(STAGE, asked(), SHORT, RewrittenPlan)
             gathering = Gathering(models, {caller.key(call)})
-            reply = await gathering.ask(STAGE, asked(), SHORT, Plan)
+            reply = await gathering.ask(STAGE, asked(), SHORT, RewrittenPlan)
     assert reply.error and reply.value is None and not reply.text
     assert not any(gathering.calls.values()) and not server.chats
 

@@ -19,11 +19,11 @@ import pytest
 from her import config
 from her.files import jsonl
 from her.runs.folder import running, watch
-from her.training_data.audit import Report
+from her.training_data.audit import AuditReport
 from her.training_data.samples import Dropped
 from her.types import Transcript
 from pipelines.synthesize.__main__ import main
-from pipelines.synthesize.options import Options
+from pipelines.synthesize.options import SynthesisOptions
 from pipelines.synthesize.work import Skipped, TurnRecord
 from tests.teaching import task_of, teaching
 
@@ -61,7 +61,7 @@ def test_d1_othello_goes_through_without_a_model(home: Path) -> None:
     transcripts = list(jsonl.read(folder / "transcripts.jsonl", Transcript))
     spoken = [turn for each in transcripts for turn in each.turns if turn.speaker != "Environment"]
     assert len(transcripts) >= 6 and len(spoken) >= 80 and all(turn.text("system_thinking") for turn in spoken)
-    reports = list(jsonl.read(folder / "preflight.json", Report))
+    reports = list(jsonl.read(folder / "preflight.json", AuditReport))
     assert [each.name for each in reports] == ["sft", "rm_sft", "rm_rl", "rl", "test"] and not any(e.problems for e in reports)
     for name in ("sft", "rl"):
         assert (folder / "dataset" / name / "trl.parquet").stat().st_size > 1000
@@ -156,7 +156,9 @@ def test_everything_left_out_is_listed_with_its_reason(home: Path, tmp_path: Pat
 def test_every_turn_that_becomes_no_sample_is_listed_with_its_reason(home: Path) -> None:
     run("name=dropped", "samples.most_tokens=1200", "stages=['role_thinking']")
     dropped = Counter(entry.reason for entry in jsonl.read(home / "runs/dropped/dropped.jsonl", Dropped))
-    counted = sum((Counter(each.dropped) for each in jsonl.read(home / "runs/dropped/preflight.json", Report)), Counter[str]())
+    counted = sum(
+        (Counter(each.dropped) for each in jsonl.read(home / "runs/dropped/preflight.json", AuditReport)), Counter[str]()
+    )
     assert dropped == counted and dropped["too_long"] > 0
 
 
@@ -194,7 +196,7 @@ def test_the_cases_of_a_test_set_are_held_out_of_everything(home: Path, tmp_path
 
 
 def test_the_second_run_on_one_folder_is_refused(caplog: pytest.LogCaptureFixture) -> None:
-    options, _ = config.load(Options, [SMOKE, "name=taken"])
+    options, _ = config.load(SynthesisOptions, [SMOKE, "name=taken"])
     with running("synthesize", "taken", options):
         assert run("name=taken") == 2
     assert "another process works on run 'taken'" in caplog.text

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from her.characters.coser import load_book
 from her.files.atomic import replacing
 from her.types import Sampling
-from pipelines.synthesize.checks.anchors import NEAR, Source, likeness
+from pipelines.synthesize.checks.anchors import NEAR, SearchedText, likeness
 from pipelines.synthesize.options import SceneOptions
 from pipelines.synthesize.sources.books import Piece, RawBook, decode, file_name, pieces, read_books, tokens
 from pipelines.synthesize.sources.plots import FoundPlot, carried, found_plots, joined
@@ -151,7 +151,7 @@ TEXT = (
     ],
 )
 def test_sentences_are_found_exactly_or_nearly(sentence: str, found: str) -> None:
-    place = Source(TEXT).nearest(sentence)
+    place = SearchedText(TEXT).nearest(sentence)
     assert (TEXT[place.start : place.end].strip() if place else "") == found
     assert place is None or NEAR <= place.ratio <= 1
 
@@ -160,14 +160,14 @@ def test_sentences_are_found_exactly_or_nearly(sentence: str, found: str) -> Non
 def test_sentences_without_an_end_are_compared_by_their_beginnings(end: str, found: bool) -> None:
     """50,000 characters without a full stop against as many that are not quite the same."""
     text = " ".join(f"word{number % 97} and{number}" for number in range(5_000))
-    place = Source(text).nearest(end if not found else f"so {text[:40_000]} {end}")
+    place = SearchedText(text).nearest(end if not found else f"so {text[:40_000]} {end}")
     assert (place == (0, len(text), place.ratio)) if place and found else (place is None and not found)
 
 
 @given(st.text(max_size=60), st.text(max_size=20))
 def test_a_quotation_of_the_text_is_always_found(text: str, more: str) -> None:
     whole = f"{more} {text} {more}"
-    place = Source(whole).exactly(text)
+    place = SearchedText(whole).exactly(text)
     assert place is not None or not any(char.isalnum() for char in text) or "".join(text.split()) != text
     assert 0 <= likeness(text, more) <= 1
 

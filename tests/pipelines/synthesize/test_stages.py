@@ -16,7 +16,7 @@ from her.characters.coser import BookScene
 from her.training_data.samples import samples
 from her.types import Sample, Sampling
 from her.view import messages
-from pipelines.synthesize.checks.anchors import Source
+from pipelines.synthesize.checks.anchors import SearchedText
 from pipelines.synthesize.checks.turns import whole
 from pipelines.synthesize.options import PlanOptions, SettingOptions
 from pipelines.synthesize.stages import role_thinking, settings, system_thinking
@@ -309,7 +309,7 @@ def fact(**changes: str) -> dict[str, str]:
     ],
 )
 def test_a_fact_is_added_only_when_all_bears_it_out(addition: dict[str, str], reason: str) -> None:
-    source = Source(settings.source_until_end(SCENE))
+    source = SearchedText(settings.source_until_end(SCENE))
     turns = dict(zip(label(SCENE.turns).values(), SCENE.turns, strict=True))
     assert settings.verdict(Addition.model_validate(addition), SCENE, source, turns) == reason
 
