@@ -1,35 +1,45 @@
-"""What training would really see, counted before it starts; what is wrong is said loudly.
+"""Audit of what a trainer would see: counted with the tokenizer that will train, before the first step.
 
-Trainers cut, drop and mask in silence (training.md section 3). This counts, with the tokenizer that will train: target
-tokens kept, rows dropped and why, lengths, whether the stop token is trained and stands nowhere else, whether the prompt
-is a prefix of the whole, plans in every target and in no history; and it shows targets as they decode.
+Trainers truncate long samples, drop rows and mask tokens without a word. The audit counts, for each split: target tokens
+kept, rows dropped and why, lengths, whether the stop token is trained and stands at the end only, whether the prompt is a
+prefix of the encoded sample, and whether each target has a plan and no history has one. It shows decoded targets.
+
+`write_audit` writes the reports of a run: `audit.jsonl` (one `AuditReport` a line) and `audit.md` (the same for people).
 """
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, Protocol
 
 from her.errors import InputError
+from her.files import jsonl
+from her.files.atomic import replacing
 from her.format import parse
 from her.format.tags import WRITTEN
 from her.tokens import estimate_tokens
 from her.training_data.samples import Dropped
 from her.types import Sample, Value
 
+AUDIT_FILE = "audit.jsonl"
+AUDIT_PAGE = "audit.md"
 Stop = Literal["end", "missing", "inside", "unknown"]
-"""Where the stop token is in a target: at its end and nowhere else, not there, before its end, or nobody can say."""
+"""Place of the stop token in a target: only at its end, not there, before its end, or not known without a tokenizer."""
 EXAMPLES = 3
+"""Targets that a report shows."""
 NAMED = 5
+"""Turns that a report names for each defect."""
 
 
 class Encoding(Value):
-    """A sample as a trainer encodes it.
+    """Token counts of one sample as the trainer encodes it.
 
     Args:
-        prompt: tokens of the prompt; `target` those that are trained.
+        prompt: tokens of the prompt.
+        target: tokens that are trained.
         stop: where the stop token is in the target.
-        prefix: whether the prompt's tokens are the beginning of the whole sample's.
-        decoded: the target, decoded from its tokens; empty when they were only estimated.
+        prefix: whether the prompt's tokens are the beginning of the whole sample's tokens.
+        decoded: the target, decoded from its tokens; empty when the counts are estimates.
     """
 
     prompt: int
@@ -40,35 +50,38 @@ class Encoding(Value):
 
 
 class Encoder(Protocol):
-    """Encodes samples as the trainer will. `name` says with what; `exact` whether these are its own tokens."""
+    """Encoder of samples, as the trainer does it.
+
+    `name` is what the report calls it; `exact` says whether it uses the tokenizer of the model that will train.
+    """
 
     name: str
     exact: bool
 
     def encode(self, sample: Sample) -> Encoding:
-        """Count one sample."""
+        """Return the token counts of one sample."""
         ...
 
 
 class EstimatedEncoder:
-    """Counts where no tokenizer is at hand, and says so: `stop` is unknown and nothing is decoded."""
+    """Encoder for a run without a tokenizer: lengths are estimates, `stop` is unknown and nothing is decoded."""
 
     name = "estimate (1 token a CJK character, 1 for 3.6 others)"
     exact = False
 
     def encode(self, sample: Sample) -> Encoding:
-        """Estimated lengths."""
+        """Return estimated lengths."""
         return Encoding(prompt=estimate_tokens(sample.messages[:-1]), target=estimate_tokens(sample.messages[-1:]))
 
 
 class AuditLimits(Value):
-    """What is still well.
+    """Limits beyond which an audit reports a problem.
 
     Args:
-        most_tokens: longest sample; a longer one is dropped whole, never cut.
-        kept: least share of target tokens that are kept.
-        dropped: most of the turns that may become no sample, as a share.
-        plans: whether every target has to have a plan.
+        most_tokens: longest sample; a longer one is dropped whole, never truncated.
+        kept: smallest share of target tokens that has to be kept, 0 to 1.
+        dropped: largest share of the turns that may be without a sample, 0 to 1.
+        plans: whether every target needs a plan.
     """
 
     most_tokens: int = 8192
@@ -78,20 +91,23 @@ class AuditLimits(Value):
 
 
 class AuditReport(Value):
-    """What was found; well when there are no `problems`.
+    """Audit of one split; the split may be trained when `problems` is empty.
 
     Args:
-        name: of the split.
-        encoder: what counted; `exact` whether these are the trainer's own tokens.
-        samples: rows kept; `dropped` turns that became none, by reason.
-        target_tokens: of all rows, those dropped for their length included; `kept_tokens` of the rows kept.
-        prompt_tokens: of the rows kept.
+        name: name of the split.
+        encoder: name of the encoder that counted.
+        exact: whether these are the trainer's own tokens.
+        samples: rows kept.
+        dropped: turns without a sample, by reason.
+        target_tokens: target tokens of all rows, also of those dropped for their length.
+        kept_tokens: target tokens of the rows kept.
+        prompt_tokens: prompt tokens of the rows kept.
         longest: tokens of the longest row kept.
-        histogram: upper bounds in tokens (powers of two) and how many rows have at most so many, and more than the one before.
-        stops: rows by where their stop token is.
-        defects: rows by what is wrong with them.
-        examples: targets as they decode, or as they are written where nothing was decoded.
-        problems: what is not well, one sentence each.
+        histogram: pairs (upper bound in tokens, rows); bounds are powers of two, a row counts at the smallest that holds it.
+        stops: rows by the place of their stop token.
+        defects: rows by defect.
+        examples: the first targets, decoded, or as written where nothing was decoded.
+        problems: one sentence for each limit that is broken and each defect.
     """
 
     name: str
@@ -110,8 +126,8 @@ class AuditReport(Value):
     problems: tuple[str, ...]
 
 
-class Preflight:
-    """Collects one split's rows, one at a time; memory does not grow with them."""
+class Audit:
+    """Audit of one split while its rows come in; memory does not grow with the number of rows."""
 
     def __init__(self, name: str, encoder: Encoder, limits: AuditLimits | None = None) -> None:
         self.name = name
@@ -126,11 +142,15 @@ class Preflight:
         self._examples: list[str] = []
 
     def drop(self, dropped: Dropped) -> None:
-        """A turn that became no sample."""
+        """Count a turn that has no sample."""
         self._dropped[dropped.reason] += 1
 
     def add(self, sample: Sample, encoding: Encoding | None = None) -> bool:
-        """A sample; False when it is too long and has to be left out. `encoding`: its own, where many were made at once."""
+        """Count a sample; return False when it is too long and must be left out.
+
+        Args:
+            encoding: the sample's encoding, where the caller encoded many samples at once; None encodes it here.
+        """
         encoding = encoding or self._encoder.encode(sample)
         self._target += encoding.target
         if (length := encoding.prompt + encoding.target) > self._limits.most_tokens:
@@ -141,18 +161,19 @@ class Preflight:
         self._kept += encoding.target
         self._prompt += encoding.prompt
         self._longest = max(self._longest, length)
+        # ceil(log2(length)), at least 1: the bit length of n - 1 is the smallest k with n <= 2**k.
         self._lengths[max(length - 1, 1).bit_length()] += 1
         self._stops[encoding.stop] += 1
-        for defect in self._looked_at(sample, encoding):
+        for defect in self._row_defects(sample, encoding):
             self._defects[defect] += 1
-            if len(known := self._where.setdefault(defect, [])) < NAMED:
-                known.append(sample.turn or str(self._samples))
+            if len(turns := self._where.setdefault(defect, [])) < NAMED:
+                turns.append(sample.turn or str(self._samples))
         if len(self._examples) < EXAMPLES:
             self._examples.append(encoding.decoded or sample.messages[-1].content)
         return True
 
     def report(self) -> AuditReport:
-        """What was found so far."""
+        """Return the report of the rows so far."""
         return AuditReport(
             name=self.name,
             encoder=self._encoder.name,
@@ -170,28 +191,30 @@ class Preflight:
             problems=tuple(self._problems()),
         )
 
-    def _looked_at(self, sample: Sample, encoding: Encoding) -> list[str]:
-        """What is wrong with one row, by name."""
-        found = [f"stop_{encoding.stop}"] if encoding.stop in ("missing", "inside") else []
+    def _row_defects(self, sample: Sample, encoding: Encoding) -> list[str]:
+        """Return the names of the defects of one row."""
+        names = [f"stop_{encoding.stop}"] if encoding.stop in ("missing", "inside") else []
         if not encoding.prefix:
-            found.append("prompt_not_prefix")
+            names.append("prompt_not_prefix")
         if not encoding.target:
-            found.append("nothing_trained")
+            names.append("nothing_trained")
         last = len(sample.messages) - 1
         if sample.trained != (last,) or sample.messages[last].role != "assistant":
-            return [*found, "trains_another_message"]
+            # The other checks read the last message as the target, which this row does not train.
+            return [*names, "trains_another_message"]
+        # The system prompt (message 0) names the tag when it explains the format; only history must be without plans.
         if any(WRITTEN["system_thinking"][0] in message.content for message in sample.messages[1:-1]):
-            found.append("plan_in_history")
+            names.append("plan_in_history")
         defects = {defect.name for defect in parse(sample.messages[last].content, sample.speaker, notation="her").defects}
         if not self._limits.plans:
             defects.discard("plan_missing")
-        return [*found, *sorted(f"target_{name}" for name in defects)]
+        return [*names, *sorted(f"target_{name}" for name in defects)]
 
     def _problems(self) -> list[str]:
-        found = [] if self._samples else [f"split '{self.name}' has no sample"]
+        problems = [] if self._samples else [f"split '{self.name}' has no sample"]
         if self._target and self._kept < self._limits.kept * self._target:
             share = self._kept / self._target
-            found.append(
+            problems.append(
                 f"split '{self.name}': {share:.1%} of the target tokens are kept, at least {self._limits.kept:.0%} have to be; "
                 f"raise the longest sample above {self._limits.most_tokens} tokens"
             )
@@ -199,28 +222,35 @@ class Preflight:
         if turns and (lost := sum(self._dropped.values())) > self._limits.dropped * turns:
             why = ", ".join(f"{name} {count}" for name, count in self._dropped.most_common())
             if self._too_long:
-                why += f" (up to {self._too_long} tokens where {self._limits.most_tokens} are the most)"
-            found.append(
-                f"split '{self.name}': {lost} of {turns} turns became no sample, at most {self._limits.dropped:.0%} may; {why}"
+                why += f" (up to {self._too_long} tokens; the limit is {self._limits.most_tokens})"
+            problems.append(
+                f"split '{self.name}': {lost} of {turns} turns have no sample, at most {self._limits.dropped:.0%} may; {why}"
             )
         for name, count in sorted(self._defects.items()):
-            found.append(f"split '{self.name}': {name} in {count} samples, such as {', '.join(self._where[name])}")
-        return found
+            problems.append(f"split '{self.name}': {name} in {count} samples, such as {', '.join(self._where[name])}")
+        return problems
 
 
 def require(reports: Sequence[AuditReport]) -> None:
-    """Go no further when something is not well.
+    """Stop the run when a report has problems.
 
     Raises:
-        InputError: every problem, one sentence each.
+        InputError: all problems, one sentence each.
     """
     if problems := [problem for report in reports for problem in report.problems]:
-        raise InputError("preflight: " + "; ".join(problems))
+        raise InputError("audit: " + "; ".join(problems))
+
+
+def write_audit(folder: Path, reports: Sequence[AuditReport]) -> None:
+    """Write the reports into a folder: `audit.jsonl`, one report a line, and `audit.md` for people."""
+    jsonl.write(folder / AUDIT_FILE, reports)
+    with replacing(folder / AUDIT_PAGE) as file:
+        file.write(to_markdown(reports))
 
 
 def to_markdown(reports: Sequence[AuditReport]) -> str:
-    """The reports for people."""
-    lines = ["# Preflight", ""]
+    """Return the reports as one Markdown page."""
+    lines = ["# Audit of the training data", ""]
     for report in reports:
         lines += [*_summary(report), *_examples(report)]
     return "\n".join(lines) + "\n"
@@ -229,13 +259,14 @@ def to_markdown(reports: Sequence[AuditReport]) -> str:
 def _summary(report: AuditReport) -> list[str]:
     kept = report.kept_tokens / report.target_tokens if report.target_tokens else 0.0
     counted = "" if report.exact else " (estimated, not the trainer's own tokens)"
-    lines = [f"## {report.name}: {'not well' if report.problems else 'well'}", ""]
-    lines += [f"- **{problem}**" for problem in report.problems]
-    lines += [
+    return [
+        f"## {report.name}: {'problems' if report.problems else 'no problems'}",
+        "",
+        *(f"- **{problem}**" for problem in report.problems),
         f"- {report.samples} samples, counted with {report.encoder}{counted}",
         f"- target tokens kept: {report.kept_tokens} of {report.target_tokens} ({kept:.1%}); prompts: {report.prompt_tokens}",
         f"- longest sample: {report.longest} tokens",
-        f"- turns that became no sample: {_counts(report.dropped)}",
+        f"- turns without a sample: {_counts(report.dropped)}",
         f"- stop token: {_counts(report.stops)}",
         f"- defects: {_counts(report.defects)}",
         "",
@@ -244,7 +275,6 @@ def _summary(report: AuditReport) -> list[str]:
         *(f"| {upper} | {count} |" for upper, count in report.histogram),
         "",
     ]
-    return lines
 
 
 def _examples(report: AuditReport) -> list[str]:

@@ -61,7 +61,7 @@ class ChatTemplate:
     def pairs(self, samples: Sequence[Sample]) -> list[tuple[Ids, Ids]]:
         """Token ids of prompt and target of every sample; together they are those of all its messages.
 
-        The prompt ends where it and the whole go apart, as TRL has it; preflight refuses a template where that is earlier
+        The prompt ends where it and the whole go apart, as TRL has it; the audit refuses a template where that is earlier
         than the prompt's end.
         """
         cut = ((whole, _shared(prompt, whole)) for prompt, whole in self._encoded(samples))

@@ -78,7 +78,7 @@ async def _synthesize(open_run: Run, options: SynthesisOptions) -> None:
     finished = finish(folder, before, options, open_run.status, who)
     made = report.make(folder, [each for each in ORDER if each in options.stages], asked, finished.counts, options.name)
     open_run.metric(stage="report", **{key: made["after"][key] for key in ("turns", "plan_coverage", "thought_coverage")})
-    require(finished.preflight)
+    require(finished.audit)
 
 
 async def _stages(open_run: Run, options: SynthesisOptions) -> tuple[dict[str, Any], str]:

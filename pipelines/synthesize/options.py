@@ -81,7 +81,7 @@ class DatasetOptions(Value):
         split_by: `book` keeps every book within one split; `conversation` every conversation.
         shares: parts of the whole for each split; they need not add up to one.
         test_set: a CoSER test set; its conversations are left out of all that is trained.
-        tokenizer: a repository or folder for the preflight's token counts; empty estimates them.
+        tokenizer: a repository or folder for the audit's token counts; empty estimates them.
         most_tokens: longest sample; longer ones are dropped and counted.
         dropped: most of the turns that may become no sample, as a share; above it the run fails.
     """

@@ -12,7 +12,7 @@ from her.characters.her_dataset import read_rows
 from her.errors import InputError
 from her.training_data import samples as module
 from her.training_data import splits
-from her.training_data.audit import EstimatedEncoder, Preflight
+from her.training_data.audit import Audit, EstimatedEncoder
 from her.training_data.samples import samples, with_plans, with_turns
 from her.types import ENVIRONMENT, CastMember, Part, Sample, Scenario, Transcript, Turn
 from pipelines.synthesize.outputs.exports import trl_table
@@ -134,9 +134,9 @@ def test_d9_there_is_one_way_and_it_is_the_same_each_time(talk: Transcript) -> N
     assert made(talk) == made(talk)
     for sample in made(talk):
         assert "Plan " not in "".join(message.content for message in sample.messages[1:-1])
-    flight = Preflight("sft", EstimatedEncoder())
-    flight.add(made(talk)[-1])
-    assert flight.report().problems == ()
+    audit = Audit("sft", EstimatedEncoder())
+    audit.add(made(talk)[-1])
+    assert audit.report().problems == ()
 
 
 @pytest.mark.parametrize("turn_id", ["setting_setting_7", "the_setting_of_the_sun", "a/b c", "灯_1"])

@@ -1,4 +1,4 @@
-"""pipelines/synthesize: exports, the tokenizer's preflight and the card, read back by the libraries that will train."""
+"""pipelines/synthesize: exports, the tokenizer's audit and the card, read back by the libraries that will train."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from her.errors import InputError
-from her.training_data.audit import EstimatedEncoder, Preflight, to_markdown
+from her.training_data.audit import Audit, EstimatedEncoder, to_markdown
 from her.training_data.samples import FORMAT, samples
 from her.types import CastMember, Message, Part, Sample, Scenario, Transcript, Turn
 from pipelines.synthesize.outputs import card, exports
@@ -103,11 +103,11 @@ def test_a_file_says_which_format_it_has(tmp_path: Path) -> None:
     assert parquet.read_schema(tmp_path / "trl.parquet").metadata == {b"her_format": FORMAT.encode()}
 
 
-def test_the_report_of_a_preflight_is_a_page() -> None:
-    flight = Preflight("sft", EstimatedEncoder())
-    assert "## sft: not well" in to_markdown([flight.report()])
-    flight.add(ROWS[0])
-    assert "## sft: well" in to_markdown([flight.report()])
+def test_the_report_of_an_audit_is_a_page() -> None:
+    audit = Audit("sft", EstimatedEncoder())
+    assert "## sft: problems" in to_markdown([audit.report()])
+    audit.add(ROWS[0])
+    assert "## sft: no problems" in to_markdown([audit.report()])
 
 
 FACTS = CardFacts(
@@ -145,9 +145,9 @@ def test_the_dataset_loads_as_its_card_says(tmp_path: Path) -> None:
 def test_the_card_tells_counts_hashes_and_licences(tmp_path: Path) -> None:
     for split in FACTS.splits:
         written(tmp_path / split / "trl.parquet")
-    flight = Preflight("sft", EstimatedEncoder())
-    flight.add(ROWS[0])
-    text = card.write_card(tmp_path, FACTS, [flight.report()]).read_text("utf-8")
+    audit = Audit("sft", EstimatedEncoder())
+    audit.add(ROWS[0])
+    text = card.write_card(tmp_path, FACTS, [audit.report()]).read_text("utf-8")
     for said in (
         "license: cc0-1.0",
         "- zh",

@@ -1,12 +1,13 @@
-"""her/training_data/audit.py: what training would see is counted; what is wrong is said, and then nothing goes on."""
+"""her/training_data/audit.py: rows are counted; a broken limit or a defect is reported and stops the run."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from her.errors import InputError
-from her.training_data import audit as preflight
-from her.training_data.audit import AuditLimits, Encoding, Preflight
+from her.files import jsonl
+from her.training_data.audit import Audit, AuditLimits, AuditReport, Encoding, EstimatedEncoder, require, write_audit
 from her.training_data.samples import Dropped
 from her.types import Message, Sample
 
@@ -33,18 +34,18 @@ class Fixed:
         return self._encodings.pop(0)
 
 
-def flown(*encodings: Encoding, limits: AuditLimits | None = None, samples: list[Sample] | None = None) -> preflight.AuditReport:
-    flight = Preflight("sft", Fixed(*encodings), limits)
-    for one in samples or [sample()] * len(encodings):
-        flight.add(one)
-    return flight.report()
+def audited(*encodings: Encoding, limits: AuditLimits | None = None, samples: list[Sample] | None = None) -> AuditReport:
+    audit = Audit("sft", Fixed(*encodings), limits)
+    for row in samples or [sample()] * len(encodings):
+        audit.add(row)
+    return audit.report()
 
 
 WELL = Encoding(prompt=90, target=10, stop="end", decoded="Aye.<|im_end|>")
 
 
 def test_a_good_split_is_well() -> None:
-    report = flown(WELL, WELL, Encoding(prompt=100, target=29, stop="end", decoded="x"))
+    report = audited(WELL, WELL, Encoding(prompt=100, target=29, stop="end", decoded="x"))
     assert report.problems == ()
     assert (report.samples, report.target_tokens, report.kept_tokens, report.prompt_tokens, report.longest) == (
         3,
@@ -56,11 +57,11 @@ def test_a_good_split_is_well() -> None:
     assert report.histogram == ((128, 2), (256, 1))
     assert report.stops == {"end": 3}
     assert report.examples == ("Aye.<|im_end|>", "Aye.<|im_end|>", "x")
-    preflight.require([report])
+    require([report])
 
 
 def test_a_length_is_counted_under_its_bound() -> None:
-    lengths = [flown(Encoding(prompt=length - 1, target=1)).histogram[0][0] for length in (2, 3, 4, 5, 128, 129)]
+    lengths = [audited(Encoding(prompt=length - 1, target=1)).histogram[0][0] for length in (2, 3, 4, 5, 128, 129)]
     assert lengths == [2, 4, 4, 8, 128, 256]
 
 
@@ -80,42 +81,50 @@ WRONG = [
 
 @pytest.mark.parametrize(("bad", "encoding", "name"), WRONG)
 def test_what_is_wrong_is_said_and_stops(bad: Sample, encoding: Encoding, name: str) -> None:
-    report = flown(encoding, samples=[bad])
+    report = audited(encoding, samples=[bad])
     assert report.defects[name] == 1
     with pytest.raises(InputError, match=rf"split 'sft': {name} in 1 samples, such as t1"):
-        preflight.require([flown(WELL), report])
+        require([audited(WELL), report])
 
 
 def test_books_as_they_are_have_no_plans() -> None:
-    assert flown(WELL, limits=AuditLimits(plans=False), samples=[sample("Mara: Aye.")]).problems == ()
+    assert audited(WELL, limits=AuditLimits(plans=False), samples=[sample("Mara: Aye.")]).problems == ()
 
 
 def test_too_long_is_dropped_whole_and_counted() -> None:
-    flight = Preflight("sft", Fixed(WELL, Encoding(prompt=90, target=11)), AuditLimits(most_tokens=100))
-    assert [flight.add(sample()), flight.add(sample())] == [True, False]
-    report = flight.report()
+    audit = Audit("sft", Fixed(WELL, Encoding(prompt=90, target=11)), AuditLimits(most_tokens=100))
+    assert [audit.add(sample()), audit.add(sample())] == [True, False]
+    report = audit.report()
     assert (report.samples, report.dropped, report.target_tokens, report.kept_tokens) == (1, {"too_long": 1}, 21, 10)
     assert "47.6% of the target tokens are kept, at least 98% have to be" in report.problems[0]
-    assert "1 of 2 turns became no sample, at most 10% may; too_long 1" in report.problems[1]
+    assert "1 of 2 turns have no sample, at most 10% may; too_long 1" in report.problems[1]
 
 
 def test_dropped_turns_are_counted() -> None:
-    flight = Preflight("sft", Fixed(*[WELL] * 19))
+    audit = Audit("sft", Fixed(*[WELL] * 19))
     for _ in range(19):
-        flight.add(sample())
-    flight.drop(Dropped(transcript="t", turn="u", speaker="Mara", reason="no_plan"))
-    assert (flight.report().dropped, flight.report().problems) == ({"no_plan": 1}, ())
+        audit.add(sample())
+    audit.drop(Dropped(transcript="t", turn="u", speaker="Mara", reason="no_plan"))
+    assert (audit.report().dropped, audit.report().problems) == ({"no_plan": 1}, ())
 
 
 def test_an_empty_split_is_said() -> None:
     with pytest.raises(InputError, match="split 'rl' has no sample"):
-        preflight.require([Preflight("rl", Fixed()).report()])
+        require([Audit("rl", Fixed()).report()])
 
 
 def test_an_estimate_says_that_it_is_one() -> None:
-    flight = Preflight("sft", preflight.EstimatedEncoder())
-    flight.add(sample())
-    report = flight.report()
+    audit = Audit("sft", EstimatedEncoder())
+    audit.add(sample())
+    report = audit.report()
     assert (report.exact, report.stops, report.problems) == (False, {"unknown": 1}, ())
     assert report.encoder.startswith("estimate")
     assert report.examples == (GOOD,)
+
+
+def test_reports_are_written_as_lines_and_as_a_page(tmp_path: Path) -> None:
+    reports = [audited(WELL), Audit("rl", Fixed()).report()]
+    write_audit(tmp_path, reports)
+    assert list(jsonl.read(tmp_path / "audit.jsonl", AuditReport)) == reports
+    page = (tmp_path / "audit.md").read_text("utf-8")
+    assert page.index("## sft: no problems") < page.index("## rl: problems")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from her.errors import InputError
-from her.training_data.audit import AuditLimits, AuditReport, Preflight, require
+from her.training_data.audit import Audit, AuditLimits, AuditReport, require
 from her.types import Sample
 from pipelines.models.template import ChatTemplate
 from pipelines.sft.options import TrainingOptions
@@ -47,6 +47,6 @@ def check(
 
 
 def _flown(name: str, samples: Sequence[Sample], template: ChatTemplate, limits: AuditLimits) -> tuple[list[Sample], AuditReport]:
-    flight = Preflight(name, template, limits)
+    audit = Audit(name, template, limits)
     encoded = zip(samples, template.encodings(samples), strict=True)
-    return [sample for sample, encoding in encoded if flight.add(sample, encoding)], flight.report()
+    return [sample for sample, encoding in encoded if audit.add(sample, encoding)], audit.report()

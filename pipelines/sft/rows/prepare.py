@@ -4,7 +4,7 @@ prepared/  tokenizer/        with its chat template; of a model from random weig
            train/ held_out/  rows as the trainer takes them, Arrow files that are mapped and not read
            reading/ base/    what a model from nothing reads first, and what comes of it (first_reading.py)
            held_out.jsonl    the samples from whose prompts turns are sampled
-           preflight.json    what was counted (her/training_data/audit.py)
+           audit.jsonl, .md  what was counted (her/training_data/audit.py)
            facts.json        `Facts`; written last, so it says that all the rest is whole
 """
 
@@ -15,12 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import TypeAdapter
-
 from her.errors import HerError, InputError
 from her.files import jsonl
 from her.files.atomic import replacing
-from her.training_data import audit as preflight
+from her.training_data.audit import write_audit
 from her.types import Sample
 from pipelines.models.card import licence_of
 from pipelines.models.disk import naming_last_good
@@ -50,7 +48,7 @@ def prepare(options: TrainingOptions, folder: Path) -> Facts:
     """Read, check and lay out the samples, unless an earlier start has; `folder` is the run's.
 
     Raises:
-        InputError: nothing to learn, or the preflight found something that training would do in silence.
+        InputError: nothing to learn, or the audit found something that training would do in silence.
         HerError: there is no room left for the rows.
     """
     home = folder / FOLDER
@@ -75,7 +73,7 @@ def _prepared(options: TrainingOptions, home: Path) -> Facts:
     reports, train, held_out = check(train, held_out, template, options, context_of(options))
     home.mkdir(parents=True)
     template.tokenizer.save_pretrained(home / "tokenizer")
-    _write(home / "preflight.json", TypeAdapter(list[preflight.AuditReport]).dump_json(reports, indent=2).decode())
+    write_audit(home, reports)
     dice = random.Random(options.seed)
     jsonl.write(home / "held_out.jsonl", dice.sample(held_out, min(options.evaluation.turns, len(held_out))))
     noise = noise_of(options, template)

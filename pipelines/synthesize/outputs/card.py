@@ -149,7 +149,7 @@ def _lengths(reports: Sequence[AuditReport]) -> list[str]:
     if not reports:
         return []
     lines = [
-        "## Preflight",
+        "## Audit",
         "",
         "| split | target tokens kept | longest | problems | counted with |",
         "| --- | --- | --- | --- | --- |",

@@ -1,4 +1,4 @@
-"""The encoder of a run's preflight: a tokenizer's own tokens where one is named."""
+"""The encoder of a run's audit: a tokenizer's own tokens where one is named."""
 
 from her.training_data.audit import Encoder, EstimatedEncoder
 from pipelines.models.template import ChatTemplate

@@ -1,10 +1,10 @@
-"""From finished scenes to what trains: transcripts, samples by split, the preflight, the card. Files in the run folder:
+"""From finished scenes to what trains: transcripts, samples by split, the audit, the card. Files in the run folder:
 
 transcripts.jsonl          the spine, every scene with its plans
 splits.json                the split of every conversation
 dropped.jsonl              every turn that became no sample, and why        held_out.json  what the test set holds out
 dataset/SPLIT/*            TRL prompt-completion Parquet, ShareGPT JSON lines, verl Parquet for `rl` and `rm_rl`
-dataset/README.md          the dataset card          preflight.json, preflight.html
+dataset/README.md          the dataset card          audit.jsonl, audit.md
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from her.errors import InputError
 from her.files import jsonl
 from her.files.atomic import replacing
 from her.runs.folder import Status
-from her.training_data.audit import AuditLimits, AuditReport, Preflight, to_markdown
+from her.training_data.audit import Audit, AuditLimits, AuditReport, write_audit
 from her.training_data.samples import Dropped, samples
 from her.training_data.splits import HeldOut, Splits, SplitUnit, conversation, leaks, read_held_out, split
 from her.types import Sample, Transcript
@@ -36,10 +36,10 @@ FOR_RL = ("rl", "rm_rl", "test")
 
 
 class FinishedDataset(NamedTuple):
-    """Counts for the report, and the preflight of every split; `her.training_data.audit.require` says whether all is well."""
+    """Counts for the report, and the audit of every split; `her.training_data.audit.require` says whether all is well."""
 
     counts: dict[str, Any]
-    preflight: tuple[AuditReport, ...]
+    audit: tuple[AuditReport, ...]
 
 
 @dataclass
@@ -70,9 +70,7 @@ def finish(folder: Path, last: str, options: SynthesisOptions, status: Status, m
     with replacing(folder / "splits.json") as file:
         file.write(splits.model_dump_json(indent=1) + "\n")
     reports = _datasets(folder, splits, options, plans)
-    jsonl.write(folder / "preflight.json", reports)
-    with replacing(folder / "preflight.md") as file:
-        file.write(to_markdown(reports))
+    write_audit(folder, reports)
     counts = {report.name: report.samples for report in reports}
     for report in reports:
         dropped["too_long"] += report.dropped.get("too_long", 0)
@@ -149,7 +147,7 @@ def _datasets(folder: Path, splits: Splits, options: SynthesisOptions, plans: bo
     """
     limits = AuditLimits(most_tokens=options.samples.most_tokens, dropped=options.samples.dropped, plans=plans)
     counting = encoder(options.samples.tokenizer)
-    flights = {name: Preflight(name, counting, limits) for name in splits.shares}
+    audits = {name: Audit(name, counting, limits) for name in splits.shares}
     with ExitStack() as stack:
         writers = {}
         left = stack.enter_context(replacing(folder / "dropped.jsonl"))
@@ -164,13 +162,13 @@ def _datasets(folder: Path, splits: Splits, options: SynthesisOptions, plans: bo
             parquet, lines = writers[name]
             for row in samples(transcript, plans=plans):
                 if isinstance(row, Dropped):
-                    flights[name].drop(row)
+                    audits[name].drop(row)
                     left.write(row.model_dump_json() + "\n")
-                elif flights[name].add(row):
+                elif audits[name].add(row):
                     for writer in parquet:
                         writer.add(row)
                     lines.write(sharegpt(row))
                 else:
                     long = Dropped(transcript=row.transcript, turn=row.turn, speaker=row.speaker, reason="too_long")
                     left.write(long.model_dump_json() + "\n")
-    return [flights[name].report() for name in splits.shares]
+    return [audits[name].report() for name in splits.shares]

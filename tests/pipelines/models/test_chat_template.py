@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from her.errors import InputError
-from her.training_data.audit import EstimatedEncoder, Preflight, require
+from her.training_data.audit import Audit, EstimatedEncoder, require
 from her.types import Message, Sample
 from pipelines.models.template import ChatTemplate
 from pipelines.synthesize.outputs.encoder import encoder
@@ -127,15 +127,15 @@ def test_many_samples_keep_their_order() -> None:
     assert decoded == [f"Mara: {number}.<|im_end|>\n" for number in range(600)]
 
 
-def test_the_preflight_sees_what_trl_trains() -> None:
+def test_the_audit_sees_what_trl_trains() -> None:
     template = ChatTemplate(tokenizer())
     seen = template.encode(SAMPLES[1])
     prompt, target = template.pairs(SAMPLES)[1]
     assert seen.decoded == SAMPLES[1].messages[-1].content + "<|im_end|>\n"
     assert (seen.prompt, seen.target, seen.stop, seen.prefix) == (len(prompt), len(target), "end", True)
-    flight = Preflight("sft", template)
-    assert [flight.add(one) for one in SAMPLES[:2]] == [True] * 2
-    require([flight.report()])
+    audit = Audit("sft", template)
+    assert [audit.add(one) for one in SAMPLES[:2]] == [True] * 2
+    require([audit.report()])
 
 
 HARM = [
@@ -147,15 +147,15 @@ HARM = [
 
 @pytest.mark.parametrize(("template", "defect"), HARM)
 def test_a_template_that_does_harm_is_found(template: str, defect: str) -> None:
-    flight = Preflight("sft", ChatTemplate(tokenizer(template=template)))
-    flight.add(SAMPLES[0])
-    assert defect in flight.report().defects
+    audit = Audit("sft", ChatTemplate(tokenizer(template=template)))
+    audit.add(SAMPLES[0])
+    assert defect in audit.report().defects
 
 
 def test_a_stop_token_within_a_target_is_found() -> None:
-    flight = Preflight("sft", ChatTemplate(tokenizer()))
-    flight.add(sample("Tom: Well?", PLAN + "Mara: Aye.<|im_end|>And more."))
-    assert flight.report().defects == {"stop_inside": 1}
+    audit = Audit("sft", ChatTemplate(tokenizer()))
+    audit.add(sample("Tom: Well?", PLAN + "Mara: Aye.<|im_end|>And more."))
+    assert audit.report().defects == {"stop_inside": 1}
 
 
 def test_a_template_that_takes_no_system_message_is_named() -> None:

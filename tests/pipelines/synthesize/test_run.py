@@ -61,7 +61,7 @@ def test_d1_othello_goes_through_without_a_model(home: Path) -> None:
     transcripts = list(jsonl.read(folder / "transcripts.jsonl", Transcript))
     spoken = [turn for each in transcripts for turn in each.turns if turn.speaker != "Environment"]
     assert len(transcripts) >= 6 and len(spoken) >= 80 and all(turn.text("system_thinking") for turn in spoken)
-    reports = list(jsonl.read(folder / "preflight.json", AuditReport))
+    reports = list(jsonl.read(folder / "audit.jsonl", AuditReport))
     assert [each.name for each in reports] == ["sft", "rm_sft", "rm_rl", "rl", "test"] and not any(e.problems for e in reports)
     for name in ("sft", "rl"):
         assert (folder / "dataset" / name / "trl.parquet").stat().st_size > 1000
@@ -130,7 +130,7 @@ def test_a_server_that_dies_stops_the_run_which_goes_on_later(home: Path) -> Non
 
 
 def test_a_teacher_that_never_answers_well_fails_loudly_and_invents_nothing(home: Path) -> None:
-    """Every plan is missing: the preflight refuses the outcome, with the number and the reason."""
+    """Every plan is missing: the audit refuses the outcome, with the number and the reason."""
 
     def spoil(task: str, asked: dict[str, Any], right: str) -> str:
         return "I would rather not." if task in ("rewrite_plan", "play") else right
@@ -138,7 +138,7 @@ def test_a_teacher_that_never_answers_well_fails_loudly_and_invents_nothing(home
     with teaching(spoil) as server:
         assert run("name=loud", f"endpoints=['{server.spec}']") == 2
     status = watch("loud")
-    assert status.state == "failed" and "preflight" in status.reason and "no_plan" in status.reason
+    assert status.state == "failed" and "audit" in status.reason and "no_plan" in status.reason
     report = json.loads((home / "runs/loud/report.json").read_text())
     assert report["after"]["plan_coverage"] == 0 and report["stages"]["system_thinking"]["turns"].keys() == {"missing"}
     assert "I would rather not" not in (home / "runs/loud/transcripts.jsonl").read_text()
@@ -156,9 +156,7 @@ def test_everything_left_out_is_listed_with_its_reason(home: Path, tmp_path: Pat
 def test_every_turn_that_becomes_no_sample_is_listed_with_its_reason(home: Path) -> None:
     run("name=dropped", "samples.most_tokens=1200", "stages=['role_thinking']")
     dropped = Counter(entry.reason for entry in jsonl.read(home / "runs/dropped/dropped.jsonl", Dropped))
-    counted = sum(
-        (Counter(each.dropped) for each in jsonl.read(home / "runs/dropped/preflight.json", AuditReport)), Counter[str]()
-    )
+    counted = sum((Counter(each.dropped) for each in jsonl.read(home / "runs/dropped/audit.jsonl", AuditReport)), Counter[str]())
     assert dropped == counted and dropped["too_long"] > 0
 
 
