@@ -1,0 +1,1 @@
+"""Compare candidates by principles: pair designs, judges, reward models and their report cards."""

@@ -1,0 +1,98 @@
+"""Intervals, agreement and Bradley-Terry scores: thin functions over evalica, scikit-learn and scipy.
+
+Votes on turns of one conversation and votes of one rater are correlated, so intervals resample whole clusters.
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+class Interval(NamedTuple):
+    """A value with the limits of its confidence interval; NaN limits mean too few clusters to say."""
+
+    value: float
+    low: float
+    high: float
+
+    def excludes(self, number: float) -> bool:
+        """Return whether the interval lies wholly on one side of `number`."""
+        return self.low > number or self.high < number
+
+
+def cluster_bootstrap(
+    statistic: Callable[[NDArray[np.intp]], float],
+    clusters: Sequence[Hashable],
+    *,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Return a statistic with its percentile interval over resampled clusters (Davison and Hinkley 1997, section 3.8).
+
+    Args:
+        statistic: called with row indices, with repeats; may return NaN for a resample that says nothing.
+        clusters: the cluster of each row, such as its conversation.
+
+    Raises:
+        ValueError: no rows.
+    """
+    if not clusters:
+        raise ValueError("no rows to resample; give at least one")
+    members: dict[Hashable, list[int]] = {}
+    for row, cluster in enumerate(clusters):
+        members.setdefault(cluster, []).append(row)
+    groups = [np.array(rows, dtype=np.intp) for rows in members.values()]
+    value = statistic(np.arange(len(clusters), dtype=np.intp))
+    if len(groups) < 2:
+        return Interval(value, float("nan"), float("nan"))
+    random = np.random.default_rng(seed)
+    drawn = [
+        statistic(np.concatenate([groups[index] for index in random.integers(len(groups), size=len(groups))]))
+        for _ in range(resamples)
+    ]
+    usable = [number for number in drawn if not np.isnan(number)]
+    if not usable:
+        return Interval(value, float("nan"), float("nan"))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(usable, [tail, 1 - tail])
+    return Interval(value, float(low), float(high))
+
+
+def share_interval(successes: int, trials: int, confidence: float = 0.95) -> Interval:
+    """Return a share with its Wilson score interval; NaN for no trials. For independent trials only."""
+    if not trials:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    from scipy.stats import binomtest
+
+    limits = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
+    return Interval(successes / trials, float(limits.low), float(limits.high))
+
+
+def krippendorff_alpha(ratings: Mapping[Hashable, Mapping[Hashable, str]]) -> float:
+    """Return Krippendorff's nominal alpha; NaN when no unit has two ratings (Krippendorff 2004, chapter 11).
+
+    Args:
+        ratings: rater -> unit -> label, such as `a`, `b` or `tie`.
+    """
+    import pandas as pd
+    from evalica import InsufficientRatingsError, alpha
+
+    frame = pd.DataFrame.from_dict({rater: dict(units) for rater, units in ratings.items()}, orient="index", dtype=object)
+    try:
+        return float(alpha(frame, distance="nominal").alpha)
+    except InsufficientRatingsError:
+        return float("nan")
+
+
+def cohen_kappa(first: Sequence[str], second: Sequence[str]) -> float:
+    """Return Cohen's kappa of two raters over the same units; NaN where both gave one and the same label throughout."""
+    from sklearn.metrics import cohen_kappa_score
+
+    if len(set(first) | set(second)) < 2:
+        return float("nan")
+    return float(cohen_kappa_score(first, second))
