@@ -22,6 +22,7 @@ test: $(VENV)/.test
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy --strict her app.py
 	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_docs.py
 

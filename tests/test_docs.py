@@ -1,8 +1,9 @@
-"""Every command in the pages a newcomer reads exists and parses: make targets, `her ...`, python modules, pip extras."""
+"""Check the pages: every command exists and parses, every link leads somewhere, every file that is named exists."""
 
 import importlib.util
 import re
 import shlex
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer.main
 from typer import Context
 
 from her.cli import app
+from tests.sources import sources
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "spaces" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -25,9 +27,13 @@ def commands(page: Path) -> Iterator[tuple[str, list[str]]]:
         if block[1] in SHELLS:
             for line in block[2].replace("\\\n", " ").splitlines():
                 yield from split(f"{page.name}: {line}", line.removeprefix("$ "))
-    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-    for inline in re.findall(r"`((?:her|make|python3?|pip) [^`]+)`", prose):
+    for inline in re.findall(r"`((?:her|make|python3?|pip) [^`]+)`", prose(page)):
         yield from split(f"{page.name}: {inline}", inline)
+
+
+def prose(page: Path) -> str:
+    """Return a page without its fenced blocks."""
+    return re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
 
 
 def split(place: str, line: str) -> Iterator[tuple[str, list[str]]]:
@@ -41,22 +47,26 @@ def split(place: str, line: str) -> Iterator[tuple[str, list[str]]]:
 
 
 COMMANDS = [command for page in PAGES for command in commands(page)]
+OTHERS = ("git", "cd")
+"""Programs that are not ours to check."""
 
 
-@pytest.mark.parametrize(("place", "words"), COMMANDS, ids=[place for place, _ in COMMANDS])
-def test_a_command_exists_and_parses(place: str, words: list[str]) -> None:
+def test_every_command_exists_and_parses() -> None:
+    wrong = [f"{place}: {reason}" for place, words in COMMANDS if (reason := fault(words))]
+    assert not wrong, "\n".join(wrong)
+
+
+def fault(words: list[str]) -> str:
+    """Return why a command would fail, or an empty text."""
     program = words[0].rpartition("/")[2] if words[0] != ".ci/run" else words[0]
-    check = {
-        "her": check_her,
-        "make": check_make,
-        "python": check_python,
-        "python3": check_python,
-        "pip": check_pip,
-        ".ci/run": check_ci,
-    }.get(program)
-    assert check is not None or program in ("git", "cd"), f"{program} is not known here; teach this test, or write it otherwise"
-    if check is not None:
+    check = CHECKS.get(program)
+    if check is None:
+        return "" if program in OTHERS else f"{program} is not known here; teach this test, or write it otherwise"
+    try:
         check(words[1:])
+    except Exception as error:  # click raises its own errors, the checks raise AssertionError: both say what is wrong
+        return str(error) or type(error).__name__
+    return ""
 
 
 def check_her(words: list[str]) -> None:
@@ -100,18 +110,89 @@ def check_ci(words: list[str]) -> None:
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
 
 
-def test_the_pages_say_how_to_begin() -> None:
-    said = {" ".join(words) for place, words in COMMANDS if place.startswith("README.md")}
-    assert {"make play", "make test", "python3 -m venv .venv", ".venv/bin/pip install -e ."} <= said
+CHECKS = {
+    "her": check_her,
+    "make": check_make,
+    "python": check_python,
+    "python3": check_python,
+    "pip": check_pip,
+    ".ci/run": check_ci,
+}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_and_pictures_are_there(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
-        assert (page.parent / target).exists(), f"{page.name} points to {target}, which is not there"
+@pytest.mark.parametrize(
+    "wrong", ["her personas vaildate", "her play --prot 1", "make paly", "python -m her.nothing", "docker run x"]
+)
+def test_a_wrong_command_is_found(wrong: str) -> None:
+    assert fault(shlex.split(wrong))
 
 
-@pytest.mark.parametrize("wrong", ["her personas vaildate", "her play --prot 1", "her ratings export --format csv --out x"])
-def test_a_wrong_command_would_be_found(wrong: str) -> None:
-    with pytest.raises(Exception, match=r"no command|No such option|is not one of"):
-        check_her(shlex.split(wrong)[1:])
+def test_the_readme_says_how_to_begin() -> None:
+    texts = {" ".join(words) for place, words in COMMANDS if place.startswith("README.md")}
+    assert {"make play", "make test", "python3 -m venv .venv"} <= texts
+
+
+def test_every_link_leads_somewhere() -> None:
+    missing = [
+        f"{page.name}: {target}"
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
+        if not (page.parent / target).exists()
+    ]
+    assert not missing, "\n".join(missing)
+
+
+def test_every_file_that_is_named_exists() -> None:
+    """In the pages, docstrings and comments: a file of the repository, or one whose name the code writes or reads."""
+    files, literals = repository_files(), written_names()
+    lost = [
+        f"{place}: {name}"
+        for place, text in texts_about_files()
+        for name in FILE_NAME.findall(text)
+        if not is_known(name, Path(place).parent, files, literals)
+    ]
+    assert not lost, "\n".join(sorted(set(lost)))
+
+
+FILE_NAME = re.compile(r"(?<![\w/*}~.])[\w@][\w@./-]*[a-z\d]\.(?:py|md|toml|jsonl?|html|yaml|jinja|js|css)\b(?![\w/(.])")
+PLACEHOLDER = re.compile(r"\b[A-Z]{4,}(?=[._])")
+"""A part of a name that stands for any, such as STAGE or NNNN."""
+OUTSIDE = {
+    "HER_dataset_full_info.jsonl": "a file of the published HER data set",
+    "test_set.json": "the test set of CoSER",
+}
+"""Names of files that are neither in the repository nor written by it."""
+
+
+def is_known(name: str, folder: Path, files: set[str], literals: str) -> bool:
+    plain = name.removeprefix("@").removeprefix("./")
+    ends = f"/{plain}"
+    return (
+        plain in OUTSIDE
+        or PLACEHOLDER.search(plain) is not None
+        or any(f"/{file}".endswith(ends) for file in files)
+        or (ROOT / folder / plain).exists()
+        or ("/" not in plain and plain in literals)
+    )
+
+
+def repository_files() -> set[str]:
+    """Names relative to the root of what git would add."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    return set(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines())
+
+
+def written_names() -> str:
+    """All string literals of the program that are not docstrings, in one text."""
+    return "\n".join(literal for source in sources("her", "pipelines", "benchmarks", "tests") for literal in source.literals)
+
+
+def texts_about_files() -> Iterator[tuple[str, str]]:
+    """(file, text) of every page without its blocks of commands, and of every docstring and comment."""
+    for page in PAGES:
+        yield (
+            page.relative_to(ROOT).as_posix(),
+            re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL),
+        )
+    for source in sources("her", "app.py", "pipelines", "benchmarks", "tests", "tools"):
+        yield from ((source.name, text) for text in (*source.docstrings, *source.comments))

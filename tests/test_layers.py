@@ -1,6 +1,7 @@
-"""The walls of the house, read from the syntax trees: floors, who may import what, names, and no work at import.
+"""Rules on the source that import-linter (`lint-imports`, pyproject.toml) cannot express: one test a rule lists every offence.
 
-A wall that bites is changed here, in one commit that says why.
+Each rule is a function that yields the offences of one file. A second test gives every rule a fault and expects it to be found.
+A rule that is in the way is changed here, in one commit that says why.
 """
 
 import ast
@@ -8,38 +9,19 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-FLOORS = {
-    1: "types errors",
-    2: "paths tokens files format prompts",
-    3: "config store characters capacity rewards statistics",
-    4: "view backends runs feedback",
-    5: "inference training_data chat deploy",
-    6: "rollouts judging",
-    7: "ui",
-    8: "cli",
-}
-FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
-MODEL_LIBRARY = "pipelines.models"
-PLUGINS = ("her/backends/vllm_reasoning.py",)
-"""Loaded by vLLM in its own processes, never by the house: the class it asks for can only be made from one of its own."""
+from tests.sources import ROOT, Source, is_module, sources
+
 MODEL_PACKAGES = {"torch", "transformers", "trl", "peft", "vllm", "accelerate", "datasets", "safetensors"}
-WALLS = {
-    "gradio": ("her/ui/", "app.py"),
-    "gradio_client": (),
-    "spaces": ("her/ui/", "her/backends/local.py", "app.py"),
-    "sqlalchemy": ("her/store/",),
-    "alembic": ("her/store/",),
-    "ray": ("her/inference/ray.py",),
-    **dict.fromkeys(MODEL_PACKAGES, ("her/backends/local.py", "her/backends/vllm_engine.py", *PLUGINS, "pipelines/")),
-}
+PLUGINS = ("her/backends/vllm_reasoning.py",)
+"""Loaded by vLLM in its own process, never by her: its class must derive from one of vLLM's, so vLLM is imported at the top."""
 DISTRIBUTIONS = {
     "json_repair": "json-repair",
     "yaml": "pyyaml",
@@ -55,10 +37,11 @@ PROVIDED = {
     "rich": "typer",
     "spaces": "gradio",
     "starlette": "gradio",
+    "tokenizers": "transformers",
 }
-"""Packages that come with a dependency which cannot do without them; `spaces` only on a Space."""
+"""Packages that come with a dependency which needs them itself; `spaces` only on a Space."""
 TAGS = re.compile(r"</?(system_thinking|role_thinking|role_action|system_think|role_think|think|thinking)\b")
-TAG_HOMES = "her/format/"
+SQL = re.compile(r"\s*(SELECT .* FROM|INSERT INTO|UPDATE .* SET|DELETE FROM|CREATE (TABLE|INDEX)|DROP|PRAGMA)\b", re.DOTALL)
 BANNED = {"data", "info", "result", "process", "handle", "utils", "helpers", "common", "manager"}
 BANNED_IN_FILES = {"final", "new", "v2", "fixed"}
 AT_IMPORT = {
@@ -68,279 +51,154 @@ AT_IMPORT = {
     "_key _at _to _seq",
     "dict.fromkeys MappingProxyType str.maketrans chr ord field dataclass ContextVar object",
 }
+"""Calls that only make a value, so that a module may run them at import."""
 TEXT_METHODS = {"split", "strip", "join", "items", "keys", "values", "lower", "encode", "removeprefix", "union", "resolve"}
 REGISTRATIONS = {"add_typer"}
 MIGRATIONS = "her/store/migrations/"
-"""Written once, run by Alembic at import, and never touched again: as long as the tables are."""
+"""Run by Alembic at import, as long as the tables they write, and never changed once released."""
 LONGEST_FUNCTION, LONGEST_FILE = 50, 400
-TALKED_ABOUT = {"her/format/parser.py": 450}
-"""Files that may be longer, up to here. The parser is one state machine: every split so far passed its whole state about."""
+LONGER = {"her/format/parser.py": 450}
+"""Files that may be longer, up to here. The parser is one state machine: every split tried so far passed all its state around."""
+NO_MODULE = {
+    "tests/browser": "drives the page as a person does: no module, the whole playground",
+    "tests/test_layers.py": "rules on the source",
+    "tests/test_docs.py": "the pages in docs/ and README",
+}
+"""Tests without a module of their name, and why."""
+
+HER = sources("her", "app.py")
+SHIPPED = sources("her", "app.py", "pipelines")
+PROGRAM = sources("her", "app.py", "pipelines", "benchmarks")
+KEPT = tuple(source for source in PROGRAM if not source.name.startswith(MIGRATIONS))
+EVERYTHING = sources("her", "app.py", "pipelines", "benchmarks", "tests", "tools")
+
+Rule = Callable[[Source], Iterator[str]]
 
 
-@cache
-def files(*folders: str) -> tuple[Path, ...]:
-    """Python files of folders (or single files) of the repository."""
-    found = [
-        path for folder in folders for path in ([ROOT / folder] if folder.endswith(".py") else (ROOT / folder).rglob("*.py"))
-    ]
-    return tuple(sorted(path for path in found if path.is_file()))
+def models_are_imported_in_functions_only(source: Source) -> Iterator[str]:
+    """The playground starts without torch, and `--help` of a pipeline is quick."""
+    for module, node in source.imports:
+        package = module.split(".")[0]
+        if package in MODEL_PACKAGES and node not in source.deferred and not (source.name in PLUGINS and package == "vllm"):
+            yield f"line {node.lineno}: {module}"
 
 
-@cache
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text("utf-8"), str(path))
-
-
-def name_of(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
-
-
-def module_of(path: Path) -> str:
-    return name_of(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-
-
-HOUSE = files("her", "app.py")
-PROGRAM = files("her", "app.py", "pipelines", "benchmarks")
-KEPT = tuple(path for path in PROGRAM if not name_of(path).startswith(MIGRATIONS))
-EVERYTHING = files("her", "app.py", "pipelines", "benchmarks", "tests")
-
-
-def imports(path: Path) -> Iterator[tuple[str, ast.stmt]]:
-    """Every module a file imports, wherever it does: `from her import paths` gives `her.paths`."""
-    package = module_of(path) if path.name == "__init__.py" else module_of(path).rpartition(".")[0]
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, node) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                base = ".".join(filter(None, [*package.split(".")[: len(package.split(".")) - node.level + 1], base]))
-            for alias in node.names:
-                inner = f"{base}.{alias.name}"
-                yield (inner if is_module(inner) else base), node
-
-
-@cache
-def is_module(name: str) -> bool:
-    path = ROOT / name.replace(".", "/")
-    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
-
-
-def room(module: str) -> str:
-    """The room of a module of the house: `her.store.tables` is in `store`."""
-    return module.split(".")[1] if module.count(".") else module
-
-
-def inside_function(path: Path) -> set[ast.stmt]:
-    """The statements that run only when a function is called, or only for the type checker."""
-    lazy: set[ast.stmt] = set()
-    for node in ast.walk(tree(path)):
-        checked = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        if checked or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            lazy |= {child for child in ast.walk(node) if isinstance(child, ast.stmt)}
-    return lazy
-
-
-def test_every_module_has_a_floor() -> None:
-    homeless = {room(module_of(path)) for path in files("her")} - FLOOR.keys() - {"her"}
-    assert not homeless, f"give these a floor in FLOORS: {sorted(homeless)}"
-
-
-@pytest.mark.parametrize("path", HOUSE, ids=name_of)
-def test_a_floor_imports_only_floors_below(path: Path) -> None:
-    """Rooms of one floor may import each other; test_rooms_do_not_go_in_circles keeps that in order."""
-    own = FLOOR.get(room(module_of(path)), 9 if path.name == "app.py" else 0)
-    above = [
-        f"line {node.lineno}: {module}"
-        for module, node in imports(path)
-        if module.startswith("her.") and FLOOR.get(room(module), 0) > own
-    ]
-    assert not above
-
-
-def test_rooms_do_not_go_in_circles() -> None:
-    """Imports for the type checker alone do not count."""
-    graph: dict[str, set[str]] = {}
-    for path in files("her"):
-        typing = {
-            child
-            for node in ast.walk(tree(path))
-            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-            for child in ast.walk(node)
-        }
-        wanted = {module for module, node in imports(path) if node not in typing and module.startswith("her.")}
-        graph[module_of(path)] = wanted - {module_of(path)}
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        pytest.fail(" -> ".join(error.args[1]))
-
-
-@pytest.mark.parametrize("path", HOUSE, ids=name_of)
-def test_the_house_does_not_know_the_pipelines(path: Path) -> None:
-    assert not [module for module, _ in imports(path) if module.split(".")[0] in ("pipelines", "benchmarks", "tests")]
-
-
-def test_pipelines_do_not_import_each_other() -> None:
-    """All that train may import `pipelines.models`, which imports none of them: it is a library, and nothing runs in it."""
-    for path in files("pipelines"):
-        own = module_of(path).split(".")[:2]
-        allowed = (own, MODEL_LIBRARY.split("."))
-        others = [
-            module for module, _ in imports(path) if module.startswith("pipelines.") and module.split(".")[:2] not in allowed
-        ]
-        assert not others, name_of(path)
-    assert not is_module(f"{MODEL_LIBRARY}.__main__")
-
-
-@pytest.mark.parametrize("path", files("her", "app.py", "pipelines"), ids=name_of)
-def test_packages_stay_behind_their_walls(path: Path) -> None:
-    through = [
-        f"line {node.lineno}: {module}"
-        for module, node in imports(path)
-        if (homes := WALLS.get(module.split(".")[0])) is not None and not name_of(path).startswith(homes)
-    ]
-    assert not through
-
-
-@pytest.mark.parametrize("path", files("her", "app.py", "pipelines"), ids=name_of)
-def test_models_are_imported_in_functions_only(path: Path) -> None:
-    lazy = inside_function(path)
-    eager = [
-        f"line {node.lineno}: {name}" for name, node in imports(path) if name.split(".")[0] in MODEL_PACKAGES and node not in lazy
-    ]
-    assert not eager or (name_of(path) in PLUGINS and all(": vllm." in place for place in eager))
-
-
-def test_the_house_does_not_import_plugins() -> None:
-    plugins = {module_of(ROOT / name) for name in PLUGINS}
-    assert not [name_of(path) for path in PROGRAM for module, _ in imports(path) if module in plugins]
-
-
-@pytest.mark.parametrize("path", HOUSE, ids=name_of)
-def test_what_is_imported_is_declared(path: Path) -> None:
-    """At import: base dependencies. Inside functions: an extra will do."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    base = {requirement_name(line) for line in project["dependencies"]}
-    extras = {requirement_name(line) for lines in project["optional-dependencies"].values() for line in lines}
-    lazy = inside_function(path)
-    for module, node in imports(path):
+def imports_are_declared(source: Source) -> Iterator[str]:
+    """At import, only base dependencies; inside functions, an extra as well."""
+    base, extras = _declared()
+    for module, node in source.imports:
         top = module.split(".")[0]
-        if top in sys.stdlib_module_names or top == "her":
+        if top in sys.stdlib_module_names or top in ("her", "pipelines"):
             continue
-        wanted = PROVIDED.get(top) or DISTRIBUTIONS.get(top, top)
-        allowed = base | extras if node in lazy or name_of(path) in PLUGINS else base
-        assert wanted in allowed, f"line {node.lineno}: {top} is not declared in pyproject.toml for this use"
+        declared = base | extras if node in source.deferred or source.name in PLUGINS else base
+        if (PROVIDED.get(top) or DISTRIBUTIONS.get(top, top)) not in declared:
+            yield f"line {node.lineno}: {top} is not declared in pyproject.toml for this use"
 
 
-def requirement_name(line: str) -> str:
+@cache
+def _declared() -> tuple[set[str], set[str]]:
+    """Names of the base dependencies, and of those of all extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    return {_requirement(line) for line in project["dependencies"]}, {_requirement(line) for line in extras}
+
+
+def _requirement(line: str) -> str:
     return re.split(r"[\[<>=!~ ;]", line)[0].lower()
 
 
-@pytest.mark.parametrize("path", files("her", "app.py", "pipelines"), ids=name_of)
-def test_tags_are_spelled_in_one_place(path: Path) -> None:
-    if name_of(path).startswith(TAG_HOMES):
-        return
-    documentation = {id(node) for node in docstrings(path)}
-    spelled = [
-        f"line {node.lineno}: {node.value[:40]!r}"
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.Constant)
-        and isinstance(node.value, str)
-        and id(node) not in documentation
-        and TAGS.search(node.value)
-    ]
-    assert not spelled
+def tags_are_spelled_in_format_only(source: Source) -> Iterator[str]:
+    if not source.name.startswith("her/format/"):
+        yield from _texts(source, TAGS.search)
 
 
-def docstrings(path: Path) -> Iterator[ast.Constant]:
-    """Strings that stand alone as a statement."""
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            yield node.value
+def sql_is_in_the_store_only(source: Source) -> Iterator[str]:
+    if not source.name.startswith("her/store/"):
+        yield from _texts(source, SQL.match)
 
 
-@pytest.mark.parametrize("path", HOUSE, ids=name_of)
-def test_the_environment_is_read_in_two_rooms(path: Path) -> None:
-    if name_of(path).startswith(("her/paths.py", "her/backends/")):
-        return
+def _texts(source: Source, finds: Callable[[str], object]) -> Iterator[str]:
+    """String literals, docstrings excepted, in which `finds` finds something."""
+    documentation = {id(node.value) for node in source.nodes if isinstance(node, ast.Expr)}
+    for node in source.nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation and finds(node.value):
+            yield f"line {node.lineno}: {node.value[:40]!r}"
+
+
+def the_environment_is_read_in_paths_and_backends(source: Source) -> Iterator[str]:
     readers = {"environ", "environb", "getenv", "putenv", "expandvars"}
-    named = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute) and node.attr in readers]
-    taken = [
-        node
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.ImportFrom) and node.module == "os" and readers & {alias.name for alias in node.names}
-    ]
-    assert not [f"line {node.lineno}" for node in (*named, *taken)]
+    if source.name.startswith(("her/paths.py", "her/backends/")):
+        return
+    for node in source.nodes:
+        if isinstance(node, ast.Attribute) and node.attr in readers:
+            yield f"line {node.lineno}: {node.attr}"
+        elif isinstance(node, ast.ImportFrom) and node.module == "os" and readers & {alias.name for alias in node.names}:
+            yield f"line {node.lineno}: {ast.unparse(node)}"
 
 
-@pytest.mark.parametrize("path", KEPT, ids=name_of)
-def test_no_work_at_import(path: Path) -> None:
-    assert not list(work_at_import(tree(path).body))
+def no_module_works_at_import(source: Source) -> Iterator[str]:
+    yield from _work(source.tree.body)
 
 
-def work_at_import(body: list[ast.stmt]) -> Iterator[str]:
+def _work(body: list[ast.stmt]) -> Iterator[str]:
     """Statements of a module or class body that do more than define."""
-    allowed = {name for row in AT_IMPORT for name in row.split()}
     for node in body:
         if isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.Pass)):
             continue
         if isinstance(node, ast.ClassDef):
-            yield from work_at_import(node.body)
+            yield from _work(node.body)
         elif isinstance(node, ast.Try) and {type(each) for each in node.body} <= {ast.Import, ast.ImportFrom}:
             continue  # an import with a sentence for where it fails
         elif isinstance(node, ast.If):
             if not re.search(r"TYPE_CHECKING|__name__|sys\.platform", ast.unparse(node.test)):
                 yield f"line {node.lineno}: if {ast.unparse(node.test)[:60]}"
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
-            yield from (f"line {call.lineno}: {name}" for call, name in calls(node) if not known(name, allowed))
-        elif not isinstance(node, ast.Expr) or not harmless(node.value):
+            yield from (f"line {call.lineno}: {name}" for call, name in _calls(node) if not _makes_a_value(name))
+        elif not isinstance(node, ast.Expr) or not _harmless(node.value):
             yield f"line {node.lineno}: {ast.unparse(node)[:60]}"
 
 
-def harmless(value: ast.expr) -> bool:
+def _harmless(value: ast.expr) -> bool:
     """A docstring, or the registration of a command."""
     registers = isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr in REGISTRATIONS
     return isinstance(value, ast.Constant) or registers
 
 
-def calls(node: ast.AST) -> Iterator[tuple[ast.Call, str]]:
+def _calls(node: ast.AST) -> Iterator[tuple[ast.Call, str]]:
     """Calls that run with this statement: those inside a lambda do not."""
     if isinstance(node, ast.Lambda):
         return
     if isinstance(node, ast.Call):
         yield node, ast.unparse(node.func)
     for child in ast.iter_child_nodes(node):
-        yield from calls(child)
+        yield from _calls(child)
 
 
-def known(name: str, allowed: set[str]) -> bool:
-    """A call that only makes a value: a listed one, a method of a text, or a class (it begins with a capital)."""
+def _makes_a_value(name: str) -> bool:
+    """A listed call, a method of a text, or a class (its name begins with a capital)."""
     last = name.split(".")[-1]
-    return name in allowed or last in TEXT_METHODS or last.lstrip("_")[:1].isupper()
+    return name in {word for row in AT_IMPORT for word in row.split()} or last in TEXT_METHODS or last.lstrip("_")[:1].isupper()
 
 
-@pytest.mark.parametrize("path", EVERYTHING, ids=name_of)
-def test_a_module_says_what_it_is(path: Path) -> None:
-    told = ast.get_docstring(tree(path)) or ""
-    assert told, "begin the file with a docstring: what it is and, if it runs, the exact command"
-    runs = any(isinstance(node, ast.If) and "__main__" in ast.unparse(node.test) for node in tree(path).body)
-    commands = (f"python -m {module_of(path).removesuffix('.__main__')}", f"python {name_of(path)}", f"{path.stem} ", "`her ")
-    if runs and not name_of(path).startswith(MIGRATIONS):
-        assert any(command in told for command in commands), f"say how it is run, such as `python -m {module_of(path)}`"
+def a_module_says_what_it_is(source: Source) -> Iterator[str]:
+    header = ast.get_docstring(source.tree) or ""
+    runs = any(isinstance(node, ast.If) and "__main__" in ast.unparse(node.test) for node in source.tree.body)
+    commands = (f"python -m {source.module.removesuffix('.__main__')}", f"python {source.name}", f"{source.stem} ", "`her ")
+    if not header:
+        yield "begin the file with a docstring: what it is and, if it runs, the exact command"
+    elif runs and not source.name.startswith(MIGRATIONS) and not any(command in header for command in commands):
+        yield f"say how it is run, such as `python -m {source.module}`"
 
 
-@pytest.mark.parametrize("path", PROGRAM, ids=name_of)
-def test_no_banned_names(path: Path) -> None:
-    assert not BANNED_IN_FILES & set(re.split(r"\W|_", path.stem)), "a banned word in the file's name"
-    assert path.stem not in BANNED
-    found = [f"line {line}: {name}" for name, line in defined(path) if name.strip("_").lower() in BANNED]
-    assert not found, f"{found}; say what it is instead"
+def no_name_is_banned(source: Source) -> Iterator[str]:
+    if BANNED_IN_FILES & set(re.split(r"\W|_", source.stem)) or source.stem in BANNED:
+        yield "a banned word in the file's name"
+    yield from (f"line {line}: {name}" for name, line in _defined(source) if name.strip("_").lower() in BANNED)
 
 
-def defined(path: Path) -> Iterator[tuple[str, int]]:
+def _defined(source: Source) -> Iterator[tuple[str, int]]:
     """Names this file gives to something: functions, classes, arguments, variables, imports."""
-    for node in ast.walk(tree(path)):
+    for node in source.nodes:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             yield node.name, node.lineno
         elif isinstance(node, ast.arg):
@@ -351,34 +209,116 @@ def defined(path: Path) -> Iterator[tuple[str, int]]:
             yield node.asname, node.lineno
 
 
-@pytest.mark.parametrize("path", KEPT, ids=name_of)
-def test_nothing_grows_too_long(path: Path) -> None:
-    """Longer may be right once in a while: then it is in TALKED_ABOUT, with the reason."""
-    assert len(path.read_text("utf-8").splitlines()) <= TALKED_ABOUT.get(name_of(path), LONGEST_FILE)
-    long = [
-        f"{node.name}: {node.end_lineno - node.lineno + 1} lines"
-        for node in ast.walk(tree(path))
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-        and node.end_lineno is not None
-        and node.end_lineno - node.lineno + 1 > LONGEST_FUNCTION
-    ]
-    assert not long
+def nothing_grows_too_long(source: Source) -> Iterator[str]:
+    lines, limit = len(source.text.splitlines()), LONGER.get(source.name, LONGEST_FILE)
+    if lines > limit:
+        yield f"{lines} lines, more than {limit}"
+    for node in source.nodes:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            length = (node.end_lineno or 0) - node.lineno + 1
+            if length > LONGEST_FUNCTION:
+                yield f"{node.name}: {length} lines, more than {LONGEST_FUNCTION}"
 
 
-@pytest.mark.parametrize("path", PROGRAM, ids=name_of)
-def test_no_exception_is_swallowed(path: Path) -> None:
-    silent = [
-        f"line {node.lineno}"
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.ExceptHandler)
-        and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
-        and not any(isinstance(child, (ast.Raise, ast.Call)) for statement in node.body for child in ast.walk(statement))
-    ]
-    assert not silent
+def no_exception_is_swallowed(source: Source) -> Iterator[str]:
+    """A handler of every exception must raise or call something, such as a logger."""
+    for node in source.nodes:
+        if not isinstance(node, ast.ExceptHandler) or (
+            node.type and ast.unparse(node.type) not in ("Exception", "BaseException")
+        ):
+            continue
+        if not any(isinstance(child, (ast.Raise, ast.Call)) for statement in node.body for child in ast.walk(statement)):
+            yield f"line {node.lineno}"
+
+
+def a_test_file_names_what_it_tests(source: Source) -> Iterator[str]:
+    """`tests/chat/test_service.py` tests `her/chat/service.py`, or a module or package further down in `her/chat/`."""
+    folder, file = source.name.rpartition("/")[::2]
+    if not file.startswith("test_") or folder in NO_MODULE or source.name in NO_MODULE:
+        return
+    mirrored = folder.removeprefix("tests/") if folder.startswith("tests/pipelines") else f"her{folder.removeprefix('tests')}"
+    stem = file.removesuffix(".py").removeprefix("test_")
+    if not any((ROOT / mirrored).rglob(f"{stem}.py")) and not any((ROOT / mirrored).rglob(f"{stem}/__init__.py")):
+        yield f"there is no module {stem} in {mirrored}/: name the file after the module it tests, or list it in NO_MODULE"
+
+
+RULES: dict[Rule, tuple[Source, ...]] = {
+    models_are_imported_in_functions_only: SHIPPED,
+    imports_are_declared: SHIPPED,
+    tags_are_spelled_in_format_only: SHIPPED,
+    sql_is_in_the_store_only: SHIPPED,
+    the_environment_is_read_in_paths_and_backends: HER,
+    no_module_works_at_import: KEPT,
+    a_module_says_what_it_is: EVERYTHING,
+    no_name_is_banned: PROGRAM,
+    nothing_grows_too_long: KEPT,
+    no_exception_is_swallowed: PROGRAM,
+    a_test_file_names_what_it_tests: sources("tests"),
+}
+
+FAULTS = {
+    models_are_imported_in_functions_only: "import torch",
+    imports_are_declared: "import attrs",
+    tags_are_spelled_in_format_only: "OPEN = '<role_thinking>'",
+    sql_is_in_the_store_only: "QUERY = 'SELECT id FROM turns'",
+    the_environment_is_read_in_paths_and_backends: "import os\ndef home(): return os.environ['HER_HOME']",
+    no_module_works_at_import: "from pathlib import Path\nTEXT = open('file').read()",
+    a_module_says_what_it_is: "import os",
+    no_name_is_banned: "def f(data): pass",
+    nothing_grows_too_long: "def f():\n" + "    pass\n" * LONGEST_FUNCTION,
+    no_exception_is_swallowed: "try:\n    f()\nexcept Exception:\n    pass",
+    a_test_file_names_what_it_tests: "",
+}
+
+
+def _name(rule: Rule) -> str:
+    return rule.__name__
+
+
+@pytest.mark.parametrize("rule", RULES, ids=_name)
+def test_rule(rule: Rule) -> None:
+    offences = [f"{source.name}: {offence}" for source in RULES[rule] for offence in rule(source)]
+    assert not offences, "\n".join([_name(rule), *offences])
+
+
+@pytest.mark.parametrize("rule", RULES, ids=_name)
+def test_rule_finds_a_fault(rule: Rule) -> None:
+    name = "tests/chat/test_nothing.py" if rule is a_test_file_names_what_it_tests else "her/chat/faulty.py"
+    assert list(rule(Source(name, FAULTS[rule])))
+
+
+def test_no_two_files_import_each_other_in_a_circle() -> None:
+    """import-linter compares siblings; a module and the `__init__` of its own package are none."""
+    files = sources("her", "pipelines")
+    graph = {source.module: {module for module, _ in source.imports if is_module(module)} - {source.module} for source in files}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_one_name_one_class() -> None:
+    places = defaultdict(list)
+    for source in sources("her", "pipelines"):
+        for node in source.tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(f"{source.name}:{node.lineno}")
+    offences = [f"{name}: {', '.join(where)}" for name, where in places.items() if len(where) > 1]
+    assert not offences, "\n".join(offences)
+
+
+def test_every_folder_of_tests_mirrors_a_package() -> None:
+    folders = {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("test_*.py")} - {"tests", *NO_MODULE}
+    packages = {f"tests/{package.removeprefix('her/')}" for package in _packages()}
+    assert not folders - packages
+
+
+def _packages() -> set[str]:
+    return {Path(source.name).parent.as_posix() for source in sources("her", "pipelines")}
 
 
 def test_the_command_line_starts_light() -> None:
     heavy = {"gradio", "sqlalchemy", "openai", "huggingface_hub", "bm25s", "numpy", *MODEL_PACKAGES}
     program = f"import sys, her.cli; print(sorted({heavy!r} & set(sys.modules)))"
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert said.stdout.strip() == "[]"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert answer.stdout.strip() == "[]"
