@@ -79,10 +79,10 @@ def train(name: str, kill_after: int) -> None:
 
 def losses(name: str) -> dict[int, float]:
     """By step; a step done twice counts as it was done last."""
-    from her.runs.folder import curve
+    from her.runs.folder import read_curve
 
     assert Path(os.environ["HER_HOME"]).is_dir()
-    return {line["step"]: line["loss"] for line in curve(name) if "loss" in line}
+    return {line["step"]: line["loss"] for line in read_curve(name) if "loss" in line}
 
 
 if __name__ == "__main__":

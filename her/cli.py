@@ -1,6 +1,7 @@
-"""The command line: parses, calls, prints. Run: `her --help`.
+"""Command line of the project: parse words, call the package that does the work, print. Run: `her --help`.
 
-An error of the house is one line on stderr and exit code 2; `her personas validate` exits 1 when it found problems.
+A HerError is printed as one line on stderr with exit code 2. `her personas validate` and `her doctor` exit with 1 when they
+report problems. Imports stand inside the commands, so that `her --help` starts without loading models, Gradio or the database.
 """
 
 import asyncio
@@ -15,13 +16,14 @@ from typer.core import TyperGroup
 
 from her import __version__
 from her.errors import HerError, InputError
+from her.runs.pipelines import HELP, PIPELINES
 
 
-class House(TyperGroup):
-    """Commands whose house errors are shown as one line."""
+class OneLineErrors(TyperGroup):
+    """Command group that prints a HerError as one line instead of a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; exit code 2 after an error of the house."""
+        """Run the command; exit with code 2 after a HerError."""
         try:
             return super().invoke(ctx)
         except HerError as error:
@@ -30,48 +32,49 @@ class House(TyperGroup):
 
 
 app = typer.Typer(
-    cls=House,
+    cls=OneLineErrors,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Chat with personas whose inner life is visible.",
+    help="Chat with personas whose inner life is visible, and train models on the ratings.",
 )
-STAGE, TRAINING, HOUSE = "On stage", "Data and models", "The house"
-"""Where `her --help` lists a command."""
-personas_app = typer.Typer(no_args_is_help=True, help="Persona and scene files.")
-ratings_app = typer.Typer(no_args_is_help=True, help="What people said about the turns they read.")
-space_app = typer.Typer(no_args_is_help=True, help="The playground on a Hugging Face Space.")
-backends_app = typer.Typer(no_args_is_help=True, help="Models: whether one answers.")
-runs_app = typer.Typer()
-app.add_typer(personas_app, name="personas", rich_help_panel=STAGE)
-app.add_typer(ratings_app, name="ratings", rich_help_panel=STAGE)
-app.add_typer(space_app, name="space", rich_help_panel=STAGE)
-app.add_typer(backends_app, name="backends", rich_help_panel=STAGE)
+PLAYGROUND, TRAINING, INSTALLATION = "Playground", "Data and models", "Installation"
+"""Headings of `her --help`."""
+personas_app = typer.Typer(no_args_is_help=True, help="List and validate persona and scene files.")
+ratings_app = typer.Typer(no_args_is_help=True, help="Count and export the ratings of turns.")
+space_app = typer.Typer(no_args_is_help=True, help="Deploy the playground to a Hugging Face Space.")
+backends_app = typer.Typer(no_args_is_help=True, help="Check whether a model answers.")
+runs_app = typer.Typer(help="List, show, resume, stop and delete runs of pipelines.")
+app.add_typer(personas_app, name="personas", rich_help_panel=PLAYGROUND)
+app.add_typer(ratings_app, name="ratings", rich_help_panel=PLAYGROUND)
+app.add_typer(space_app, name="space", rich_help_panel=PLAYGROUND)
+app.add_typer(backends_app, name="backends", rich_help_panel=PLAYGROUND)
 app.add_typer(runs_app, name="runs", rich_help_panel=TRAINING)
 
-SETTINGS = "Settings; pipelines/configs has files of them, PIPELINE.toml names every one, --dry-run prints them."
-RunName = Annotated[str, typer.Argument(help="As `her runs` lists it.")]
+SETTINGS = "Settings. pipelines/configs/PIPELINE.toml names all of them with their defaults; --dry-run prints them."
+RunName = Annotated[str, typer.Argument(help="Name of the run, as `her runs` lists it.")]
 ExportFormat = Literal["jsonl", "sft", "preference", "kto"]
+PersonaFolder = Annotated[Path | None, typer.Argument(help="Folder of persona files; default: the personas of this project.")]
 
 
-@app.command(rich_help_panel=STAGE)
+@app.command(rich_help_panel=PLAYGROUND)
 def play(
-    scenes: Annotated[list[str] | None, typer.Option(help="A CoSER book or test set to open as scenes; may be repeated.")] = None,
-    backend: Annotated[str | None, typer.Option(help="scripted:, openai:URL#model or local:PATH; default HER_BACKEND.")] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on; default 127.0.0.1.")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; default 7860, 0 takes a free one.")] = None,
+    scenes: Annotated[list[str] | None, typer.Option(help="CoSER book or test set to open as scenes; repeatable.")] = None,
+    backend: Annotated[str | None, typer.Option(help="scripted:, openai:URL#model or local:PATH; default: HER_BACKEND.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; default: 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="TCP port; default: 7860. 0 takes a free one.")] = None,
     allow_visitor_urls: Annotated[
-        bool, typer.Option("--allow-visitor-urls", help="Let visitors connect models by URL; not for public servers.")
+        bool, typer.Option("--allow-visitor-urls", help="Let visitors connect models by URL; never on a public server.")
     ] = False,
 ) -> None:
-    """Open the playground."""
+    """Start the playground and print its address."""
     from her.config import Settings
 
-    given: dict[str, Any] = {"backend": backend, "host": host, "port": port}
+    overrides: dict[str, Any] = {"backend": backend, "host": host, "port": port}
     settings = Settings(
         scenes=tuple(scenes or ()),
         allow_visitor_urls=allow_visitor_urls,
-        **{key: value for key, value in given.items() if value is not None},
+        **{key: value for key, value in overrides.items() if value is not None},
     )
     from her.ui.build import launch
 
@@ -80,15 +83,15 @@ def play(
 
 @app.command("run", rich_help_panel=TRAINING, context_settings={"ignore_unknown_options": True})
 def run_pipeline(
-    pipeline: Annotated[str, typer.Argument(help="synthesize or sft.")],
+    pipeline: Annotated[str, typer.Argument(help=HELP)],
     words: Annotated[list[str] | None, typer.Argument(metavar="[@FILE.toml] [KEY=VALUE] [--dry-run]", help=SETTINGS)] = None,
 ) -> None:
-    """Run a pipeline; started again with the same settings it goes on where it ended."""
-    from her.runs.pipelines import main_of
+    """Run a pipeline. Started again with the same settings, an unfinished run resumes."""
+    from her.runs.pipelines import pipeline_main
 
-    main = main_of(pipeline)
+    main = pipeline_main(pipeline)
     if not words:
-        raise InputError(f"name a file of settings, such as: her run {pipeline} @pipelines/configs/{pipeline}_smoke.toml")
+        raise InputError(f"name a file of settings, such as: her run {pipeline} @{PIPELINES[pipeline].example}")
     raise typer.Exit(main(words))
 
 
@@ -97,14 +100,15 @@ def estimate_run(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="FILE.toml [KEY=VALUE] [estimate.gpu=H200] [--json]", help="Settings of a run, and what is asked."
+            metavar="FILE.toml [KEY=VALUE] [estimate.gpu=H200] [--json]", help="Settings of the run and of the estimate."
         ),
     ] = None,
+    pipeline: Annotated[str, typer.Option(help="Pipeline of the run.")] = "sft",
 ) -> None:
-    """Print what a fine-tuning run would take: memory, tokens a second, hours and money, in both layouts."""
-    from her.runs.pipelines import PIPELINES, main_of
+    """Estimate memory, tokens per second, hours and cost of a training run, in both layouts, without starting it."""
+    from her.runs.pipelines import estimate_main
 
-    main = main_of("sft", PIPELINES["sft"].estimate)
+    main = estimate_main(pipeline)
     if not words:
         raise InputError("name the settings of a run, such as: her estimate pipelines/configs/qwen3-4b.toml estimate.gpu=H200")
     raise typer.Exit(main(words))
@@ -112,60 +116,60 @@ def estimate_run(
 
 @runs_app.callback(invoke_without_command=True)
 def runs(context: typer.Context) -> None:
-    """Runs of pipelines; alone it lists them."""
+    """List, show, resume, stop and delete runs of pipelines. Without a subcommand: list them."""
     if context.invoked_subcommand is None:
-        list_runs()
+        print_runs()
 
 
 @runs_app.command("list")
-def list_runs() -> None:
+def print_runs() -> None:
     """Print the state of every run."""
-    from her.runs.commands import overview
+    from her.runs.commands import list_runs
 
-    for line in overview():
+    for line in list_runs():
         typer.echo(line)
 
 
 @runs_app.command("show")
-def show_run(name: RunName) -> None:
-    """Print state, settings, versions, losses, checkpoints and outputs of a run, and how to go on with it."""
-    from her.runs.commands import show
+def print_run(name: RunName) -> None:
+    """Print state, settings, versions, losses, checkpoints and outputs of a run, and how to resume it."""
+    from her.runs.commands import show_run
 
-    typer.echo(show(name))
+    typer.echo(show_run(name))
 
 
 @runs_app.command("resume")
-def resume_run(
+def resume(
     name: RunName,
-    background: Annotated[bool, typer.Option("--background", help="In a process of its own, which outlives this one.")] = False,
+    background: Annotated[bool, typer.Option("--background", help="In a separate process that outlives this one.")] = False,
 ) -> None:
-    """Start a run again with its own settings; it goes on where it ended."""
-    from her.runs.commands import resume
+    """Resume an unfinished run with the settings in its folder."""
+    from her.runs.commands import resume_run
 
-    code = resume(name, background)
+    code = resume_run(name, background)
     if background:
-        typer.echo(f"started; look at it with: her runs show {name}")
+        typer.echo(f"started; watch it with: her runs show {name}")
     raise typer.Exit(code)
 
 
 @runs_app.command("stop")
-def stop_run(name: RunName) -> None:
-    """Ask a run to stop, as Ctrl-C would; it can be gone on with."""
-    from her.runs.processes import stop
+def stop(name: RunName) -> None:
+    """Ask a running run to stop, as Ctrl-C does; it can be resumed."""
+    from her.runs.processes import stop_run
 
-    seen = stop(name)
-    typer.echo(f"{name} was asked to stop" if seen.state == "running" else f"{name} does not run: it is {seen.state}")
+    state = stop_run(name).state
+    typer.echo(f"{name} was asked to stop" if state == "running" else f"{name} is not running: it is {state}")
 
 
 @runs_app.command("rm")
-def remove_run(name: RunName, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
-    """Delete a run: its folder, with all checkpoints and outputs in it."""
-    from her.runs.commands import removable, remove, size
+def delete(name: RunName, yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False) -> None:
+    """Delete the folder of a run with all checkpoints and outputs in it."""
+    from her.runs.commands import deletable_folder, delete_run, folder_size
 
-    folder = removable(name)
+    folder = deletable_folder(name)
     if not yes:
-        typer.confirm(f"Delete '{folder}' ({size(folder):,} bytes)?", abort=True)
-    typer.echo(f"{remove(name)} is deleted")
+        typer.confirm(f"Delete '{folder}' ({folder_size(folder):,} bytes)?", abort=True)
+    typer.echo(f"{delete_run(name)} is deleted")
 
 
 @app.command("launch", rich_help_panel=TRAINING)
@@ -248,7 +252,7 @@ def serve_checkpoint(
         serving.run(plan)
 
 
-@app.command("doctor", rich_help_panel=HOUSE)
+@app.command("doctor", rich_help_panel=INSTALLATION)
 def doctor_report(as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False) -> None:
     """Say what is installed, what does not go together, and what can run here; exit 1 when something does not."""
     from her.capacity import doctor
@@ -259,7 +263,7 @@ def doctor_report(as_json: Annotated[bool, typer.Option("--json", help="One JSON
         raise typer.Exit(1)
 
 
-@app.command(rich_help_panel=HOUSE)
+@app.command(rich_help_panel=INSTALLATION)
 def version() -> None:
     """Print the version."""
     typer.echo(f"her {__version__}")

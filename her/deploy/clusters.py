@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from her import config, paths
 from her.errors import HerError, InputError
-from her.runs.pipelines import PIPELINES, check_pipeline, options_of
+from her.runs.pipelines import PIPELINES, pipeline_options, require_pipeline
 from her.types import Value
 
 Target = Literal["slurm", "skypilot"]
@@ -81,8 +81,8 @@ def checked(target: Target, job: Job) -> Job:
             raise InputError(f"--{option} is {named!r}; give a name of letters, digits, '.', '_' and '-'")
     if target == "skypilot" and not job.gpu:
         raise InputError("SkyPilot needs the type of GPU; give --gpu H200 or another that `sky show-gpus` lists")
-    root = check_pipeline(job.pipeline)
-    if not PIPELINES[job.pipeline].trains and job.nodes * job.gpus > 1:
+    root = require_pipeline(job.pipeline)
+    if not PIPELINES[job.pipeline].distributed and job.nodes * job.gpus > 1:
         raise InputError(f"pipeline '{job.pipeline}' is one process; give --nodes 1 --gpus 1")
     words, settings = _settled(job, root)
     if target == "skypilot":
@@ -149,7 +149,7 @@ def _slurm(job: Job) -> dict[str, str]:
         "directives": "\n".join([*lines, "#SBATCH --requeue", *whole]),
         "home": shlex.quote(str(paths.home().absolute())),
         "python": shlex.quote(sys.executable),
-        "root": shlex.quote(str(check_pipeline(job.pipeline))),
+        "root": shlex.quote(str(require_pipeline(job.pipeline))),
         "arguments": _arguments(job, " " * 4),
     }
 
@@ -159,7 +159,7 @@ def _skypilot(job: Job) -> dict[str, str]:
     pins += ["deepspeed>=0.18.6,<0.20"] if job.accelerate == "zero3" else []
     return {
         "name_yaml": json.dumps(job.name),
-        "root": json.dumps(str(check_pipeline(job.pipeline)), ensure_ascii=False),
+        "root": json.dumps(str(require_pipeline(job.pipeline)), ensure_ascii=False),
         "nodes": str(job.nodes),
         "accelerators": json.dumps(f"{job.gpu}:{job.gpus}"),
         "spot": json.dumps(job.spot),
@@ -212,7 +212,7 @@ def _settled(job: Job, root: Path) -> tuple[tuple[str, ...], BaseModel]:
         if not word.isprintable() or _SECRET.search(word):
             why = "seems to hold a secret, which would stand in the file" if word.isprintable() else "holds a control character"
             raise InputError(f"setting {word.partition('=')[0][:40]!r} {why}; leave it to the environment")
-    model = options_of(job.pipeline)
+    model = pipeline_options(job.pipeline)
     settings, dry = config.load(model, words)
     if dry:
         raise InputError("--dry-run among the settings would make the job print them and end; give it to her launch")

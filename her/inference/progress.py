@@ -29,7 +29,7 @@ IN_METRICS = 5.0
 
 
 class Metric(Protocol):
-    """Takes one line of numbers, such as `her.runs.folder.Run.metric`."""
+    """Takes one line of numbers, such as `her.runs.open_run.Run.log_metric`."""
 
     def __call__(self, **values: Any) -> None: ...
 

@@ -1,4 +1,7 @@
-"""The table of pipelines: its entries are all that the command line, the doctor, the launcher and the run list know of them."""
+"""Table of all pipelines. To add one, add an entry to `PIPELINES` and its folder `pipelines/NAME/`; nothing else.
+
+Command line, doctor, launcher and list of runs read this table. `her/` never imports a pipeline: it loads one by its name.
+"""
 
 import importlib
 import sys
@@ -11,78 +14,135 @@ from typing import NamedTuple
 from pydantic import BaseModel
 
 from her import paths
+from her.capacity.needs import Needs
 from her.errors import InputError
+
+CONFIGS = "pipelines/configs"
+TRAINING = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "pyarrow")
+"""Distributions that every pipeline with a trainer needs."""
+WITHOUT_GPU = f"her run sft @{CONFIGS}/tiny.toml"
 
 
 class Pipeline(NamedTuple):
-    """One entry of the table: all that `her/` knows of a pipeline, which it never imports.
+    """Entry of one pipeline, whose code is `pipelines/NAME/`, with a `main(words)` in `__main__.py`.
 
     Args:
-        options: `module:class` of its settings, below `pipelines.NAME`.
-        trains: whether it may run in many processes, under `accelerate launch`.
-        estimate: module whose `main` estimates what a run takes; empty when there is none.
+        summary: what it does, for `her run --help`; no full stop.
+        options: `module:Class` of its settings, below `pipelines.NAME`.
+        example: settings file of a small run on a CPU, from the repository's root.
+        needs: one entry for each way to run it.
+        distributed: whether it can run in several processes, under `accelerate launch`.
+        estimate: module below `pipelines.NAME` whose `main(words)` estimates memory, hours and cost; empty for none.
     """
 
     name: str
+    summary: str
     options: str
-    trains: bool = False
+    example: str
+    needs: tuple[Needs, ...]
+    distributed: bool = False
     estimate: str = ""
 
 
-PIPELINES = {
-    entry.name: entry
-    for entry in (
-        Pipeline("synthesize", "options:SynthesisOptions"),
-        Pipeline("sft", "options:TrainingOptions", trains=True, estimate="estimate.__main__"),
-    )
-}
+_ENTRIES = (
+    Pipeline(
+        name="synthesize",
+        summary="Turn books and scenes into training samples with layered thoughts",
+        options="options:SynthesisOptions",
+        example=f"{CONFIGS}/synthesize_smoke.toml",
+        needs=(Needs("synthesize", ("pyarrow", "datasets")),),
+    ),
+    Pipeline(
+        name="sft",
+        summary="Fine-tune a model on samples and save a checkpoint for the playground",
+        options="options:TrainingOptions",
+        example=f"{CONFIGS}/sft_smoke.toml",
+        needs=(
+            Needs("sft on a CPU", TRAINING),
+            Needs("sft on a GPU", TRAINING, gpu=True, instead=WITHOUT_GPU),
+            Needs("sft in 4 bits (QLoRA)", (*TRAINING, "bitsandbytes"), ("train", "quantise"), gpu=True, instead=WITHOUT_GPU),
+        ),
+        distributed=True,
+        estimate="estimate.__main__",
+    ),
+)
+PIPELINES = {entry.name: entry for entry in _ENTRIES}
+HELP = "; ".join(f"{entry.name}: {entry.summary}" for entry in _ENTRIES)
+"""Names and summaries, for `her run --help` and `her launch --help`."""
 
 
-def check_pipeline(pipeline: str) -> Path:
-    """The folder to run pipelines from; InputError when there is no such pipeline or this is no checkout."""
-    if pipeline not in PIPELINES:
-        raise InputError(f"there is no pipeline '{pipeline}'; there are {', '.join(PIPELINES)}")
+def pipeline_needs() -> list[Needs]:
+    """List what all pipelines need, in the order of the table."""
+    return [needs for pipeline in PIPELINES.values() for needs in pipeline.needs]
+
+
+def require_pipeline(name: str) -> Path:
+    """Return the repository's root, from which pipelines run.
+
+    Raises:
+        InputError: no such pipeline, or `her` is installed without the repository.
+    """
+    if name not in PIPELINES:
+        raise InputError(f"there is no pipeline '{name}'; there are {', '.join(PIPELINES)}")
     if not (paths.ROOT / "pipelines" / "__init__.py").is_file():
         raise InputError("the pipelines are part of the repository, not of the installed package; run this from a checkout")
     return paths.ROOT
 
 
-def main_of(pipeline: str, part: str = "__main__") -> Callable[[Sequence[str]], int]:
-    """The command line of a pipeline, or of another part of it such as `plan`: words in, exit code out."""
-    main: Callable[[Sequence[str]], int] = _part(pipeline, part).main
+def pipeline_main(name: str) -> Callable[[Sequence[str]], int]:
+    """Return the command line of a pipeline: words in, exit code out."""
+    return _main(name, "__main__")
+
+
+def estimate_main(name: str) -> Callable[[Sequence[str]], int]:
+    """Return the command line that estimates what a run of a pipeline takes.
+
+    Raises:
+        InputError: the pipeline has no estimate.
+    """
+    require_pipeline(name)
+    if not PIPELINES[name].estimate:
+        able = ", ".join(entry.name for entry in PIPELINES.values() if entry.estimate)
+        raise InputError(f"pipeline '{name}' has no estimate; {able} has")
+    return _main(name, PIPELINES[name].estimate)
+
+
+def pipeline_options(name: str) -> type[BaseModel]:
+    """Return the settings class of a pipeline, for `her.config.load`."""
+    require_pipeline(name)
+    module, _, class_name = PIPELINES[name].options.partition(":")
+    options: type[BaseModel] = getattr(_import(name, module), class_name)
+    return options
+
+
+def _main(name: str, module: str) -> Callable[[Sequence[str]], int]:
+    main: Callable[[Sequence[str]], int] = _import(name, module).main
 
     def run(words: Sequence[str]) -> int:
-        with _installed(pipeline):
+        with _explain_missing_package(name):
             return main(words)
 
     return run
 
 
-def options_of(pipeline: str) -> type[BaseModel]:
-    """The settings of a pipeline, for `her.config.load`."""
-    check_pipeline(pipeline)
-    module, _, name = PIPELINES[pipeline].options.partition(":")
-    options: type[BaseModel] = getattr(_part(pipeline, module), name)
-    return options
-
-
-def _part(pipeline: str, part: str) -> ModuleType:
-    """A module of a pipeline, found by its name: the house does not know the pipelines."""
-    root = str(check_pipeline(pipeline))
+def _import(name: str, module: str) -> ModuleType:
+    """Import a module of a pipeline from the repository, which need not be on Python's path."""
+    root = str(require_pipeline(name))
     if root not in sys.path:
         sys.path.insert(0, root)
-    with _installed(pipeline):
-        return importlib.import_module(f"pipelines.{pipeline}.{part}")
+    with _explain_missing_package(name):
+        return importlib.import_module(f"pipelines.{name}.{module}")
 
 
 @contextmanager
-def _installed(pipeline: str) -> Iterator[None]:
-    """Say of a package that is not there, such as torch, how it comes there."""
+def _explain_missing_package(name: str) -> Iterator[None]:
+    """Turn the import error of a package that is not installed, such as torch, into the command that installs it."""
     try:
         yield
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in ("pipelines", "her"):
-            raise
+            raise  # a mistake in this repository
+        extras = ",".join(PIPELINES[name].needs[0].extras)
         raise InputError(
-            f"pipeline '{pipeline}' needs the package {error.name}; install it with pip install -e '.[train]'"
+            f"pipeline '{name}' needs the package {error.name}; install it with pip install -e '.[{extras}]'"
         ) from error

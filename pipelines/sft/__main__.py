@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from her.files import atomic as files
-from her.runs.commands import command
-from her.runs.folder import Run, folder_of, running
+from her.runs.command_line import run_command_line
+from her.runs.folder import run_folder
+from her.runs.open_run import Run, open_run
 from pipelines.models.loading import base_files, device_of
 from pipelines.models.saving import save
 from pipelines.sft.options import TrainingOptions
@@ -28,41 +29,41 @@ PATIENCE_HOURS = 6
 
 
 def main(words: Sequence[str]) -> int:
-    """The command line; its exit code as `her.runs.commands.command` says."""
-    return command(words, TrainingOptions, run, "sft")
+    """The command line; its exit code as `her.runs.command_line.run_command_line` says."""
+    return run_command_line(words, TrainingOptions, run, "sft")
 
 
 def run(options: TrainingOptions) -> Path:
-    """A whole run; the model it left. Raises HerError; `Stopped` among them when it can be gone on with."""
+    """A whole run; the model it left. Raises HerError; `RunStopped` among them when it can be gone on with."""
     from accelerate import PartialState
     from transformers.utils import logging as library
 
     library.disable_progress_bar()
     device = device_of(options.device)
     state = PartialState(cpu=device == "cpu", timeout=timedelta(hours=PATIENCE_HOURS))
-    folder = folder_of(options.name)
-    with _opened(options, state) as open_run:
+    folder = run_folder(options.name)
+    with _open_in_main_process(options, state) as opened:
         if state.is_main_process:
             preparing.prepare(options, folder)
         state.wait_for_everyone()
-        _trained(options, folder, open_run, device)
+        _train_and_save(options, folder, opened, device)
     state.wait_for_everyone()  # a process that ended while the first one saves would be reported as lost
     state.destroy_process_group()
     return folder / "model"
 
 
 @contextmanager
-def _opened(options: TrainingOptions, state: Any) -> Iterator[Run | None]:
+def _open_in_main_process(options: TrainingOptions, state: Any) -> Iterator[Run | None]:
     """The run, in the first of several processes; the others have none and write nothing."""
     if not state.is_main_process:
         yield None
         return
     inputs = [*file_list(options.samples), *base_files(options.model)]
-    with running("sft", options.name, options, seed=options.seed, hashes=files.file_hashes(inputs)) as opened:
+    with open_run("sft", options.name, options, seed=options.seed, hashes=files.file_hashes(inputs)) as opened:
         yield opened
 
 
-def _trained(options: TrainingOptions, folder: Path, open_run: Run | None, device: str) -> None:
+def _train_and_save(options: TrainingOptions, folder: Path, opened: Run | None, device: str) -> None:
     """Train, and save what was trained where the playground opens it."""
     from pipelines.sft.train.first_reading import read_first
     from pipelines.sft.train.loop import train
@@ -71,18 +72,18 @@ def _trained(options: TrainingOptions, folder: Path, open_run: Run | None, devic
         """Only the first process writes metrics."""
 
     prepared = preparing.load(folder)
-    metric = open_run.metric if open_run else silent
+    metric = opened.log_metric if opened else silent
     trainer = train(read_first(options, prepared, folder, metric, device), prepared, folder, metric, device)
     whole = _gathered(trainer)
-    if open_run is None:
+    if opened is None:
         return
     facts = {
         "pipeline": "sft",
         "layout": options.layout,
         "targets": prepared.facts.targets,
         "steps": trainer.state.global_step,
-        "inputs": dict(open_run.status.hashes),
-        "commit": open_run.status.commit,
+        "inputs": dict(opened.status.hashes),
+        "commit": opened.status.commit,
     }
     saved = save(
         trainer.accelerator.unwrap_model(trainer.model),
@@ -93,9 +94,9 @@ def _trained(options: TrainingOptions, folder: Path, open_run: Run | None, devic
         facts=facts,
         state=whole,
     )
-    open_run.metric(step=trainer.state.global_step, saved="model", apart=saved.apart)
+    opened.log_metric(step=trainer.state.global_step, saved="model", apart=saved.apart)
     weights = sorted((folder / "model").glob("*.safetensors"))
-    open_run.note(outputs={f"model/{path.name}": files.file_hash(path) for path in weights})
+    opened.update_status(outputs={f"model/{path.name}": files.file_hash(path) for path in weights})
 
 
 def _gathered(trainer: Any) -> Any:

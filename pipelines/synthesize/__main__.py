@@ -18,8 +18,8 @@ from her.files import atomic as files
 from her.inference.caller import BudgetSpent, Ledger
 from her.inference.counters import snapshot_of
 from her.inference.progress import Progress
-from her.runs.commands import command
-from her.runs.folder import Run, Stopped, running
+from her.runs.command_line import run_command_line
+from her.runs.open_run import Run, RunStopped, open_run
 from her.training_data.audit import require
 from pipelines.synthesize.models import Models
 from pipelines.synthesize.options import SynthesisOptions
@@ -34,25 +34,25 @@ ORDER = ("role_thinking", "settings", "system_thinking")
 
 
 def main(words: Sequence[str]) -> int:
-    """The command line; its exit code as `her.runs.commands.command` says."""
-    return command(words, SynthesisOptions, run, "synthesize")
+    """The command line; its exit code as `her.runs.command_line.run_command_line` says."""
+    return run_command_line(words, SynthesisOptions, run, "synthesize")
 
 
 def run(options: SynthesisOptions) -> Path:
-    """A whole run; the report it left. Raises HerError, `Stopped` among them when it can be gone on with."""
-    with running("synthesize", options.name, options, seed=options.seed, hashes=_hashes(options)) as open_run:
-        for left in open_run.folder.glob(".*.part"):
+    """A whole run; the report it left. Raises HerError, `RunStopped` among them when it can be gone on with."""
+    with open_run("synthesize", options.name, options, seed=options.seed, hashes=_hashes(options)) as opened:
+        for left in opened.folder.glob(".*.part"):
             left.unlink()
         try:
-            asyncio.run(_synthesize(open_run, options))
+            asyncio.run(_synthesize(opened, options))
         except BudgetSpent as spent:
-            raise Stopped(f"{spent}; raise the budget to go on") from spent
+            raise RunStopped(f"{spent}; raise the budget to go on") from spent
         except BackendError as error:
-            raise Stopped(str(error)) from error
-        made = [path for path in sorted(open_run.folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+            raise RunStopped(str(error)) from error
+        made = [path for path in sorted(opened.folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
         kept = [path for path in made if path.suffix in (".jsonl", ".json", ".parquet") and path.name not in _CHANGING]
-        open_run.note(outputs={str(path.relative_to(open_run.folder)): files.file_hash(path) for path in kept})
-        return open_run.folder / "report.html"
+        opened.update_status(outputs={str(path.relative_to(opened.folder)): files.file_hash(path) for path in kept})
+        return opened.folder / "report.html"
 
 
 _CHANGING = frozenset(("status.json", "metrics.jsonl", "report.json"))
@@ -77,7 +77,7 @@ async def _synthesize(open_run: Run, options: SynthesisOptions) -> None:
     who = {name: asked["rewriter" if name == "system_thinking" else "model"] for name in asked["stages"]}
     finished = finish(folder, before, options, open_run.status, who)
     made = report.make(folder, [each for each in ORDER if each in options.stages], asked, finished.counts, options.name)
-    open_run.metric(stage="report", **{key: made["after"][key] for key in ("turns", "plan_coverage", "thought_coverage")})
+    open_run.log_metric(stage="report", **{key: made["after"][key] for key in ("turns", "plan_coverage", "thought_coverage")})
     require(finished.audit)
 
 
@@ -87,7 +87,7 @@ async def _stages(open_run: Run, options: SynthesisOptions) -> tuple[dict[str, A
     with Ledger(folder / "calls.sqlite3") as ledger:
         async with Models(options, ledger) as models:
             tallies = [caller.tally for caller in models.callers]
-            with Progress(tallies, open_run.metric, options.calls.pilot) as progress:
+            with Progress(tallies, open_run.log_metric, options.calls.pilot) as progress:
                 await raw_books(options, folder, models, progress.tick)
                 amount = all_scenes(options, folder)
                 for name in (each for each in ORDER if each in options.stages):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from her.runs.folder import watch
+from her.runs.folder import read_status
 from tests.browser.test_playground import database
 from tests.playground import ROOT, Playground
 
@@ -30,7 +30,7 @@ def run(pipeline: str, home: Path) -> None:
 def test_a_book_becomes_a_model_that_chats(page: Page, home: Path, outside: list[str]) -> None:
     run("synthesize", home)
     run("sft", home)
-    assert [watch(name).state for name in ("synthesize-smoke", "sft-smoke")] == ["done", "done"]
+    assert [read_status(name).state for name in ("synthesize-smoke", "sft-smoke")] == ["done", "done"]
     model, book = home / "runs" / "sft-smoke" / "model", home / "runs" / "synthesize-smoke" / "scenes" / "Othello.json"
     with Playground(home, backend=f"local:{model}", arguments=("--scenes", str(book)), wait=120) as app:
         page.goto(app.url)

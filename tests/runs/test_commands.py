@@ -13,8 +13,9 @@ from her import config, paths
 from her.cli import app
 from her.errors import InputError
 from her.runs import commands as runs
-from her.runs.folder import Stopped, folder_of, running, runs_folder, watch
-from her.runs.processes import stop
+from her.runs.folder import read_status, run_folder, runs_folder
+from her.runs.open_run import RunStopped, open_run
+from her.runs.processes import stop_run
 from pipelines.synthesize.options import SynthesisOptions
 
 SMOKE = Path(__file__).resolve().parents[2] / "pipelines" / "configs" / "synthesize_smoke.toml"
@@ -30,19 +31,19 @@ def options(name: str) -> SynthesisOptions:
 
 def stopped(name: str) -> Path:
     """A run that was stopped after three steps, the last two of which were taken twice."""
-    with pytest.raises(Stopped), running("synthesize", name, options(name), seed=7) as run:
+    with pytest.raises(RunStopped), open_run("synthesize", name, options(name), seed=7) as run:
         for step, loss in ((1, 3.0), (2, 2.5), (3, 9.0)):
-            run.metric(step=step, loss=loss)
-        run.metric(resumed_at=1)
+            run.log_metric(step=step, loss=loss)
+        run.log_metric(resumed_at=1)
         for step, loss in ((2, 1.5), (3, 2.25)):
-            run.metric(step=step, loss=loss)
+            run.log_metric(step=step, loss=loss)
         for made in ("checkpoint-20", "checkpoint-3", "checkpoint"):
             (run.folder / made).mkdir()
             (run.folder / made / "model.safetensors").write_bytes(b"")
         (run.folder / "report.json").write_text("{}")
-        run.note(outputs={"report.json": "ab", "gone.json": "cd"})
-        raise Stopped("the budget is spent")
-    return folder_of(name)
+        run.update_status(outputs={"report.json": "ab", "gone.json": "cd"})
+        raise RunStopped("the budget is spent")
+    return run_folder(name)
 
 
 def test_runs_alone_lists_them() -> None:
@@ -52,18 +53,18 @@ def test_runs_alone_lists_them() -> None:
 
 
 def test_a_list_without_runs_says_so(home: Path) -> None:
-    assert her().stdout == f"no runs in '{home / 'runs'}' yet; her run makes one: her run synthesize @FILE.toml\n"
+    assert her().stdout == f"no runs in '{home / 'runs'}' yet; start one with: her run synthesize @FILE.toml\n"
 
 
 def test_a_broken_run_hides_no_other() -> None:
     stopped("first")
-    broken = folder_of("a-longer-name")
+    broken = run_folder("a-longer-name")
     broken.mkdir()
     (broken / "status.json").write_text("{")
     said = her("list")
     assert said.exit_code == 0, said.output
     assert [line.split()[0] for line in said.stdout.splitlines()] == ["a-longer-name", "first"]
-    assert "is no status of a run" in said.stdout.splitlines()[0]
+    assert "is not a valid run status" in said.stdout.splitlines()[0]
     assert said.stdout.splitlines()[1].endswith("  synthesize  stopped  the budget is spent")
 
 
@@ -78,9 +79,9 @@ def test_a_run_is_shown_whole() -> None:
     assert json.loads(shown["last"])["loss"] == 2.25
     assert [line.strip().split()[-1] for line in rest if "checkpoint" in line] == ["checkpoint-3", "checkpoint-20", "checkpoint"]
     assert shown["outputs"] == "report.json (2 bytes)"
-    assert "gone.json (no longer there)" in said.stdout
+    assert "gone.json (deleted)" in said.stdout
     assert "seed" in shown and "python 3" in shown["versions"]
-    assert shown["go on"] == "her runs resume first"
+    assert shown["resume"] == "her runs resume first"
     assert "temperature = 0.25" in said.stdout
     assert "scenes_at_once" not in said.stdout
 
@@ -88,33 +89,35 @@ def test_a_run_is_shown_whole() -> None:
 def test_settings_of_another_version_are_shown_as_they_are() -> None:
     (stopped("old") / "config.toml").write_text('name = "old"\nwas = 1\n')
     said = her("show", "old").stdout
-    assert "those of another version: there is no setting 'was'" in said
+    assert "written by another version: there is no setting 'was'" in said
     assert "was = 1" in said
 
 
 def test_a_run_without_metrics_has_no_losses() -> None:
-    with running("synthesize", "bare", options("bare")):
+    with open_run("synthesize", "bare", options("bare")):
         pass
     said = her("show", "bare").stdout
     assert "loss" not in said
-    assert said.splitlines()[-1].split(None, 2)[2] == "it is done"
+    assert said.splitlines()[-1].split(None, 1)[1] == "it is done"
 
 
 def test_resume_goes_on_with_the_settings_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     folder = stopped("first")
     begun: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr("her.runs.commands.main_of", lambda pipeline: lambda words: begun.append((pipeline, list(words))) or 3)
-    monkeypatch.setattr("her.runs.commands.start", lambda pipeline, words: begun.append((pipeline, list(words))))
+    monkeypatch.setattr(
+        "her.runs.commands.pipeline_main", lambda pipeline: lambda words: begun.append((pipeline, list(words))) or 3
+    )
+    monkeypatch.setattr("her.runs.commands.start_pipeline", lambda pipeline, words: begun.append((pipeline, list(words))))
     assert her("resume", "first").exit_code == 3
     said = her("resume", "first", "--background")
-    assert (said.exit_code, said.stdout) == (0, "started; look at it with: her runs show first\n")
+    assert (said.exit_code, said.stdout) == (0, "started; watch it with: her runs show first\n")
     assert begun == [("synthesize", [f"@{folder / 'config.toml'}"])] * 2
 
 
 def test_a_run_that_is_done_or_of_another_version_is_not_resumed() -> None:
-    with running("synthesize", "whole", options("whole")):
+    with open_run("synthesize", "whole", options("whole")):
         assert "is running; stop it first: her runs stop whole" in her("resume", "whole").stderr
-    assert "is done; to do it once more give another name" in her("resume", "whole").stderr
+    assert "is done; to repeat it give another name" in her("resume", "whole").stderr
     (stopped("old") / "config.toml").write_text('name = "old"\nwas = 1\n')
     assert "no setting 'was'" in her("resume", "old", "--background").stderr
     assert "there is no run 'none'" in her("resume", "none").stderr
@@ -122,11 +125,11 @@ def test_a_run_that_is_done_or_of_another_version_is_not_resumed() -> None:
 
 @pytest.mark.whole
 def test_resume_really_goes_on(home: Path) -> None:
-    with pytest.raises(Stopped), running("synthesize", "real", options("real"), seed=42, hashes=_hashes()):
-        raise Stopped("early")
+    with pytest.raises(RunStopped), open_run("synthesize", "real", options("real"), seed=42, hashes=_hashes()):
+        raise RunStopped("early")
     said = subprocess.run([sys.executable, "-m", "her.cli", "runs", "resume", "real"], cwd=paths.ROOT, capture_output=True)
     assert said.returncode == 0, said.stderr.decode()
-    assert (watch("real").state, watch("real").starts) == ("done", 2)
+    assert (read_status("real").state, read_status("real").starts) == ("done", 2)
 
 
 def _hashes() -> dict[str, str]:
@@ -167,7 +170,7 @@ def test_nothing_outside_is_removed(home: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_that_runs_is_not_removed() -> None:
-    with running("synthesize", "busy", options("busy")) as run:
+    with open_run("synthesize", "busy", options("busy")) as run:
         said = her("rm", "busy", "--yes")
         assert (said.exit_code, said.stderr) == (2, "her: run 'busy' is running; stop it first: her runs stop busy\n")
         assert run.folder.is_dir()
@@ -175,20 +178,20 @@ def test_a_run_that_runs_is_not_removed() -> None:
 
 def test_stop_says_what_it_did() -> None:
     stopped("first")
-    assert her("stop", "first").stdout == "first does not run: it is stopped\n"
+    assert her("stop", "first").stdout == "first is not running: it is stopped\n"
 
 
 def test_a_run_of_another_machine_is_stopped_there() -> None:
-    with running("synthesize", "far", options("far")) as run:
-        run.note(host="elsewhere")
+    with open_run("synthesize", "far", options("far")) as run:
+        run.update_status(host="elsewhere")
         with pytest.raises(InputError, match="runs on 'elsewhere'; stop it there"):
-            stop("far")
+            stop_run("far")
 
 
 def test_the_size_of_a_run_counts_no_links(tmp_path: Path) -> None:
     folder = stopped("first")
-    before = runs.size(folder)
+    before = runs.folder_size(folder)
     (tmp_path / "big").write_bytes(b"x" * 10_000)
     (folder / "link").symlink_to(tmp_path / "big")
-    assert runs.size(folder) - before < 1_000
+    assert runs.folder_size(folder) - before < 1_000
     shutil.rmtree(folder)

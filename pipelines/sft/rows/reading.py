@@ -16,7 +16,7 @@ from pydantic import Field
 from her.errors import FormatVersionError, InputError
 from her.files import jsonl
 from her.format.tags import WRITTEN
-from her.runs.folder import folder_of
+from her.runs.folder import run_folder
 from her.training_data.samples import FORMAT
 from her.types import Message, Sample, Value
 from her.view import opening
@@ -78,7 +78,7 @@ def file_list(options: SampleOptions) -> list[Path]:
 
 def learned_files(options: SampleOptions) -> list[Path]:
     """The files of samples that are learned, those of runs first."""
-    ran = [folder_of(name) / "dataset" / options.split / "trl.parquet" for name in options.runs]
+    ran = [run_folder(name) / "dataset" / options.split / "trl.parquet" for name in options.runs]
     return [*ran, *options.files]
 
 

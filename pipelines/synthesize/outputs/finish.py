@@ -21,7 +21,7 @@ from her.characters.coser import BookScene
 from her.errors import InputError
 from her.files import jsonl
 from her.files.atomic import replacing
-from her.runs.folder import Status
+from her.runs.folder import RunStatus
 from her.training_data.audit import Audit, AuditLimits, AuditReport, write_audit
 from her.training_data.samples import Dropped, samples
 from her.training_data.splits import HeldOut, Splits, SplitUnit, conversation, leaks, read_held_out, split
@@ -53,7 +53,7 @@ class Spine:
     languages: set[str] = field(default_factory=set)
 
 
-def finish(folder: Path, last: str, options: SynthesisOptions, status: Status, models: dict[str, str]) -> FinishedDataset:
+def finish(folder: Path, last: str, options: SynthesisOptions, status: RunStatus, models: dict[str, str]) -> FinishedDataset:
     """Write everything that is made of the scenes in `LAST.jsonl`. `models`: which was asked, by stage.
 
     Raises:
@@ -87,7 +87,7 @@ def finish(folder: Path, last: str, options: SynthesisOptions, status: Status, m
     return FinishedDataset(made, tuple(reports))
 
 
-def _facts(options: SynthesisOptions, status: Status, spine: Spine, made: dict[str, Any], models: dict[str, str]) -> CardFacts:
+def _facts(options: SynthesisOptions, status: RunStatus, spine: Spine, made: dict[str, Any], models: dict[str, str]) -> CardFacts:
     """What the card tells."""
     books = sorted(spine.books.items())
     return CardFacts(

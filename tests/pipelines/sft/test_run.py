@@ -14,7 +14,8 @@ import pytest
 from her import paths
 from her.errors import InputError
 from her.files import atomic as files
-from her.runs.folder import curve, metrics, running, watch
+from her.runs.folder import read_curve, read_metrics, read_status
+from her.runs.open_run import open_run
 from pipelines.models.shared_rows import smallest_shared
 from pipelines.sft.options import TrainingOptions
 from pipelines.sft.rows.rows import Facts
@@ -69,29 +70,29 @@ def _environment(home: Path) -> dict[str, str]:
 
 def losses(name: str) -> dict[int, float]:
     """By step; what a kill made twice counts once."""
-    return {line["step"]: line["loss"] for line in curve(name) if "loss" in line}
+    return {line["step"]: line["loss"] for line in read_curve(name) if "loss" in line}
 
 
 def evaluated(name: str) -> float:
     """The loss on what is held out, at the end."""
-    return [line["eval_loss"] for line in metrics(name) if "eval_loss" in line][-1]
+    return [line["eval_loss"] for line in read_metrics(name) if "eval_loss" in line][-1]
 
 
 def test_a_run_leaves_a_model_that_opens_and_a_record_of_itself(home: Path) -> None:
     done = run("name=first", "model.shape.reading=4", home=home)
     assert done.returncode == 0, done.stderr
     folder = home / "runs" / "first"
-    assert watch("first").state == "done"
+    assert read_status("first").state == "done"
     assert {"config.json", "model.safetensors", "chat_template.jinja", "generation_config.json"} <= {
         path.name for path in (folder / "model").iterdir()
     }
     assert sorted(losses("first")) == [1, 2, 3, 4]
-    read = [line["reading"]["loss"] for line in metrics("first") if "loss" in line.get("reading", {})]
+    read = [line["reading"]["loss"] for line in read_metrics("first") if "loss" in line.get("reading", {})]
     assert len(read) == 4
     assert read[-1] < read[0]
     assert losses("first")[1] < read[0]  # what was read is where the training begins
-    assert any("eval_loss" in line for line in metrics("first"))
-    assert any(line.get("sampled") == 2 for line in metrics("first"))
+    assert any("eval_loss" in line for line in read_metrics("first"))
+    assert any(line.get("sampled") == 2 for line in read_metrics("first"))
     assert "shared prefixes agree with expanded rows" in (folder / "log.txt").read_text("utf-8")
     again = run("name=first", "model.shape.reading=4", "steps=5", home=home)
     assert (again.returncode, "other settings" in again.stderr) == (2, True)
@@ -120,7 +121,7 @@ def test_adapters_are_trained_merged_and_kept_beside(home: Path) -> None:
     done = run("name=lora", f"model.base={model}", "lora.rank=4", "checkpointing=light", "track=trackio", home=home)
     assert done.returncode == 0, done.stderr
     assert (home / "runs" / "lora" / "adapter" / "adapter_model.safetensors").is_file()
-    saved = next(line for line in metrics("lora") if line.get("saved"))
+    saved = next(line for line in read_metrics("lora") if line.get("saved"))
     assert saved["apart"] < 1e-4
     (model / "config.json").write_text((model / "config.json").read_text("utf-8") + "\n", "utf-8")
     again = run("name=lora", f"model.base={model}", "lora.rank=4", "checkpointing=light", home=home)
@@ -137,7 +138,7 @@ def test_killed_runs_go_on_with_the_same_losses(home: Path) -> None:
             if line.startswith("step 4 of 6"):
                 process.send_signal(signal.SIGKILL)
                 break
-    assert watch("killed").state == "killed"
+    assert read_status("killed").state == "killed"
     again = run("name=killed", "steps=6", *apart, home=home)
     assert again.returncode == 0, again.stderr
     assert "goes on from checkpoint-" in again.stderr
@@ -169,7 +170,7 @@ def test_two_processes_train_together(home: Path) -> None:
     launch = ("-m", "accelerate.commands.launch", "--config_file", str(config), "-m")
     done = run("name=two", home=home, launch=launch)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert watch("two").state == "done"
+    assert read_status("two").state == "done"
     assert sorted(losses("two")) == [1, 2, 3, 4]
     assert (home / "runs" / "two" / "model" / "model.safetensors").is_file()
     words = ("layout=plain", "evaluation.turns=0", "steps=2")
@@ -182,7 +183,7 @@ def test_two_processes_train_together(home: Path) -> None:
 
 def test_a_second_process_in_one_run_is_refused(home: Path) -> None:
     options = TrainingOptions.model_validate({"name": "held", "samples": {"personas": ("house",)}})
-    with running("sft", "held", options):
+    with open_run("sft", "held", options):
         done = run("name=held", home=home)
     assert done.returncode == 2
     assert "another process works on run 'held'" in done.stderr
@@ -279,4 +280,4 @@ def test_a_full_disk_leaves_the_last_good_checkpoint_and_names_it(home: Path) ->
     assert "there is no room left to save" in done.stderr
     assert "checkpoints/checkpoint-2'" in done.stderr
     assert [path.name for path in (home / "runs" / "full" / "checkpoints").iterdir()] == ["checkpoint-2"]
-    assert watch("full").state == "failed"
+    assert read_status("full").state == "failed"

@@ -18,7 +18,8 @@ import pytest
 
 from her import config
 from her.files import jsonl
-from her.runs.folder import running, watch
+from her.runs.folder import read_status
+from her.runs.open_run import open_run
 from her.training_data.audit import AuditReport
 from her.training_data.samples import Dropped
 from her.types import Transcript
@@ -57,7 +58,7 @@ def test_d1_othello_goes_through_without_a_model(home: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, "HER_HOME": str(home)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     folder = home / "runs" / "synthesize-smoke"
-    assert watch("synthesize-smoke").state == "done"
+    assert read_status("synthesize-smoke").state == "done"
     transcripts = list(jsonl.read(folder / "transcripts.jsonl", Transcript))
     spoken = [turn for each in transcripts for turn in each.turns if turn.speaker != "Environment"]
     assert len(transcripts) >= 6 and len(spoken) >= 80 and all(turn.text("system_thinking") for turn in spoken)
@@ -73,7 +74,7 @@ def test_d1_othello_goes_through_without_a_model(home: Path) -> None:
     assert report["calls"]["stages"]["system_thinking"]["tiers"] and report["calls"]["model"] == "teacher:"
     counted = report["stages"]["role_thinking"]["turns"]
     assert sum(counted.values()) == sum(1 for _ in jsonl.read(folder / "role_thinking.turns.jsonl", TurnRecord)) == len(spoken)
-    status = watch("synthesize-smoke")
+    status = read_status("synthesize-smoke")
     assert {"Othello.txt", "prompts"} == set(status.hashes) and "transcripts.jsonl" in status.outputs
 
 
@@ -105,7 +106,7 @@ def test_a_killed_run_goes_on_without_asking_or_losing_anything(home: Path, seed
             child.send_signal(signal.SIGKILL)
             child.wait(10)
         before = len(server.chats)
-        assert watch("killed").state == "killed"
+        assert read_status("killed").state == "killed"
         server.script.first_delay = 0
         assert run("name=killed", f"endpoints=['{server.spec}']", "calls.in_flight=4") == 0
         after = len(server.chats) - before
@@ -115,7 +116,7 @@ def test_a_killed_run_goes_on_without_asking_or_losing_anything(home: Path, seed
 
 def test_a_budget_stops_the_run_and_a_higher_one_goes_on(home: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert run("name=poor", "calls.budget_tokens=60000") == 3
-    assert watch("poor").state == "stopped" and "budget" in watch("poor").reason
+    assert read_status("poor").state == "stopped" and "budget" in read_status("poor").reason
     assert run("name=poor", "calls.budget_tokens=0") == 0
     assert run("name=rich") == 0
     assert finished(home, "poor") == finished(home, "rich")
@@ -125,7 +126,7 @@ def test_a_server_that_dies_stops_the_run_which_goes_on_later(home: Path) -> Non
     with teaching() as server:
         spec = server.spec
     assert run("name=dead", f"endpoints=['{spec}']", "calls.patience=0.2", "calls.retries=0") == 3
-    assert watch("dead").state == "stopped"
+    assert read_status("dead").state == "stopped"
     assert run("name=dead", "endpoints=['teacher:']") == 0
 
 
@@ -137,7 +138,7 @@ def test_a_teacher_that_never_answers_well_fails_loudly_and_invents_nothing(home
 
     with teaching(spoil) as server:
         assert run("name=loud", f"endpoints=['{server.spec}']") == 2
-    status = watch("loud")
+    status = read_status("loud")
     assert status.state == "failed" and "audit" in status.reason and "no_plan" in status.reason
     report = json.loads((home / "runs/loud/report.json").read_text())
     assert report["after"]["plan_coverage"] == 0 and report["stages"]["system_thinking"]["turns"].keys() == {"missing"}
@@ -195,7 +196,7 @@ def test_the_cases_of_a_test_set_are_held_out_of_everything(home: Path, tmp_path
 
 def test_the_second_run_on_one_folder_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     options, _ = config.load(SynthesisOptions, [SMOKE, "name=taken"])
-    with running("synthesize", "taken", options):
+    with open_run("synthesize", "taken", options):
         assert run("name=taken") == 2
     assert "another process works on run 'taken'" in caplog.text
 
@@ -221,7 +222,7 @@ def test_inputs_that_changed_are_refused(tmp_path: Path, caplog: pytest.LogCaptu
     assert run("name=input", f"books=['{book}']") == 0
     book.write_text(text + "More.")
     assert run("name=input", f"books=['{book}']") == 2
-    assert "another 'Othello.txt'" in caplog.text and watch("input").state == "done"
+    assert "another 'Othello.txt'" in caplog.text and read_status("input").state == "done"
 
 
 @pytest.mark.browser
