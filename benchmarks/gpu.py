@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report import report
+from her.capacity.recipe import Recipe
 from her.capacity.shapes import SHAPES
-from her.capacity.training_cost import Recipe, Work, flops
+from her.capacity.training_cost import count_flops
+from her.capacity.work import Work
 from pipelines.models.prefix_tree import Encoded, TokenRow, pack, row, trees
 
 SYSTEM, TURN, PLAN, BUDGET, TARGETS, REPEATS = 1200, 60, 580, 16384, (4, 20), 5
@@ -151,7 +153,7 @@ def _work(name: str, rows: Sequence[TokenRow]) -> float:
     tokens = sum(map(_tokens, rows))
     trained = sum(sum(label != -100 for label in made.labels) for made in rows)
     pairs = sum(sum(_pairs(made)) for made in rows)
-    return flops(SHAPES[name], Work(tokens=tokens, trained=trained, pairs=pairs), Recipe(checkpointing="full"))
+    return count_flops(SHAPES[name], Work(tokens=tokens, trained=trained, pairs=pairs), Recipe(checkpointing="full"))
 
 
 def _tokens(made: TokenRow) -> int:

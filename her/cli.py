@@ -236,7 +236,7 @@ def serve_checkpoint(
     from her.deploy import vllm_command as serving
 
     asked = serving.ServerOptions(host=host, port=port, context=context, elsewhere=only_print)
-    plan = serving.plan(checkpoint, asked, machine=machine.probe(paths.home()))
+    plan = serving.plan(checkpoint, asked, machine=machine.probe_machine(paths.home()))
     for note in plan.notes:
         typer.echo(f"her: {note}", err=True)
     if only_print:
@@ -258,7 +258,7 @@ def doctor_report(as_json: Annotated[bool, typer.Option("--json", help="One JSON
     from her.capacity import doctor
 
     report = doctor.examine()
-    typer.echo(report.model_dump_json(indent=2) if as_json else doctor.text(report))
+    typer.echo(report.model_dump_json(indent=2) if as_json else doctor.format_report(report))
     if report.conflicts:
         raise typer.Exit(1)
 

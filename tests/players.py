@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 
-from her.backends.base import Backend, Completion, Delta, Description, Usage, join
+from her.backends.base import Backend, Completion, Delta, Description, Usage, join_deltas
 from her.characters.coser import Book, BookScene
 from her.chat.generation import Live
 from her.chat.service import ChatLimits, ChatService
@@ -90,7 +90,7 @@ class Actor:
             self.left += not whole
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        return await join(self.stream(messages, sampling))
+        return await join_deltas(self.stream(messages, sampling))
 
     def describe(self) -> Description:
         return Description(spec=self.spec, model="actor", revision="r1", context=self.context, scripted=self.scripted)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from her.backends.teacher import answer
+from her.backends.teacher import write_answer
 from her.characters.coser import BookScene
 from her.format import parse
 from her.inference.caller import Ledger
@@ -56,7 +56,7 @@ def teaching(spoil: Spoil | None = None, **script: Any) -> Iterator[TeachingServ
 
     def text(body: dict[str, Any]) -> str:
         messages = [Message(role=each["role"], content=str(each["content"])) for each in body["messages"]]
-        thinking, said = answer(messages)
+        thinking, said = write_answer(messages)
         right = f"<think>{thinking}</think>{said}" if thinking else said
         return spoil(task_of(body), payload_of(body), right) if spoil else right
 

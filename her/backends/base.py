@@ -107,7 +107,7 @@ class WholeAnswerBackend(Protocol):
         ...
 
 
-async def join(deltas: AsyncIterator[Delta]) -> Completion:
+async def join_deltas(deltas: AsyncIterator[Delta]) -> Completion:
     """A whole answer from its deltas."""
     text: list[str] = []
     reasoning: list[str] = []
@@ -118,6 +118,6 @@ async def join(deltas: AsyncIterator[Delta]) -> Completion:
     return Completion(text="".join(text), reasoning="".join(reasoning), finish=last.finish or "stop", usage=last.usage)
 
 
-def whole(text: str) -> str:
+def replace_surrogates(text: str) -> str:
     """The text with surrogate pairs joined and lone surrogates replaced by U+FFFD, so that it can be sent and stored."""
     return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from her.backends.base import Completion, Delta, Description, join, whole
+from her.backends.base import Completion, Delta, Description, join_deltas, replace_surrogates
 from her.backends.local_rows import BatchRow
 from her.errors import BackendError
 from her.paths import expanded
@@ -65,7 +65,7 @@ class LocalBackend:
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         """The deltas of `stream`, joined."""
-        return await join(self.stream(messages, sampling))
+        return await join_deltas(self.stream(messages, sampling))
 
     async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Delta]:
         """Stream the next assistant message; closing the iterator stops the row at its next token."""
@@ -178,7 +178,7 @@ class LocalBackend:
         """Token ids by the model's chat template."""
         from jinja2 import TemplateError
 
-        rows = [{"role": message.role, "content": whole(message.content)} for message in messages]
+        rows = [{"role": message.role, "content": replace_surrogates(message.content)} for message in messages]
         continued = bool(rows) and rows[-1]["role"] == "assistant"
         if continued and not rows[-1]["content"].strip():
             rows, continued = rows[:-1], False

@@ -7,13 +7,13 @@ from typing import Any
 
 import httpx2
 
-from her.backends.base import Delta, FinishReason, Usage, whole
-from her.backends.openai_errors import ServerLabel, backend_error
+from her.backends.base import Delta, FinishReason, Usage, replace_surrogates
+from her.backends.openai_errors import ServerLabel, error_from_event
 
 LENGTHS = {"length", "max_tokens"}
 
 
-async def chunks(response: httpx2.Response) -> AsyncIterator[Any]:
+async def read_events(response: httpx2.Response) -> AsyncIterator[Any]:
     """The JSON values of a server's event stream, as they come.
 
     Read here and not by the client: its models cost a millisecond a token, with fifty visitors more than all the rest.
@@ -41,7 +41,7 @@ class StreamedAnswer:
     def read(self, chunk: Any) -> Delta:
         """The text of one chunk; BackendError when it is no chunk of ours or one too many."""
         if isinstance(chunk, dict) and chunk.get("error"):
-            raise backend_error(chunk["error"], self._place)
+            raise error_from_event(chunk["error"], self._place)
         choices = chunk.get("choices") if isinstance(chunk, dict) else None
         if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
             raise self._place.error("invalid_reply", "answered in another protocol; a chat completion stream was expected")
@@ -94,7 +94,7 @@ class _Pairs:
         text, self._high = self._high + text, ""
         if text and "\ud800" <= text[-1] <= "\udbff":
             text, self._high = text[:-1], text[-1]
-        return whole(text)
+        return replace_surrogates(text)
 
     def rest(self) -> str:
         return "\ufffd" if self._high else ""

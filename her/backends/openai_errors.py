@@ -48,7 +48,7 @@ class ServerLabel:
         return BackendError(f"{self} {what}.", reason, retry_after)
 
 
-def explain(error: Exception, place: ServerLabel, begun: bool = False) -> BackendError:
+def error_from_exception(error: Exception, place: ServerLabel, begun: bool = False) -> BackendError:
     """The BackendError for what the openai client raised; `begun` when part of the answer had arrived.
 
     Anything but the errors of a call is raised again as it is: it is a fault of ours.
@@ -58,20 +58,20 @@ def explain(error: Exception, place: ServerLabel, begun: bool = False) -> Backen
     if isinstance(error, (openai.APITimeoutError, TimeoutError)):
         return place.error("timeout", "could not be reached in time; check that it runs and try again")
     if isinstance(error, (openai.APIConnectionError, httpx2.HTTPError)):
-        return lost(error, place, begun)
+        return error_from_connection(error, place, begun)
     if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError, openai.APIResponseValidationError)):
         return place.error("invalid_reply", "sent something that is not JSON; check that the address is that of a chat API")
     raise error
 
 
-def backend_error(error: object, place: ServerLabel) -> BackendError:
+def error_from_event(error: object, place: ServerLabel) -> BackendError:
     """The BackendError for an error object that a server sent as an event, in the midst of its answer."""
     code = str(error.get("code") or "") if isinstance(error, dict) else ""
     status = int(code) if code.isdecimal() and 400 <= int(code) <= 599 else 500
-    return refused(status, place, _words(error))
+    return error_from_status(status, place, _message_of(error))
 
 
-def _words(body: object) -> str:
+def _message_of(body: object) -> str:
     """The server's own message, empty when it sent none or a web page."""
     if isinstance(body, dict):
         body = next((body[key] for key in ("message", "error", "detail") if body.get(key)), "")
@@ -79,22 +79,22 @@ def _words(body: object) -> str:
     return "" if "<html" in text.lower() or "<!doctype" in text.lower() else text
 
 
-def words(content: bytes) -> str:
+def server_message(content: bytes) -> str:
     """What a server says in the body of a refusal, JSON or not."""
     text = content.decode("utf-8", "replace")
     try:
         said = json.loads(text)
     except ValueError:
-        return _words(text)
-    return _words(said.get("error", said) if isinstance(said, dict) else said)
+        return _message_of(text)
+    return _message_of(said.get("error", said) if isinstance(said, dict) else said)
 
 
 def _status(status: int, error: openai.APIStatusError, place: ServerLabel) -> BackendError:
     header = error.response.headers.get("retry-after", "")
-    return refused(status, place, _words(error.body), header)
+    return error_from_status(status, place, _message_of(error.body), header)
 
 
-def refused(status: int, place: ServerLabel, said: str = "", retry_after: str = "") -> BackendError:
+def error_from_status(status: int, place: ServerLabel, said: str = "", retry_after: str = "") -> BackendError:
     """The BackendError for an HTTP status that is no success; `said` in the server's words, `retry_after` as its header."""
     wait = float(retry_after) if re.fullmatch(r"\d{1,6}(\.\d+)?", retry_after) else None
     reason, what = _TABLE.get(status, ("bad_request", "did not accept the request"))
@@ -109,7 +109,7 @@ def refused(status: int, place: ServerLabel, said: str = "", retry_after: str = 
     return place.error(reason, f"{what} (HTTP {status}{': ' + said if said else ''})", wait)
 
 
-def lost(error: Exception, place: ServerLabel, begun: bool) -> BackendError:
+def error_from_connection(error: Exception, place: ServerLabel, begun: bool) -> BackendError:
     """The BackendError for a connection that could not be made or broke; `begun` when part of the answer had arrived."""
     causes = list(_causes(error))
     text = " ".join(str(cause) for cause in causes)

@@ -18,10 +18,10 @@ import httpx2
 import openai
 from pydantic import Field
 
-from her.backends.base import Completion, Delta, Description, join, whole
-from her.backends.openai_answer import StreamedAnswer, chunks, same_model
-from her.backends.openai_errors import ServerLabel, explain
-from her.backends.openai_whole import Wire
+from her.backends.base import Completion, Delta, Description, join_deltas, replace_surrogates
+from her.backends.openai_answer import StreamedAnswer, read_events, same_model
+from her.backends.openai_errors import ServerLabel, error_from_exception
+from her.backends.openai_whole import UnstreamedClient
 from her.errors import BackendError
 from her.tokens import estimate_tokens
 from her.types import Message, Sampling, Value
@@ -65,7 +65,7 @@ class OpenAIBackend:
         self._asks_usage = True
         self._usage_known = False
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, openai.AsyncOpenAI] = WeakKeyDictionary()
-        self._wires: WeakKeyDictionary[asyncio.AbstractEventLoop, Wire] = WeakKeyDictionary()
+        self._wires: WeakKeyDictionary[asyncio.AbstractEventLoop, UnstreamedClient] = WeakKeyDictionary()
 
     def describe(self) -> Description:
         """`model` is empty until the first call when the spec named none."""
@@ -77,7 +77,7 @@ class OpenAIBackend:
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         """The deltas of `stream`, joined."""
-        return await join(self.stream(messages, sampling))
+        return await join_deltas(self.stream(messages, sampling))
 
     async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Delta]:
         """Stream the next assistant message; BackendError as in the Protocol."""
@@ -89,7 +89,7 @@ class OpenAIBackend:
         answer.waited = _now() - started
         try:
             self._expect_events(response.headers.get("content-type", ""))
-            events = chunks(response)
+            events = read_events(response)
             while (chunk := await self._next(events, answer)) is not None:
                 delta = answer.read(chunk)
                 if delta.text or delta.reasoning:
@@ -157,11 +157,11 @@ class OpenAIBackend:
         return self._clients[loop]
 
     @property
-    def _wire(self) -> Wire:
+    def _wire(self) -> UnstreamedClient:
         """The connections for whole answers, of the running loop."""
         loop = asyncio.get_running_loop()
         if loop not in self._wires:
-            self._wires[loop] = Wire(self._url, self._key, self._limits.connect)
+            self._wires[loop] = UnstreamedClient(self._url, self._key, self._limits.connect)
         return self._wires[loop]
 
     @property
@@ -176,7 +176,7 @@ class OpenAIBackend:
         """The body of the chat call."""
         body: dict[str, Any] = {
             "model": self._model,
-            "messages": [{"role": message.role, "content": whole(message.content)} for message in messages],
+            "messages": [{"role": message.role, "content": replace_surrogates(message.content)} for message in messages],
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,
@@ -217,7 +217,7 @@ class OpenAIBackend:
             except openai.OpenAIError as error:
                 if attempt == 1 and _went_stale(error):
                     continue
-                failure = explain(error, self._place)
+                failure = error_from_exception(error, self._place)
                 if isinstance(error, (openai.BadRequestError, openai.UnprocessableEntityError)) and "stream_options" in body:
                     raise _Refused(failure) from None
                 raise failure from None
@@ -236,7 +236,7 @@ class OpenAIBackend:
                 return None
             if isinstance(error, TimeoutError):
                 raise self._too_late(limit) from None
-            raise explain(error, self._place, begun=True) from None
+            raise error_from_exception(error, self._place, begun=True) from None
         answer.waited += _now() - started
         return chunk
 
@@ -262,9 +262,9 @@ class OpenAIBackend:
         except openai.APIStatusError as error:
             if error.status_code in (405, 501):
                 return None
-            raise explain(error, self._place) from None
+            raise error_from_exception(error, self._place) from None
         except openai.OpenAIError as error:
-            raise explain(error, self._place) from None
+            raise error_from_exception(error, self._place) from None
         self._expect_json(reply.headers.get("content-type", ""))
         try:
             return _models(json.loads(reply.text))

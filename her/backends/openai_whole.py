@@ -13,9 +13,9 @@ from urllib.request import getproxies, proxy_bypass
 
 import pydantic_core
 
-from her.backends.base import Completion, Usage, whole
+from her.backends.base import Completion, Usage, replace_surrogates
 from her.backends.openai_answer import LENGTHS, same_model
-from her.backends.openai_errors import ServerLabel, lost, refused, words
+from her.backends.openai_errors import ServerLabel, error_from_connection, error_from_status, server_message
 
 if TYPE_CHECKING:
     import aiohttp
@@ -26,7 +26,7 @@ _ENVELOPE = 1_000_000
 """Bytes of an answer that are not its text, such as the log of a prompt."""
 
 
-class Wire:
+class UnstreamedClient:
     """The connections of one event loop to one server; kept open between calls, as many as there are calls at once.
 
     Args:
@@ -78,10 +78,10 @@ class Wire:
             what = f"gave no whole answer within {seconds:g} s; it may be loading or overloaded, try again"
             raise place.error("timeout", what) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise lost(error, place, isinstance(error, aiohttp.ClientPayloadError)) from None
+            raise error_from_connection(error, place, isinstance(error, aiohttp.ClientPayloadError)) from None
         if status != 200:
-            raise refused(status, place, words(content), headers.get("retry-after", ""))
-        return read_whole_answer(content, headers.get("content-type", ""), place, characters)
+            raise error_from_status(status, place, server_message(content), headers.get("retry-after", ""))
+        return parse_completion(content, headers.get("content-type", ""), place, characters)
 
     async def _twice(self, payload: bytes, limit: int) -> "tuple[int, Mapping[str, str], bytes]":
         """One POST, once more when a kept connection turned out to be closed by the server meanwhile."""
@@ -115,7 +115,7 @@ def _endless(place: ServerLabel, characters: int) -> Exception:
     return place.error("endless", f"did not stop after {characters} characters; try again or lower the token limit")
 
 
-def read_whole_answer(content: bytes, kind: str, place: ServerLabel, characters: int) -> Completion:
+def parse_completion(content: bytes, kind: str, place: ServerLabel, characters: int) -> Completion:
     """The completion that the body of a 200 holds, `kind` being its content type; BackendError for what is none."""
     if "html" in kind:
         raise place.error("invalid_reply", "answered with a web page; check the address, it often ends in /v1")
@@ -164,4 +164,4 @@ def _usage(counted: Any) -> Usage | None:
 
 def _text(message: dict[str, Any], field: str) -> str:
     value = message.get(field)
-    return whole(value) if isinstance(value, str) else ""
+    return replace_surrogates(value) if isinstance(value, str) else ""

@@ -15,7 +15,7 @@ from importlib.resources import files
 
 import yaml
 
-from her.backends.base import Completion, Delta, Description, Usage, join
+from her.backends.base import Completion, Delta, Description, Usage, join_deltas
 from her.backends.scripted_lines import Lines, RecentReplies, ScriptedLine
 from her.format import parse, render
 from her.tokens import estimate_tokens
@@ -47,7 +47,7 @@ class Situation(Value):
     heard: str = ""
 
 
-class Generic(Value):
+class GenericLines(Value):
     """Lines for a character that nobody wrote lines for; `closings` end a turn that was cut off."""
 
     exchanges: tuple[Exchange, ...]
@@ -77,7 +77,7 @@ class ScriptedBackend:
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         """The deltas of `stream`, joined."""
-        return await join(self.stream(messages, sampling))
+        return await join_deltas(self.stream(messages, sampling))
 
     async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Delta]:
         """Stream the fitting line at `rate`; when the last message is the assistant's, go on where it stops."""
@@ -104,7 +104,7 @@ class ScriptedBackend:
 
     def _reply(self, messages: Sequence[Message], sampling: Sampling) -> str:
         """The text to stream."""
-        stage = read_stage(messages, self._personas)
+        stage = read_situation(messages, self._personas)
         chance = self._chance(messages, sampling)
         if messages and messages[-1].role == "assistant":
             return self._rest(stage, messages[-1].content, chance)
@@ -161,7 +161,7 @@ class ScriptedBackend:
         return random.Random(hashlib.sha256(key.encode()).digest())
 
 
-def read_stage(messages: Sequence[Message], personas: Mapping[str, Persona]) -> Situation:
+def read_situation(messages: Sequence[Message], personas: Mapping[str, Persona]) -> Situation:
     """Read the prompt of her/view.py: first line, `Place:` line and the last user message's `Name: `."""
     system = messages[0].content if messages and messages[0].role == "system" else ""
     first = system.strip().partition("\n")[0]
@@ -183,10 +183,10 @@ def read_stage(messages: Sequence[Message], personas: Mapping[str, Persona]) -> 
 
 
 @cache
-def generic_lines() -> dict[str, Generic]:
+def generic_lines() -> dict[str, GenericLines]:
     """The lines of scripted_generic.yaml by language."""
     text = files(__package__).joinpath("scripted_generic.yaml").read_text("utf-8")
-    return {language: Generic.model_validate_json(json.dumps(part)) for language, part in yaml.safe_load(text).items()}
+    return {language: GenericLines.model_validate_json(json.dumps(part)) for language, part in yaml.safe_load(text).items()}
 
 
 @lru_cache(maxsize=64)

@@ -46,7 +46,7 @@ _WEAK_WIDE = frozenset("你您我他她它们的了吗呢吧啊呀么是在有�
 _SPOKEN: tuple[Kind, ...] = KINDS[1:]
 
 
-def tokens(text: str) -> list[str]:
+def split_tokens(text: str) -> list[str]:
     """The words to compare: stems of words, characters and neighbouring pairs of Chinese."""
     text = unicodedata.normalize("NFKC", text).lower().replace("’", "'")
     for short, long in _SHORT_FORMS:
@@ -58,7 +58,7 @@ def tokens(text: str) -> list[str]:
     return found
 
 
-def weight(word: str) -> float:
+def token_weight(word: str) -> float:
     """How much a word says about the matter: 1, less for the words that every sentence has and for single characters."""
     if not _WIDE.match(word):
         return 0.2 if word in _WEAK else 1.0
@@ -69,7 +69,7 @@ def weight(word: str) -> float:
 
 def _unknown_weight(word: str) -> float:
     """The same for a word of no cue: cues are few, so a strange word is a weaker sign that something else is meant."""
-    return weight(word) * (0.2 if _WIDE.match(word) and len(word) == 2 else 0.5)
+    return token_weight(word) * (0.2 if _WIDE.match(word) and len(word) == 2 else 0.5)
 
 
 def _stem(word: str) -> str:
@@ -135,7 +135,7 @@ class Lines:
             text: what was said, without tags.
             ignored: names that say nothing about the matter.
         """
-        unheard = {token for name in ignored for token in tokens(name)}
+        unheard = {token for name in ignored for token in split_tokens(name)}
         best: dict[ScriptedLine, float] = {}
         sentences = list(_SENTENCE.finditer(text[-LONGEST_QUERY:]))
         for number, sentence in enumerate(sentences):
@@ -148,15 +148,15 @@ class Lines:
 
     def _matches(self, sentence: str, unheard: set[str]) -> Iterable[tuple[ScriptedLine, float]]:
         """Line and score of each cue that covers enough of the sentence; a cue said word for word goes before all others."""
-        words = list(dict.fromkeys(tokens(sentence)))
+        words = list(dict.fromkeys(split_tokens(sentence)))
         words = [word for word in words if word not in unheard] or words
         known = [near for word in words if (near := self._known(word))]
         if not known:
             return
         strange = sum(_unknown_weight(word) for word in words if not self._known(word)) * self._typical
-        whole = sum(weight(word) * float(self._scores[word].max()) for word in known) + strange
+        whole = sum(token_weight(word) * float(self._scores[word].max()) for word in known) + strange
         # BM25 is a sum over the words asked for, so words of little meaning can be made to count less.
-        scores = sum(weight(word) * self._scores[word] for word in known)
+        scores = sum(token_weight(word) * self._scores[word] for word in known)
         for place in (scores >= THRESHOLD * whole).nonzero()[0]:
             line, cue = self._cues[place]
             yield line, float(scores[place]) + (whole if set(cue) == set(known) else 0.0)
@@ -170,7 +170,7 @@ class Lines:
 
     @cached_property
     def _cues(self) -> list[tuple[ScriptedLine, list[str]]]:
-        return [(line, words) for line in self.all for cue in line.cues if (words := tokens(cue))]
+        return [(line, words) for line in self.all for cue in line.cues if (words := split_tokens(cue))]
 
     @cached_property
     def _scores(self) -> dict[str, Any]:

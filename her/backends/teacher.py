@@ -11,7 +11,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 
 from her.backends import teacher_books, teacher_turns
-from her.backends.base import Completion, Delta, Description, Usage, join
+from her.backends.base import Completion, Delta, Description, Usage, join_deltas
 from her.errors import BackendError
 from her.tokens import estimate_tokens
 from her.types import Message, Sampling
@@ -41,7 +41,7 @@ class TeacherBackend:
 
     async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Delta]:
         """The whole answer at once."""
-        reasoning, text = answer(messages)
+        reasoning, text = write_answer(messages)
         await asyncio.sleep(0)
         said = estimate_tokens([Message(role="assistant", content=reasoning + text)])
         yield Delta(text=text, reasoning=reasoning)
@@ -49,7 +49,7 @@ class TeacherBackend:
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         """The same, whole."""
-        return await join(self.stream(messages, sampling))
+        return await join_deltas(self.stream(messages, sampling))
 
     async def check(self) -> str:
         """Always there."""
@@ -59,7 +59,7 @@ class TeacherBackend:
         """Nothing to free."""
 
 
-def answer(messages: Sequence[Message]) -> tuple[str, str]:
+def write_answer(messages: Sequence[Message]) -> tuple[str, str]:
     """Thinking and text of the answer.
 
     Raises:
@@ -68,7 +68,7 @@ def answer(messages: Sequence[Message]) -> tuple[str, str]:
     system = messages[0].content if messages and messages[0].role == "system" else ""
     named = _TASK.match(system)
     if named is None:
-        return teacher_turns.play(messages)
+        return teacher_turns.play_turn(messages)
     rule = RULES.get(named[1])
     if rule is None:
         known = ", ".join(RULES)

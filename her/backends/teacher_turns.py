@@ -211,7 +211,7 @@ def complete_setting(asked: Json) -> Json:
     return {"additions": []}
 
 
-def play(messages: Sequence[Message]) -> tuple[str, str]:
+def play_turn(messages: Sequence[Message]) -> tuple[str, str]:
     """A turn for a live prompt: the thinking of a plain reasoner, and a plain line."""
     system = messages[0].content if messages else ""
     named = _NAMED.match(system)

@@ -9,7 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from her.backends.base import Completion, Delta, Description, Usage, whole
+from her.backends.base import Completion, Delta, Description, Usage, replace_surrogates
 from her.errors import BackendError
 from her.tokens import estimate_tokens
 from her.types import Message, Sampling, new_id
@@ -116,7 +116,7 @@ class VLLMBackend:
     def _ids(self, messages: Sequence[Message]) -> list[int]:
         continued = bool(messages) and messages[-1].role == "assistant"
         encoded = self._tokenizer.apply_chat_template(
-            [{"role": one.role, "content": whole(one.content)} for one in messages],
+            [{"role": one.role, "content": replace_surrogates(one.content)} for one in messages],
             add_generation_prompt=not continued,
             continue_final_message=continued,
             tokenize=True,

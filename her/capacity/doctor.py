@@ -74,15 +74,15 @@ class DoctorReport(Value):
 
 def examine() -> DoctorReport:
     """This environment and this machine."""
-    return diagnose(installation(), machines.probe(paths.home()))
+    return diagnose(read_installation(), machines.probe_machine(paths.home()))
 
 
-def installation() -> Installation:
+def read_installation() -> Installation:
     """What is installed here; nothing of it is imported. Of a name that stands twice, the one that Python finds first."""
     versions: dict[str, str] = {}
     requires: dict[str, tuple[str, ...]] = {}
     for distribution in metadata.distributions():
-        name = normal(distribution.metadata["Name"] or "")
+        name = normal_name(distribution.metadata["Name"] or "")
         if not name or name in versions:
             continue
         versions[name] = distribution.version
@@ -104,7 +104,7 @@ def diagnose(found: Installation, machine: Machine) -> DoctorReport:
     )
 
 
-def normal(name: str) -> str:
+def normal_name(name: str) -> str:
     """The name by which packages are compared."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
@@ -155,7 +155,7 @@ def _declared(found: Installation, known: Mapping[str, str], said: set[frozenset
     for name, lines in found.requires.items():
         package = ALIASES.get(name, name)
         for wanted in _requirements(lines):
-            other = ALIASES.get(normal(wanted.name), normal(wanted.name))
+            other = ALIASES.get(normal_name(wanted.name), normal_name(wanted.name))
             if frozenset((package, other)) not in said and _outside(known.get(other), str(wanted.specifier)):
                 said.add(frozenset((package, other)))
                 yield Conflict(
@@ -223,7 +223,7 @@ def _own_ranges(found: Installation) -> dict[str, str]:
     for line in found.requires.get("her", ()):
         with suppress(InvalidRequirement):
             wanted = Requirement(line)
-            ranges[ALIASES.get(normal(wanted.name), normal(wanted.name))] = str(wanted.specifier)
+            ranges[ALIASES.get(normal_name(wanted.name), normal_name(wanted.name))] = str(wanted.specifier)
     return ranges
 
 
@@ -247,7 +247,7 @@ def _vllm(name: str, kind: Literal["backend", "stage"], found: Installation, her
 
 def _on_gpu(able: Able, known: Mapping[str, str], machine: Machine) -> Able:
     """The same, where a GPU and a torch that computes on it are wanted as well."""
-    if not machine.cards:
+    if not machine.gpus:
         instead = "her run sft @pipelines/configs/tiny.toml" if "sft" in able.name else "her play --backend local:CHECKPOINT"
         lacking = "there is no NVIDIA GPU that nvidia-smi knows"
         return able.model_copy(update={"ready": False, "lacking": lacking, "mend": f"instead: {instead}"})
@@ -257,10 +257,10 @@ def _on_gpu(able: Able, known: Mapping[str, str], machine: Machine) -> Able:
     return able
 
 
-def text(report: DoctorReport) -> str:
+def format_report(report: DoctorReport) -> str:
     """The report for a person."""
     machine = report.machine
-    cards = [f"GPU {card.name}: {_of(card.free, card.memory)}, driver {card.driver}" for card in machine.cards]
+    cards = [f"GPU {card.name}: {_of(card.free, card.memory)}, driver {card.driver}" for card in machine.gpus]
     lines = [
         f"python {report.python}, {machine.system}, {machine.cores} cores",
         f"memory: {_of(machine.free, machine.memory)}; disk: {machine.disk / GIB:.1f} GiB free at HER_HOME",

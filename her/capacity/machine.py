@@ -15,7 +15,7 @@ _FIELDS = "name,memory.total,memory.free,compute_cap,driver_version"
 _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-class Card(Value):
+class InstalledGpu(Value):
     """An NVIDIA GPU. Memory in bytes; `capability` is CUDA's, such as 9.0; from 8.0 on it computes in bfloat16."""
 
     name: str
@@ -33,10 +33,10 @@ class Machine(Value):
     memory: int = 0
     free: int = 0
     disk: int = 0
-    cards: tuple[Card, ...] = ()
+    gpus: tuple[InstalledGpu, ...] = ()
 
 
-def probe(folder: Path) -> Machine:
+def probe_machine(folder: Path) -> Machine:
     """This machine; `disk` is what is free where the folder is."""
     memory = _limited(_pages("SC_PHYS_PAGES"))
     return Machine(
@@ -45,11 +45,11 @@ def probe(folder: Path) -> Machine:
         memory=memory,
         free=min(memory, _available() or memory),
         disk=shutil.disk_usage(folder).free,
-        cards=cards(),
+        gpus=list_gpus(),
     )
 
 
-def cards(run: Callable[[Sequence[str]], str] | None = None) -> tuple[Card, ...]:
+def list_gpus(run: Callable[[Sequence[str]], str] | None = None) -> tuple[InstalledGpu, ...]:
     """The GPUs that nvidia-smi lists; none where it is not installed or finds no driver."""
     if run is None and shutil.which("nvidia-smi") is None:
         return ()
@@ -61,11 +61,11 @@ def cards(run: Callable[[Sequence[str]], str] | None = None) -> tuple[Card, ...]
     return tuple(_card(row) for row in rows if len(row) == 5)
 
 
-def _card(row: list[str]) -> Card:
+def _card(row: list[str]) -> InstalledGpu:
     """A row of nvidia-smi, memory in MiB; what it does not know it writes as [N/A]."""
     name, total, free, capability, driver = row
     memory, left = (int(_number(each)) * 2**20 for each in (total, free))
-    return Card(name=name, memory=memory, free=left, capability=_number(capability), driver=driver)
+    return InstalledGpu(name=name, memory=memory, free=left, capability=_number(capability), driver=driver)
 
 
 def _number(cell: str) -> float:

@@ -1,7 +1,7 @@
-"""Shapes of causal language models and of GPUs, as numbers: what `her estimate` reckons with. Pure; loads no model.
+"""Shapes of causal language models as numbers, and weight counts derived from them. Pure arithmetic; loads no model.
 
-The shapes by name are those their makers published (config.json of Qwen/Qwen3-*); the cards are the makers' data sheets, bf16
-without sparsity.
+SHAPES holds the published config.json of Qwen/Qwen3-*. tests/capacity/test_shapes.py compares the counts with the weights that
+transformers creates.
 """
 
 from collections.abc import Mapping
@@ -14,13 +14,17 @@ from her.types import Value
 
 
 class Shape(Value):
-    """A dense transformer with grouped-query attention and a gated MLP, as Qwen3, Qwen2, Llama and Mistral are.
+    """A dense transformer with grouped-query attention and a gated MLP: Qwen3, Qwen2, Llama, Mistral.
 
     Args:
-        hidden: width; `intermediate` of the MLP.
-        heads: query heads; `kv_heads` of keys and values; `head` the width of one.
-        tied: whether the head is the embedding.
-        head_norms: whether queries and keys are normalised (Qwen3); `biases` whether they and the values have biases (Qwen2).
+        hidden: width of the residual stream.
+        intermediate: width of the MLP.
+        heads: number of query heads.
+        kv_heads: number of key heads, and of value heads.
+        head: width of one head.
+        tied: the output head shares the weights of the embedding.
+        head_norms: queries and keys are normalised per head (Qwen3).
+        biases: queries, keys and values have biases (Qwen2).
     """
 
     layers: int = Field(ge=1)
@@ -41,11 +45,11 @@ class Shape(Value):
 
     @property
     def keys(self) -> int:
-        """Width of all keys together, and of all values."""
+        """Width of all keys together; values have the same."""
         return self.kv_heads * self.head
 
     def linears(self) -> dict[str, tuple[int, int]]:
-        """The matrices of one layer by their names in transformers: what goes in, what comes out."""
+        """Return (input width, output width) of each matrix of one layer, by its name in transformers."""
         return {
             "q_proj": (self.hidden, self.queries),
             "k_proj": (self.hidden, self.keys),
@@ -58,10 +62,11 @@ class Shape(Value):
 
 
 class Parameters(Value):
-    """How many weights a model has, by part. `attention` holds the norms of its heads and its biases.
+    """Number of weights by part.
 
     Args:
-        head: 0 where it is the embedding.
+        attention: with head norms and biases.
+        head: 0 where the head shares the embedding.
     """
 
     embedding: int
@@ -72,50 +77,55 @@ class Parameters(Value):
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """The sum of all parts."""
         return self.embedding + self.attention + self.mlp + self.norms + self.head
 
 
-def parameters(shape: Shape) -> Parameters:
-    """The weights of a shape; transformers makes exactly so many."""
+def count_parameters(shape: Shape) -> Parameters:
+    """Return the number of weights, the same that transformers creates."""
     matrices = {name: rows * columns for name, (rows, columns) in shape.linears().items()}
     attention = sum(matrices[name] for name in ("q_proj", "k_proj", "v_proj", "o_proj"))
+    # One norm weight vector for the queries' heads and one for the keys' heads; one bias vector for each of q, k, v.
     attention += 2 * shape.head * shape.head_norms + (shape.queries + 2 * shape.keys) * shape.biases
     table = shape.vocabulary * shape.hidden
     return Parameters(
         embedding=table,
         attention=shape.layers * attention,
         mlp=shape.layers * sum(matrices[name] for name in ("gate_proj", "up_proj", "down_proj")),
-        norms=shape.hidden * (2 * shape.layers + 1),
+        norms=shape.hidden * (2 * shape.layers + 1),  # two in each layer, one before the head
         head=0 if shape.tied else table,
     )
 
 
-def layer_weights(shape: Shape) -> int:
-    """Weights of the matrices of one layer: all that a token is multiplied with there."""
+def count_layer_weights(shape: Shape) -> int:
+    """Return the weights of the matrices of one layer; a token is multiplied by each of them once."""
     return sum(rows * columns for rows, columns in shape.linears().values())
 
 
-def multiplied(shape: Shape) -> int:
-    """Weights a token is multiplied with on its way through model and head; looking up its embedding costs nothing."""
-    return shape.layers * layer_weights(shape) + shape.vocabulary * shape.hidden
+def count_multiplied(shape: Shape) -> int:
+    """Return the weights that one token is multiplied by, head included. Looking up an embedding multiplies nothing."""
+    return shape.layers * count_layer_weights(shape) + shape.vocabulary * shape.hidden
 
 
-def adapter(shape: Shape, rank: int, targets: tuple[str, ...] = ("all-linear",)) -> int:
-    """Weights of low-rank adapters on these matrices of every layer; raises as `adapted`."""
-    return shape.layers * rank * sum(map(sum, adapted(shape, targets)))
-
-
-def adapted(shape: Shape, targets: tuple[str, ...] = ("all-linear",)) -> list[tuple[int, int]]:
-    """The matrices of one layer that get an adapter: what goes in, what comes out.
+def count_adapter(shape: Shape, rank: int, targets: tuple[str, ...] = ("all-linear",)) -> int:
+    """Return the weights of LoRA adapters (arXiv 2106.09685) of this rank on the matrices `targets` of every layer.
 
     Raises:
-        InputError: a target that is none of them.
+        InputError: as `adapted_matrices`.
+    """
+    return shape.layers * rank * sum(map(sum, adapted_matrices(shape, targets)))
+
+
+def adapted_matrices(shape: Shape, targets: tuple[str, ...] = ("all-linear",)) -> list[tuple[int, int]]:
+    """Return (input width, output width) of the matrices of one layer that get an adapter.
+
+    Raises:
+        InputError: a target names no matrix of a layer.
     """
     linears = shape.linears()
     if unknown := [name for name in targets if name != "all-linear" and name not in linears]:
         raise InputError(
-            f"lora.targets names {unknown[0]!r}, which cannot be counted; there are all-linear, {', '.join(linears)}"
+            f"lora.targets names {unknown[0]!r}, which is not a matrix of a layer; there are all-linear, {', '.join(linears)}"
         )
     chosen = linears if "all-linear" in targets else dict.fromkeys(targets)
     return [linears[name] for name in chosen]
@@ -129,80 +139,46 @@ SHAPES: dict[str, Shape] = {
     "Qwen3-14B": Shape(layers=40, hidden=5120, intermediate=17408, heads=40, kv_heads=8, head=128, vocabulary=151936, tied=False),
     "Qwen3-32B": Shape(layers=64, hidden=5120, intermediate=25600, heads=64, kv_heads=8, head=128, vocabulary=151936, tied=False),
 }
-"""Known without a network, by the last part of a repository's name; what follows such as -Base is of the same shape."""
-KINDS = ("qwen3", "qwen2", "llama", "mistral")
-"""Values of `model_type` whose weights are counted here."""
+"""Shapes that need no network, by the last part of the repository's name. Variants such as -Base have the same shape."""
+MODEL_TYPES = ("qwen3", "qwen2", "llama", "mistral")
+"""Values of `model_type` in config.json whose weights this module counts."""
 
 
-def named(repository: str) -> Shape | None:
-    """The shape of a repository such as `Qwen/Qwen3-4B` or `Qwen/Qwen3-4B-Base`; None for one that is not known."""
+def find_shape(repository: str) -> Shape | None:
+    """Return the shape of a repository such as `Qwen/Qwen3-4B` or `Qwen/Qwen3-4B-Base`; None for an unknown one."""
     last = repository.rstrip("/").rpartition("/")[2].lower()
-    found = [name for name in SHAPES if last == name.lower() or last.startswith(f"{name.lower()}-")]
-    return SHAPES[found[0]] if found else None
+    # The hyphen keeps Qwen3-4B apart from Qwen3-40B.
+    names = [name for name in SHAPES if last == name.lower() or last.startswith(f"{name.lower()}-")]
+    return SHAPES[names[0]] if names else None
 
 
-def shape_of(config: Mapping[str, Any], source: str) -> Shape:
-    """The shape that a transformers config.json tells.
+def shape_from_config(config: Mapping[str, Any], source: str) -> Shape:
+    """Return the shape that a transformers config.json describes. `source` is named in errors.
 
     Raises:
-        InputError: it is of a kind that is not counted here, or something is missing; `source` is named.
+        InputError: the model is of another type, has weights that are not counted, or a key is missing or wrong.
     """
-    kind = config.get("model_type")
-    if kind not in KINDS:
-        raise InputError(f"{source} is of model_type {kind!r}, which cannot be planned; there are {', '.join(KINDS)}")
+    model_type = config.get("model_type")
+    if model_type not in MODEL_TYPES:
+        raise InputError(f"{source} has model_type {model_type!r}, which has no estimate; there are {', '.join(MODEL_TYPES)}")
     if odd := [name for name in ("attention_bias", "mlp_bias") if config.get(name)]:
-        raise InputError(f"{source} has {odd[0]}, whose weights are not counted here; plan with a model without")
+        raise InputError(f"{source} has {odd[0]}, whose weights are not counted; estimate with a model without it")
     try:
         return Shape(
             layers=config["num_hidden_layers"],
             hidden=config["hidden_size"],
             intermediate=config["intermediate_size"],
             heads=config["num_attention_heads"],
+            # The defaults of transformers for keys that an older config.json leaves out.
             kv_heads=config.get("num_key_value_heads") or config["num_attention_heads"],
             head=config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"],
             vocabulary=config["vocab_size"],
             tied=config.get("tie_word_embeddings", False),
-            head_norms=kind == "qwen3",
-            biases=kind == "qwen2",
+            head_norms=model_type == "qwen3",
+            biases=model_type == "qwen2",
         )
     except KeyError as error:
         raise InputError(f"{source} lacks the key {error}; give the config.json of a whole model") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise InputError(f"{source} has {first['loc'][0]} = {first['input']!r}; {first['msg']}") from error
-
-
-class Gpu(Value):
-    """A card.
-
-    Args:
-        memory: bytes; `flops` bf16 a second without sparsity; `bandwidth` bytes a second.
-        dollars: an hour; 0 when nobody said.
-    """
-
-    name: str
-    memory: float = Field(gt=0)
-    flops: float = Field(gt=0)
-    bandwidth: float = Field(gt=0)
-    dollars: float = Field(default=0, ge=0)
-
-
-GPUS: dict[str, Gpu] = {
-    "B200": Gpu(name="B200", memory=180e9, flops=2250e12, bandwidth=8.0e12),
-    "MI300X": Gpu(name="MI300X", memory=192e9, flops=1307e12, bandwidth=5.3e12),
-    "H200": Gpu(name="H200", memory=141e9, flops=989e12, bandwidth=4.8e12),
-    "H100": Gpu(name="H100", memory=80e9, flops=989e12, bandwidth=3.35e12),
-    "A100-80GB": Gpu(name="A100-80GB", memory=80e9, flops=312e12, bandwidth=2.04e12),
-    "A100-40GB": Gpu(name="A100-40GB", memory=40e9, flops=312e12, bandwidth=1.555e12),
-    "L40S": Gpu(name="L40S", memory=48e9, flops=362e12, bandwidth=0.864e12),
-    "RTX4090": Gpu(name="RTX4090", memory=24e9, flops=165e12, bandwidth=1.008e12),
-    "L4": Gpu(name="L4", memory=24e9, flops=121e12, bandwidth=0.3e12),
-}
-
-
-def gpu(name: str) -> Gpu:
-    """The card of that name, in any case; InputError names those that are known."""
-    for known, card in GPUS.items():
-        if known.lower() == name.lower():
-            return card
-    raise InputError(f"there is no GPU {name!r}; there are {', '.join(GPUS)}")

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from pydantic import Field
 
-from her.capacity.machine import GIB, Card, Machine
+from her.capacity.machine import GIB, InstalledGpu, Machine
 from her.deploy import checkpoints
 from her.deploy.checkpoints import Checkpoint
 from her.errors import InputError
@@ -96,7 +96,7 @@ def _repository(name: str, serving: ServerOptions, machine: Machine, python: str
         raise InputError(f"'{name}' is neither a folder, nor a run ('her runs' lists them), nor a repository (owner/name)")
     words = [*QUIET, *_space(machine, 4 * GIB), python or sys.executable, "-m", SERVER, "--model", address]
     words += ["--revision", revision] if revision else []
-    words += ["--served-model-name", model, "--dtype", "auto" if machine.cards else "bfloat16"]
+    words += ["--served-model-name", model, "--dtype", "auto" if machine.gpus else "bfloat16"]
     words += ["--max-model-len", str(serving.context)] if serving.context else []
     return _finished(words, model, serving, ["its files come from the hub or its cache; context and licence are its own"])
 
@@ -119,7 +119,7 @@ def _finished(words: list[str], model: str, serving: ServerOptions, notes: list[
 def _cards(checkpoint: Checkpoint, serving: ServerOptions, machine: Machine) -> int:
     """How many GPUs share the weights: the fewest that hold them and a whole conversation, each with as many heads."""
     wanted = serving.context or checkpoint.context or 8192
-    able = [1, *(count for count in range(2, len(machine.cards) + 1) if checkpoint.heads and not checkpoint.heads % count)]
+    able = [1, *(count for count in range(2, len(machine.gpus) + 1) if checkpoint.heads and not checkpoint.heads % count)]
     for count in able:
         room = _room(checkpoint, machine, count)
         if room is None or room >= wanted * _cache(checkpoint, machine):
@@ -140,7 +140,7 @@ def _context(checkpoint: Checkpoint, serving: ServerOptions, machine: Machine, c
     wanted = serving.context or allowed
     room, cache = _room(checkpoint, machine, cards), _cache(checkpoint, machine)
     fits = wanted if room is None or not cache else min(wanted, max(0, room) // cache)
-    where = f"{f'{cards} x ' if cards > 1 else ''}{machine.cards[0].name}" if machine.cards else "this machine"
+    where = f"{f'{cards} x ' if cards > 1 else ''}{machine.gpus[0].name}" if machine.gpus else "this machine"
     if fits >= wanted:
         return wanted, []
     if fits < min(wanted, _LEAST):
@@ -159,8 +159,8 @@ def _context(checkpoint: Checkpoint, serving: ServerOptions, machine: Machine, c
 
 def _room(checkpoint: Checkpoint, machine: Machine, cards: int) -> int | None:
     """Bytes for the key-value cache of one conversation on so many GPUs; None when the memory is not known."""
-    if machine.cards:
-        least = min(card.memory for card in machine.cards[:cards])
+    if machine.gpus:
+        least = min(card.memory for card in machine.gpus[:cards])
         return cards * (int(least * _SHARE) - _RESERVE) - _loaded(checkpoint, machine) if least else None
     if not machine.free:
         return None
@@ -179,20 +179,20 @@ def _halved(checkpoint: Checkpoint, machine: Machine) -> bool:
 
 def _dtype(stored: str, machine: Machine) -> str:
     """What is computed in: on a CPU as stored (float16 is slow there), on a GPU bfloat16 where it has it."""
-    if not machine.cards:
+    if not machine.gpus:
         return "bfloat16" if stored == "float16" else stored
-    if stored == "float16" or any(_old(card) for card in machine.cards):
+    if stored == "float16" or any(_old(card) for card in machine.gpus):
         return "float16"
     return "bfloat16"
 
 
-def _old(card: Card) -> bool:
+def _old(card: InstalledGpu) -> bool:
     return 0 < card.capability < _BFLOAT16
 
 
 def _space(machine: Machine, cache: int) -> list[str]:
     """vLLM on a CPU takes the key-value cache it is told, in GiB: eight conversations, at most half of what is free."""
-    if machine.cards:
+    if machine.gpus:
         return []
     most = max(1, machine.free // 2 // GIB) if machine.free else 4
     return [f"VLLM_CPU_KVCACHE_SPACE={max(1, min(most, -(-8 * cache // GIB)))}"]

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from her.capacity.training_cost import Checkpointing
+from her.capacity.recipe import Checkpointing
 from her.config import MAY_CHANGE
 from her.types import NonEmpty, Value
 from pipelines.models.options import LoraOptions, ModelOptions

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from her.backends.base import Completion
-from her.backends.scripted import NAMED_SEEDS, REMEMBERED, ScriptedBackend, generic_lines, read_stage
-from her.backends.scripted_lines import Lines, tokens
+from her.backends.scripted import NAMED_SEEDS, REMEMBERED, ScriptedBackend, generic_lines, read_situation
+from her.backends.scripted_lines import Lines, split_tokens
 from her.format import parse
 from her.types import Exchange, Message, Persona, Sampling
 
@@ -66,7 +66,7 @@ async def reply(messages: list[Message], seed: int | None = None, backend: Scrip
     ],
 )
 def test_who_is_played_and_where(system: str, name: str, language: str, place: str) -> None:
-    stage = read_stage(ask("Bea: Hello.", system), PERSONAS)
+    stage = read_situation(ask("Bea: Hello.", system), PERSONAS)
     assert (stage.name, stage.language, stage.place) == (name, language, place)
 
 
@@ -86,7 +86,7 @@ def test_who_is_played_and_where(system: str, name: str, language: str, place: s
     ],
 )
 def test_who_speaks_and_what(message: str, visitor: str, heard: str) -> None:
-    stage = read_stage(ask(message), PERSONAS)
+    stage = read_situation(ask(message), PERSONAS)
     assert (stage.visitor, stage.heard) == (visitor, heard)
 
 
@@ -237,7 +237,7 @@ async def test_a_changed_persona_is_followed() -> None:
     ],
 )
 def test_tokens(text: str, expected: list[str]) -> None:
-    assert tokens(text) == expected
+    assert split_tokens(text) == expected
 
 
 @settings(deadline=None)  # the first example imports the index

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from her.backends.open import open_backend, parse_spec
-from her.backends.teacher import RULES, TeacherBackend, answer
+from her.backends.teacher import RULES, TeacherBackend, write_answer
 from her.errors import BackendError, InputError
 from her.types import Message, Sampling
 from pipelines.synthesize.stages import answers
@@ -50,9 +50,9 @@ TALK = [{"character": "Iago", "message": "Ha!"}, {"character": "Othello", "messa
 )
 def test_every_question_has_a_valid_answer(task: str, payload: dict[str, Any], schema: type[BaseModel]) -> None:
     asked = [Message(role="system", content=f"Task: {task}\n\nmore"), Message(role="user", content=json.dumps(payload))]
-    thinking, text = answer(asked)
+    thinking, text = write_answer(asked)
     assert schema.model_validate_json(text) and not thinking
-    assert answer(asked) == ("", text)
+    assert write_answer(asked) == ("", text)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_wrong_spec_is_one_sentence(spec: str, told: str) -> None:
 )
 def test_what_it_cannot_answer_is_an_error(system: str, user: str, told: str) -> None:
     with pytest.raises(BackendError, match=told):
-        answer([Message(role="system", content=system), Message(role="user", content=user)])
+        write_answer([Message(role="system", content=system), Message(role="user", content=user)])
 
 
 def test_labels_are_short_and_of_ids() -> None:

@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 from her.capacity import doctor
 from her.capacity.compatibility import NOTES, RULES
 from her.capacity.doctor import DoctorReport, Installation, diagnose
-from her.capacity.machine import GIB, Card, Machine
+from her.capacity.machine import GIB, InstalledGpu, Machine
 from her.cli import app
 
 H200 = Machine(
-    system="Linux", cores=16, memory=128 * GIB, free=100 * GIB, disk=60 * GIB, cards=(Card(name="H200", memory=1, free=1),)
+    system="Linux", cores=16, memory=128 * GIB, free=100 * GIB, disk=60 * GIB, gpus=(InstalledGpu(name="H200", memory=1, free=1),)
 )
 LAPTOP = Machine(system="Linux", cores=2, memory=24 * GIB, free=20 * GIB, disk=60 * GIB)
 BASE = {"her": "0.1.0", "gradio": "6.31.0", "sqlalchemy": "2.1.9", "alembic": "1.18", "bm25s": "0.3", "openai": "3.54.0"}
@@ -175,15 +175,15 @@ def test_little_room_and_odd_company_are_noted_and_no_conflict() -> None:
     found = report({**JOINT, "ray": "2.60.0"}, Machine(memory=4 * GIB, free=GIB, disk=GIB))
     assert len(found.notes) == 3
     assert not found.conflicts
-    assert "note: 1.0 GiB of memory is free" in doctor.text(found)
+    assert "note: 1.0 GiB of memory is free" in doctor.format_report(found)
 
 
 def test_a_person_reads_it_all() -> None:
-    said = doctor.text(report({**JOINT, "vllm": "0.32.0"}, H200))
+    said = doctor.format_report(report({**JOINT, "vllm": "0.32.0"}, H200))
     assert "python 3.11.7, Linux, 16 cores" in said
     assert "GPU H200" in said
     assert "CONFLICT trl 1.16.0 and vllm 0.32.0: trl 1.16 knows vllm 0.22 to 0.31\n         pip install vllm==0.31.0" in said
-    assert doctor.text(report(BASE)).endswith("\nno conflicts")
+    assert doctor.format_report(report(BASE)).endswith("\nno conflicts")
 
 
 def distribution(name: str, version: str, *requires: str) -> SimpleNamespace:
@@ -207,7 +207,7 @@ def test_installed_packages_are_found_by_their_normal_names(installed: list[Simp
         distribution("tqdm", "4.0", "colorama"),
         SimpleNamespace(metadata=Message(), version="1", requires=None),
     ]
-    found = doctor.installation()
+    found = doctor.read_installation()
     assert found.versions == {"huggingface-hub": "1.33.0", "tqdm": "4.0"}
     assert found.requires == {"huggingface-hub": ("pyyaml>=5.1",)}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from her.capacity.machine import GIB, Card, cards, probe
+from her.capacity.machine import GIB, InstalledGpu, list_gpus, probe_machine
 
 H200 = "NVIDIA H200, 143771, 143158, 9.0, 580.82.07\n"
 
@@ -22,12 +22,12 @@ H200 = "NVIDIA H200, 143771, 143158, 9.0, 580.82.07\n"
     ],
 )
 def test_the_rows_of_nvidia_smi_are_cards(said: str, found: list[tuple[str, float, str]]) -> None:
-    listed = cards(lambda _: said)
+    listed = list_gpus(lambda _: said)
     assert [(card.name, card.capability, card.driver) for card in listed] == found
 
 
 def test_memory_is_in_bytes() -> None:
-    assert cards(lambda _: H200)[0] == Card(
+    assert list_gpus(lambda _: H200)[0] == InstalledGpu(
         name="NVIDIA H200", memory=143771 * 2**20, free=143158 * 2**20, capability=9.0, driver="580.82.07"
     )
 
@@ -37,11 +37,11 @@ def test_a_driver_that_does_not_answer_is_no_card(error: Exception) -> None:
     def fails(_: Sequence[str]) -> str:
         raise error
 
-    assert cards(fails) == ()
+    assert list_gpus(fails) == ()
 
 
 def test_this_machine_has_something(tmp_path: Path) -> None:
-    machine = probe(tmp_path)
+    machine = probe_machine(tmp_path)
     assert machine.cores >= 1
     assert 0 < machine.free <= machine.memory
     assert machine.memory > GIB // 4

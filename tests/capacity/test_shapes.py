@@ -2,7 +2,16 @@
 
 import pytest
 
-from her.capacity.shapes import GPUS, SHAPES, Shape, adapter, gpu, layer_weights, multiplied, named, parameters, shape_of
+from her.capacity.shapes import (
+    SHAPES,
+    Shape,
+    count_adapter,
+    count_layer_weights,
+    count_multiplied,
+    count_parameters,
+    find_shape,
+    shape_from_config,
+)
 from her.errors import InputError
 
 CONFIG = {
@@ -30,16 +39,16 @@ CONFIG = {
     ],
 )
 def test_named_shapes_have_as_many_weights_as_published(name: str, published: int) -> None:
-    assert parameters(SHAPES[name]).total == published
+    assert count_parameters(SHAPES[name]).total == published
 
 
 def test_a_config_tells_the_shape() -> None:
-    assert shape_of(CONFIG, "config.json") == SHAPES["Qwen3-4B"]
+    assert shape_from_config(CONFIG, "config.json") == SHAPES["Qwen3-4B"]
 
 
 def test_what_a_config_leaves_out_is_as_in_transformers() -> None:
     given = {key: value for key, value in CONFIG.items() if key not in ("head_dim", "num_key_value_heads", "tie_word_embeddings")}
-    made = shape_of({**given, "model_type": "llama"}, "config.json")
+    made = shape_from_config({**given, "model_type": "llama"}, "config.json")
     assert (made.head, made.kv_heads, made.tied, made.head_norms) == (80, 32, False, False)
 
 
@@ -54,12 +63,12 @@ def test_what_a_config_leaves_out_is_as_in_transformers() -> None:
 )
 def test_a_config_that_cannot_be_counted_is_refused(changed: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        shape_of({**CONFIG, **changed}, "config.json")
+        shape_from_config({**CONFIG, **changed}, "config.json")
 
 
 def test_a_config_without_a_key_is_refused() -> None:
     with pytest.raises(InputError, match="lacks the key 'vocab_size'"):
-        shape_of({key: value for key, value in CONFIG.items() if key != "vocab_size"}, "config.json")
+        shape_from_config({key: value for key, value in CONFIG.items() if key != "vocab_size"}, "config.json")
 
 
 @pytest.mark.parametrize(
@@ -72,34 +81,28 @@ def test_a_config_without_a_key_is_refused() -> None:
     ],
 )
 def test_repositories_are_known_by_name(repository: str, name: str) -> None:
-    assert named(repository) == SHAPES[name]
+    assert find_shape(repository) == SHAPES[name]
 
 
 @pytest.mark.parametrize("repository", ["Qwen/Qwen3-40B", "Qwen/Qwen2.5-4B", "meta/Llama-3", "Qwen/Qwen3-30B-A3B"])
 def test_other_repositories_are_not(repository: str) -> None:
-    assert named(repository) is None
+    assert find_shape(repository) is None
 
 
 def test_adapters_are_counted_by_their_targets() -> None:
     shape = Shape(layers=3, hidden=10, intermediate=30, heads=4, kv_heads=2, head=5, vocabulary=100)
-    assert adapter(shape, 8, ("q_proj", "v_proj")) == 3 * 8 * ((10 + 20) + (10 + 10))
-    assert adapter(shape, 8) == 3 * 8 * (30 + 20 + 20 + 30 + 40 + 40 + 40)
-    assert adapter(shape, 0) == 0
+    assert count_adapter(shape, 8, ("q_proj", "v_proj")) == 3 * 8 * ((10 + 20) + (10 + 10))
+    assert count_adapter(shape, 8) == 3 * 8 * (30 + 20 + 20 + 30 + 40 + 40 + 40)
+    assert count_adapter(shape, 0) == 0
     with pytest.raises(InputError, match="'lm_head'"):
-        adapter(shape, 8, ("lm_head",))
+        count_adapter(shape, 8, ("lm_head",))
 
 
 def test_an_untied_embedding_is_looked_up_and_not_multiplied() -> None:
     shape = SHAPES["Qwen3-32B"]
-    weights = parameters(shape)
-    assert multiplied(shape) == shape.layers * layer_weights(shape) + weights.head
-    assert weights.total - weights.embedding - multiplied(shape) < 1e-4 * weights.total
-
-
-def test_cards_are_known_in_any_case() -> None:
-    assert gpu("h200") == GPUS["H200"]
-    with pytest.raises(InputError, match="there is no GPU 'V100'; there are B200, .*H200"):
-        gpu("V100")
+    weights = count_parameters(shape)
+    assert count_multiplied(shape) == shape.layers * count_layer_weights(shape) + weights.head
+    assert weights.total - weights.embedding - count_multiplied(shape) < 1e-4 * weights.total
 
 
 @pytest.mark.whole
@@ -111,9 +114,9 @@ def test_transformers_makes_exactly_these_weights(name: str) -> None:
     shape = SHAPES.get(name, tiny)
     told = Qwen3Config(**_config(shape))
     made = _made(told)
-    weights = parameters(shape)
+    weights = count_parameters(shape)
     assert sum(made.values()) == weights.total
-    assert shape_of(told.to_dict(), "config.json") == shape
+    assert shape_from_config(told.to_dict(), "config.json") == shape
     assert sum(count for key, count in made.items() if "self_attn" in key) == weights.attention
     assert sum(count for key, count in made.items() if ".mlp." in key) == weights.mlp
     assert made["model.embed_tokens.weight"] == weights.embedding
@@ -125,8 +128,8 @@ def test_other_kinds_are_counted_as_well(kind: str) -> None:
     from transformers import AutoConfig
 
     told = AutoConfig.for_model(kind, **_config(SHAPES["Qwen3-0.6B"]) | {"num_hidden_layers": 2, "head_dim": 64})
-    shape = shape_of(told.to_dict(), "config.json")
-    assert sum(_made(told).values()) == parameters(shape).total
+    shape = shape_from_config(told.to_dict(), "config.json")
+    assert sum(_made(told).values()) == count_parameters(shape).total
 
 
 def _config(shape: Shape) -> dict[str, object]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from her.capacity.machine import GIB, Card, Machine
+from her.capacity.machine import GIB, InstalledGpu, Machine
 from her.cli import app
 from her.deploy import checkpoints
 from her.deploy import vllm_command as serving
@@ -16,9 +16,14 @@ from her.errors import InputError
 from tests.checkpoint_folders import checkpoint
 
 H200 = Machine(
-    cores=16, memory=128 * GIB, free=100 * GIB, cards=(Card(name="H200", memory=139 * GIB, free=139 * GIB, capability=9.0),)
+    cores=16,
+    memory=128 * GIB,
+    free=100 * GIB,
+    gpus=(InstalledGpu(name="H200", memory=139 * GIB, free=139 * GIB, capability=9.0),),
 )
-T4 = Machine(cores=4, memory=16 * GIB, free=12 * GIB, cards=(Card(name="T4", memory=15 * GIB, free=15 * GIB, capability=7.5),))
+T4 = Machine(
+    cores=4, memory=16 * GIB, free=12 * GIB, gpus=(InstalledGpu(name="T4", memory=15 * GIB, free=15 * GIB, capability=7.5),)
+)
 LAPTOP = Machine(cores=2, memory=24 * GIB, free=20 * GIB)
 CACHE = 2 * 28 * 8 * 128 * 2
 
@@ -88,7 +93,7 @@ def test_the_context_is_what_there_is_room_for(ann: Path) -> None:
         (H200, 50_000, "'ann' was made for 40960 tokens; give --context 40960 or less"),
         (Machine(free=3 * GIB), 20_000, r"has room for \d+ tokens of 'ann', not 20000; give --context \d+"),
         (Machine(free=2 * GIB), 0, "this machine has no room for them and a chat of 1024 tokens; serve it where"),
-        (Machine(cards=(Card(name="GT 710", memory=GIB, free=GIB),)), 0, "GT 710 has no room"),
+        (Machine(gpus=(InstalledGpu(name="GT 710", memory=GIB, free=GIB),)), 0, "GT 710 has no room"),
     ],
 )
 def test_a_context_without_room_is_refused(ann: Path, machine: Machine, context: int, sentence: str) -> None:
@@ -102,19 +107,19 @@ def test_a_cache_is_counted_as_it_is_served_not_as_it_is_stored(tmp_path: Path) 
     for stored in ("bfloat16", "float32"):
         made = checkpoints.read_folder(checkpoint(tmp_path / stored, dtype=stored))
         same = made.model_copy(update={"size": 2 * GIB if stored == "bfloat16" else 4 * GIB})
-        card = H200.cards[0].model_copy(update={"memory": 6 * GIB})
-        rooms.append(serving._context(same, ServerOptions(), H200.model_copy(update={"cards": (card,)}), 1)[0])
+        card = H200.gpus[0].model_copy(update={"memory": 6 * GIB})
+        rooms.append(serving._context(same, ServerOptions(), H200.model_copy(update={"gpus": (card,)}), 1)[0])
     assert rooms[0] == rooms[1] < 40960
 
 
 def test_cards_share_what_one_of_them_does_not_hold(ann: Path) -> None:
     """30 GiB of weights: not on one card of 24 GiB, on two of them with 16 heads, on three never."""
     made = checkpoints.read_folder(ann).model_copy(update={"size": 30 * GIB, "dtype": "bfloat16"})
-    card = Card(name="L4", memory=24 * GIB, free=24 * GIB, capability=8.9)
-    machines = [H200.model_copy(update={"cards": (card,) * count}) for count in (1, 3, 4)]
+    card = InstalledGpu(name="L4", memory=24 * GIB, free=24 * GIB, capability=8.9)
+    machines = [H200.model_copy(update={"gpus": (card,) * count}) for count in (1, 3, 4)]
     assert [serving._cards(made, ServerOptions(), machine) for machine in machines] == [1, 2, 2]
     assert [serving._cards(made.model_copy(update={"heads": 3}), ServerOptions(), machine) for machine in machines] == [1, 3, 3]
-    unknown = H200.model_copy(update={"cards": (Card(name="GB10", memory=0, free=0),)})
+    unknown = H200.model_copy(update={"gpus": (InstalledGpu(name="GB10", memory=0, free=0),)})
     assert serving._context(made, ServerOptions(), unknown, 1) == (40960, [])
     words = serving.plan(str(ann), ServerOptions(), machine=H200).words
     assert "--tensor-parallel-size" not in words
@@ -158,7 +163,7 @@ def test_other_machines_are_let_in_with_a_warning(ann: Path) -> None:
 def here(monkeypatch: pytest.MonkeyPatch) -> list[serving.ServerCommand]:
     """A machine with a GPU and vLLM; what would have been run."""
     ran: list[serving.ServerCommand] = []
-    monkeypatch.setattr("her.capacity.machine.probe", lambda _: H200)
+    monkeypatch.setattr("her.capacity.machine.probe_machine", lambda _: H200)
     monkeypatch.setattr(serving, "installed", lambda: "vllm 0.31.0")
     monkeypatch.setattr(serving, "run", ran.append)
     return ran

@@ -9,9 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from her import paths
-from her.capacity import shapes, training_cost
-from her.capacity.shapes import Gpu, Shape
-from her.capacity.training_cost import BranchLengths, Recipe, TreeLengths
+from her.capacity import shapes
+from her.capacity.gpus import Gpu, find_gpu
+from her.capacity.recipe import Recipe
+from her.capacity.serving_cost import estimate_serving
+from her.capacity.shapes import Shape
+from her.capacity.training_cost import forecast_training
+from her.capacity.work import BranchLengths, TreeLengths, sum_load
 from her.errors import InputError
 from her.tokens import estimate_tokens
 from her.types import Message, Sample
@@ -51,13 +55,13 @@ def estimate(options: EstimateOptions) -> RunEstimate:
         gpus=asked.gpus,
     )
     found = described(options) if asked.targets else counted(options)
-    load = training_cost.load(found.trees, found.copies)
+    load = sum_load(found.trees, found.copies)
     steps, made = {}, {}
     for layout, work in zip(("plain", "shared_prefix"), (load.plain, load.shared), strict=True):
         one_each = layout == "plain" and not options.packing
         steps[layout] = options.batch if one_each else _step(options, load.targets, work.tokens)
         epochs = options.steps * steps[layout] / load.targets if options.steps else options.epochs
-        made[layout] = training_cost.forecast(
+        made[layout] = forecast_training(
             shape,
             card,
             recipe.model_copy(update={"compiled": layout == "shared_prefix"}),
@@ -69,15 +73,15 @@ def estimate(options: EstimateOptions) -> RunEstimate:
     return RunEstimate(
         base=options.model.base or "random weights",
         shape=shape,
-        weights=shapes.parameters(shape),
-        adapters=shapes.adapter(shape, options.lora.rank, options.lora.targets),
+        weights=shapes.count_parameters(shape),
+        adapters=shapes.count_adapter(shape, options.lora.rank, options.lora.targets),
         recipe=recipe,
         gpu=card,
         mfu=asked.mfu,
         counted=found.counted,
         load=load,
         step=steps,
-        serving=training_cost.serving(shape, card, asked.context),
+        serving=estimate_serving(shape, card, asked.context),
         **made,
     )
 
@@ -101,7 +105,7 @@ def shape_of(model: ModelOptions) -> Shape:
     folder = paths.expanded(model.base)
     if folder.is_dir():
         return _read_shape(folder / "config.json", f"model.base '{model.base}'")
-    if known := shapes.named(model.base):
+    if known := shapes.find_shape(model.base):
         return known
     if cached := _cached(model, "config.json"):
         return _read_shape(cached, f"model.base '{model.base}'")
@@ -118,7 +122,7 @@ def _read_shape(path: Path, source: str) -> Shape:
         raise InputError(f"{source} has no config.json that can be read ({error.strerror}); give a model's folder") from error
     except ValueError as error:
         raise InputError(f"{source}: config.json is not JSON ({error}); give a model's folder") from error
-    return shapes.shape_of(told, source)
+    return shapes.shape_from_config(told, source)
 
 
 def _cached(model: ModelOptions, name: str) -> Path | None:
@@ -145,7 +149,7 @@ def card_of(asked: EstimateSettings) -> Gpu:
     if given.keys() >= {"memory", "flops", "bandwidth"}:
         return Gpu(name=asked.gpu, **given)
     try:
-        return shapes.gpu(asked.gpu).model_copy(update=given)
+        return find_gpu(asked.gpu).model_copy(update=given)
     except InputError as error:
         raise InputError(
             f"estimate.gpu: {error}; of another give estimate.memory, estimate.tflops and estimate.bandwidth"

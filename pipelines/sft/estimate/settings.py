@@ -3,8 +3,11 @@
 from pydantic import Field, model_validator
 
 from her.capacity import shapes
-from her.capacity.shapes import Gpu, Shape
-from her.capacity.training_cost import Load, Recipe, ServingEstimate, TrainingForecast
+from her.capacity.gpus import Gpu
+from her.capacity.recipe import Recipe
+from her.capacity.serving_cost import ServingEstimate
+from her.capacity.training_cost import TrainingForecast
+from her.capacity.work import EpochLoad
 from her.types import Value
 from pipelines.sft.options import TrainingOptions
 
@@ -13,7 +16,7 @@ class EstimateSettings(Value):
     """What is asked about a run.
 
     Args:
-        gpu: a card that her/capacity/shapes.py knows; with `memory` (GB), `tflops` (bf16) and `bandwidth` (TB/s) any other.
+        gpu: a card that her/capacity/gpus.py knows; with `memory` (GB), `tflops` (bf16) and `bandwidth` (TB/s) any other.
         gpus: cards that share the weights.
         mfu: share of the card's rate that is expected.
         dollars: an hour of one card; 0 leaves out what the run costs.
@@ -78,14 +81,14 @@ class RunEstimate(Value):
     """
 
     base: str
-    shape: Shape
+    shape: shapes.Shape
     weights: shapes.Parameters
     adapters: int
     recipe: Recipe
     gpu: Gpu
     mfu: float
     counted: str
-    load: Load
+    load: EpochLoad
     step: dict[str, float]
     plain: TrainingForecast
     shared_prefix: TrainingForecast

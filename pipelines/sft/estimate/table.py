@@ -2,7 +2,7 @@
 
 import json
 
-from her.capacity import training_cost
+from her.capacity.gpus import USABLE
 from pipelines.sft.estimate.settings import RunEstimate
 
 LAYOUTS = ("plain", "shared_prefix")
@@ -44,7 +44,7 @@ def _rows(made: RunEstimate) -> list[str]:
     rows = [("", ["plain", "shared prefix"])]
     rows += [("tokens", [_count(each.work.tokens) for each in pair])]
     rows += [("targets a step", [f"{made.step[name]:,.1f}" for name in ("plain", "shared_prefix")])]
-    rows += [("targets in the run", [f"{each.read:,}" for each in pair])]
+    rows += [("targets in the run", [f"{each.target_reads:,}" for each in pair])]
     rows += [("pairs of attention", [_count(each.work.pairs) for each in pair])]
     rows += [("FLOP", [_count(each.flops) for each in pair])]
     rows += [("tokens at once", [f"{each.tokens_at_once:,}" for each in pair])]
@@ -81,13 +81,15 @@ def _foot(made: RunEstimate) -> list[str]:
 def _needed(made: RunEstimate) -> str:
     """What would hold it."""
     told = [
-        f"{name} needs {each.cards} cards that share the weights" if each.cards else f"{name} fits on no number of cards"
+        f"{name} needs {each.gpus_needed} cards that share the weights"
+        if each.gpus_needed
+        else f"{name} fits on no number of cards"
         for name, each in (("plain", made.plain), ("shared prefix", made.shared_prefix))
         if not each.fits
     ]
     if made.recipe.quantise:
         told.append("a base in 4 bits lies whole on every card")
-    return f"It does not fit in {training_cost.USABLE:.0%} of the memory: {', '.join(told)}."
+    return f"It does not fit in {USABLE:.0%} of the memory: {', '.join(told)}."
 
 
 def _count(number: float) -> str:

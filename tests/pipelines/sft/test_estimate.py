@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from her import config
-from her.capacity.shapes import SHAPES, parameters
-from her.capacity.training_cost import shared
+from her.capacity.shapes import SHAPES, count_parameters
+from her.capacity.work import shared_work
 from her.cli import app
 from her.errors import InputError
 from her.files import jsonl
@@ -59,7 +59,7 @@ def written(folder: Path, samples: Sequence[Sample]) -> str:
 def test_described_samples_have_the_means_that_were_given() -> None:
     made = planned(BASE, ABSENT, *MEANS, "estimate.turns=4", "estimate.between=200", "epochs=3")
     assert made.load.targets == 1000
-    assert made.plain.read == made.shared_prefix.read == 3000
+    assert made.plain.target_reads == made.shared_prefix.target_reads == 3000
     assert made.load.plain.tokens == 1000 * 2500
     assert made.load.plain.trained == made.load.shared.trained == 1000 * 500
     assert made.load.shared.tokens == 250 * (2299 + 4 * 501)  # every branch begins with the last token of its prompt
@@ -122,7 +122,7 @@ def test_pairs_are_those_of_the_rows_that_are_trained(sizes: list[tuple[int, int
     pairs = 0
     for span in (span for tree in grown for span in row([tree]).spans):
         pairs += sum(span.last - span.first + place + 1 for place in range(span.stop - span.start))
-    work = shared(tree_of(tree) for tree in grown)
+    work = shared_work(tree_of(tree) for tree in grown)
     assert work.pairs == pairs
     assert work.tokens == sum(tree.tokens for tree in grown)
     assert work.trained == sum(target for _, target in sizes)
@@ -141,7 +141,7 @@ def test_both_layouts_train_the_same_targets_and_sharing_is_faster() -> None:
 
 def test_steps_end_a_run_before_its_epochs() -> None:
     made = planned(BASE, ABSENT, *MEANS, "steps=10", "batch=32", "epochs=4")
-    assert made.plain.read == 320
+    assert made.plain.target_reads == 320
     assert made.plain.work.tokens == 320 * 2500
 
 
@@ -151,14 +151,14 @@ def test_a_step_is_whole_rows_on_every_device() -> None:
     in_row = made.load.targets / (made.load.shared.tokens / 8192)
     assert made.step == {"plain": 32, "shared_prefix": pytest.approx(8 * in_row)}
     assert made.step["shared_prefix"] > 1.25 * 32
-    assert made.shared_prefix.read == round(10 * made.step["shared_prefix"])
+    assert made.shared_prefix.target_reads == round(10 * made.step["shared_prefix"])
 
 
 def test_four_bits_lie_whole_on_every_card() -> None:
     small, whole = "estimate.gpu=L4", ("model.base=Qwen/Qwen3-32B", "lora.rank=16", "lora.quantise=nf4")
     made = planned(*whole, ABSENT, *MEANS, small, "estimate.gpus=8", "rows=4")
     assert made.plain.memory.weights == planned(*whole, ABSENT, *MEANS, small, "rows=4").plain.memory.weights
-    assert (made.plain.fits, made.plain.cards) == (False, None)
+    assert (made.plain.fits, made.plain.gpus_needed) == (False, None)
 
 
 def test_tokens_at_once_are_those_of_the_layout() -> None:
@@ -172,7 +172,7 @@ def test_the_table_says_what_the_json_says() -> None:
     made = planned(BASE, ABSENT, *MEANS, "estimate.dollars=2", "lora.rank=16")
     told: dict[str, Any] = json.loads(as_json(made))
     shown = table(made)
-    assert told["weights"]["total"] == parameters(SHAPES["Qwen3-4B"]).total
+    assert told["weights"]["total"] == count_parameters(SHAPES["Qwen3-4B"]).total
     assert told["plain"]["memory"]["total"] == pytest.approx(made.plain.memory.total)
     assert told["adapters"] == made.adapters > 0
     rows = {line[:20].strip(): line[20:].split() for line in shown.splitlines()}
