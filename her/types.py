@@ -16,6 +16,8 @@ ENVIRONMENT = "Environment"
 
 Language = Literal["en", "zh"]
 Winner = Literal["a", "b", "tie"]
+Outcome = Literal["a", "b", "tie", "both_bad"]
+Degree = Literal["slight", "clear", "significant"]
 Role = Literal["system", "user", "assistant"]
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 
@@ -179,7 +181,14 @@ class Rollout(Value):
 
 
 class Principle(Value):
-    """A by-case rule of judgement (her.md 4)."""
+    """A rule for comparing turns, in one language (the by-case principles of the HER paper).
+
+    Args:
+        polarity: a `negative` principle names a flaw, and breaking it loses; a `positive` one names a quality.
+        level: `turn` when one turn decides it, `session` when a whole conversation does.
+        weight: importance, 1 for most.
+        good: a turn that follows it, in CoSER notation; `bad` one that breaks it.
+    """
 
     id: NonEmpty
     name: NonEmpty
@@ -187,32 +196,70 @@ class Principle(Value):
     polarity: Literal["positive", "negative"]
     level: Literal["turn", "session"]
     definition: NonEmpty
+    weight: float = Field(default=1, ge=0)
+    language: Language = "en"
+    good: str = ""
+    bad: str = ""
 
 
 class Comparison(Value):
-    """One principle applied to two candidates."""
+    """One principle applied to two candidates.
+
+    Args:
+        principle: id or, where a reward model names its own, the name.
+        degree: how much better the winner is; None for a tie.
+        evidence: quotes from the candidates, each found in one of them.
+    """
 
     principle: str
     winner: Winner
     reason: str = ""
+    degree: Degree | None = None
+    evidence: tuple[str, ...] = ()
 
 
 class Verdict(Value):
-    """A judgement of two candidates; `judge` names the model or, as `rater:ID`, the person."""
+    """A judgement of two candidates.
+
+    Args:
+        winner: `both_bad` says that neither is acceptable: it is no tie and makes no preference.
+        judge: name of the model or, as `rater:ID`, the person.
+        probability: that a wins, where the judge gives one; None elsewhere.
+        first: the candidate that was shown first, or on the left.
+        model: model and revision of a judge that is a model.
+        principles: sha256 of the principle library that was used.
+    """
 
     comparisons: tuple[Comparison, ...] = ()
-    winner: Winner
+    winner: Outcome
     reason: str = ""
     judge: NonEmpty
+    probability: float | None = Field(default=None, ge=0, le=1)
+    first: Literal["a", "b"] | None = None
+    model: str = ""
+    principles: str = ""
 
 
 class Preference(Value):
-    """Chosen over rejected, for one prompt; a hand edit or a vote with its verdict."""
+    """Chosen over rejected, for one prompt; a hand edit, a vote or a judgement with its verdict.
+
+    Args:
+        margin: how far apart they are, on the scale of the source; 1 where it has none.
+        weight: reliability of the source, from 0 to 1.
+        rater: id of the person, empty for a model.
+        conversation: id of the transcript, by which splits keep conversations whole.
+        split: name of the split that the conversation belongs to; empty before export.
+    """
 
     prompt: tuple[Message, ...]
     chosen: Turn
     rejected: Turn
     verdict: Verdict
+    margin: float = Field(default=1, ge=0)
+    weight: float = Field(default=1, ge=0, le=1)
+    rater: str = ""
+    conversation: str = ""
+    split: str = ""
 
 
 class Sample(Value):
