@@ -33,7 +33,7 @@ def fill(home: Path, token: str, turns: int) -> str:
     from her.backends.open import open_backend
     from her.characters.personas import load_personas
     from her.format import parse, plain_turn
-    from her.ui.state import visitor_id
+    from her.ui.requests import visitor_id
 
     store, personas = Store(f"sqlite:///{home / 'her.sqlite3'}"), load_personas()
     service = ChatService(store, open_backend("scripted:?rate=0", personas=personas), personas, {})

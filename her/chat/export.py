@@ -8,7 +8,7 @@ from her import view
 from her.errors import InputError
 from her.types import ENVIRONMENT, Part, Transcript, Turn
 
-ExportFormat = Literal["jsonl", "markdown", "sharegpt"]
+ChatFormat = Literal["jsonl", "markdown", "sharegpt"]
 _ENDINGS = {"jsonl": "jsonl", "markdown": "md", "sharegpt": "json"}
 _FROM = {"system": "system", "user": "human", "assistant": "gpt"}
 _MARKS = re.compile(r"([\\`*_\[\]<>#|~&!])")
@@ -16,8 +16,8 @@ _MARKS = re.compile(r"([\\`*_\[\]<>#|~&!])")
 
 def export(transcript: Transcript, title: str, speaker: str, form: str) -> tuple[str, str]:
     """File name and text of a chat in which the model plays `speaker`; InputError for an unknown format."""
-    if form not in get_args(ExportFormat):
-        raise InputError(f"the export format {form[:40]!r} is unknown; choose one of {', '.join(get_args(ExportFormat))}")
+    if form not in get_args(ChatFormat):
+        raise InputError(f"the export format {form[:40]!r} is unknown; choose one of {', '.join(get_args(ChatFormat))}")
     if form == "jsonl":
         text = transcript.model_dump_json() + "\n"
     elif form == "markdown":

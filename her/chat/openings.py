@@ -126,8 +126,12 @@ def clean_title(title: str) -> str:
 
 def clean_text(text: str) -> str:
     """What a visitor typed, with line ends as `\\n` and what no database takes (NUL, half characters) shown as U+FFFD."""
-    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return whole.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "\ufffd")
+    return whole_characters(text).replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "\ufffd")
+
+
+def whole_characters(text: str) -> str:
+    """Replace each half of a UTF-16 surrogate pair by U+FFFD; such a half cannot be encoded as UTF-8."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def clean_message(text: str, most: int) -> str:

@@ -21,7 +21,7 @@ from her.errors import InputError
 from her.store import Store
 from her.ui.connect_tab import ConnectTab
 from her.ui.guard import Guard
-from her.ui.play_tab import STATIC, Stage
+from her.ui.stage import STATIC, Stage
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def build(chats: ChatService, settings: Settings) -> gr.Blocks:
     """The page: the stage, and the tab that connects a model."""
     with gr.Blocks(title="HER", analytics_enabled=False, fill_width=True) as page, gr.Tabs():
         with gr.Tab("Stage 舞台", id="stage-tab"):
-            Stage(chats, notice="ephemeral" if paths.ephemeral() else "").build()
+            Stage(chats).build()
         with gr.Tab("Connect 连接", id="connect-tab"):
             ConnectTab(chats, settings.allow_visitor_urls).build()
     page.queue(default_concurrency_limit=None)

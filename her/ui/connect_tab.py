@@ -10,7 +10,7 @@ from her.backends.base import Backend
 from her.backends.open import open_backend
 from her.chat.service import ChatService
 from her.errors import BackendError, Forbidden, HerError
-from her.ui.state import read_request
+from her.ui.requests import token_owner
 
 LINES = """\
 | what you run | start HER with |
@@ -67,7 +67,7 @@ class ConnectTab:
     async def check(self, token: str) -> str:
         """One sentence: what answers now, or why nothing does."""
         try:
-            backend = self.service.backend_for(read_request({"act": "check", "token": token}).visitor)
+            backend = self.service.backend_for(token_owner(token))
             return _plain(await backend.check())
         except HerError as error:
             return _plain(f"⚠ {error}")
@@ -75,7 +75,7 @@ class ConnectTab:
     async def use(self, spec: str, token: str) -> str:
         """Connect this visitor's chats to `spec`, once it has answered; an empty spec returns to the server's own."""
         try:
-            visitor = read_request({"act": "use", "token": token}).visitor
+            visitor = token_owner(token)
             if not self.allow_urls:
                 raise Forbidden("this server was started without --allow-visitor-urls, so its model cannot be changed here")
             backend: Backend | None = open_backend(spec, personas=self.service.personas, visitor=True) if spec.strip() else None

@@ -1,63 +1,71 @@
-"""What the browser is told has changed: small JSON-ready mappings that her/ui/static/stage.js applies.
+"""Build the patches that tell the page what has changed; her/ui/answers.py has their types.
 
-A patch names the chat it is for, and may be lost or repeated without harm: `put` draws turns by id, `order` lists the
-ids that stand last, `view` is everything around them. A transcript of any length is drawn as a window of its last turns.
+A patch names its chat and is idempotent: it may be lost or repeated without harm. A long chat is drawn as a window of its
+last WINDOW turns; earlier turns come on request.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from her.chat.views import ChatView, GenerationSnapshot, TurnView
+from her.store.records import Rated
 from her.types import Language
 from her.ui import bubbles
+from her.ui.answers import ChatFrame, ChatPatch, DrawnTurn, ShownRating
 from her.ui.words import words
 
 WINDOW = 40
-FRESH = 4
-"""Turns at the end that a reply can change: itself, its question, and the two before them."""
-Patch = dict[str, Any]
+CHANGED_BY_REPLY = 4
+"""Turns at the end that a reply can change: the reply, its question, and the two turns before them."""
 
 
-def whole(view: ChatView, fresh: int = WINDOW) -> Patch:
-    """The end of a chat, its last WINDOW turns in order; the last `fresh` of them are drawn anew."""
+def chat_patch(view: ChatView, redrawn: int = WINDOW) -> ChatPatch:
+    """Show the last WINDOW turns of a chat; only the last `redrawn` of them carry HTML."""
     shown = view.turns[-WINDOW:]
     return {
         "chat": view.id,
-        "put": drawn(shown[-fresh:], view.language),
-        "order": [one.turn.id for one in shown],
-        "view": around(view),
+        "put": drawn_turns(shown[-redrawn:], view.language),
+        "order": [turn_view.turn.id for turn_view in shown],
+        "view": chat_frame(view),
     }
 
 
-def older(view: ChatView, before: str) -> Patch:
-    """The WINDOW turns that stand before the turn `before`; none when it is not on the path."""
-    ids = [one.turn.id for one in view.turns]
+def older_turns(view: ChatView, before: str) -> ChatPatch:
+    """Draw the WINDOW turns above the turn `before`; none when that turn is not on the shown path."""
+    ids = [turn_view.turn.id for turn_view in view.turns]
     end = ids.index(before) if before in ids else 0
-    return {"chat": view.id, "put": drawn(view.turns[max(0, end - WINDOW) : end], view.language)}
+    return {"chat": view.id, "put": drawn_turns(view.turns[max(0, end - WINDOW) : end], view.language)}
 
 
-def running(snapshot: GenerationSnapshot, put: list[Patch]) -> Patch:
-    """A generation at one moment; `put` is the question drawn once, said each time since a patch may be lost."""
-    patch: Patch = {"chat": snapshot.chat, "put": put}
-    if snapshot.state == "running":
-        said = words(snapshot.language)
-        html = bubbles.live(snapshot.speaker, snapshot.parts, snapshot.pending, snapshot.language, said)
-        patch["live"] = {"id": snapshot.pending, "html": html, "replaces": snapshot.replaces}
-    else:
-        patch.update(end=True, error=snapshot.error, give_back=snapshot.give_back, sent=not snapshot.give_back)
-    return patch
+def generation_patch(snapshot: GenerationSnapshot, question: list[DrawnTurn]) -> ChatPatch:
+    """Show a generation at one moment; `question` is sent with every snapshot, because a patch may be lost."""
+    if snapshot.state != "running":
+        return {
+            "chat": snapshot.chat,
+            "put": question,
+            "end": True,
+            "error": snapshot.error,
+            "give_back": snapshot.give_back,
+        }
+    texts = words(snapshot.language)
+    html = bubbles.live(snapshot.speaker, snapshot.parts, snapshot.pending, snapshot.language, texts)
+    return {
+        "chat": snapshot.chat,
+        "put": question,
+        "live": {"id": snapshot.pending, "html": html, "replaces": snapshot.replaces},
+    }
 
 
-def question(snapshot: GenerationSnapshot) -> list[Patch]:
-    """The visitor's turn that is being answered, drawn; nothing when it is on the path already."""
-    return drawn([TurnView(turn=snapshot.question, origin="visitor", mine=True)], snapshot.language) if snapshot.question else []
+def drawn_question(snapshot: GenerationSnapshot) -> list[DrawnTurn]:
+    """Draw the visitor's turn that is being answered; empty when it is on the path already."""
+    if snapshot.question is None:
+        return []
+    return drawn_turns([TurnView(turn=snapshot.question, origin="visitor", mine=True)], snapshot.language)
 
 
-def around(view: ChatView) -> Patch:
-    """Head line, meter, replay and chat rating; plain texts, which the browser sets as text."""
-    said = words(view.language)
+def chat_frame(view: ChatView) -> ChatFrame:
+    """Return everything around the turns: head line, meter, replay bar, rating of the chat. Plain texts."""
+    texts = words(view.language)
     meter, last = view.meter, view.turns[-1] if view.turns else None
-    count = said["meter"].format(tokens=f"{meter.tokens:,}", budget=f"{meter.budget:,}")
     return {
         "title": view.title,
         "speaker": view.speaker,
@@ -67,18 +75,38 @@ def around(view: ChatView) -> Patch:
         "visitor_name": view.visitor_name,
         "total": len(view.turns),
         "live": view.live,
+        # A greeting was written by hand and is complete, so the page does not offer to continue it.
         "can_continue": bool(last and last.played and last.origin != "greeting"),
-        "can_answer": bool(last is None or last.turn.speaker != view.speaker),
-        "meter": ("" if meter.exact else said["meter_about"]) + count,
+        "can_answer": last is None or last.turn.speaker != view.speaker,
+        "meter": meter_text(meter.tokens, meter.budget, meter.exact, texts),
         "meter_hint": f"{meter.context:,}",
         "cut": meter.dropped,
-        "cut_note": said["meter_cut"].format(n=meter.dropped) if meter.dropped else "",
-        "replay": view.replay.model_dump() if view.replay else None,
-        "rating": view.rating.rating.model_dump(exclude={"seen"}) if view.rating else None,
+        "cut_note": texts["meter_cut"].format(n=meter.dropped) if meter.dropped else "",
+        "replay": {"shown": view.replay.shown, "total": view.replay.total} if view.replay else None,
+        "rating": shown_rating(view.rating),
     }
 
 
-def drawn(turns: Sequence[TurnView], language: Language) -> list[Patch]:
-    """Turns as id and HTML."""
-    said = words(language)
-    return [{"id": one.turn.id, "html": bubbles.turn(one, language, said)} for one in turns]
+def meter_text(tokens: int, budget: int, exact: bool, texts: dict[str, str]) -> str:
+    """Write the token meter; an estimate begins with the word for "about"."""
+    return ("" if exact else texts["meter_about"]) + texts["meter"].format(tokens=f"{tokens:,}", budget=f"{budget:,}")
+
+
+def shown_rating(rated: Rated | None) -> ShownRating | None:
+    """Return a stored rating without the record of what the rater saw."""
+    if rated is None:
+        return None
+    rating = rated.rating
+    return {
+        "rubric": rating.rubric,
+        "thumb": rating.thumb,
+        "stars": dict(rating.stars),
+        "tags": list(rating.tags),
+        "comment": rating.comment,
+    }
+
+
+def drawn_turns(turns: Sequence[TurnView], language: Language) -> list[DrawnTurn]:
+    """Draw stored turns as id and HTML."""
+    texts = words(language)
+    return [{"id": turn_view.turn.id, "html": bubbles.turn(turn_view, language, texts)} for turn_view in turns]

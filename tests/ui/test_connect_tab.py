@@ -4,8 +4,8 @@ import pytest
 
 from her.backends.base import Backend
 from her.store import Store
-from her.ui.connect_tab import ConnectTab
-from her.ui.state import visitor_id
+from her.ui.connect_tab import ConnectTab, _plain
+from her.ui.requests import visitor_id
 from tests.players import Actor, service
 from tests.servers import ModelServer, Script
 
@@ -65,3 +65,7 @@ async def test_a_model_that_does_not_answer_is_closed(store: Store, monkeypatch:
     with ModelServer(Script(status=500, models_status=500)) as server:
         assert "⚠" in await ConnectTab(service(store, Actor()), allow_urls=True).use(f"openai:{server.url}#m", ANNES)
     assert len(closed) == 1
+
+
+def test_server_words_are_no_markdown() -> None:
+    assert _plain("[x](http://example.org) <b>*y*</b>") == r"\[x\]\(http://example\.org\) &lt;b\>\*y\*&lt;/b\>"

@@ -1,117 +1,65 @@
-"""The two doors of a running playground, knocked at by HTTP: they open for nobody else's chats."""
+"""her/ui/guard.py: hosts, methods, paths and sizes of requests that are passed on."""
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from tests.playground import ROOT, Playground, Visitor
-
-pytestmark = pytest.mark.whole
+from her.ui.guard import Guard
 
 
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Playground]:
-    with Playground(tmp_path_factory.mktemp("app")) as playground:
-        yield playground
+async def test_the_guard_reads_hosts_with_and_without_a_port() -> None:
+    answered: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            answered.append(message["status"])
+
+    guard = Guard(app, hosts=("127.0.0.1", "localhost", "[::1]"))
+    for host in (b"127.0.0.1:7860", b"LOCALHOST", b"[::1]:7860", b"[::1]", b"127.0.0.1.evil.org", b""):
+        await guard({"type": "http", "method": "GET", "path": "/", "headers": [(b"host", host)]}, None, send)
+    assert answered == [200, 200, 200, 200, 421, 421]
 
 
-def test_a_chat_over_the_doors(app: Playground) -> None:
-    visitor = Visitor(app.url)
-    chat = visitor.act("start", persona="scheherazade", name="Mara")
-    assert chat["view"]["speaker"] == "Scheherazade"
-    steps = list(visitor.run("send", chat=chat["chat"], text="Who are you?"))
-    assert steps[-1]["end"] is True and not steps[-1]["error"]
-    node = steps[-1]["order"][-1]
-    rating = {"rubric": visitor.act("boot")["rubric"]["id"], "thumb": 1, "stars": {"voice": 5}}
-    assert visitor.act("rate", chat=chat["chat"], node=node, rating=rating)["saved"] > 0
-    mine = steps[-1]["order"][-2]
-    assert "only what the persona said" in visitor.act("rate", chat=chat["chat"], node=mine, rating=rating)["error"]
-    assert "star" in visitor.act("rate", chat=chat["chat"], node=node, rating={**rating, "stars": {"voice": 6}})["error"]
+@pytest.mark.parametrize(
+    ("method", "path", "length", "status"),
+    [
+        ("GET", "/gradio_api/upload", b"", 200),
+        ("POST", "/gradio_api/queue/join", b"8000000", 200),
+        ("POST", "/gradio_api/component_server/", b"2", 200),
+        ("POST", "/gradio_api/queue/join", b"8000001", 413),
+        ("POST", "/gradio_api/queue/join", b"", 200),
+        ("POST", "/gradio_api/upload", b"2", 403),
+        ("POST", "/gradio_api/process_recording", b"2", 403),
+        ("PUT", "/", b"2", 403),
+    ],
+)
+async def test_only_the_doors_of_the_page_take_anything(method: str, path: str, length: bytes, status: int) -> None:
+    answered: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            answered.append(message["status"])
+
+    headers = [(b"content-length", length)] if length else []
+    await Guard(app)({"type": "http", "method": method, "path": path, "headers": headers}, None, send)
+    assert answered == [status]
 
 
-def test_no_door_opens_for_another_visitors_chat(app: Playground) -> None:
-    owner, thief = Visitor(app.url), Visitor(app.url)
-    chat = owner.act("start", persona="scheherazade", name="Mara")["chat"]
-    node = list(owner.run("send", chat=chat, text="My secret is heliotrope."))[-1]["order"][-1]
-    wishes: dict[str, dict[str, Any]] = {
-        **dict.fromkeys(("open", "export", "stop", "delete_chat"), {}),
-        **dict.fromkeys(("older", "keep", "source", "branch", "delete"), {"node": node}),
-        "swipe": {"node": node, "step": 1},
-        "replay": {"count": 1},
-        "edit": {"node": node, "text": "Mine now."},
-        "rename": {"text": "Mine now."},
-        "rate": {"node": node, "rating": {"thumb": -1}},
-    }
-    for act, wish in wishes.items():
-        answer = thief.act(act, chat=chat, **wish)
-        assert set(answer) == {"error"}, act
-        assert "heliotrope" not in json.dumps(answer)
-    for act in ("send", "regenerate", "continue", "answer", "edit", "follow"):
-        steps = list(thief.run(act, chat=chat, node=node, text="Tell me."))
-        assert len(steps) == 1 and steps[0]["error"], act
-        assert "heliotrope" not in json.dumps(steps)
-    assert thief.act("chats") == {"chats": []}
-    assert owner.act("open", chat=chat)["order"][-1] == node
+async def test_a_body_of_unsaid_length_is_not_read_to_its_end() -> None:
+    read: list[str] = []
 
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (message := await receive())["type"] == "http.request":
+            read.append(message["type"])
 
-def test_no_door_opens_without_a_token(app: Playground) -> None:
-    visitor = Visitor(app.url)
-    visitor.token = ""
-    assert "token" in visitor.act("boot")["error"]
-    assert "token" in next(visitor.run("send", chat="c", text="x"))["error"]
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"x" * 3_000_000, "more_body": True}
 
-
-def test_a_wish_that_does_not_exist_is_named(app: Playground) -> None:
-    assert "'fly' does not exist" in Visitor(app.url).act("fly")["error"]
-
-
-def test_nothing_can_be_left_on_the_servers_disk(app: Playground) -> None:
-    answer = httpx.post(f"{app.url}/gradio_api/upload", files={"files": ("big.bin", b"0" * 1000)})
-    assert answer.status_code == 403
-
-
-@pytest.mark.parametrize(("text", "sentence"), [(" \n", "empty"), ("x" * 100_000, "100,000 characters; at most 20,000")])
-def test_a_message_that_cannot_be_sent_is_given_back(app: Playground, text: str, sentence: str) -> None:
-    visitor = Visitor(app.url)
-    chat = visitor.act("start", persona="scheherazade", name="Mara")
-    [end] = visitor.run("send", chat=chat["chat"], text=text)
-    assert end["end"] is True and sentence in end["error"] and end["give_back"] == text
-    assert visitor.act("open", chat=chat["chat"])["order"] == chat["order"]
-
-
-def test_the_server_tells_little_and_answers_only_its_address(app: Playground) -> None:
-    answer = httpx.get(app.url)
-    assert "default-src 'self'" in answer.headers["content-security-policy"]
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert httpx.get(app.url, headers={"host": "evil.example"}).status_code == 421
-    for path in ("/monitoring", "/gradio_api/runs", "/gradio_api/file=/etc/passwd", "/her-static/../play_tab.py"):
-        assert httpx.get(app.url + path).status_code in (401, 403, 404), path
-
-
-def test_a_second_playground_on_a_broken_database_refuses_to_start(tmp_path: Path) -> None:
-    (tmp_path / "her.sqlite3").write_bytes(b"this is no database" * 100)
-    with pytest.raises(RuntimeError, match="database"):
-        Playground(tmp_path)
-    assert (tmp_path / "her.sqlite3").read_bytes() == b"this is no database" * 100
-
-
-def test_a_taken_port_is_one_sentence(app: Playground, tmp_path: Path) -> None:
-    variables = {**os.environ, "HER_HOME": str(tmp_path), "GRADIO_SERVER_PORT": str(app.port)}
-    second = subprocess.run(
-        [sys.executable, "app.py"], cwd=ROOT, env=variables, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert second.returncode == 1
-    assert second.stderr.startswith(f"her: port {app.port} of 127.0.0.1 cannot be opened")
-    assert second.stderr.count("\n") == 1
-
-
-def test_it_says_where_it_is_open_and_offers_no_public_link(app: Playground) -> None:
-    assert f"HER is open on {app.url}" in app.log.read_text("utf-8")
-    assert "share" not in app.log.read_text("utf-8")
+    await Guard(app)({"type": "http", "method": "POST", "path": "/gradio_api/queue/join", "headers": []}, receive, None)
+    assert len(read) == 2

@@ -53,7 +53,9 @@ window.HerStage = function (element, trigger, server, watch, props) {
     catch (error) { console.error("her:", error); return lost; }
   }
   async function ask(act, extra = {}) {
-    const answer = await wish(act, { chat: chat ? chat.id : "", ...extra });
+    // the server refuses fields that do not belong to an act; these three belong to no chat
+    const about = chat && !["boot", "persona", "chats"].includes(act) ? { chat: chat.id } : {};
+    const answer = await wish(act, { ...about, ...extra });
     if (!answer.error) return answer;
     chat && !dialog.open ? complain(answer.error) : toast(answer.error);
     return null;

@@ -1,0 +1,151 @@
+"""Handlers of the door `act`: one function for each request, and the table that names them.
+
+A handler takes the chat service and a checked request. It raises HerError for what cannot be done; the sentence of the
+error is shown to the visitor.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from her import format as notation
+from her.chat.service import ChatService
+from her.chat.views import ChatView
+from her.errors import NotFound
+from her.feedback.rubric import read_rating
+from her.ui import first_page, patches, requests
+from her.ui.answers import ChatPatch, Done, ExportedFile, PageAnswer, SavedRating, TurnSource
+
+Handler = Callable[[ChatService, Any], Awaitable[PageAnswer]]
+
+
+async def start(service: ChatService, request: requests.StartRequest) -> ChatPatch:
+    """Start a chat with a persona and show it."""
+    view = await service.start(
+        request.visitor,
+        persona=request.persona,
+        scene=request.scene,
+        name=request.name,
+        about=request.about,
+        greeting=request.greeting,
+    )
+    return patches.chat_patch(view)
+
+
+async def start_book(service: ChatService, request: requests.StartBookRequest) -> ChatPatch:
+    """Start a chat in a scene of a book and show it."""
+    view = await service.start_book(
+        request.visitor, scenario=request.scenario, me=request.me, model=request.model, replay=request.replay
+    )
+    return patches.chat_patch(view)
+
+
+async def open_chat(service: ChatService, request: requests.OpenRequest) -> ChatPatch:
+    """Show a chat as it is stored."""
+    return patches.chat_patch(await service.view(request.visitor, request.chat))
+
+
+async def older(service: ChatService, request: requests.OlderRequest) -> ChatPatch:
+    """Show the turns above a turn."""
+    return patches.older_turns(await service.view(request.visitor, request.chat), request.node)
+
+
+async def replay(service: ChatService, request: requests.ReplayRequest) -> ChatPatch:
+    """Show the next turns of the book."""
+    return patches.chat_patch(await service.replay(request.visitor, request.chat, request.count))
+
+
+async def swipe(service: ChatService, request: requests.SwipeRequest) -> ChatPatch:
+    """Show the sibling before or after a turn; `focus` is the turn that stands in its place now."""
+    before = await service.view(request.visitor, request.chat)
+    index = _index(before, request.node)
+    view = await service.swipe(request.visitor, request.chat, request.node, request.step)
+    return {**patches.chat_patch(view), "focus": view.turns[index].turn.id}
+
+
+async def keep(service: ChatService, request: requests.KeepRequest) -> ChatPatch:
+    """Record that a reply is preferred to its swipes; answers after the commit."""
+    saved = await service.keep(request.visitor, request.chat, request.node, request.seen)
+    return {**patches.chat_patch(await service.view(request.visitor, request.chat)), "saved": saved}
+
+
+async def rate(service: ChatService, request: requests.RateRequest) -> SavedRating:
+    """Store a rating; answers after the commit."""
+    rating = read_rating(request.rating)
+    return {"saved": await service.rate(request.visitor, request.chat, request.node, rating)}
+
+
+async def source(service: ChatService, request: requests.SourceRequest) -> TurnSource:
+    """Return the text of a turn for the editor."""
+    view = await service.view(request.visitor, request.chat)
+    shown = view.turns[_index(view, request.node)]
+    return {"text": shown.turn.text("speech") if shown.mine else notation.render_coser(shown.turn.parts)}
+
+
+async def edit_played(service: ChatService, request: requests.EditPlayedRequest) -> ChatPatch:
+    """Rewrite a turn of the model."""
+    return patches.chat_patch(await service.edit_played(request.visitor, request.chat, request.node, request.text))
+
+
+async def branch(service: ChatService, request: requests.BranchRequest) -> ChatPatch:
+    """Copy the chat up to a turn into a new chat and show the copy."""
+    return patches.chat_patch(await service.branch(request.visitor, request.chat, request.node))
+
+
+async def delete(service: ChatService, request: requests.DeleteRequest) -> ChatPatch:
+    """Delete a turn and everything below it."""
+    return patches.chat_patch(await service.delete(request.visitor, request.chat, request.node))
+
+
+async def delete_chat(service: ChatService, request: requests.DeleteChatRequest) -> Done:
+    """Delete a chat."""
+    await service.delete_chat(request.visitor, request.chat)
+    return {}
+
+
+async def rename(service: ChatService, request: requests.RenameRequest) -> ChatPatch:
+    """Change the title of a chat."""
+    view = await service.rename(request.visitor, request.chat, request.text)
+    return {"chat": view.id, "view": patches.chat_frame(view)}
+
+
+async def export(service: ChatService, request: requests.ExportRequest) -> ExportedFile:
+    """Return the shown path of a chat as a file."""
+    name, text = await service.export(request.visitor, request.chat, request.format)
+    return {"name": name, "text": text}
+
+
+async def stop(service: ChatService, request: requests.StopRequest) -> Done:
+    """Stop the running generation and keep its text."""
+    await service.stop(request.visitor, request.chat)
+    return {}
+
+
+HANDLERS: Mapping[type[requests.Request], Handler] = {
+    requests.BootRequest: first_page.boot,
+    requests.PersonaRequest: first_page.persona_detail,
+    requests.ListChatsRequest: first_page.chat_list,
+    requests.StartRequest: start,
+    requests.StartBookRequest: start_book,
+    requests.OpenRequest: open_chat,
+    requests.OlderRequest: older,
+    requests.ReplayRequest: replay,
+    requests.SwipeRequest: swipe,
+    requests.KeepRequest: keep,
+    requests.RateRequest: rate,
+    requests.SourceRequest: source,
+    requests.EditPlayedRequest: edit_played,
+    requests.BranchRequest: branch,
+    requests.DeleteRequest: delete,
+    requests.DeleteChatRequest: delete_chat,
+    requests.RenameRequest: rename,
+    requests.ExportRequest: export,
+    requests.StopRequest: stop,
+}
+"""Handler of each request of the door `act`; tests/ui/test_acts.py checks that none is missing."""
+
+
+def _index(view: ChatView, node: str) -> int:
+    for index, shown in enumerate(view.turns):
+        if shown.turn.id == node:
+            return index
+    raise NotFound("this turn is no longer shown in this chat; reload the page")

@@ -1,0 +1,206 @@
+"""Types of everything the server sends to the page; the JavaScript in her/ui/static declares the same shapes.
+
+`ChatPatch` changes the page. The other types answer one act with values for a dialog or a menu. All texts are plain text,
+except the fields named `html` and `greetings`: those hold HTML that her/ui/bubbles.py escaped.
+"""
+
+from typing import NotRequired, TypedDict
+
+from her.types import Language
+
+
+class DrawnTurn(TypedDict):
+    """HTML of one stored turn, drawn in place of the turn with the same id."""
+
+    id: str
+    html: str
+
+
+class DrawnReply(DrawnTurn):
+    """HTML of the reply that is being written; it takes the place of the turn `replaces`, or stands last."""
+
+    replaces: str | None
+
+
+class ShownRating(TypedDict):
+    """A stored rating, as the rating panel shows it."""
+
+    rubric: str
+    thumb: int | None
+    stars: dict[str, int]
+    tags: list[str]
+    comment: str
+
+
+class ReplayState(TypedDict):
+    """Progress of the replay of a book's scene, in turns."""
+
+    shown: int
+    total: int
+
+
+class ChatFrame(TypedDict):
+    """Everything around the turns of a chat: head line, meter, replay bar and the rating of the chat."""
+
+    title: str
+    speaker: str
+    subtitle: str
+    letters: str
+    colour: str
+    visitor_name: str
+    total: int
+    live: bool
+    can_continue: bool
+    can_answer: bool
+    meter: str
+    meter_hint: str
+    cut: int
+    cut_note: str
+    replay: ReplayState | None
+    rating: ShownRating | None
+
+
+class ChatPatch(TypedDict):
+    """A change of the page, for the chat with the id `chat`; a field that is absent changes nothing.
+
+    `put` draws turns, `order` lists the ids that stand last on the page, `view` is everything around the turns, `live` is
+    the reply that is being written. `end` closes a generation: with `error` when it failed, and with the text of the
+    visitor in `give_back` when it was not stored. `focus` is the turn to select, `saved` the time of a commit (UTC, ms).
+    `stamp` is different in each patch of a stream.
+    """
+
+    chat: str
+    put: NotRequired[list[DrawnTurn]]
+    order: NotRequired[list[str]]
+    view: NotRequired[ChatFrame]
+    live: NotRequired[DrawnReply]
+    end: NotRequired[bool]
+    error: NotRequired[str]
+    give_back: NotRequired[str]
+    focus: NotRequired[str]
+    saved: NotRequired[int]
+    stamp: NotRequired[int]
+
+
+class Refusal(TypedDict):
+    """Answer to a request that was refused: one sentence for the visitor."""
+
+    error: str
+
+
+class Done(TypedDict):
+    """Empty answer to an act that only needs to succeed."""
+
+
+class SavedRating(TypedDict):
+    """Time at which a rating was committed (UTC, ms)."""
+
+    saved: int
+
+
+class TurnSource(TypedDict):
+    """Text of a turn for the editor: plain for the visitor's own turns, CoSER notation for the model's."""
+
+    text: str
+
+
+class ExportedFile(TypedDict):
+    """File name and text of an exported chat."""
+
+    name: str
+    text: str
+
+
+class RubricLabel(TypedDict):
+    """A dimension or tag of the rubric in the language of the page."""
+
+    id: str
+    label: str
+    hint: str
+
+
+class ShownRubric(TypedDict):
+    """The rubric in use; `id` is its version."""
+
+    id: str
+    dimensions: list[RubricLabel]
+    tags: list[RubricLabel]
+
+
+class PersonaCard(TypedDict):
+    """A persona on the first page."""
+
+    id: str
+    name: str
+    source: str
+    tagline: str
+    language: Language
+    colour: str
+    tags: list[str]
+    letters: str
+
+
+class ShelvedScene(TypedDict):
+    """A scene of a book: names of the cast, number of turns."""
+
+    id: str
+    title: str
+    setting: str
+    cast: list[str]
+    turns: int
+
+
+class ShelvedBook(TypedDict):
+    """A book on the first page."""
+
+    title: str
+    scenes: list[ShelvedScene]
+
+
+class Boot(TypedDict):
+    """Everything the first page needs."""
+
+    words: dict[str, str]
+    rubric: ShownRubric
+    personas: list[PersonaCard]
+    books: list[ShelvedBook]
+    badge: str
+    scripted: bool
+    notice: str
+
+
+class OfferedScene(TypedDict):
+    """A scene for the dialog that starts a chat; `suits` when it was written for this persona."""
+
+    id: str
+    title: str
+    setting: str
+    suits: bool
+
+
+class PersonaDetail(TypedDict):
+    """Profile, greetings (HTML) and scenes of one persona."""
+
+    profile: str
+    greetings: list[str]
+    scenes: list[OfferedScene]
+
+
+class ListedChat(TypedDict):
+    """A line in the list of chats."""
+
+    id: str
+    title: str
+    letters: str
+    colour: str
+    when: str
+
+
+class ChatList(TypedDict):
+    """The chats of one visitor, the last used first."""
+
+    chats: list[ListedChat]
+
+
+PageAnswer = Boot | PersonaDetail | ChatList | ChatPatch | SavedRating | TurnSource | ExportedFile | Refusal | Done
+"""Return type of the door `act`."""

@@ -1,0 +1,118 @@
+"""Answers for the first page: words, rubric, personas, books and the list of chats."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from her import paths
+from her.characters.coser import Book
+from her.chat.openings import HERE, greeting_turn
+from her.chat.service import ChatService
+from her.errors import NotFound
+from her.feedback.rubric import RUBRIC, Label
+from her.types import Language, Persona
+from her.ui import bubbles, requests
+from her.ui.answers import Boot, ChatList, OfferedScene, PersonaCard, PersonaDetail, RubricLabel, ShelvedBook, ShownRubric
+from her.ui.words import words
+
+
+async def boot(service: ChatService, request: requests.BootRequest) -> Boot:
+    """Return everything the first page needs in its language."""
+    texts = words(request.language)
+    model = service.backend_for(request.visitor).describe()
+    return {
+        "words": texts,
+        "rubric": shown_rubric(request.language),
+        "personas": [persona_card(persona) for persona in service.personas.values()],
+        "books": [shelved_book(book) for book in service.books],
+        "badge": texts["scripted_badge"] if model.scripted else model.model,
+        "scripted": model.scripted,
+        "notice": texts["ephemeral"] if paths.ephemeral() else "",
+    }
+
+
+async def persona_detail(service: ChatService, request: requests.PersonaRequest) -> PersonaDetail:
+    """Return profile, greetings and scenes of one persona; NotFound for an unknown id."""
+    persona = service.personas.get(request.persona)
+    if persona is None:
+        raise NotFound(f"there is no persona '{request.persona}'; reload the page to see the personas")
+    texts = words(persona.language)
+    slots = (texts["visitor"], HERE[persona.language])
+    greetings = [greeting_turn(text, persona.name, slots).parts for text in persona.greetings]
+    return {
+        "profile": persona.profile.strip(),
+        "greetings": [str(bubbles.layers(parts, texts)) for parts in greetings],
+        "scenes": offered_scenes(service, persona),
+    }
+
+
+async def chat_list(service: ChatService, request: requests.ListChatsRequest) -> ChatList:
+    """List the visitor's chats, the last used first."""
+    untitled = words(request.language)["untitled"]
+    return {
+        "chats": [
+            {
+                "id": chat.id,
+                "title": chat.title or untitled,
+                "letters": bubbles.monogram(chat.speaker),
+                "colour": chat.colour,
+                "when": datetime.fromtimestamp(chat.updated_at / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            }
+            for chat in await service.chats(request.visitor)
+        ]
+    }
+
+
+def offered_scenes(service: ChatService, persona: Persona) -> list[OfferedScene]:
+    """List the scenes in the persona's language: first those written for it, then those for anybody, then the rest."""
+    scenes = sorted(
+        (scene for scene in service.scenes.values() if scene.language == persona.language),
+        key=lambda scene: (persona.id not in scene.personas, bool(scene.personas)),
+    )
+    return [
+        {"id": scene.id, "title": scene.title, "setting": scene.setting.strip(), "suits": persona.id in scene.personas}
+        for scene in scenes
+    ]
+
+
+def persona_card(persona: Persona) -> PersonaCard:
+    """Return what the first page shows of a persona."""
+    return {
+        "id": persona.id,
+        "name": persona.name,
+        "source": persona.source,
+        "tagline": persona.tagline,
+        "language": persona.language,
+        "colour": persona.colour,
+        "tags": list(persona.tags),
+        "letters": bubbles.monogram(persona.name),
+    }
+
+
+def shelved_book(book: Book) -> ShelvedBook:
+    """Return what the first page shows of a book."""
+    return {
+        "title": book.title,
+        "scenes": [
+            {
+                "id": scene.scenario.id,
+                "title": scene.title,
+                "setting": scene.scenario.setting,
+                "cast": [member.name for member in scene.cast],
+                "turns": len(scene.turns),
+            }
+            for scene in book.scenes
+        ],
+    }
+
+
+def shown_rubric(language: Language) -> ShownRubric:
+    """Return the rubric in use in one language."""
+    return {
+        "id": RUBRIC.version,
+        "dimensions": _labels(RUBRIC.dimensions, language),
+        "tags": _labels(RUBRIC.tags, language),
+    }
+
+
+def _labels(labels: Sequence[Label], language: Language) -> list[RubricLabel]:
+    return [{"id": label.id, "label": label.label(language), "hint": label.hint(language)} for label in labels]

@@ -1,0 +1,333 @@
+"""Requests of the page: one frozen type for each act, checked before anything is done with it.
+
+A visitor is a secret of 32 random bytes that the browser drew and keeps; the server stores only its SHA-256. Without that
+secret nobody can read or change a chat, through either door. A request carries ids only: history, positions and roles are
+read from the store.
+"""
+
+import hashlib
+import logging
+import reprlib
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
+
+from her.chat.export import ChatFormat
+from her.chat.openings import whole_characters
+from her.errors import Forbidden, InputError
+from her.store.records import Seen
+from her.types import Language, Value
+
+Token = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Id = Annotated[str, StringConstraints(pattern=r"^[\w.\-]{1,200}$")]
+OptionalId = Annotated[str, StringConstraints(pattern=r"^[\w.\-]{0,200}$")]
+Text = Annotated[str, StringConstraints(max_length=1_000_000)]
+Name = Annotated[str, StringConstraints(max_length=400)]
+Count = Annotated[int, Field(ge=0, le=100_000)]
+DEEPEST = 8
+"""Levels of nesting in a request; the page sends 4 at most. Recursive code would fail at about 900."""
+R = TypeVar("R")
+log = logging.getLogger(__name__)
+
+
+class Request(Value):
+    """Fields of every request. `token` is the visitor's secret, `language` that of the page."""
+
+    token: Token
+    language: Language = "en"
+
+    @property
+    def visitor(self) -> str:
+        """Return the visitor's id: the SHA-256 of the token."""
+        return visitor_id(self.token)
+
+
+class ChatRequest(Request):
+    """A request about one chat of the visitor."""
+
+    chat: Id
+
+
+class TurnRequest(ChatRequest):
+    """A request about one turn of a chat; `node` is the turn's id."""
+
+    node: Id
+
+
+# The door `act`: one answer for each request
+
+
+class BootRequest(Request):
+    """Load the first page."""
+
+    act: Literal["boot"]
+
+
+class PersonaRequest(Request):
+    """Show one persona before a chat is started."""
+
+    act: Literal["persona"]
+    persona: Id
+
+
+class ListChatsRequest(Request):
+    """List the visitor's chats."""
+
+    act: Literal["chats"]
+
+
+class StartRequest(Request):
+    """Start a chat with a persona; an empty `scene` is no scene, `greeting` counts from 0."""
+
+    act: Literal["start"]
+    persona: Id
+    scene: OptionalId = ""
+    name: Name = ""
+    about: Annotated[str, StringConstraints(max_length=4_000)] = ""
+    greeting: Annotated[int, Field(ge=0, le=1_000)] = 0
+
+
+class StartBookRequest(Request):
+    """Start a chat in a scene of a book; `me` and `model` are names in its cast, `replay` a number of turns."""
+
+    act: Literal["start_book"]
+    scenario: Id
+    me: Name
+    model: Name
+    replay: Count = 0
+
+
+class OpenRequest(ChatRequest):
+    """Show a chat."""
+
+    act: Literal["open"]
+
+
+class OlderRequest(TurnRequest):
+    """Show the turns above the turn `node`."""
+
+    act: Literal["older"]
+
+
+class ReplayRequest(ChatRequest):
+    """Show the next `count` turns of the book."""
+
+    act: Literal["replay"]
+    count: Count
+
+
+class SwipeRequest(TurnRequest):
+    """Show the sibling before (-1) or after (1) a turn."""
+
+    act: Literal["swipe"]
+    step: Literal[-1, 1]
+
+
+class KeepRequest(TurnRequest):
+    """Prefer this reply to its swipes; `seen` records what the rater saw."""
+
+    act: Literal["keep"]
+    seen: Seen = Seen()
+
+
+class RateRequest(ChatRequest):
+    """Rate a turn, or the whole chat when `node` is null; `her.feedback.rubric.read_rating` checks `rating`."""
+
+    act: Literal["rate"]
+    node: Id | None
+    rating: dict[str, Any]
+
+
+class SourceRequest(TurnRequest):
+    """Fetch the text of a turn for the editor."""
+
+    act: Literal["source"]
+
+
+class EditPlayedRequest(TurnRequest):
+    """Rewrite a turn of the model."""
+
+    act: Literal["edit"]
+    text: Text
+
+
+class BranchRequest(TurnRequest):
+    """Copy the chat up to this turn into a new chat."""
+
+    act: Literal["branch"]
+
+
+class DeleteRequest(TurnRequest):
+    """Delete a turn and everything below it."""
+
+    act: Literal["delete"]
+
+
+class DeleteChatRequest(ChatRequest):
+    """Delete a chat."""
+
+    act: Literal["delete_chat"]
+
+
+class RenameRequest(ChatRequest):
+    """Change the title of a chat."""
+
+    act: Literal["rename"]
+    text: Text
+
+
+class ExportRequest(ChatRequest):
+    """Export the shown path of a chat."""
+
+    act: Literal["export"]
+    format: ChatFormat
+
+
+class StopRequest(ChatRequest):
+    """Stop the running generation and keep its text."""
+
+    act: Literal["stop"]
+
+
+# The door `run`: each request starts or follows a generation
+
+
+class SendRequest(ChatRequest):
+    """Send a message and stream the reply."""
+
+    act: Literal["send"]
+    text: Text
+
+
+class ReplyRequest(ChatRequest):
+    """Let the model play the next turn without a message."""
+
+    act: Literal["answer"]
+
+
+class RegenerateRequest(TurnRequest):
+    """Generate another reply beside a turn of the model."""
+
+    act: Literal["regenerate"]
+
+
+class ContinueRequest(ChatRequest):
+    """Let the model continue its last turn."""
+
+    act: Literal["continue"]
+
+
+class EditOwnRequest(TurnRequest):
+    """Rewrite a turn of the visitor and stream the reply to it."""
+
+    act: Literal["edit"]
+    text: Text
+
+
+class FollowRequest(ChatRequest):
+    """Join the running generation."""
+
+    act: Literal["follow"]
+
+
+ActRequest = (
+    BootRequest
+    | PersonaRequest
+    | ListChatsRequest
+    | StartRequest
+    | StartBookRequest
+    | OpenRequest
+    | OlderRequest
+    | ReplayRequest
+    | SwipeRequest
+    | KeepRequest
+    | RateRequest
+    | SourceRequest
+    | EditPlayedRequest
+    | BranchRequest
+    | DeleteRequest
+    | DeleteChatRequest
+    | RenameRequest
+    | ExportRequest
+    | StopRequest
+)
+RunRequest = SendRequest | ReplyRequest | RegenerateRequest | ContinueRequest | EditOwnRequest | FollowRequest
+_ACT: TypeAdapter[ActRequest] = TypeAdapter(Annotated[ActRequest, Field(discriminator="act")])
+_RUN: TypeAdapter[RunRequest] = TypeAdapter(Annotated[RunRequest, Field(discriminator="act")])
+_TOKEN: TypeAdapter[str] = TypeAdapter(Token)
+
+
+def read_act(payload: object) -> ActRequest:
+    """Return the checked request of the door `act`.
+
+    Raises:
+        Forbidden: the token is missing or has another form than the page's.
+        InputError: anything else is wrong; one sentence with the field, its value and what would be right.
+    """
+    return _read(_ACT, payload)
+
+
+def read_run(payload: object) -> RunRequest:
+    """Return the checked request of the door `run`; raises as `read_act` does."""
+    return _read(_RUN, payload)
+
+
+def token_owner(token: object) -> str:
+    """Return the id of the visitor who holds this token.
+
+    Raises:
+        Forbidden: it has another form than the page's tokens.
+    """
+    try:
+        return visitor_id(_TOKEN.validate_python(token, strict=True))
+    except ValidationError as error:
+        raise Forbidden("this request carries no visitor token; open the page in a browser and try again") from error
+
+
+def visitor_id(token: str) -> str:
+    """Return the id under which the holder of this token is stored; the token itself is never stored."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _read(adapter: TypeAdapter[R], payload: object) -> R:
+    if not isinstance(payload, dict):
+        raise InputError(f"request: {reprlib.repr(payload)} is not an object; send an object with the fields of one act")
+    token_owner(payload.get("token"))
+    try:
+        return adapter.validate_python(_readable(payload))
+    except ValidationError as error:
+        raise InputError(_sentence(error)) from None  # the chain would print the whole request into a log
+
+
+def _readable(value: Any, level: int = 0) -> Any:
+    """Return the value as strict models expect it: lists as tuples, no half characters (they cannot be sent back).
+
+    Raises:
+        InputError: it is nested deeper than DEEPEST levels.
+    """
+    if level > DEEPEST:
+        log.warning("a request nested deeper than %d levels was refused", DEEPEST)
+        raise InputError(f"request: it is nested deeper than {DEEPEST} levels; send the fields of one act")
+    if isinstance(value, str):
+        return whole_characters(value)
+    if isinstance(value, list):
+        return tuple(_readable(item, level + 1) for item in value)
+    if isinstance(value, dict):
+        return {whole_characters(str(key)): _readable(item, level + 1) for key, item in value.items()}
+    return value
+
+
+def _sentence(error: ValidationError) -> str:
+    """Say what is wrong with the first bad field, its value and what would be right; at most about 300 characters."""
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "union_tag_not_found":
+        return "request: field 'act' is missing; name the act"
+    if first["type"] == "union_tag_invalid":
+        expected = first["ctx"]["expected_tags"].replace("'", "")
+        return f"request: act {reprlib.repr(first['ctx']['tag'])} does not exist; there are {expected}"
+    field = ".".join(str(step) for step in first["loc"][1:])[:60]  # the first step is the act
+    if first["type"] == "missing":
+        return f"request: field '{field}' is missing; act '{first['loc'][0]}' needs it"
+    if first["type"] == "extra_forbidden":
+        return f"request: field '{field}' does not belong to act '{first['loc'][0]}'; leave it out"
+    return f"request: field '{field}' is {reprlib.repr(first['input'])}; {first['msg'][:120]}"

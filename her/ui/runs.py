@@ -1,0 +1,65 @@
+"""Handlers of the door `run`: each request starts or joins a generation, whose patches are then streamed."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+from her.chat.service import ChatService
+from her.ui import patches, requests
+from her.ui.answers import ChatPatch, DrawnTurn
+
+Starter = Callable[[ChatService, Any], Awaitable[None]]
+
+
+async def send(service: ChatService, request: requests.SendRequest) -> None:
+    """Store a message and call the model."""
+    await service.send(request.visitor, request.chat, request.text)
+
+
+async def answer(service: ChatService, request: requests.ReplyRequest) -> None:
+    """Call the model for the next turn, without a message."""
+    await service.answer(request.visitor, request.chat)
+
+
+async def regenerate(service: ChatService, request: requests.RegenerateRequest) -> None:
+    """Call the model for another reply beside a turn."""
+    await service.regenerate(request.visitor, request.chat, request.node)
+
+
+async def continue_(service: ChatService, request: requests.ContinueRequest) -> None:
+    """Call the model to continue its last turn."""
+    await service.continue_(request.visitor, request.chat)
+
+
+async def edit_own(service: ChatService, request: requests.EditOwnRequest) -> None:
+    """Store a rewritten turn of the visitor and call the model."""
+    await service.edit_own(request.visitor, request.chat, request.node, request.text)
+
+
+async def follow(service: ChatService, request: requests.FollowRequest) -> None:
+    """Start nothing: the page joins what is running."""
+
+
+STARTERS: Mapping[type[requests.Request], Starter] = {
+    requests.SendRequest: send,
+    requests.ReplyRequest: answer,
+    requests.RegenerateRequest: regenerate,
+    requests.ContinueRequest: continue_,
+    requests.EditOwnRequest: edit_own,
+    requests.FollowRequest: follow,
+}
+"""Starter of each request of the door `run`; tests/ui/test_acts.py checks that none is missing."""
+
+
+async def stream(service: ChatService, request: requests.RunRequest) -> AsyncIterator[ChatPatch]:
+    """Start what the request asks for; yield patches of the generation, then one of the chat as it is stored."""
+    await STARTERS[type(request)](service, request)
+    question: list[DrawnTurn] | None = None
+    async for snapshot in service.follow(request.visitor, request.chat):
+        question = patches.drawn_question(snapshot) if question is None else question
+        patch = patches.generation_patch(snapshot, question)
+        if snapshot.state != "running":
+            view = await service.view(request.visitor, request.chat)
+            patch = {**patch, **patches.chat_patch(view, patches.CHANGED_BY_REPLY)}
+        yield patch
+    if question is None:  # the generation ended before we could follow it
+        yield {**patches.chat_patch(await service.view(request.visitor, request.chat)), "end": True}

@@ -1,0 +1,100 @@
+"""The stage: chat, panels, swipes and ratings in one Gradio component, which the scripts in her/ui/static draw.
+
+Two doors lead in, and both check the visitor inside: `act` answers a request at once (handlers in her/ui/acts.py), `run`
+streams a generation (her/ui/runs.py). Requests carry ids only; the chat service checks who owns them.
+"""
+
+import json
+import logging
+from collections.abc import AsyncIterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from her.chat.openings import whole_characters
+from her.chat.service import ChatService
+from her.errors import HerError
+from her.ui.acts import HANDLERS
+from her.ui.answers import ChatPatch, PageAnswer
+from her.ui.requests import read_act, read_run
+from her.ui.runs import stream
+
+STATIC = Path(__file__).parent / "static"
+UNEXPECTED = "Something went wrong on the server; its log has the details. Reload the page and try again."
+log = logging.getLogger(__name__)
+
+
+class Stage:
+    """The component and its two doors."""
+
+    def __init__(self, service: ChatService) -> None:
+        self.service = service
+        self._stamps = count(1)
+
+    def build(self) -> gr.HTML:
+        """Draw the component into the open Blocks."""
+
+        # Gradio sets attributes on the functions it is given, which a bound method does not allow.
+        async def act(payload: dict[str, Any]) -> PageAnswer:
+            return await self.act(payload)
+
+        stage = gr.HTML(
+            value="{}",
+            html_template=(STATIC / "stage.html").read_text("utf-8"),
+            js_on_load="window.HerStage(element, (name, wish) => trigger('run', wish), server, watch, props)",
+            head='<script src="./her-static/stage.js"></script>',
+            server_functions=[act],
+            apply_default_css=False,
+            elem_id="stage",
+        )
+        stage.run(
+            self.run,
+            inputs=None,
+            outputs=[stage],
+            show_progress="hidden",
+            trigger_mode="multiple",
+            concurrency_limit=None,
+            api_name="run",
+            api_visibility="undocumented",
+        )
+        return stage
+
+    async def act(self, payload: object) -> PageAnswer:
+        """Answer one request; what cannot be done comes back as `{"error": sentence}`."""
+        try:
+            request = read_act(payload)
+            return await HANDLERS[type(request)](self.service, request)
+        except HerError as error:
+            return {"error": str(error)}
+        except Exception:
+            log.exception("act failed")
+            return {"error": UNEXPECTED}
+
+    async def run(self, event: gr.EventData) -> AsyncIterator[str]:
+        """Start or join a generation and stream its patches as JSON texts."""
+        payload = event._data
+        try:
+            async for patch in stream(self.service, read_run(payload)):
+                yield self._stamped(patch)
+        except HerError as error:
+            yield self._stamped(_refused(payload, str(error)))
+        except Exception:
+            log.exception("run failed")
+            yield self._stamped(_refused(payload, UNEXPECTED))
+
+    def _stamped(self, patch: ChatPatch) -> str:
+        # Without the stamp two equal patches in a row would not count as a change of the component's value.
+        return json.dumps({**patch, "stamp": next(self._stamps)}, ensure_ascii=False)
+
+
+def _refused(payload: object, error: str) -> ChatPatch:
+    """Return the patch that ends a run which did not start; gives the visitor's text back."""
+    return {"chat": _text(payload, "chat"), "end": True, "error": error, "give_back": _text(payload, "text")}
+
+
+def _text(payload: object, field: str) -> str:
+    """Return a text of an unchecked request; empty when it is absent or not a text."""
+    value = payload.get(field) if isinstance(payload, dict) else None
+    return whole_characters(value) if isinstance(value, str) else ""
