@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-Kind = Literal["system_thinking", "role_thinking", "role_action", "speech"]
-KINDS: tuple[Kind, ...] = ("system_thinking", "role_thinking", "role_action", "speech")
+from her.kinds import VISIBLE_KINDS, Kind
+
 ENVIRONMENT = "Environment"
 """The narrator as a speaker (CoSER, her.md 1.3)."""
 
@@ -63,7 +63,7 @@ class Turn(Value):
     @property
     def spoken(self) -> bool:
         """Whether anything of this turn can be seen by others: an act or speech."""
-        return any(part.kind in ("role_action", "speech") for part in self.parts)
+        return any(part.kind in VISIBLE_KINDS for part in self.parts)
 
 
 class Example(Value):

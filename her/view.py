@@ -16,13 +16,12 @@ from typing import Literal
 from her.characters.personas import fill_slots
 from her.errors import InputError
 from her.format import parse, render
+from her.kinds import KINDS, REPLY_KINDS, VISIBLE_KINDS, Kind
 from her.prompts import fill
-from her.types import ENVIRONMENT, KINDS, CastMember, Example, Kind, Language, Message, Scenario, Transcript, Turn, Value
+from her.types import ENVIRONMENT, CastMember, Example, Language, Message, Scenario, Transcript, Turn, Value
 
 ViewerKind = Literal["character", "environment", "next_speaker", "person", "reward_model", "judge"]
-VISIBLE: tuple[Kind, ...] = ("role_action", "speech")
 START = "===Conversation Start==="
-_WITH_THOUGHTS: tuple[Kind, ...] = ("role_thinking", "role_action", "speech")
 
 
 class Viewer(Value):
@@ -59,10 +58,10 @@ def visible_kinds(viewer: Viewer, speaker: str) -> tuple[Kind, ...]:
     if viewer.kind == "person":
         return KINDS
     if viewer.kind == "reward_model" or (viewer.kind == "judge" and viewer.thoughts):
-        return _WITH_THOUGHTS
+        return REPLY_KINDS
     if viewer.kind == "character" and viewer.name == speaker:
-        return _WITH_THOUGHTS
-    return VISIBLE
+        return REPLY_KINDS
+    return VISIBLE_KINDS
 
 
 def line(turn: Turn, viewer: Viewer) -> str:

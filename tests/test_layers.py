@@ -45,7 +45,7 @@ SQL = re.compile(r"\s*(SELECT .* FROM|INSERT INTO|UPDATE .* SET|DELETE FROM|CREA
 BANNED = {"data", "info", "result", "process", "handle", "utils", "helpers", "common", "manager"}
 BANNED_IN_FILES = {"final", "new", "v2", "fixed"}
 AT_IMPORT = {
-    "re.compile frozenset tuple dict list set sorted map max min getattr float range len enumerate zip",
+    "re.compile re.escape frozenset tuple dict list set sorted map max min getattr float range len enumerate zip",
     "logging.getLogger TypeVar ParamSpec NewType namedtuple TypeAdapter ConfigDict Field StringConstraints",
     "typer.Typer typer.Option typer.Argument MetaData Table Column Index ForeignKey UniqueConstraint CheckConstraint",
     "_key _at _to _seq",

@@ -18,6 +18,7 @@ import yaml
 from her.backends.base import Completion, Delta, Description, Usage, join_deltas
 from her.backends.scripted_lines import Lines, RecentReplies, ScriptedLine
 from her.format import parse, render
+from her.kinds import REPLY_KINDS, VISIBLE_KINDS
 from her.tokens import estimate_tokens
 from her.types import ENVIRONMENT, Exchange, Language, Message, NonEmpty, Part, Persona, Sampling, Value
 
@@ -145,7 +146,7 @@ class ScriptedBackend:
         for lines in filter(None, (self._own_lines(stage), _card(stage.language, stage.name))):
             for line in lines.all:
                 whole = line.written(stage.name, slots)
-                spoken = line.written(stage.name, slots, ("role_thinking", "role_action", "speech"))
+                spoken = line.written(stage.name, slots, REPLY_KINDS)
                 for text in (whole, spoken):
                     if begun.strip() and text.startswith(begun) and len(text) > len(begun):
                         return text[len(begun) :]
@@ -225,7 +226,7 @@ def _heard(message: str, first: str, name: str) -> tuple[str, str]:
 
 def _plain(line: str, speaker: str) -> str:
     """What was said and done, without tags."""
-    return parse(line, speaker, notation="her").text("speech", "role_action")
+    return parse(line, speaker, notation="her").text(*VISIBLE_KINDS)
 
 
 def _slots(stage: Situation) -> dict[str, str]:

@@ -13,7 +13,8 @@ from functools import cached_property
 from typing import Any
 
 from her.format import parse, render
-from her.types import KINDS, Exchange, Kind, Part
+from her.kinds import KINDS, REPLY_KINDS, Kind
+from her.types import Exchange, Part
 
 THRESHOLD = 0.5
 """Share of a sentence's weight that a cue must cover."""
@@ -43,7 +44,6 @@ we us our they them their is am are was were be been being do does did have has 
 must to of in on at by for from with about into as and or but so if then than not too very really just quite rather please now
 again any some something anything thing much more most exactly right oh ah hm well think tell say said know like get go let"""
 _WEAK_WIDE = frozenset("你您我他她它们的了吗呢吧啊呀么是在有这那个什不也就都还和与很太真要会能说想看去来到里得着过给一多少可以")
-_SPOKEN: tuple[Kind, ...] = KINDS[1:]
 
 
 def split_tokens(text: str) -> list[str]:
@@ -91,7 +91,7 @@ class ScriptedLine:
     def __init__(self, exchange: Exchange, name: str) -> None:
         self.cues, self.anytime = exchange.cues, exchange.anytime
         self._parts = parse(exchange.reply, name, notation="coser", reasoning=exchange.plan).parts
-        spoken = (fragment for part in self._parts if part.kind in _SPOKEN for fragment in SLOT.split(part.text)[::2])
+        spoken = (fragment for part in self._parts if part.kind in REPLY_KINDS for fragment in SLOT.split(part.text)[::2])
         self._fragments = [bare for fragment in spoken if (bare := _bare(fragment))]
 
     def written(self, name: str, slots: dict[str, str], kinds: Sequence[Kind] = KINDS) -> str:
@@ -113,7 +113,7 @@ class RecentReplies:
     """The replies among the last messages of the assistant."""
 
     def __init__(self, messages: Iterable[str], name: str) -> None:
-        self._bare = [_bare(parse(message, name, notation="her").text(*_SPOKEN)) for message in messages]
+        self._bare = [_bare(parse(message, name, notation="her").text(*REPLY_KINDS)) for message in messages]
 
     def has(self, line: ScriptedLine) -> bool:
         """Whether a line is among them."""

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from her.format import normalise, parse, pattern, render
-from her.types import Kind, Message, Part
+from her.kinds import REPLY_KINDS, Kind
+from her.types import Message, Part
 
 Json = dict[str, Any]
 
-_SHOWN: tuple[Kind, ...] = ("role_thinking", "role_action", "speech")
 THOUGHTS = {
     "en": (
         "I must answer this without giving too much away",
@@ -134,7 +134,7 @@ def rewrite_plan(asked: Json) -> Json:
         heard or f"The scene opens here: {_first_sentence(str(asked.get('setting') or '')) or 'nothing has been said yet.'}",
         f"What stands behind the answer: {want}",
         _course(turn.parts, name),
-        f"The turn should come round to {_listed(_words(turn.text(*_SHOWN))) or 'a bare sound'}.",
+        f"The turn should come round to {_listed(_words(turn.text(*REPLY_KINDS))) or 'a bare sound'}.",
         f"I should keep to what {name} has seen and heard so far, in the voice that the profile gives, with room for a reply.",
     ]
     return {"plan": " ".join(sentences)}

@@ -10,6 +10,7 @@ from her import format as notation
 from her import paths
 from her.errors import InputError
 from her.files.yaml import YamlFile, write_yaml
+from her.kinds import REPLY_KINDS
 from her.types import CastMember, Part, Persona, Value
 
 SLOTS = ("visitor", "place")
@@ -18,7 +19,6 @@ EXPECTED = {"plan_missing", "name_missing", "foreign_notation"}
 """Departures that every written reply has by design: the plan stands beside it, and no name before it."""
 CONTRAST = 4.5
 """WCAG AA for text; the monogram is white on the persona's colour."""
-_FOUR = ("role_thinking", "role_action", "speech")
 _ID = re.compile(r"\w[\w-]*")
 _SLOT = re.compile(r"\{(visitor|place)\}")
 
@@ -125,7 +125,7 @@ def report(persona: Persona) -> PersonaReport:
     return PersonaReport(
         persona=persona.id,
         exchanges=total,
-        all_kinds=sum(bool(e.plan) and {part.kind for part in parts} >= set(_FOUR) for e, parts in planned),
+        all_kinds=sum(bool(e.plan) and {part.kind for part in parts} >= set(REPLY_KINDS) for e, parts in planned),
         anytime=sum(exchange.anytime for exchange in persona.exchanges),
         patterns=len(patterns),
         entropy=notation.pattern_entropy(list(patterns.elements())),

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from her import view
 from her.errors import InputError
+from her.kinds import BY_KIND, VISIBLE_KINDS
 from her.types import ENVIRONMENT, Part, Transcript, Turn
 
 ChatFormat = Literal["jsonl", "markdown", "sharegpt"]
@@ -49,18 +50,18 @@ def to_sharegpt(transcript: Transcript, speaker: str) -> str:
 
 def _markdown_turn(turn: Turn) -> str:
     if turn.speaker == ENVIRONMENT:
-        return f"*{_plain(turn.text('role_action', 'speech'))}*"
+        return f"*{_plain(turn.text(*VISIBLE_KINDS))}*"
     return "\n\n".join([f"**{_plain(turn.speaker)}**", *(_markdown_part(part) for part in turn.parts)])
 
 
 def _markdown_part(part: Part) -> str:
     text = _plain(part.text)
-    if part.kind == "role_action":
+    kind = BY_KIND[part.kind]
+    if kind.look == "direction":
         return f"*{' '.join(text.split())}*"
-    if part.kind == "speech":
+    if kind.look == "plain":
         return text
-    mark = "model reasoning" if part.kind == "system_thinking" else "inner thought"
-    return "\n".join(f"> {line}".rstrip() for line in f"({mark}) {text}".split("\n"))
+    return "\n".join(f"> {line}".rstrip() for line in f"({kind.label}) {text}".split("\n"))
 
 
 def _plain(text: str) -> str:

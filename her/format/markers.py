@@ -1,63 +1,73 @@
-"""The marks of a turn other than tags: names, brackets, stars, fences; and at which characters the parser looks up.
+"""Marks of a turn other than tags (names, brackets, stars, fences), and the characters at which the parser stops to look.
 
-A mode is what the parser stands in: bare text, a tag by its kind, a bracket or star, or what was cut off. A run is the
-text since the last token, in the pieces it came in, none of them empty.
+A mode is what the parser is inside of: a part kind, an opening bracket, a star, or "cut" (text after another speaker's name).
+A run is the text since the last token, as the list of the pieces it came in; no piece is empty.
 """
 
 import re
 from collections.abc import Sequence
 from typing import Literal
 
-from her.types import Kind
+from her.kinds import BARE, KINDS, STARRED, TABLE, Kind
 
 Notation = Literal["her", "coser", "asterisk", "auto"]
-Mode = Literal["bare", "plan", "role_thinking", "role_action", "[", "(", "*", "cut"]
+Mode = str
 
-KIND: dict[Mode, Kind] = {
-    "bare": "speech",
-    "plan": "system_thinking",
-    "role_thinking": "role_thinking",
-    "role_action": "role_action",
-    "[": "role_thinking",
-    "(": "role_action",
-    "*": "role_action",
-    "cut": "speech",
+BRACKETS: dict[str, str] = {
+    char: entry.brackets.opening[0] for entry in TABLE if entry.brackets for char in entry.brackets.opening
 }
-"""What a run in this mode becomes."""
+"""Mode of each opening bracket; full-width brackets have the mode of the half-width ones."""
+KIND_OF_MODE: dict[Mode, Kind] = {
+    **{kind: kind for kind in KINDS},
+    **{entry.brackets.opening[0]: entry.kind for entry in TABLE if entry.brackets},
+    "*": STARRED,
+    "cut": BARE,
+}
+"""Kind that a run in this mode becomes."""
 
+_OPENING = re.escape("".join(BRACKETS))
 TAGS_ONLY = re.compile(r"<").search
-BARE = {
+BARE_STOPS = {
     "her": re.compile(r"[<\n]").search,
     "asterisk": re.compile(r"[<\n*]").search,
-    "coser": re.compile(r"[<\n*\[(（]").search,
-    "auto": re.compile(r"[<\n*\[(（]").search,
+    "coser": re.compile(rf"[<\n*{_OPENING}]").search,
+    "auto": re.compile(rf"[<\n*{_OPENING}]").search,
 }
-WITHIN = {
-    "[": re.compile(r"[<\[\]]").search,
-    "(": re.compile(r"[<()（）]").search,
+"""By notation, the characters in bare text at which a token may begin; all other text is skipped at the speed of `re`."""
+INNER_STOPS = {
+    **{
+        entry.brackets.opening[0]: re.compile(f"[<{re.escape(entry.brackets.opening + entry.brackets.closing)}]").search
+        for entry in TABLE
+        if entry.brackets
+    },
     "*": re.compile(r"[<*\n]").search,
 }
+"""The same inside a bracket or star, by mode."""
 
 BLANK = re.compile(r"[^\S\n]*")
+# Up to 12 letters name a language ("```xml"); three blanks bound how long the parser has to wait for a tag behind it.
 WRAPPER = re.compile(r"```\w{0,12}\s{0,3}")
+# The text may end inside an escape such as `&amp;lt;`; what is shown while it streams must not flicker.
 HALF_ENTITY = re.compile(r"&(?:amp;)*(?:a|am|amp|l|lt|g|gr|gra|grav|grave)?$")
 LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _SENTENCE_END = frozenset(".!?…。！？~～—\"”’'」』)）]】")
 
 
 def name_prefixes(name: str) -> list[str]:
-    """The ways in which models write a name before a line; the first is ours."""
+    """Return the spellings of a name before a line, as models write them; the first is the canonical one."""
     return [form.format(name, colon) for form in ("{}{}", "**{}**{}", "**{}{}**") for colon in ":："]
 
 
 class NameFinder:
-    """Finds `Name:` of the speaker or of another at a place in a text.
+    """Finder of `Name:` at a given position, for the speaker and for the others.
 
-    Of two spellings that both fit, the longer one counts; so a beginning has to be waited for.
+    The longest spelling that fits counts: a name may be the beginning of another one, so a match at the end of the text
+    may still grow and the parser has to wait (`may_begin`).
     """
 
     def __init__(self, speaker: str, others: Sequence[str]) -> None:
         spellings = [spelling for name in (speaker, *others) for spelling in name_prefixes(name)]
+        # `|` in a pattern takes the first alternative that fits, so the longest spellings come first.
         spellings.sort(key=len, reverse=True)
         self.own = frozenset(name_prefixes(speaker))
         self.match = re.compile("|".join(map(re.escape, spellings))).match
@@ -65,22 +75,23 @@ class NameFinder:
         self._beginnings = frozenset(spelling[:size] for spelling in spellings for size in range(1, len(spelling)))
 
     def may_begin(self, text: str, at: int) -> bool:
-        """Whether the text from `at` to its end is the beginning of a spelling."""
+        """Return whether the text from `at` to its end is the beginning of a longer spelling."""
         return text[at : at + self._longest] in self._beginnings
 
 
 def sentence_starts(run: Sequence[str]) -> bool:
-    """Whether a sentence may start after this run; a star that stands elsewhere is emphasis."""
+    """Return whether a sentence may start after this run; a star anywhere else is emphasis, not an action."""
     for piece in reversed(run):
-        spoken = piece.rstrip()
-        if "\n" in piece[len(spoken) :]:
+        words = piece.rstrip()
+        if "\n" in piece[len(words) :]:
             return True
-        if spoken:
-            return spoken[-1] in _SENTENCE_END
+        if words:
+            return words[-1] in _SENTENCE_END
     return True
 
 
 def stands_free(bracket: str, run: Sequence[str]) -> bool:
-    """Whether a bracket after this run is more than that of `f(x)` or a smiley."""
+    """Return whether a bracket after this run opens a part, and is not that of `f(x)` or of a smiley such as `:(`."""
     before = run[-1][-1] if run else " "
-    return bracket == "（" or before == "*" or before.isspace() or not before.isascii() or before in _SENTENCE_END
+    full_width = not bracket.isascii()
+    return full_width or before == "*" or before.isspace() or not before.isascii() or before in _SENTENCE_END

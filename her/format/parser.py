@@ -1,8 +1,8 @@
-"""The tolerant reader: an incremental parser from a model's text to a turn.
+"""Incremental parser from a model's text to a turn; it accepts any text and reports departures as defects.
 
-Every decision hangs on whole tokens, so any cutting of a text into chunks gives the same turn; what may still become a
-token is held back. It is linear in the text and never raises for it. Tags: `her.format.tags`; other marks: `her.format.markers`;
-the turn grows in `her.format.turn_builder`.
+The parser decides on whole tokens only: text that may still become a token is held back until more text or the end comes.
+So any split of a text into chunks gives the same turn (a law that the tests check). The time is linear in the text.
+Tags: `her.format.tags`; other marks: `her.format.markers`; the turn's parts and defects: `her.format.turn_builder`.
 """
 
 from collections.abc import Iterable
@@ -13,22 +13,26 @@ from her.format import markers as marks
 from her.format.markers import Mode, NameFinder, Notation, sentence_starts, stands_free
 from her.format.tags import TAG, Tag, ends_plan, follow_inner, is_cut, read_tag, unescape
 from her.format.turn_builder import TurnDraft
-from her.types import Defect, Kind, Part, Turn, new_id
+from her.kinds import BARE, PLAN, Kind
+from her.types import Defect, Part, Turn, new_id
 
 
 class Parser:
-    """Reads one turn as it streams.
+    """Parser of one turn while it streams.
 
     Args:
-        speaker: whose turn it is; their `Name:` prefixes are taken off.
+        speaker: whose turn it is; their `Name:` prefixes are removed.
         others: names whose line ends the turn.
         notation: "her" (brackets and stars are literal), "coser" (`[thought] (action) speech` and stars),
             "asterisk" (`*action*`), or "auto": the first role tag, bracket or starred action decides.
         fences: whether tags in code fences are literal.
+
+    Raises:
+        InputError: the notation is unknown.
     """
 
     def __init__(self, speaker: str, others: Iterable[str] = (), notation: Notation = "auto", *, fences: bool = True) -> None:
-        if notation not in marks.BARE:
+        if notation not in marks.BARE_STOPS:
             raise InputError(f"notation {notation!r} is unknown; write one of {', '.join(get_args(Notation))}")
         self.speaker = speaker
         self.others = tuple(name for name in others if name and name != speaker)
@@ -37,52 +41,58 @@ class Parser:
         self._names = NameFinder(speaker, self.others)
         self._draft = TurnDraft(speaker)
         self._raw: list[str] = []
-        self._held = ""  # may still become a token
-        self._run: list[str] = []  # the text since the last token
-        self._before_star: list[str] = []  # the run that a star, not closed yet, interrupts
-        self._fed = self._base = 0  # characters fed, and before the text in hand
-        self._opener = Tag("", "open", "speech", "")
-        self._inner: set[str] = set()  # plan tags opened within the plan
-        self._depth = 0
-        self._after_name = self._done = self._wrapped = False
-        self._fence: int | None = None  # inside a fence: how much of the run may be shown, 0 for all
-        self._bare = marks.BARE[notation]
-        self._enter("bare")
+        self._held = ""  # text that may still become a token
+        self._run: list[str] = []  # text since the last token
+        self._before_star: list[str] = []  # the run before a star that is not closed yet
+        self._fed = 0  # characters fed so far
+        self._base = 0  # position of the text in hand within all that was fed
+        self._opener = Tag("", "open", BARE, "")  # the token that opened the current mode
+        self._inner: set[str] = set()  # names of plan tags opened inside the plan
+        self._depth = 0  # open brackets, in a bracket's mode
+        self._after_name = False  # the speaker's name has just been removed
+        self._done = False
+        self._wrapped = False  # the whole reply stands in a code fence, not closed yet
+        # None outside a code fence. Inside, the number of pieces of the run that `parts` may show; 0 means all. It is set at
+        # the first token in the fence: if nothing closes the fence, the token counts, and what follows may be a thought.
+        self._fence: int | None = None
+        self._bare_stops = marks.BARE_STOPS[notation]
+        self._enter(BARE)
 
     def feed(self, text: str) -> None:
-        """Read on. A lone surrogate, which no UTF-8 text has, becomes U+FFFD."""
+        """Parse the next piece of text. A lone surrogate, which UTF-8 cannot encode, becomes U+FFFD."""
         if not text.isascii():
             text = marks.LONE_SURROGATE.sub("\ufffd", text)
         self._raw.append(text)
         self._fed += len(text)
-        if self._held or self._line_start or self._special(text):
+        if self._held or self._line_start or self._next_stop(text):
             self._scan(self._held + text)
-        elif text:
+        elif text:  # most chunks of a stream hold no stop: add them without a scan
             self._run.append(text)
 
     def feed_reasoning(self, text: str) -> None:
-        """Text of an API-native reasoning field: the plan, taken literally."""
+        """Add text of an API-native reasoning field to the plan; tags in it stay text."""
         if text:
             self._draft.reasoning.append(marks.LONE_SURROGATE.sub("\ufffd", text))
 
     @property
     def done(self) -> bool:
-        """Whether another speaker's line has begun, so that the model may be stopped.
+        """True when another speaker's line has begun, so that generation may stop.
 
-        Not when neither plan nor name was seen: then this may be a plan whose closing tag is still to come.
+        It stays False before a plan or name was seen: then the text may be a plan whose closing tag is still to come, and a
+        plan may quote others.
         """
         return self._done
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The parts so far, safe to show: no half token, nothing of an open plan as anything but system_thinking."""
+        """Parts so far that are safe to show: no half token, and no text of an open plan as another kind."""
         shown = [] if self._mode == "cut" else self._run[: self._fence or None]
-        now = unescape(marks.HALF_ENTITY.sub("", "".join(shown)).strip())
-        earlier: list[tuple[Kind, str]] = [("speech", "".join(self._before_star))] if self._mode == "*" else []
-        return self._draft.settle([*earlier, (marks.KIND[self._mode], now)])
+        current = unescape(marks.HALF_ENTITY.sub("", "".join(shown)).strip())
+        earlier: list[tuple[Kind, str]] = [(BARE, "".join(self._before_star))] if self._mode == "*" else []
+        return self._draft.canonical_parts([*earlier, (marks.KIND_OF_MODE[self._mode], current)])
 
     def close(self, turn_id: str | None = None) -> Turn:
-        """The whole turn; call it once, after the last `feed`."""
+        """Return the whole turn; call it once, after the last `feed`."""
         self._scan(self._held, final=True)
         if self._fence is not None:
             return self._reread(turn_id)
@@ -91,46 +101,48 @@ class Parser:
         return Turn(
             id=turn_id or new_id(),
             speaker=self.speaker,
-            parts=self._draft.settle(),
+            parts=self._draft.canonical_parts(),
             raw="".join(self._raw),
             defects=tuple(Defect(name=name, detail=place) for name, place in self._draft.defects.items()),
         )
 
     def _reread(self, turn_id: str | None) -> Turn:
-        """A fence that nothing closes makes no tag literal, else a thought behind it would be speech."""
+        """Parse the text again with fences off: a fence that nothing closes must not turn a thought behind it into speech."""
         again = Parser(self.speaker, self.others, self.notation, fences=False)
         again.feed_reasoning("".join(self._draft.reasoning))
         again.feed("".join(self._raw))
         return again.close(turn_id)
 
     def _finish(self) -> None:
-        self._unstar()
+        self._drop_star()
         if self._mode == "cut":
             self._run.clear()
-        elif self._mode == "plan":
+        elif self._mode == PLAN:
             self._draft.defect("unclosed_plan", self._opener.text)
-        elif self._mode != "bare":
+        elif self._mode != BARE:
             self._draft.defect("missing_close", self._opener.text)
         self._end_run()
-        self._draft.judge()
+        self._draft.note_final_defects()
 
-    # Tokens. Each step takes the text in hand and a position; it gives the next one, or ~position to hold back from there.
+    # Tokens. Each step gets the text in hand and a position in it, and returns the position where the next step begins.
+    # A step that needs more text to decide returns ~position instead (negative for every position >= 0): the text from
+    # there on is held back, and scanned again together with the next chunk. At the end of the turn (`final`) no step waits.
 
     def _scan(self, text: str, final: bool = False) -> None:
         at, self._held, self._base = 0, "", self._fed - len(text)
         while at < len(text):
-            at = self._begin_line(text, at, final) if self._line_start else self._read(text, at, final)
+            at = self._begin_line(text, at, final) if self._line_start else self._step(text, at, final)
             if at < 0:
                 self._held = text[~at:]
                 return
 
-    def _read(self, text: str, at: int, final: bool) -> int:
-        found = self._special(text, at)
-        if found is None:
+    def _step(self, text: str, at: int, final: bool) -> int:
+        stop = self._next_stop(text, at)
+        if stop is None:
             return self._literal(text[at:], len(text))
-        if found.start() > at:
-            self._run.append(text[at : found.start()])
-            at = found.start()
+        if stop.start() > at:
+            self._run.append(text[at : stop.start()])
+            at = stop.start()
         self._draft.at = self._base + at
         match text[at]:
             case "<":
@@ -147,14 +159,14 @@ class Parser:
         return after
 
     def _newline(self, at: int) -> int:
-        if self._mode == "*":
-            self._unstar()
+        if self._mode == "*":  # no action runs over a line's end; the newline is then read as one of bare text
+            self._drop_star()
             return at
         self._line_start = True
         return self._literal("\n", at + 1)
 
     def _begin_line(self, text: str, at: int, final: bool) -> int:
-        """At the start of a bare run or line: white space, a fence, a name, or nothing of these."""
+        """Read the start of a bare run or line: white space, a fence, a name, or none of these."""
         if (blank := marks.BLANK.match(text, at)) and blank.end() > at:
             return blank.end() if self._after_name else self._literal(blank[0], blank.end())
         self._draft.at = self._base + at
@@ -164,11 +176,12 @@ class Parser:
         return after
 
     def _name(self, text: str, at: int, final: bool) -> int:
+        # Hold back "Iag", which may become "Iago:", and "Iago:" where another name is "Iago: the Elder".
         if not final and self._names.may_begin(text, at):
             return ~at
-        if found := self._names.match(text, at):
-            (self._own_name if found[0] in self._names.own else self._other_name)(found[0])
-            return found.end()
+        if match := self._names.match(text, at):
+            (self._own_name if match[0] in self._names.own else self._other_name)(match[0])
+            return match.end()
         return at
 
     def _own_name(self, spelling: str) -> None:
@@ -183,7 +196,7 @@ class Parser:
         self._draft.named = self._after_name = True
 
     def _other_name(self, spelling: str) -> None:
-        if self._fence is not None:  # literal if the fence is closed, else found when reading again
+        if self._fence is not None:  # literal if the fence is closed; if not, `_reread` finds the name
             self._fence = self._fence or len(self._run)
             self._run.append(spelling)
             self._line_start = False
@@ -196,20 +209,22 @@ class Parser:
         self._run.append(spelling)
 
     def _fresh(self) -> bool:
-        """Whether nothing visible has come yet."""
+        """Return whether nothing visible has come yet."""
         return not self._draft.visible and not any(piece.strip() for piece in self._run)
 
     def _backtick(self, text: str, at: int, final: bool) -> int:
         if not text.startswith("```", at):
+            # Hold back one or two backticks at the end of a chunk: a third one makes them a fence.
             return ~at if not final and text[at:] in ("`", "``") else at
         if self._wrapped:
             self._wrapped = self._line_start = False
             return at + 3
         if (head := marks.WRAPPER.match(text, at)) and self._fresh():
-            if (found := TAG.match(text, head.end())) and read_tag(found[0]).move == "open":
+            if (tag := TAG.match(text, head.end())) and read_tag(tag[0]).move == "open":
                 self._wrapped = True
                 self._draft.defect("fenced", head[0].strip())
                 return head.end()
+            # Hold back the fence until the next token is whole: an opening tag makes it a wrapper of the whole reply.
             if not final and (head.end() == len(text) or is_cut(text, head.end())):
                 return ~at
         self._line_start = self._after_name = False
@@ -220,6 +235,7 @@ class Parser:
     # Notations
 
     def _star(self, text: str, at: int, final: bool) -> int:
+        # Hold back a star at the end of a chunk: the next character tells an opening, a closing and a double star apart.
         if at + 1 == len(text) and not final:
             return ~at
         after = text[at + 1 : at + 2]
@@ -227,36 +243,36 @@ class Parser:
         single = "*" not in (before, after) and self._fence is None
         if self._mode == "*" and single and not before.isspace() and not (after.isalnum() or after == "_"):
             action, self._run = self._run, self._before_star
-            self._end_run("speech")
+            self._end_run(BARE)
             self._run = action
             self._close_foreign("*")
-        elif self._mode == "bare" and single and after.strip() and sentence_starts(self._run):
+        elif self._mode == BARE and single and after.strip() and sentence_starts(self._run):
             self._before_star, self._run = self._run, []
             self._enter("*")
         else:
             self._run.append("*")
         return at + 1
 
-    def _unstar(self) -> None:
-        """A star that nothing closes is a star."""
+    def _drop_star(self) -> None:
+        """Leave the mode of a star that nothing closes: it becomes part of the text."""
         if self._mode == "*":
             self._before_star.append("*")
             self._before_star += self._run
             self._run = self._before_star
-            self._enter("bare")
+            self._enter(BARE)
             self._line_start = False
 
     def _bracket(self, char: str, at: int) -> int:
-        if self._mode == "bare":
+        if self._mode == BARE:
             if self._fence is not None or not (self.notation == "coser" or stands_free(char, self._run)):
                 return self._literal(char, at + 1)
             self._end_run()
             self._draft.foreign = True
-            self._opener = Tag(char, "open", "speech", char)
-            self._enter("[" if char == "[" else "(")
+            self._opener = Tag(char, "open", BARE, char)
+            self._enter(marks.BRACKETS[char])
             self._depth = 1
             return at + 1
-        self._depth += 1 if char in "[(（" else -1
+        self._depth += 1 if char in marks.BRACKETS else -1
         if self._depth:
             return self._literal(char, at + 1)
         self._close_foreign(self._opener.text)
@@ -266,16 +282,17 @@ class Parser:
         self._draft.foreign = True
         if not self._end_run():
             self._draft.defect("empty_part", opener)
-        self._enter("bare")
+        self._enter(BARE)
 
     # Tags
 
     def _angle(self, text: str, at: int, final: bool) -> int:
-        if found := TAG.match(text, at):
-            self._apply(read_tag(found[0]))
-            return found.end()
+        if match := TAG.match(text, at):
+            self._apply(read_tag(match[0]))
+            return match.end()
         if not is_cut(text, at):
             return self._literal("<", at + 1)
+        # Hold back "<role_act": it may become a tag. No token is the beginning of another, so a whole one never waits.
         if not final:
             return ~at
         if len(text) - at > 1 and self._fence is None and self._mode != "cut":
@@ -288,12 +305,12 @@ class Parser:
             self._draft.defect("tag_in_fence", tag.text)
             self._fence = self._fence or len(self._run)
             self._run.append(tag.text)
-        elif self._mode == "plan":
-            self._within_plan(tag)
+        elif self._mode == PLAN:
+            self._inside_plan(tag)
         elif self._mode == "cut":
             self._after_cut(tag)
         else:
-            self._unstar()
+            self._drop_star()
             self._structure(tag)
 
     def _structure(self, tag: Tag) -> None:
@@ -301,10 +318,10 @@ class Parser:
             self._draft.defect("alias", tag.text)
         match tag.kind, tag.move:
             case _, "end" | "drop":
-                self._line_start = self._mode == "bare" and (not self._run or self._run[-1][-1] == "\n")
-            case "system_thinking", "open":
+                self._line_start = self._mode == BARE and (not self._run or self._run[-1][-1] == "\n")
+            case kind, "open" if kind == PLAN:
                 self._open_plan(tag)
-            case "system_thinking", _:
+            case kind, _ if kind == PLAN:
                 self._claim_plan(tag)
             case _, "open":
                 self._open_role(tag)
@@ -315,12 +332,12 @@ class Parser:
         self._interrupt(tag)
         if self._draft.visible:
             self._draft.defect("plan_not_first", tag.text)
-        self._draft.name_before_plan()
+        self._draft.note_name_before_plan()
         self._opener = tag
         self._inner.clear()
-        self._enter("plan")
+        self._enter(PLAN)
 
-    def _within_plan(self, tag: Tag) -> None:
+    def _inside_plan(self, tag: Tag) -> None:
         if self._opener.name == "|" and tag.move == "drop":
             return
         if ends_plan(tag, self._opener, self._inner):
@@ -332,13 +349,13 @@ class Parser:
 
     def _claim_plan(self, tag: Tag) -> None:
         self._end_run(at_tag=True)
-        self._draft.claim(tag.text)
-        self._bare = marks.BARE[self.notation]
-        self._enter("bare")
+        self._draft.claim_as_plan(tag.text)
+        self._bare_stops = marks.BARE_STOPS[self.notation]
+        self._enter(BARE)
 
     def _after_cut(self, tag: Tag) -> None:
-        """What was cut off is a plan after all when its closing tag comes, and nothing else said otherwise."""
-        if self._done or tag.kind != "system_thinking":
+        """Read a tag after another speaker's name: a plan's closing tag makes all before it a plan that quoted the name."""
+        if self._done or tag.kind != PLAN:
             return
         if tag.move == "close" and tag.name not in self._inner:
             self._structure(tag)
@@ -348,37 +365,37 @@ class Parser:
     def _open_role(self, tag: Tag) -> None:
         self._interrupt(tag)
         if self.notation == "auto" and not self._draft.foreign:
-            self._bare = marks.BARE["her"]
+            self._bare_stops = marks.BARE_STOPS["her"]
         self._opener = tag
-        self._enter(tag.kind if tag.kind in ("role_thinking", "role_action") else "bare")
+        self._enter(tag.kind)
 
     def _close_role(self, tag: Tag) -> None:
-        if self._mode != "bare" and marks.KIND[self._mode] == tag.kind:
+        if self._mode != BARE and marks.KIND_OF_MODE[self._mode] == tag.kind:
             self._close_part(tag)
-        elif self._mode == "bare" and tag.kind != "speech":
-            self._draft.stray(tag.kind, tag.text)
+        elif self._mode == BARE and tag.kind != BARE:
+            self._draft.note_stray_close(tag.kind, tag.text)
             self._end_run(tag.kind, at_tag=True)
         else:
             self._interrupt(tag)
-        self._enter("bare")
+        self._enter(BARE)
 
     def _close_part(self, tag: Tag) -> None:
         if not self._end_run(at_tag=True):
             self._draft.defect("empty_part", tag.text)
-        self._enter("bare")
+        self._enter(BARE)
 
     def _interrupt(self, tag: Tag) -> None:
-        """End what is open at a tag that does not close it."""
-        if self._mode != "bare":
-            self._draft.left_open(marks.KIND[self._mode], tag.text)
+        """End the open part at a tag that does not close it."""
+        if self._mode != BARE:
+            self._draft.note_interrupted(marks.KIND_OF_MODE[self._mode], tag.text)
         self._end_run(at_tag=True)
 
     def _end_run(self, kind: Kind | None = None, at_tag: bool = False) -> bool:
         text, self._run = "".join(self._run), []
-        return self._draft.add(kind or marks.KIND[self._mode], text, at_tag)
+        return self._draft.add(kind or marks.KIND_OF_MODE[self._mode], text, at_tag)
 
     def _enter(self, mode: Mode) -> None:
         self._mode: Mode = mode
-        self._special = self._bare if mode == "bare" else marks.WITHIN.get(mode, marks.TAGS_ONLY)
-        self._line_start = mode == "bare"
+        self._next_stop = self._bare_stops if mode == BARE else marks.INNER_STOPS.get(mode, marks.TAGS_ONLY)
+        self._line_start = mode == BARE
         self._after_name = False

@@ -1,22 +1,23 @@
-"""Name the order of the visible kinds of a turn, and measure how varied such orders are (her.md 1.5)."""
+"""Patterns: the order of the kinds in a turn, and the entropy of such orders. Definitions: docs/format.md."""
 
 import math
 from collections import Counter
 from collections.abc import Iterable
 from itertools import groupby
 
-from her.types import Kind, Part
+from her.kinds import TABLE, Kind
+from her.types import Part
 
-_SHORT: dict[Kind, str] = {"role_thinking": "think", "role_action": "act", "speech": "speech"}
+_WORDS: dict[Kind, str] = {entry.kind: entry.pattern for entry in TABLE if entry.pattern}
 
 
 def pattern(parts: Iterable[Part]) -> str:
-    """The order of the visible kinds, such as `think-act-speech` (her.md 1.5); the plan is left out."""
-    return "-".join(name for name, _ in groupby(_SHORT[part.kind] for part in parts if part.kind in _SHORT))
+    """Return the order of the kinds, such as `think-act-speech`; the plan is left out and neighbours of one kind count once."""
+    return "-".join(word for word, _ in groupby(_WORDS[part.kind] for part in parts if part.kind in _WORDS))
 
 
 def pattern_entropy(patterns: Iterable[str]) -> float:
-    """Shannon entropy of the patterns in bits; 0 for none."""
+    """Return the Shannon entropy of the patterns in bits (log2); 0 when there are none."""
     counts = Counter(patterns).values()
     total = sum(counts)
     return math.fsum(count / total * math.log2(total / count) for count in counts)

@@ -1,106 +1,139 @@
-"""A model's text -> what it plans, and the rest, for servers that send the two in fields of their own; no model needed.
+"""Splitter of a model's text into plan and reply, for servers that send the two in fields of their own; needs no model.
 
-It works on whole tokens like `her.format.parser`, so any cutting of a text gives the same two texts, and what may still become
-a tag is held back. A server cannot take back what it has sent: so content flows once the turn began with a whole plan,
-and before that waits for the end, as a plan's closing tag may still claim it.
+Like `her.format.parser` it decides on whole tokens, so any split of the text into chunks gives the same two texts, and text
+that may still become a tag is held back. A server cannot take back what it has sent, so the reply is sent at once only after
+the message began with a complete plan. Before that it is held to the end, because a plan's closing tag may still come and
+make all text before it a plan.
 """
 
 import re
+from enum import Enum
 from typing import NamedTuple
 
 from her.format.tags import TAG, Tag, ends_plan, follow_inner, is_cut, read_tag, unescape
+from her.kinds import BARE, PLAN
 
 _LEAD = re.compile(r"\s*(?:\*{0,2}[^\s*:：<`][^\n:：<`]{0,60}[:：]\*{0,2})?\s*")
-"""What may stand before a plan that comes first: white space, a name."""
+"""Text that may stand before a plan which still counts as coming first: white space, a name."""
 _WRAPPER = re.compile(r"\s*```\w{0,12}\s*")
 _FENCE = re.compile(r"(?m)^[^\S\n]*```")
+# An escape, or the beginning of one at the end of the text: neither is sent before it is known whole.
 _ENTITY = re.compile(r"&(?:amp;)*(?:(?:lt|grave);|(?:a|am|amp|l|lt|g|gr|gra|grav|grave)?\Z)")
-_NOTHING = Tag("", "open", "speech", "")
+_NO_TAG = Tag("", "open", BARE, "")
 
 
 class Split(NamedTuple):
-    """Texts to append: of the plan, and of all else."""
+    """Texts to append to the two fields: the plan's, and that of all else."""
 
     reasoning: str
     content: str
 
 
+class State(Enum):
+    """State of the splitter between two tokens."""
+
+    HOLDING = "holding"
+    """Outside a plan, nothing of the reply sent: a plan's closing tag may still claim what is held."""
+    PLANNING = "planning"
+    """Inside a plan, nothing of the reply sent; the plan's text is sent at once."""
+    FLOWING = "flowing"
+    """Outside a plan, the reply is sent as it comes: a complete plan came first, or the text was claimed as one."""
+    PLANNING_AGAIN = "planning again"
+    """Inside a further plan after part of the reply was sent; the reply flows on behind it."""
+
+
+_IN_PLAN = (State.PLANNING, State.PLANNING_AGAIN)
+
+
 class PlanSplitter:
-    """Splits one message as it streams: `feed` every piece, then `close` once.
+    """Splitter of one message while it streams: call `feed` for every piece, then `close` once.
 
     Args:
-        before: what the prompt already holds of this message, such as an opened plan; it is not given back.
+        before: text of this message that stands in the prompt already, such as an opened plan; it is not returned again.
     """
 
     def __init__(self, before: str = "") -> None:
-        self._tail = ""  # may still become a tag
-        self._held: list[str] = []  # visible, unless a plan's closing tag claims it
-        self._flows = self._first = self._planning = self._wrapped = self._seam = self._said = False
-        self._opener = _NOTHING
-        self._inner: set[str] = set()
-        self._plan = _Plan()
+        self._state = State.HOLDING
+        self._tail = ""  # text that may still become a tag
+        self._held: list[str] = []  # the reply so far, in the states before FLOWING
+        self._opener = _NO_TAG  # the tag that opened the plan in hand
+        self._inner: set[str] = set()  # names of plan tags opened inside that plan
+        self._first = False  # nothing but a name stood before that plan
+        self._wrapped = False  # the message stands in a code fence, whose marks are not part of the reply
+        self._replied = False  # some of the reply that is not blank has come
+        self._seam = False  # a plan was cut out of the reply here; a line break takes its place
+        self._plan = _PlanText()
         self._reasoning: list[str] = []
         self._content: list[str] = []
         if before.strip():
-            self._begin_after(before)
+            self._skip(before)
 
     @property
     def planned(self) -> bool:
-        """Whether a whole plan has come, or the message went on without one."""
-        return self._flows and not self._planning
+        """True once the plan is complete, or the message has gone on without one."""
+        return self._state is State.FLOWING
 
     def feed(self, text: str) -> Split:
-        """Read on."""
+        """Take the next piece of text and return what can be sent."""
         text, self._tail, at = self._tail + text, "", 0
         while at < len(text):
-            found = text.find("<", at)
-            if found != at:
-                found = len(text) if found < 0 else found
-                self._say(text[at:found])
-                at = found
-            elif tag := TAG.match(text, at):
-                self._apply(read_tag(tag[0]))
-                at = tag.end()
+            angle = text.find("<", at)
+            if angle != at:
+                angle = len(text) if angle < 0 else angle
+                self._add(text[at:angle])
+                at = angle
+            elif match := TAG.match(text, at):
+                self._apply(read_tag(match[0]))
+                at = match.end()
             elif is_cut(text, at):
                 self._tail = text[at:]
                 break
             else:
-                self._say("<")
+                self._add("<")
                 at += 1
-        return self._taken()
+        return self._take()
 
     def close(self) -> Split:
-        """What was held back. A plan that nothing closed is a plan to its end; a piece of a tag is dropped."""
-        if self._tail == "<":
-            self._say("<")
-        self._reasoning.append(self._plan.close())
-        self._release()
-        return self._taken()
+        """Return what was held back.
 
-    def _taken(self) -> Split:
+        A plan that nothing closed is a plan to the end of the text; a piece of a tag is dropped.
+        """
+        if self._tail == "<":
+            self._add("<")
+        self._reasoning.append(self._plan.close())
+        if self._state not in _IN_PLAN:
+            self._state = State.FLOWING
+        self._send_held()
+        return self._take()
+
+    def _take(self) -> Split:
         split = Split("".join(self._reasoning), "".join(self._content))
         self._reasoning, self._content = [], []
         return split
 
-    def _begin_after(self, before: str) -> None:
+    def _skip(self, before: str) -> None:
+        """Read the text that the prompt holds already, and forget what would be sent of it."""
         self.feed(before)
         self._held.clear()
-        self._flows = not self._planning
-        if self._flows:
-            self._plan = _Plan()
+        if self._state is State.PLANNING_AGAIN:
+            self._state = State.PLANNING
+        elif self._state is not State.PLANNING:
+            self._state = State.FLOWING
+            self._plan = _PlanText()
 
-    def _say(self, text: str) -> None:
-        if self._planning:
+    def _add(self, text: str) -> None:
+        if self._state in _IN_PLAN:
             self._reasoning.append(self._plan.feed(text))
         else:
-            (self._content if self._flows else self._held).append("\n" + text if self._seam else text)
-            self._seam, self._said = False, self._said or bool(text.strip())
+            reply = self._content if self._state is State.FLOWING else self._held
+            reply.append("\n" + text if self._seam else text)
+            self._seam, self._replied = False, self._replied or bool(text.strip())
 
     def _apply(self, tag: Tag) -> None:
-        if self._planning:
-            self._within_plan(tag)
-        elif tag.kind != "system_thinking":
-            self._say(tag.text)
+        if self._state in _IN_PLAN:
+            self._inside_plan(tag)
+        elif tag.kind != PLAN:
+            self._add(tag.text)
         elif tag.move == "open":
             self._open(tag)
         elif tag.move == "close":
@@ -109,64 +142,74 @@ class PlanSplitter:
     def _open(self, tag: Tag) -> None:
         held = "".join(self._held)
         if _WRAPPER.fullmatch(held):
-            held, self._wrapped, self._said = "", True, False
+            held, self._wrapped, self._replied = "", True, False
             self._held.clear()
         self._first = bool(_LEAD.fullmatch(held))
-        self._opener, self._planning = tag, True
+        self._opener = tag
+        self._state = State.PLANNING_AGAIN if self._state is State.FLOWING else State.PLANNING
         self._inner.clear()
 
-    def _within_plan(self, tag: Tag) -> None:
+    def _inside_plan(self, tag: Tag) -> None:
         if self._opener.name == "|" and tag.move == "drop":
             return
         if ends_plan(tag, self._opener, self._inner):
             self._end(tag)
             return
-        self._say(tag.text)
+        self._add(tag.text)
         follow_inner(tag, self._opener, self._inner)
 
     def _end(self, tag: Tag) -> None:
-        """A plan that another's tag closed may go on: what follows waits."""
+        """End the plan; hold what follows where another closing tag may still come."""
         self._reasoning.append(self._plan.close())
-        self._planning = False
-        self._seam = self._said and not self._first  # a line ends there, for names and for halves of tags
-        if self._first and tag.name == self._opener.name and not self._wrapped:
-            self._release()
+        # A line must end where the plan stood: a name behind it, or two halves of a tag around it, would read differently.
+        self._seam = self._replied and not self._first
+        if self._state is State.PLANNING_AGAIN or self._first and tag.name == self._opener.name and not self._wrapped:
+            self._state = State.FLOWING
+        else:
+            # Closed by another alias: the plan may have quoted it. In a fence: its closing mark has to be found first.
+            self._state = State.HOLDING
+        if self._state is State.FLOWING:
+            self._send_held()
 
     def _claim(self, tag: Tag) -> None:
-        """A closing tag that nothing opened: what is held was the plan. What was sent the reader has to take back."""
-        if self._flows:
-            self._say(tag.text)
+        """Handle a closing tag that nothing opened: what is held was the plan.
+
+        After part of the reply was sent, the tag is sent as text; the reader of the two fields finds it there.
+        """
+        if self._state is State.FLOWING:
+            self._add(tag.text)
             return
         held = TAG.sub("", "".join(self._held))
         self._held.clear()
         self._reasoning += [self._plan.feed(held), self._plan.close()]
-        self._flows, self._said = True, False
+        self._state, self._replied = State.FLOWING, False
 
-    def _release(self) -> None:
-        self._flows = True
+    def _send_held(self) -> None:
         held = "".join(self._held)
         self._content.append(_FENCE.sub("", held, count=1) if self._wrapped else held)
         self._held.clear()
 
 
-class _Plan:
-    """The texts of the plans, one a line: stripped, and unescaped as the reader does. `pending` may still change."""
+class _PlanText:
+    """Text of the plans, one a line, stripped and unescaped as the parser does; `pending` may still change."""
 
     def __init__(self) -> None:
         self.pending = ""
         self._last = ""  # the last character sent
-        self._begun = False
+        self._begun = False  # something of the current plan has been sent
 
     def feed(self, text: str) -> str:
+        """Take more of the current plan and return what is certain: no blanks at the end, no escape."""
         text = self.pending + text
-        found = _ENTITY.search(text)
-        sure = len(text[: found.start() if found else None].rstrip())
-        self.pending = text[sure:]
-        return self._sent(text[:sure])
+        entity = _ENTITY.search(text)
+        certain = len(text[: entity.start() if entity else None].rstrip())
+        self.pending = text[certain:]
+        return self._sent(text[:certain])
 
     def close(self) -> str:
-        """The rest of one plan."""
-        before = self._last if self._begun else ""  # for the reader, who looks whether a line begins
+        """End the current plan and return the rest of it."""
+        # `unescape` looks whether a fence begins a line, so it has to see the character before.
+        before = self._last if self._begun else ""
         rest = unescape(before + self.pending.rstrip())[len(before) :]
         self.pending = ""
         sent = self._sent(rest)

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
-from her.format import coser_line
+from her.format.coser_line import parse_coser_line
 from her.format.markers import LONE_SURROGATE, Notation
 from her.format.parser import Parser
+from her.kinds import BARE
 from her.types import Part, Turn
 
 
@@ -16,9 +17,21 @@ def parse(
     reasoning: str = "",
     turn_id: str | None = None,
 ) -> Turn:
-    """Read a whole turn: `Parser`, fed once. Never raises for any `text`; `raw` is the text."""
+    """Parse the whole text of a turn; never raises for any `text`.
+
+    Args:
+        text: the model's text.
+        speaker: whose turn it is.
+        others: names whose line ends the turn.
+        notation: see `Parser`.
+        reasoning: text of an API-native reasoning field, taken as the plan.
+        turn_id: id of the turn; default a new one.
+
+    Raises:
+        InputError: the notation is unknown.
+    """
     others = tuple(others)
-    if notation == "coser" and not reasoning and (turn := coser_line.parse_coser_line(text, speaker, others, turn_id)):
+    if notation == "coser" and not reasoning and (turn := parse_coser_line(text, speaker, others, turn_id)):
         return turn
     parser = Parser(speaker, others, notation)
     parser.feed_reasoning(reasoning)
@@ -27,7 +40,7 @@ def parse(
 
 
 def plain_turn(speaker: str, text: str) -> Turn:
-    """What a person typed, as one speech part: tags, brackets and stars in it are text."""
+    """Return what a person typed as one speech part; tags, brackets and stars in it stay text."""
     text = LONE_SURROGATE.sub("\ufffd", text)
-    spoken = text.strip()
-    return Turn(speaker=speaker, parts=(Part(kind="speech", text=spoken),) if spoken else (), raw=text)
+    words = text.strip()
+    return Turn(speaker=speaker, parts=(Part(kind=BARE, text=words),) if words else (), raw=text)

@@ -1,6 +1,6 @@
 """Write parts as text: the canonical notation (`render`) and CoSER notation (`render_coser`).
 
-Canonical text, for a turn with all four kinds:
+Canonical text of a turn with all four kinds:
 
     <system_thinking>plan</system_thinking>Name: <role_thinking>..</role_thinking><role_action>..</role_action>speech
 """
@@ -9,16 +9,17 @@ from collections.abc import Iterable, Sequence
 
 from her.format.tags import WRITTEN, escape
 from her.format.turn_builder import normalise
-from her.types import KINDS, Kind, Part
+from her.kinds import BY_KIND, KINDS, PLAN, REPLY_KINDS, Kind
+from her.types import Part
 
 
 def render(parts: Iterable[Part], speaker: str, kinds: Sequence[Kind] = KINDS) -> str:
-    """The canonical text of these kinds; the name is written only before something visible.
+    """Return the canonical text of the parts of these kinds; the name stands only before a part that is not the plan.
 
-    `parse(render(parts, speaker), speaker, notation="her").parts == normalise(parts, speaker)`, whatever the texts hold.
+    For any texts, `parse(render(parts, speaker), speaker, notation="her").parts == normalise(parts, speaker)`.
     """
     chosen = normalise([part for part in parts if part.kind in kinds], speaker)
-    planned = bool(chosen) and chosen[0].kind == "system_thinking"
+    planned = bool(chosen) and chosen[0].kind == PLAN
     texts = [_tagged(part) for part in chosen]
     if len(texts) > planned:
         texts.insert(int(planned), f"{speaker}: ")
@@ -30,21 +31,18 @@ def _tagged(part: Part) -> str:
     return before + escape(part.text) + after
 
 
-def render_coser(parts: Iterable[Part], speaker: str = "", kinds: Sequence[Kind] = KINDS[1:]) -> str:
-    """CoSER notation, `Name: [thought] (action) speech`, for people and exports; the plan is never written.
+def render_coser(parts: Iterable[Part], speaker: str = "", kinds: Sequence[Kind] = REPLY_KINDS) -> str:
+    """Return the parts in CoSER notation, `Name: [thought] (action) speech`, for people and exports; never the plan.
 
-    Brackets within a thought or action are exchanged for the other sort, so that none ends early. Speech stays as it is.
+    Brackets inside a thought or action become brackets of another sort, so that no part ends early. Speech stays as it is.
     """
-    written = [_bracketed(part) for part in normalise(parts, speaker) if part.kind in kinds]
-    return " ".join(([f"{speaker}:"] if speaker else []) + [text for text in written if text])
+    texts = [_bracketed(part) for part in normalise(parts, speaker) if part.kind in kinds and part.kind in REPLY_KINDS]
+    return " ".join(([f"{speaker}:"] if speaker else []) + texts)
 
 
 def _bracketed(part: Part) -> str:
-    match part.kind:
-        case "role_thinking":
-            return f"[{part.text.translate(str.maketrans('[]', '()'))}]"
-        case "role_action":
-            return f"({part.text.translate(str.maketrans('()（）', '[][]'))})"
-        case "speech":
-            return part.text
-    return ""
+    pair = BY_KIND[part.kind].brackets
+    if pair is None:
+        return part.text
+    inner = part.text.translate(str.maketrans(pair.opening + pair.closing, pair.inside))
+    return f"{pair.opening[0]}{inner}{pair.closing[0]}"

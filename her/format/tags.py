@@ -1,27 +1,20 @@
-"""The words of the format: every tag, alias and marker; found in text, known when cut short, escaped and unescaped.
+"""Tokens of the format: every tag, alias and marker; how to find them in text, escape them and unescape them.
 
-Tag literals live here, in her/format/render.py and in prompt files, nowhere else. Each word has exactly one `<`, its first
-character, and none is the beginning of another: so a word can be recognised the moment it is whole.
+Tag literals stand here, in her/format/render.py and in prompt files, nowhere else. Each token has exactly one `<`, as its
+first character, and no token is the beginning of another one: a token is known as soon as its last character has come.
 """
 
 import re
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from her.types import Kind
+from her.kinds import BARE, KINDS, PLAN, TABLE, Kind
 
 Move = Literal["open", "close", "end", "drop"]
-"""`close` ends a plan even when nothing opened it; `end` only one that a marker opened; `drop` means nothing."""
+"""`close` ends a plan even when nothing opened it; `end` ends only a plan that a marker opened; `drop` has no effect."""
 
-NAMES: dict[str, Kind] = {
-    **dict.fromkeys(("system_thinking", "system_think", "sys_thinking"), "system_thinking"),
-    **dict.fromkeys(("think", "thinking", "thought", "thoughts", "seed:think"), "system_thinking"),
-    **dict.fromkeys(("role_thinking", "role_think", "long_role_thinking"), "role_thinking"),
-    **dict.fromkeys(("inner_thought", "inner_thoughts"), "role_thinking"),
-    **dict.fromkeys(("role_action", "action"), "role_action"),
-    **dict.fromkeys(("role_speech", "speech"), "speech"),
-}
-"""What may stand between `<` and `>`, in lower case. Sources: HER and its drafts, reasoning models (ui.md 5.1)."""
+NAMES: dict[str, Kind] = {name: entry.kind for entry in TABLE for name in (entry.kind, *entry.aliases)}
+"""Kind of each tag name, in lower case: what stands between `<` or `</` and `>`."""
 
 MARKERS: dict[str, Move] = {
     "<|channel|>analysis": "open",  # gpt-oss
@@ -39,23 +32,22 @@ MARKERS: dict[str, Move] = {
     "<|think|>": "open",
     "<|content|>": "close",
 }
-"""Control tokens that some servers leave in the text, in lower case."""
+"""Control tokens of plans that some servers leave in the text, in lower case."""
 
-WRITTEN: dict[Kind, tuple[str, str]] = {
-    kind: (f"<{kind}>", f"</{kind}>") for kind in ("system_thinking", "role_thinking", "role_action")
-}
-"""The canonical opening and closing tag of each kind; speech has none."""
+WRITTEN: dict[Kind, tuple[str, str]] = {kind: (f"<{kind}>", f"</{kind}>") for kind in KINDS if kind != BARE}
+"""Canonical opening and closing tag of each kind that has one."""
 
 _CANONICAL = {tag for pair in WRITTEN.values() for tag in pair}
 _GAP = r"[ \t]{0,3}"
 TAG = re.compile(rf"(?ai:<{_GAP}(?:/{_GAP})?(?:{'|'.join(map(re.escape, NAMES))}){_GAP}>|{'|'.join(map(re.escape, MARKERS))})")
 _SPELLINGS = [f"<{slash}{name}>" for slash in ("", "/") for name in NAMES] + list(MARKERS)
 _BEGINNINGS = frozenset(word[:size] for word in _SPELLINGS for size in range(1, len(word)))
+# The longest token with all its blanks: three gaps of up to three each (`_GAP`).
 _LONGEST = max(map(len, _SPELLINGS)) + 9
 
 
 class Tag(NamedTuple):
-    """A word of the format as it stood in the text. `name` is in lower case, `|` for every marker."""
+    """A token as it stands in the text. `name` is in lower case, and `|` for every marker."""
 
     text: str
     move: Move
@@ -64,39 +56,42 @@ class Tag(NamedTuple):
 
     @property
     def alias(self) -> bool:
-        """Whether the strict writer would have written something else."""
+        """Whether the token is not written as `render` writes it."""
         return self.text not in _CANONICAL
 
 
 @lru_cache(1024)
 def read_tag(text: str) -> Tag:
-    """The word that `TAG` matched."""
+    """Return the token that `TAG` matched."""
     if move := MARKERS.get(text.lower()):
-        return Tag(text, move, "system_thinking", "|")
+        return Tag(text, move, PLAN, "|")
     name = text.strip("<>/ \t").lower()
     return Tag(text, "close" if "/" in text else "open", NAMES[name], name)
 
 
 def ends_plan(tag: Tag, opener: Tag, inner: set[str]) -> bool:
-    """Whether a tag ends the plan that `opener` began: only a closing one does, its own, or another's not opened within it.
+    """Return whether a tag ends the plan that `opener` began.
+
+    The plan's closing tag does, and so does the closing tag of another alias, unless that alias was opened inside the plan:
+    models open `<think>` and close `</system_thinking>`, but they quote whole pairs as well.
 
     Args:
-        inner: names of the plan tags opened within the plan; `follow_inner` keeps it.
+        inner: names of the plan tags opened inside the plan; `follow_inner` keeps the set up to date.
     """
-    closes = tag.kind == "system_thinking" and tag.move == "close" and tag.name not in inner
+    closes = tag.kind == PLAN and tag.move == "close" and tag.name not in inner
     return closes or (opener.name == "|" and tag.move == "end")
 
 
 def follow_inner(tag: Tag, opener: Tag, inner: set[str]) -> None:
-    """Note a plan tag that is opened or closed within the plan."""
-    if tag.kind == "system_thinking" and tag.move == "close":
+    """Update `inner` for a plan tag that is opened or closed inside the plan."""
+    if tag.kind == PLAN and tag.move == "close":
         inner.discard(tag.name)
-    elif tag.kind == "system_thinking" and tag.move == "open" and tag.name != opener.name:
+    elif tag.kind == PLAN and tag.move == "open" and tag.name != opener.name:
         inner.add(tag.name)
 
 
 def is_cut(text: str, at: int = 0) -> bool:
-    """Whether the text from `at` to its end may be the beginning of a word (then at least `<`)."""
+    """Return whether the text from `at` to its end may be the beginning of a token; it is at least `<` then."""
     if len(text) - at > _LONGEST:
         return False
     return text[at:].replace(" ", "").replace("\t", "").lower() in _BEGINNINGS
@@ -108,44 +103,48 @@ _FENCE = re.compile(r"(?m)^([^\S\n]*)(`|&(?:amp;)*grave;)(?=``)")
 
 
 def escape(text: str) -> str:
-    """The text of one part with nothing in it that the reader takes for structure; `unescape` gives it back.
+    """Return the text of one part without anything that the parser would take for structure; `unescape` undoes it.
 
-    Only a `<` before a word of the format (or, at the very end, before the beginning of one) and a code fence that
-    nothing closes are rewritten; what looks like such an escape already gets one more `amp;`.
+    Two things are rewritten: a `<` that begins a token (or, at the end of the text, the beginning of a token) and a code
+    fence that nothing closes. A text that looks like such an escape already gets one more `amp;`, so that escaping is a
+    bijection (docs/format.md).
     """
     if "<" not in text and "&" not in text and "`" not in text:
         return text
-    text = _ANGLE.sub(lambda found: _deeper(found[0], "&lt;") if _tag_at(found) else found[0], text)
-    fences = [found for found in _FENCE.finditer(text) if found[2] == "`"]
-    loose = fences[-1].start() if len(fences) % 2 else -1
+    text = _ANGLE.sub(lambda match: _deeper(match[0], "&lt;") if _begins_token(match) else match[0], text)
+    fences = [match for match in _FENCE.finditer(text) if match[2] == "`"]
+    # Fences pair up in order, so of an odd number the last one stays open.
+    unclosed = fences[-1].start() if len(fences) % 2 else -1
 
-    def rewrite(found: re.Match[str]) -> str:
-        if found[2] == "`" and found.start() != loose:
-            return found[0]
-        return found[1] + _deeper(found[2], "&grave;")
+    def rewrite(match: re.Match[str]) -> str:
+        if match[2] == "`" and match.start() != unclosed:
+            return match[0]
+        return match[1] + _deeper(match[2], "&grave;")
 
     return _FENCE.sub(rewrite, text)
 
 
 def unescape(text: str) -> str:
-    """Undo `escape`, one level, on the text of one whole part."""
+    """Undo `escape` once, on the whole text of one part."""
     if "&" not in text:
         return text
-    text = _FENCE.sub(lambda found: found[1] + _shallower(found[2], "`"), text)
-    return _ESCAPED_ANGLE.sub(lambda found: _shallower(found[0], "<") if _tag_at(found) else found[0], text)
+    text = _FENCE.sub(lambda match: match[1] + _shallower(match[2], "`"), text)
+    return _ESCAPED_ANGLE.sub(lambda match: _shallower(match[0], "<") if _begins_token(match) else match[0], text)
 
 
-def _deeper(found: str, entity: str) -> str:
-    return "&amp;" + found[1:] if found[0] == "&" else entity
+def _deeper(token: str, entity: str) -> str:
+    """Escape a character as its entity, or an entity by one more `amp;`."""
+    return "&amp;" + token[1:] if token[0] == "&" else entity
 
 
-def _shallower(found: str, char: str) -> str:
-    if found.startswith("&amp;"):
-        return "&" + found[5:]
+def _shallower(entity: str, char: str) -> str:
+    """Undo `_deeper`."""
+    if entity.startswith("&amp;"):
+        return "&" + entity[5:]
     return char
 
 
-def _tag_at(found: re.Match[str]) -> bool:
-    """Whether a word of the format would stand here, were the match a bare `<`."""
-    rest = "<" + found.string[found.end() : found.end() + _LONGEST]
+def _begins_token(match: re.Match[str]) -> bool:
+    """Return whether a token, or at the end of the text its beginning, would stand here if the match were a bare `<`."""
+    rest = "<" + match.string[match.end() : match.end() + _LONGEST]
     return bool(TAG.match(rest)) or (len(rest) > 1 and len(rest) <= _LONGEST and is_cut(rest))

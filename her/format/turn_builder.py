@@ -1,4 +1,7 @@
-"""The turn being read: its parts so far, their canonical form, and its defects by name. No tag is looked at here."""
+"""The turn while it is parsed: its parts so far, their canonical form, and its defects by name.
+
+This module knows no tags: the parser tells it what begins and ends.
+"""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -7,7 +10,8 @@ from itertools import groupby, pairwise
 
 from her.format.markers import name_prefixes
 from her.format.tags import unescape
-from her.types import Kind, Part
+from her.kinds import BARE, PLAN, Kind
+from her.types import Part
 
 DEFECTS: dict[str, str] = {
     "alias": "a tag, marker or name prefix is written in another known way",
@@ -32,32 +36,42 @@ DEFECTS: dict[str, str] = {
     "tag_in_fence": "a tag in a code fence is taken literally",
     "unclosed_plan": "the system_thinking is not closed; none of it is shown",
 }
-"""Every defect the parser reports, with its meaning. A turn has at most one of each, with the first place."""
+"""Every defect the parser reports, with its meaning. A turn has each of them at most once, with the first place."""
 
 _CJK = re.compile(r"[\u2e80-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff]")
 
 
 def normalise(parts: Iterable[Part], speaker: str) -> tuple[Part, ...]:
-    """The canonical form: the plan first, neighbours of one kind merged, stripped, empties and own names dropped."""
-    given = tuple(parts)
-    return given if _is_canonical(given, speaker) else _settled([(part.kind, part.text) for part in given], speaker)
+    """Return the canonical form of the parts; normalising it again changes nothing.
+
+    The plan comes first, neighbours of one kind are merged, texts are stripped, empty parts and own names are dropped.
+    """
+    parts = tuple(parts)
+    return parts if _is_canonical(parts, speaker) else _settled([(part.kind, part.text) for part in parts], speaker)
 
 
 def _is_canonical(parts: Sequence[Part], speaker: str) -> bool:
-    """Whether there is plainly nothing to do, as for all that the reader made; False where one has to look closer."""
+    """Return whether the parts are surely canonical, as those of the parser are; False where `_settled` has to look.
+
+    It looks for the name anywhere in the speech, where `_canonical` looks at beginnings of lines only: it may say False for
+    canonical parts, never True for others.
+    """
     before = ""
     for part in parts:
         kind, text = part.kind, part.text
         if not text or text[0].isspace() or text[-1].isspace() or kind == before:
             return False
-        if (before and kind == "system_thinking") or (kind == "speech" and speaker in text):
+        if (before and kind == PLAN) or (kind == BARE and speaker in text):
             return False
         before = kind
     return True
 
 
 def _settled(pairs: list[tuple[Kind, str]], speaker: str) -> tuple[Part, ...]:
-    # Two Chinese texts merge without a space, and can spell a name that neither began with: hence once more.
+    """Make the parts canonical, in as many rounds as it takes.
+
+    A merge can spell a new name: two Chinese texts merge without a space. A round that merges nothing is the last one.
+    """
     while len(after := _canonical(pairs, speaker)) < len(pairs):
         pairs = after
     return tuple(Part(kind=kind, text=text) for kind, text in after)
@@ -65,13 +79,13 @@ def _settled(pairs: list[tuple[Kind, str]], speaker: str) -> tuple[Part, ...]:
 
 def _canonical(pairs: list[tuple[Kind, str]], speaker: str) -> list[tuple[Kind, str]]:
     names = _own_lines(speaker)
-    bare = [(kind, (names.sub(r"\1", text) if kind == "speech" and speaker in text else text).strip()) for kind, text in pairs]
-    ordered = sorted((pair for pair in bare if pair[1]), key=lambda pair: pair[0] != "system_thinking")
+    bare = [(kind, (names.sub(r"\1", text) if kind == BARE and speaker in text else text).strip()) for kind, text in pairs]
+    ordered = sorted((pair for pair in bare if pair[1]), key=lambda pair: pair[0] != PLAN)
     return [(kind, _merge([text for _, text in group])) for kind, group in groupby(ordered, key=lambda pair: pair[0])]
 
 
 def _merge(texts: Sequence[str]) -> str:
-    """One text of several: a space between two, none where both sides are Chinese or Japanese."""
+    """Join texts by a space, or by nothing where both sides are Chinese or Japanese."""
     pieces = [*texts[:1]]
     for left, right in pairwise(texts):
         pieces += ["" if _CJK.match(left[-1]) and _CJK.match(right[0]) else " ", right]
@@ -85,7 +99,7 @@ def _own_lines(speaker: str) -> re.Pattern[str]:
 
 
 class TurnDraft:
-    """What the parser has made of a turn up to now. `at` is the position, in characters, that defects are noted with."""
+    """Parts and defects of a turn so far. `at` is the position, in characters, that the next defect is noted with."""
 
     def __init__(self, speaker: str) -> None:
         self.speaker = speaker
@@ -99,55 +113,60 @@ class TurnDraft:
         self._after_tag = False
 
     def add(self, kind: Kind, text: str, at_tag: bool = False) -> bool:
-        """End a run of text as a part, `at_tag` when a tag ends it; False when there was nothing in it."""
+        """End a run of text as a part; return False when it was blank. `at_tag` says that a tag ended it."""
         body = text.strip()
         if (self._after_tag and text[:1].isspace()) or (at_tag and text[-1:].isspace()):
             self.defect("space_at_tag")
         self._after_tag = at_tag
         if not body:
             return False
-        if kind == "system_thinking":
+        if kind == PLAN:
             self.plans.append(unescape(body))
             return True
-        if kind != "speech" and self.visible and self.visible[-1][0] == kind:
+        if kind != BARE and self.visible and self.visible[-1][0] == kind:
             self.defect("same_kind_neighbours")
         self.visible.append((kind, unescape(body)))
         return True
 
-    def claim(self, token: str) -> None:
-        """A plan's closing tag that nothing opened: all that came before it is the plan."""
+    def claim_as_plan(self, token: str) -> None:
+        """Take all text so far as the plan: its closing tag has come, and no opening one had.
+
+        A chat template that opens the plan in the prompt leads to such texts. What was noted about the text while it counted
+        as a reply (another speaker's line, brackets, open parts) no longer holds.
+        """
         if self.visible:
             self.plans.append(_merge([text for _, text in self.visible]))
         self.visible.clear()
         self._unclosed.clear()
-        self.name_before_plan()
+        self.note_name_before_plan()
         self.defects.pop("other_speaker", None)
         self.defect("missing_open", token)
         self.foreign = False
 
-    def name_before_plan(self) -> None:
-        """A plan begins: a name that already stands, with nothing said since, stands too early."""
+    def note_name_before_plan(self) -> None:
+        """Note, where a plan begins, that the name stood before it; such a name with nothing after it does not count."""
         if self.named and not self.visible:
             self.defect("name_misplaced", self.speaker)
             self.named = False
 
-    def left_open(self, kind: Kind, token: str) -> None:
-        """A tag ended this kind that does not close it."""
+    def note_interrupted(self, kind: Kind, token: str) -> None:
+        """Note that a tag which is not its closing one ended a part of this kind."""
         self._unclosed.setdefault(kind, self._place(token))
 
-    def stray(self, kind: Kind, token: str) -> None:
-        """A closing tag where its kind is not open: the late end of one left open, or of one never opened."""
-        left_open = self._unclosed.pop(kind, None)
-        self.defect("missing_open" if left_open is None else "nested", token)
+    def note_stray_close(self, kind: Kind, token: str) -> None:
+        """Note a closing tag where its kind is not open: the late end of a part that was interrupted, or of none at all."""
+        place = self._unclosed.pop(kind, None)
+        self.defect("missing_open" if place is None else "nested", token)
 
-    def settle(self, now: Iterable[tuple[Kind, str]] = ()) -> tuple[Part, ...]:
-        """The canonical parts so far, with these runs at the end."""
-        plans: list[tuple[Kind, str]] = [("system_thinking", text) for text in ("".join(self.reasoning), *self.plans)]
-        return _settled([pair for pair in (*plans, *self.visible, *now) if pair[1]], self.speaker)
+    def canonical_parts(self, more: Iterable[tuple[Kind, str]] = ()) -> tuple[Part, ...]:
+        """Return the canonical parts so far, with these runs added at the end."""
+        plans: list[tuple[Kind, str]] = [(PLAN, text) for text in ("".join(self.reasoning), *self.plans)]
+        return _settled([pair for pair in (*plans, *self.visible, *more) if pair[1]], self.speaker)
 
-    def judge(self) -> None:
-        """Note the defects of the turn as a whole."""
+    def note_final_defects(self) -> None:
+        """Note the defects that only the whole turn shows."""
         plans = len(self.plans) + bool("".join(self.reasoning).strip())
+        # The text was cut inside the plan: that the reply is missing is no defect of its own.
         truncated = "unclosed_plan" in self.defects
         for place in self._unclosed.values():
             self.defects.setdefault("missing_close", place)
@@ -163,7 +182,7 @@ class TurnDraft:
             self.defect("foreign_notation")
 
     def defect(self, name: str, token: str = "") -> None:
-        """Note a defect, once; `token` is what stands there."""
+        """Note a defect with its first place; `token` is the text at that place."""
         if name not in self.defects:
             self.defects[name] = self._place(token)
 

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from her.errors import Reason
-from her.types import CastMember, Kind, Language, Message, NonEmpty, Sampling, Scenario, Turn, Value, new_id
+from her.kinds import Kind
+from her.types import CastMember, Language, Message, NonEmpty, Sampling, Scenario, Turn, Value, new_id
 
 Origin = Literal["greeting", "opening", "book", "visitor", "model", "edit", "continue"]
 Finish = Literal["stop", "length", "stopped", "failed"]

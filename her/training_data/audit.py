@@ -17,6 +17,7 @@ from her.files import jsonl
 from her.files.atomic import replacing
 from her.format import parse
 from her.format.tags import WRITTEN
+from her.kinds import PLAN
 from her.tokens import estimate_tokens
 from her.training_data.samples import Dropped
 from her.types import Sample, Value
@@ -203,7 +204,7 @@ class Audit:
             # The other checks read the last message as the target, which this row does not train.
             return [*names, "trains_another_message"]
         # The system prompt (message 0) names the tag when it explains the format; only history must be without plans.
-        if any(WRITTEN["system_thinking"][0] in message.content for message in sample.messages[1:-1]):
+        if any(WRITTEN[PLAN][0] in message.content for message in sample.messages[1:-1]):
             names.append("plan_in_history")
         defects = {defect.name for defect in parse(sample.messages[last].content, sample.speaker, notation="her").defects}
         if not self._limits.plans:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from her import view
 from her.errors import InputError
 from her.format import normalise, render
+from her.kinds import PLAN, VISIBLE_KINDS
 from her.tokens import estimate_tokens
 from her.types import ENVIRONMENT, Message, Part, Sample, Transcript, Turn, Value
 
@@ -104,8 +105,8 @@ def with_plans(transcript: Transcript, plans: Mapping[str, str]) -> Transcript:
         if not plan.strip():
             raise InputError(f"transcript {transcript.id!r}: the plan for turn {turn_id!r} is empty; leave the turn out")
         turn = _known(turns, turn_id, transcript)
-        visible = [part for part in turn.parts if part.kind != "system_thinking"]
-        parts = normalise([Part(kind="system_thinking", text=plan), *visible], turn.speaker)
+        visible = [part for part in turn.parts if part.kind != PLAN]
+        parts = normalise([Part(kind=PLAN, text=plan), *visible], turn.speaker)
         changed[turn_id] = turn.model_copy(update={"parts": parts})
     return with_turns(transcript, changed)
 
@@ -135,9 +136,9 @@ def _known(turns: Mapping[str, Turn], turn_id: str, transcript: Transcript) -> T
 
 def _reason(turn: Turn, plans: bool) -> str:
     kinds = {part.kind for part in normalise(turn.parts, turn.speaker)}
-    if not kinds & set(view.VISIBLE):
+    if not kinds & set(VISIBLE_KINDS):
         return "unspoken"
-    return "no_plan" if plans and "system_thinking" not in kinds else ""
+    return "no_plan" if plans and PLAN not in kinds else ""
 
 
 def _cut(

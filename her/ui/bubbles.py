@@ -15,10 +15,9 @@ from itertools import groupby
 from markupsafe import Markup, escape
 
 from her.chat.views import TurnView
-from her.types import ENVIRONMENT, Kind, Language, Part
+from her.kinds import BY_KIND, PANEL_KINDS, PLAN, Kind
+from her.types import ENVIRONMENT, Language, Part
 
-PANELS: tuple[Kind, ...] = ("role_thinking", "system_thinking")
-ICONS = {"role_thinking": "thought", "system_thinking": "reasoning"}
 _EMPHASIS = re.compile(r"\*([^*\n]{1,200})\*")
 _CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 
@@ -74,7 +73,7 @@ def live(speaker: str, parts: Sequence[Part], pending: str, language: Language, 
     waiting = Markup('<p class="waiting" role="status">{} {}<span class="dots" aria-hidden="true"></span></p>').format(
         speaker, words["thinking_of"]
     )
-    visible = any(part.kind != "system_thinking" for part in parts)
+    visible = any(part.kind != PLAN for part in parts)
     return Markup(
         '<article class="turn persona live" id="t-{id}" data-id="{id}" lang="{lang}" aria-busy="true">{}{}{}</article>'
     ).format(_header(speaker, False, ()), layers(parts, words), Markup("") if visible else waiting, id=pending, lang=language)
@@ -82,22 +81,22 @@ def live(speaker: str, parts: Sequence[Part], pending: str, language: Language, 
 
 def layers(parts: Sequence[Part], words: dict[str, str]) -> Markup:
     """The panels and lines of a turn: reasoning first, then the body in its order."""
-    plan = Markup("").join(_panel(part, words) for part in parts if part.kind == "system_thinking")
-    rest = [part for part in parts if part.kind != "system_thinking"]
-    blocks = Markup("").join(_block(kind == "role_thinking", group, words) for kind, group in groupby(rest, key=_grouping))
+    plan = Markup("").join(_panel(part, words) for part in parts if part.kind == PLAN)
+    rest = [part for part in parts if part.kind != PLAN]
+    blocks = Markup("").join(_block(panel, group, words) for panel, group in groupby(rest, key=_is_panel))
     return Markup('{}<div class="body">{}</div>').format(plan, blocks)
 
 
-def _grouping(part: Part) -> str:
-    return "role_thinking" if part.kind == "role_thinking" else "lines"
+def _is_panel(part: Part) -> bool:
+    return part.kind in PANEL_KINDS
 
 
-def _block(thought: bool, parts: Iterable[Part], words: dict[str, str]) -> Markup:
-    if thought:
+def _block(panels: bool, parts: Iterable[Part], words: dict[str, str]) -> Markup:
+    if panels:
         return Markup("").join(_panel(part, words) for part in parts)
     inner = Markup(" ").join(
-        Markup('<em class="act">{}</em>' if part.kind == "role_action" else '<span class="speech">{}</span>').format(
-            _emphasis(part.text)
+        Markup('<{0} class="{1}">{2}</{0}>').format(
+            "em" if BY_KIND[part.kind].look == "direction" else "span", BY_KIND[part.kind].css, _emphasis(part.text)
         )
         for part in parts
     )
@@ -107,12 +106,12 @@ def _block(thought: bool, parts: Iterable[Part], words: dict[str, str]) -> Marku
 def _panel(part: Part, words: dict[str, str]) -> Markup:
     """Inner thoughts as a warm aside, model reasoning as a cool section: own icon, name and shape."""
     kind: Kind = part.kind
-    name = "thought" if kind == "role_thinking" else "reasoning"
+    name = BY_KIND[kind].css
     return Markup(
         '<aside class="panel {name}" data-kind="{kind}" aria-label="{label}">'
         '<h4><button type="button" class="fold" data-act="peek-{kind}" title="{title}">{icon}<span>{label}</span></button></h4>'
         "<p>{text}</p></aside>"
-    ).format(name=name, kind=kind, label=words[kind], title=words[f"peek_{kind}"], icon=icon(ICONS[kind]), text=part.text)
+    ).format(name=name, kind=kind, label=words[kind], title=words[f"peek_{kind}"], icon=icon(name), text=part.text)
 
 
 def _emphasis(text: str) -> Markup:
@@ -145,7 +144,9 @@ def _marks(view: TurnView, words: dict[str, str]) -> Iterable[Markup]:
 def _footer(view: TurnView, words: dict[str, str]) -> Markup:
     """The small bar at the foot of a turn: peeks, swipes, thumbs, tools."""
     kinds = {part.kind for part in view.turn.parts}
-    row = [_button(f"peek-{kind}", f"peek_{kind}", words, icon(ICONS[kind])) for kind in PANELS if kind in kinds]
+    row = [
+        _button(f"peek-{kind}", f"peek_{kind}", words, icon(BY_KIND[kind].css)) for kind in reversed(PANEL_KINDS) if kind in kinds
+    ]
     if view.swipe_count > 1:
         row.append(_swipes(view, words))
     if view.played:

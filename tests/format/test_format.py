@@ -18,7 +18,8 @@ from her.format import (
     render_coser,
 )
 from her.format.tags import MARKERS, NAMES, escape, unescape
-from her.types import KINDS, Kind, Part, Turn
+from her.kinds import KINDS, Kind
+from her.types import Part, Turn
 
 NAME = "Iago"
 OTHERS = ("Othello", "奥赛罗")

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from her import view
 from her.errors import InputError
 from her.format import parse
+from her.kinds import KINDS, Kind
 from her.training_data import samples
 from her.training_data.samples import Dropped
-from her.types import ENVIRONMENT, KINDS, CastMember, Kind, Message, Part, Sample, Scenario, Transcript, Turn
+from her.types import ENVIRONMENT, CastMember, Message, Part, Sample, Scenario, Transcript, Turn
 
 NAMES = ["Mara", "Tom", "阿蘅"]
 KIND = st.sampled_from(KINDS)

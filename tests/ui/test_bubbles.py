@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from her.chat.views import TurnView
 from her.format import plain_turn
+from her.kinds import KINDS
 from her.store.records import Rated, Rating
-from her.types import ENVIRONMENT, KINDS, Part, Turn
+from her.types import ENVIRONMENT, Part, Turn
 from her.ui import bubbles
 from her.ui.words import words
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 
 from her.format.tags import TAG
+from her.kinds import REPLY_KINDS
 from her.types import Defect, Language, Turn
 from pipelines.synthesize.checks.anchors import words
 from pipelines.synthesize.checks.knowledge import Sight, leaks
@@ -72,7 +73,7 @@ def _voice(plan: str, seen: Sight) -> Iterable[Defect]:
 
 
 def _direction(plan: str, turn: Turn, language: Language) -> Iterable[Defect]:
-    said = words(turn.text("role_thinking", "role_action", "speech"))
+    said = words(turn.text(*REPLY_KINDS))
     there = words(plan)
     if telling := telling_words(said, language):
         have = telling_words(there, language)

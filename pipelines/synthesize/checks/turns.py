@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from her.format import pattern
-from her.types import ENVIRONMENT, Defect, Kind, Language, Turn
+from her.kinds import VISIBLE_KINDS, Kind
+from her.types import ENVIRONMENT, Defect, Language, Turn
 from pipelines.synthesize.checks.anchors import words
 from pipelines.synthesize.checks.knowledge import Sight, leaks
 
@@ -135,7 +136,7 @@ def _sizes(original: Turn, written: Turn, language: Language) -> Iterable[Defect
 
 def _words(original: Turn, written: Turn, seen: Sight) -> Iterable[Defect]:
     """Speech preserved, one language, nothing garbled, no thought that only says the speech again."""
-    said, told = words(original.text("speech")), words(written.text("role_action", "speech"))
+    said, told = words(original.text("speech")), words(written.text(*VISIBLE_KINDS))
     if said and (share := kept_share(said, told)) < FAITHFUL:
         yield problem("speech_lost", f"{share:.0%} of the words said are still there")
     speaks, could = words(written.text("speech")), words(original.text())

@@ -14,6 +14,7 @@ from her.characters.coser import BookScene
 from her.files import jsonl
 from her.files.atomic import replacing
 from her.format import pattern, pattern_entropy
+from her.kinds import REPLY_KINDS
 from her.types import ENVIRONMENT, Turn
 from pipelines.synthesize.checks.turns import PROBLEMS
 from pipelines.synthesize.outputs.report_page import page
@@ -45,7 +46,7 @@ class Side:
 
     def _add(self, turn: Turn) -> None:
         plan = turn.text("system_thinking")
-        shown = len(turn.text("role_thinking", "role_action", "speech"))
+        shown = len(turn.text(*REPLY_KINDS))
         self.turns += 1
         self.patterns[pattern(turn.parts)] += 1
         self.thoughts += any(part.kind == "role_thinking" for part in turn.parts)

@@ -9,14 +9,14 @@ from typing import Any
 
 from her.characters.coser import BookScene
 from her.format import parse, pattern, render
-from her.types import ENVIRONMENT, Defect, Kind, Sampling, Transcript, Turn
+from her.kinds import REPLY_KINDS
+from her.types import ENVIRONMENT, Defect, Sampling, Transcript, Turn
 from pipelines.synthesize.checks.knowledge import sight
 from pipelines.synthesize.checks.turns import PROBLEMS, conversation_problems, problem, turn_problems
 from pipelines.synthesize.stages.answers import Enhancement, WrittenTurn
 from pipelines.synthesize.work import Asker, Notes, TurnRecord, question
 
 STAGE = "role_thinking"
-VISIBLE_AND_THOUGHT: tuple[Kind, ...] = ("role_thinking", "role_action", "speech")
 TOKENS_A_TURN, LEAST_TOKENS = 260, 1024
 
 Problems = dict[str, tuple[Defect, ...]]
@@ -81,7 +81,7 @@ def describe_defects(problems: Iterable[Defect]) -> str:
 
 def _body(turn: Turn) -> str:
     """A turn in the canonical notation, without its name and plan."""
-    return render(turn.parts, turn.speaker, kinds=VISIBLE_AND_THOUGHT).removeprefix(f"{turn.speaker}: ")
+    return render(turn.parts, turn.speaker, kinds=REPLY_KINDS).removeprefix(f"{turn.speaker}: ")
 
 
 def merge_answers(answers: Iterable[WrittenTurn], originals: Mapping[str, Turn], labels: Mapping[str, str]) -> dict[str, Turn]:

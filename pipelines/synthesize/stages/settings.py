@@ -9,12 +9,13 @@ from typing import Any
 
 from her.characters.coser import BookScene
 from her.format import render
+from her.kinds import REPLY_KINDS
 from her.types import CastMember, Sampling, Scenario, Turn
 from pipelines.synthesize.checks.anchors import SearchedText, words
 from pipelines.synthesize.checks.plans import telling_words
 from pipelines.synthesize.options import SettingOptions
 from pipelines.synthesize.stages.answers import Addition, CompletedSetting
-from pipelines.synthesize.stages.role_thinking import VISIBLE_AND_THOUGHT, label
+from pipelines.synthesize.stages.role_thinking import label
 from pipelines.synthesize.work import Asker, Notes, question
 
 STAGE = "settings"
@@ -87,7 +88,7 @@ def _payload(scene: BookScene, source: str, labels: Mapping[str, str]) -> dict[s
 
 
 def _body(turn: Turn) -> str:
-    return render(turn.parts, turn.speaker, kinds=VISIBLE_AND_THOUGHT).removeprefix(f"{turn.speaker}: ")
+    return render(turn.parts, turn.speaker, kinds=REPLY_KINDS).removeprefix(f"{turn.speaker}: ")
 
 
 def verdict(addition: Addition, scene: BookScene, source: SearchedText, turns: Mapping[str, Turn]) -> str:

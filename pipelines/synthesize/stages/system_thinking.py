@@ -9,13 +9,14 @@ from typing import Any
 
 from her.characters.coser import BookScene
 from her.format import normalise, parse, render
+from her.kinds import REPLY_KINDS
 from her.types import ENVIRONMENT, Defect, Part, Sampling, Transcript, Turn
 from her.view import Viewer, line, messages
 from pipelines.synthesize.checks.knowledge import Sight, sight
 from pipelines.synthesize.checks.plans import plan_problems
 from pipelines.synthesize.options import PlanOptions
 from pipelines.synthesize.stages.answers import RewrittenPlan
-from pipelines.synthesize.stages.role_thinking import VISIBLE_AND_THOUGHT, describe_defects
+from pipelines.synthesize.stages.role_thinking import describe_defects
 from pipelines.synthesize.work import Asker, Notes, StageAnswer, TurnRecord, question, together
 
 STAGE, DRAFT = "system_thinking", "system_thinking_draft"
@@ -109,7 +110,7 @@ def rewriter_payload(transcript: Transcript, at: int, draft: str, band: tuple[in
         "setting": transcript.scenario.setting,
         "company": {other.name: other.profile for other in transcript.cast if other.name != member.name},
         "history": [text for before in transcript.turns[:at] if (text := line(before, viewer))],
-        "turn": render(turn.parts, turn.speaker, kinds=VISIBLE_AND_THOUGHT),
+        "turn": render(turn.parts, turn.speaker, kinds=REPLY_KINDS),
         "draft": draft,
         "characters": list(band),
     }
