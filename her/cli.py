@@ -42,6 +42,7 @@ PLAYGROUND, TRAINING, INSTALLATION = "Playground", "Data and models", "Installat
 """Headings of `her --help`."""
 personas_app = typer.Typer(no_args_is_help=True, help="List and validate persona and scene files.")
 ratings_app = typer.Typer(no_args_is_help=True, help="Count and export the ratings of turns.")
+principles_app = typer.Typer(no_args_is_help=True, help="List and validate the principles that turns are judged by.")
 space_app = typer.Typer(no_args_is_help=True, help="Deploy the playground to a Hugging Face Space.")
 backends_app = typer.Typer(no_args_is_help=True, help="Check whether a model answers.")
 runs_app = typer.Typer(help="List, show, resume, stop and delete runs of pipelines.")
@@ -49,6 +50,7 @@ app.add_typer(personas_app, name="personas", rich_help_panel=PLAYGROUND)
 app.add_typer(ratings_app, name="ratings", rich_help_panel=PLAYGROUND)
 app.add_typer(space_app, name="space", rich_help_panel=PLAYGROUND)
 app.add_typer(backends_app, name="backends", rich_help_panel=PLAYGROUND)
+app.add_typer(principles_app, name="principles", rich_help_panel=TRAINING)
 app.add_typer(runs_app, name="runs", rich_help_panel=TRAINING)
 
 SETTINGS = "Settings. pipelines/configs/PIPELINE.toml names all of them with their defaults; --dry-run prints them."
@@ -298,6 +300,40 @@ def validate_personas(folder: Annotated[Path | None, typer.Argument(help="Defaul
         typer.echo(str(personas.report(persona)))
     count = len(scenes.load_scenes(folder / "scenes"))
     typer.echo(f"{len(files)} personas and {count} scenes, no problems")
+
+
+@principles_app.command("list")
+def list_principles(
+    language: Annotated[Literal["en", "zh"], typer.Option(help="Language of the wording.")] = "en",
+    folder: Annotated[Path | None, typer.Option(help="Folder of a library; default: the one of this package.")] = None,
+) -> None:
+    """Print every principle by dimension: id, level, polarity, weight and definition."""
+    from her.judging.principles import LIBRARY, library_hash, load_dimensions
+
+    folder = folder or LIBRARY
+    for dimension in load_dimensions(folder):
+        typer.echo(f"\n{dimension.name(language)}")
+        for entry in dimension.principles:
+            principle = entry.principle(dimension.id, language)
+            typer.echo(f"  {principle.id}  ({principle.level}, {principle.polarity}, weight {principle.weight:g})")
+            typer.echo(f"      {principle.name}: {principle.definition}")
+    typer.echo(f"\nsha256 {library_hash(folder)}")
+
+
+@principles_app.command("validate")
+def validate_principles(
+    folder: Annotated[Path | None, typer.Argument(help="Folder of a library; default: the one of this package.")] = None,
+) -> None:
+    """Print every problem of the principle files; exit 1 when there is one."""
+    from her.judging.principles import LIBRARY, load_principles, validate_library
+
+    folder = folder or LIBRARY
+    problems = validate_library(folder)
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        raise typer.Exit(1)
+    typer.echo(f"{len(load_principles(folder=folder))} principles, no problems")
 
 
 @ratings_app.command("stats")

@@ -148,3 +148,12 @@ def test_a_space_is_listed_exactly() -> None:
 
 def test_a_space_needs_a_name_and_a_token() -> None:
     assert "names no Space" in her("space", "deploy", "her", "--dry-run").stderr
+
+
+def test_principles_are_listed_and_validated(tmp_path: Path) -> None:
+    listed = her("principles", "list", "--language", "zh")
+    assert listed.exit_code == 0 and "人物塑造" in listed.stdout and "no-mind-reading" in listed.stdout
+    assert her("principles", "validate").stdout.endswith("principles, no problems\n")
+    (tmp_path / "layers.yaml").write_text("en: Layers\nzh: 层次\nprinciples: []\n", "utf-8")
+    broken = her("principles", "validate", str(tmp_path))
+    assert broken.exit_code == 1 and "dimension 'layers' has no principle" in broken.stdout
