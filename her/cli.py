@@ -257,9 +257,11 @@ def serve_checkpoint(
 @app.command("doctor", rich_help_panel=INSTALLATION)
 def doctor_report(as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False) -> None:
     """Say what is installed, what does not go together, and what can run here; exit 1 when something does not."""
+    from her.backends.open import backend_needs
     from her.capacity import doctor
+    from her.runs.pipelines import pipeline_needs
 
-    report = doctor.examine()
+    report = doctor.examine({"backend": backend_needs(), "command": doctor.COMMANDS, "stage": pipeline_needs()})
     typer.echo(report.model_dump_json(indent=2) if as_json else doctor.format_report(report))
     if report.conflicts:
         raise typer.Exit(1)

@@ -1,63 +1,44 @@
-"""Which versions of packages go together: a table, read by `her doctor`. Source: the packages' metadata on 2026-11-21."""
+"""Table of packages that do not work together although pip installs both. `her doctor` reads it.
+
+The lock files and the extras in pyproject.toml fix the versions that this project installs; packages declare requirements in
+their metadata, which the doctor reads. This table holds what neither says: packages that people install beside this project
+(vllm, unsloth, verl, torchvision ...), and cases where the fix that metadata suggests would break training.
+
+Source: metadata and release notes of the packages on 2026-11-21.
+"""
 
 from typing import NamedTuple
 
 
 class Rule(NamedTuple):
-    """While `when` of `package` is installed, `other` has to be of `needs` if it is installed at all."""
+    """While `package` is installed in the range `when`, `other` must be in the range `needs`, if it is installed at all."""
 
     package: str
     when: str
     other: str
     needs: str
     reason: str
-    mend: str
+    fix: str
 
 
-_OWN = "give it an environment of its own"
+_UNSLOTH = "pip uninstall -y unsloth, or give it an environment of its own"
 RULES = (
-    Rule("trl", ">=1.16,<1.17", "vllm", ">=0.22,<=0.31.0", "trl 1.16 knows vllm 0.22 to 0.31", "pip install vllm==0.31.0"),
-    Rule(
-        "trl",
-        ">=1.16,<1.17",
-        "transformers",
-        ">=4.56.2,<5.24",
-        "trl 1.16 was tried up to 5.23",
-        "pip install 'transformers>=5.17,<5.24'",
-    ),
+    Rule("trl", ">=1.16,<1.17", "vllm", ">=0.22,<=0.31.0", "trl 1.16 supports vllm 0.22 to 0.31", "pip install vllm==0.31.0"),
     Rule(
         "vllm",
         ">=0.33",
         "torch",
         "==2.14.*",
-        "vllm 0.33 is built for torch 2.14, training here for 2.13",
+        "vllm 0.33 is built for torch 2.14, training here uses 2.13",
         "pip install vllm==0.31.0 torch==2.13.0",
     ),
-    Rule("vllm", ">=0.33", "gradio", "<0", "vllm 0.33 wants pillow 13, gradio 6 an older one", "pip install vllm==0.31.0"),
-    Rule("vllm", ">=0.29,<0.33", "torch", "==2.13.*", "vllm 0.29 to 0.32 is built for torch 2.13", "pip install torch==2.13.0"),
-    Rule(
-        "vllm",
-        ">=0.31,<0.32",
-        "transformers",
-        ">=5.10.4,<5.18",
-        "vllm 0.31 takes transformers below 5.18",
-        "pip install transformers==5.17.0",
-    ),
-    Rule(
-        "vllm",
-        ">=0.32,<0.33",
-        "transformers",
-        ">=5.16.1,<5.20",
-        "vllm 0.32 takes transformers below 5.20",
-        "pip install vllm==0.31.0 transformers==5.17.0",
-    ),
-    Rule("vllm", ">=0.31,<0.34", "fastapi", "<0.137", "vllm takes fastapi below 0.137", "pip install fastapi==0.136.3"),
+    Rule("vllm", ">=0.33", "gradio", "<0", "vllm 0.33 requires pillow 13, gradio 6 an older one", "pip install vllm==0.31.0"),
     Rule(
         "torch",
         "==2.13.*",
         "torchvision",
         "==0.28.*",
-        "torchvision 0.28 is the one for torch 2.13",
+        "torch 2.13 belongs to torchvision 0.28",
         "pip install torchvision==0.28.0",
     ),
     Rule(
@@ -65,59 +46,41 @@ RULES = (
         "==2.14.*",
         "torchvision",
         "==0.29.*",
-        "torchvision 0.29 is the one for torch 2.14",
+        "torch 2.14 belongs to torchvision 0.29",
         "pip install torchvision==0.29.0",
-    ),
-    Rule(
-        "litellm", "<2", "huggingface-hub", "<2", "litellm takes huggingface-hub below 2", "pip install huggingface-hub==1.33.0"
     ),
     Rule(
         "instructor",
         "<2",
         "openai",
         "<3.54",
-        "instructor wants jiter below 0.15, openai 3.54 one above",
+        "instructor requires jiter below 0.15, openai 3.54 a newer one",
         "pip uninstall -y instructor",
     ),
+    Rule("unsloth", "<2027", "datasets", "<5", "unsloth requires datasets below 5, training here 5.2", _UNSLOTH),
+    Rule("unsloth", "<2027", "trl", "<=1.15.0", "unsloth supports trl up to 1.15, training here uses 1.16", _UNSLOTH),
+    Rule("unsloth", "<2027", "transformers", "<=5.17.0", "unsloth supports transformers up to 5.17", _UNSLOTH),
     Rule(
-        "unsloth",
-        "<2027",
-        "datasets",
-        "<5",
-        "unsloth takes datasets below 5, training here wants 5.2",
-        f"pip uninstall -y unsloth, or {_OWN}",
+        "verl",
+        "<1",
+        "torch",
+        "<2.12",
+        "verl 0.9 requires torch 2.11 and vllm 0.24",
+        "pip uninstall -y verl, or give it an environment of its own",
     ),
-    Rule(
-        "unsloth",
-        "<2027",
-        "trl",
-        "<=1.15.0",
-        "unsloth takes trl up to 1.15, training here wants 1.16",
-        f"pip uninstall -y unsloth, or {_OWN}",
-    ),
-    Rule(
-        "unsloth",
-        "<2027",
-        "transformers",
-        "<=5.17.0",
-        "unsloth takes transformers up to 5.17",
-        f"pip uninstall -y unsloth, or {_OWN}",
-    ),
-    Rule("verl", "<1", "torch", "<2.12", "verl 0.9 wants torch 2.11 and vllm 0.24", f"pip uninstall -y verl, or {_OWN}"),
     Rule(
         "openrlhf",
         "<1",
         "transformers",
         "==5.15.0",
-        "openrlhf 0.11 pins transformers 5.15 and vllm 0.29",
-        f"pip uninstall -y openrlhf, or {_OWN}",
+        "openrlhf 0.11 requires transformers 5.15 and vllm 0.29",
+        "pip uninstall -y openrlhf, or give it an environment of its own",
     ),
-    Rule("deepspeed", "<0.18.6", "trl", "<1", "trl 1.16 wants deepspeed 0.18.6 or newer", "pip install -U deepspeed"),
+    Rule("deepspeed", "<0.18.6", "trl", "<1", "trl 1.16 requires deepspeed 0.18.6 or newer", "pip install -U deepspeed"),
 )
-"""What cannot work, or not for long."""
+"""Combinations that fail."""
 NOTES = (
-    Rule("ray", ">=2", "vllm", "==0.29.0", "ray with its extra llm pins vllm 0.29; without that extra all is well", ""),
+    Rule("ray", ">=2", "vllm", "==0.29.0", "ray's extra llm requires vllm 0.29; without that extra they work together", ""),
     Rule("distilabel", ">=0", "datasets", "<5", "distilabel was last tried with datasets 4", ""),
-    Rule("vllm", ">=0.23", "trl", ">=1.16", "older trl does not know vllm 0.23 and newer", "pip install 'trl==1.16.*'"),
 )
-"""What may be well, and is worth knowing."""
+"""Combinations that may work."""

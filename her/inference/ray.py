@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from her import paths
+from her.backends.open import is_shared
 from her.errors import BackendError, HerError, InputError
 from her.inference.budget import BudgetSpent
 from her.inference.call import Answer, Call, CallLimits
@@ -26,7 +27,6 @@ BLOCK = 64
 """Calls that travel together."""
 _CPUS = 0.5
 """Of a worker, which mostly waits."""
-_SHARED = ("openai:", "scripted:", "teacher:")
 UNDER_WAY = 4
 """Blocks that one worker has at once, so that it does not stand still for the slowest call of one."""
 
@@ -48,7 +48,7 @@ async def run_on_ray(caller: Caller, calls: Iterable[Call], specs: Sequence[str]
         BudgetSpent, BackendError: as `her.inference.batch.ask_all`, after the answers before the first that is missing.
         InputError: Ray is not installed, or an endpoint is no server and so cannot be shared by workers.
     """
-    if local := [spec for spec in specs if not spec.startswith(_SHARED)]:
+    if local := [spec for spec in specs if not is_shared(spec)]:
         raise InputError(f"endpoint {local[0]!r} is no server; with executor=ray name servers that every worker can reach")
     _start()
     source = iter(calls)

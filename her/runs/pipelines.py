@@ -50,7 +50,7 @@ _ENTRIES = (
         summary="Turn books and scenes into training samples with layered thoughts",
         options="options:SynthesisOptions",
         example=f"{CONFIGS}/synthesize_smoke.toml",
-        needs=(Needs("synthesize", ("pyarrow", "datasets")),),
+        needs=(Needs("synthesize", ("pyarrow", "datasets"), ("train",)),),
     ),
     Pipeline(
         name="sft",
@@ -58,8 +58,8 @@ _ENTRIES = (
         options="options:TrainingOptions",
         example=f"{CONFIGS}/sft_smoke.toml",
         needs=(
-            Needs("sft on a CPU", TRAINING),
-            Needs("sft on a GPU", TRAINING, gpu=True, instead=WITHOUT_GPU),
+            Needs("sft on a CPU", TRAINING, ("train",)),
+            Needs("sft on a GPU", TRAINING, ("train",), gpu=True, instead=WITHOUT_GPU),
             Needs("sft in 4 bits (QLoRA)", (*TRAINING, "bitsandbytes"), ("train", "quantise"), gpu=True, instead=WITHOUT_GPU),
         ),
         distributed=True,

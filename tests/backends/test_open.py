@@ -1,9 +1,14 @@
-"""The spec grammar: what each spec means, what a wrong one is told, and where keys go."""
+"""her/backends/open.py: what each spec means, which one is suggested for a wrong one, where keys go, and the table."""
+
+import re
+from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from her.backends.base import Backend
-from her.backends.open import Spec, default_spec, key_for, open_backend, parse_spec
+from her.backends.open import BACKENDS, Spec, backend_needs, default_spec, is_shared, key_for, open_backend, parse_spec
+from her.cli import app
 from her.errors import InputError
 
 
@@ -19,17 +24,24 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         (None, Spec(scheme="scripted"), "scripted:"),
         ("", Spec(scheme="scripted"), "scripted:"),
         ("scripted:", Spec(scheme="scripted"), "scripted:"),
-        ("scripted:?seed=7&rate=0", Spec(scheme="scripted", seed=7, rate=0), "scripted:?seed=7&rate=0"),
+        ("scripted:?seed=7&rate=0", Spec(scheme="scripted", options={"seed": 7, "rate": 0}), "scripted:?seed=7&rate=0"),
         ("openai:http://h:8000/v1#m", Spec(scheme="openai", address="http://h:8000/v1", model="m"), "openai:http://h:8000/v1#m"),
         ("openai:http://h:8000/v1/", Spec(scheme="openai", address="http://h:8000/v1"), "openai:http://h:8000/v1"),
         (
             "openai:https://router.huggingface.co/v1#Qwen/Qwen3-8B:fastest?context=32768",
-            Spec(scheme="openai", address="https://router.huggingface.co/v1", model="Qwen/Qwen3-8B:fastest", context=32768),
+            Spec(
+                scheme="openai",
+                address="https://router.huggingface.co/v1",
+                model="Qwen/Qwen3-8B:fastest",
+                options={"context": 32768},
+            ),
             "openai:https://router.huggingface.co/v1#Qwen/Qwen3-8B:fastest?context=32768",
         ),
         ("local:runs/sft", Spec(scheme="local", address="runs/sft"), "local:runs/sft"),
         ("local:org/name#abc123", Spec(scheme="local", address="org/name", model="abc123"), "local:org/name#abc123"),
         ("vllm:org/name", Spec(scheme="vllm", address="org/name"), "vllm:org/name"),
+        ("teacher:", Spec(scheme="teacher"), "teacher:"),
+        ("scripted:?rate=40&seed=0", Spec(scheme="scripted"), "scripted:"),
     ],
 )
 def test_specs(text: str | None, spec: Spec, again: str) -> None:
@@ -56,7 +68,9 @@ def test_specs(text: str | None, spec: Spec, again: str) -> None:
         ("./runs/sft", "'local:./runs/sft'"),
         ("locl:runs/sft", "'local:runs/sft'"),
         ("local:", "names no model"),
-        ("scripted:hello", "'scripted:' alone is right"),
+        ("scripted:hello", "'scripted:' alone is right, or 'scripted:?seed=7'"),
+        ("teacher:hello", "'teacher:hello' names something; 'teacher:' alone is right"),
+        ("teacher:?seed=1", "'teacher:' knows no option 'seed'; it knows none"),
         ("scripted:?speed=3", "knows no option 'speed'; it knows seed, rate"),
         ("scripted:?seed=many", "give a number"),
         ("openai:http://h/v1#m?context=-1", "give a number"),
@@ -109,7 +123,53 @@ def test_open_backend() -> None:
         open_backend("vllm:org/name")
 
 
-@pytest.mark.parametrize("text", ["local:/etc", "vllm:x/y"])
+@pytest.mark.parametrize("text", ["local:/etc", "vllm:x/y", "teacher:"])
 def test_visitors_open_servers_only(text: str) -> None:
-    with pytest.raises(InputError, match="visitors may connect servers only"):
+    with pytest.raises(InputError, match="visitors may connect to servers only"):
         open_backend(text, visitor=True)
+
+
+@pytest.mark.parametrize("scheme", BACKENDS)
+def test_every_entry_of_the_table_is_whole(scheme: str) -> None:
+    kind = BACKENDS[scheme]
+    spec = parse_spec(kind.example)
+    assert str(spec) == kind.example and spec.scheme == scheme == kind.scheme
+    assert kind.needs.name == f"{scheme}:"
+    assert kind.summary and not kind.summary.endswith(".")
+    assert all(option.meaning and spec.option(name) == option.default for name, option in kind.options.items())
+
+
+def test_the_doctor_lists_every_backend() -> None:
+    assert [needs.name for needs in backend_needs()] == [f"{scheme}:" for scheme in BACKENDS]
+
+
+def test_servers_and_rules_are_shared_by_workers_and_local_models_are_not() -> None:
+    shared = {scheme for scheme, kind in BACKENDS.items() if is_shared(kind.example)}
+    assert shared == {"scripted", "openai", "teacher"}
+
+
+def test_only_a_pipeline_opens_vllm_in_its_process() -> None:
+    assert open_backend("vllm:org/name", pipeline=True).describe().spec == "vllm:org/name"
+
+
+def _help_of_play() -> str:
+    backend = next(parameter for parameter in get_command(app).commands["play"].params if parameter.name == "backend")  # type: ignore[attr-defined]
+    return str(backend.help)
+
+
+def _readme() -> str:
+    return (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("scheme", [scheme for scheme, kind in BACKENDS.items() if kind.chat])
+def test_help_and_readme_name_every_backend_for_chats(scheme: str) -> None:
+    assert f"{scheme}:" in _help_of_play()
+    if BACKENDS[scheme].needs.packages:  # `her play` alone is the scripted one
+        assert f'--backend "{scheme}:' in _readme()
+
+
+def test_the_specs_of_the_readme_are_specs() -> None:
+    specs = re.findall(r'--backend "([^"]+)"', _readme())
+    assert len(specs) >= 5
+    for spec in specs:
+        assert BACKENDS[parse_spec(spec).scheme].chat
