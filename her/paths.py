@@ -1,4 +1,4 @@
-"""The one reader of HER_HOME, the database address and where to listen; read when called, never at import."""
+"""Paths and addresses from the environment (HER_HOME, database, host, port); read at each call, never at import."""
 
 import os
 from pathlib import Path
@@ -6,31 +6,35 @@ from pathlib import Path
 from her.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
-"""The checkout, where there is one: the folder that holds `her/` and `pipelines/`."""
+"""Root of the checkout: the folder that holds `her/` and, in a checkout, `pipelines/`."""
 
 
 def home() -> Path:
-    """The folder of the database, runs and logs: `HER_HOME`, else `~/.her`. Created when missing, for its owner alone."""
+    """Return the folder of database, runs and logs: `HER_HOME`, else `~/.her`; created when missing, mode 0700.
+
+    Raises:
+        InputError: the folder cannot be created.
+    """
     folder = expanded(os.environ.get("HER_HOME") or "~/.her")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"HER_HOME is '{folder}', which cannot be made ({error.strerror or error}); name a folder") from error
+        raise InputError(f"HER_HOME is '{folder}', which cannot be created ({error.strerror or error}); name a folder") from error
     return folder
 
 
 def expanded(path: str) -> Path:
-    """A path as a person writes it, `~` in it a home; unlike `Path.expanduser` it does not raise for a user who is not there."""
+    """Return a path with `~` and `~user` replaced; an unknown user stays as written, where `Path.expanduser` would raise."""
     return Path(os.path.expanduser(path))
 
 
 def database_url() -> str:
-    """`HER_DATABASE_URL`, else SQLite at `HER_HOME/her.sqlite3`."""
+    """Return `HER_DATABASE_URL`, else the URL of the SQLite file `HER_HOME/her.sqlite3`."""
     return os.environ.get("HER_DATABASE_URL") or f"sqlite:///{home() / 'her.sqlite3'}"
 
 
 def personas_folder() -> Path:
-    """`HER_PERSONAS`, else the folder of personas that stands beside the package, else the one inside it."""
+    """Return `HER_PERSONAS`, else the folder `personas` beside the package (a checkout), else the one inside it (a wheel)."""
     if chosen := os.environ.get("HER_PERSONAS"):
         return expanded(chosen)
     beside = ROOT / "personas"
@@ -38,27 +42,31 @@ def personas_folder() -> Path:
 
 
 def space_id() -> str:
-    """`OWNER/NAME` of the Hugging Face Space this runs on, else empty."""
+    """Return `OWNER/NAME` of the Hugging Face Space that this process runs on, else an empty string."""
     return os.environ.get("SPACE_ID", "")
 
 
 def zero_gpu() -> bool:
-    """Whether this is a Space on ZeroGPU hardware, which lends a GPU by the call."""
+    """Return whether this is a Space on ZeroGPU hardware, which gives a GPU to one call at a time."""
     return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "true", "t")
 
 
 def ephemeral() -> bool:
-    """Whether ratings are lost at a restart: on a Space, unless a database elsewhere is named."""
+    """Return whether a restart loses the ratings: on a Space without `HER_DATABASE_URL`."""
     return bool(space_id()) and not os.environ.get("HER_DATABASE_URL")
 
 
 def server_host() -> str:
-    """Address to listen on: `GRADIO_SERVER_NAME`, else every address on a Space and this machine elsewhere."""
+    """Return the address to listen on: `GRADIO_SERVER_NAME`, else 0.0.0.0 on a Space and 127.0.0.1 elsewhere."""
     return os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if space_id() else "127.0.0.1")
 
 
 def server_port() -> int:
-    """Port to listen on: `GRADIO_SERVER_PORT`, else `PORT`, else 7860."""
+    """Return the port to listen on: `GRADIO_SERVER_PORT`, else `PORT`, else 7860.
+
+    Raises:
+        InputError: the variable is not a port number.
+    """
     for name in ("GRADIO_SERVER_PORT", "PORT"):
         if value := os.environ.get(name):
             if not value.isdecimal() or int(value) > 65535:

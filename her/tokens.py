@@ -10,10 +10,10 @@ _CJK = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-
 
 
 def estimate_tokens(messages: Sequence[Message]) -> int:
-    """Tokens of these messages where no tokenizer is at hand.
+    """Return an estimate of the tokens of these messages.
 
-    The rule: 1 a CJK character, 1 for 3.6 other characters (English prose with tags, on today's 100k+ vocabularies), 4 a
-    message for its role marks.
+    1 token for each CJK character, 1 for 3.6 other characters (English prose with tags, on vocabularies of 100,000 and more),
+    and 4 for the role marks of each message.
     """
     count = 0
     for message in messages:

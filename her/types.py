@@ -1,7 +1,7 @@
-"""The spine: frozen values that every stage reads and writes, equal by content, unknown keys refused.
+"""Values that every stage reads and writes: frozen, equal by content, unknown keys refused.
 
 Persona + Scenario -> Transcript[Turn[Part]] -> Rollout -> Verdict -> Preference -> Sample.
-They travel between stages as JSONL (her/files/jsonl.py), one value a line.
+Stages pass them on as JSONL, one value a line (her/files/jsonl.py).
 """
 
 from typing import Annotated, Literal
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from her.kinds import VISIBLE_KINDS, Kind
 
 ENVIRONMENT = "Environment"
-"""The narrator as a speaker (CoSER, her.md 1.3)."""
+"""Name of the narrator as a speaker, as in CoSER (arXiv:2502.09082)."""
 
 Language = Literal["en", "zh"]
 Winner = Literal["a", "b", "tie"]
@@ -23,32 +23,32 @@ NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 
 
 def new_id() -> str:
-    """A stable id: 32 hexadecimal digits, never a position."""
+    """Return a random id of 32 hexadecimal digits; ids never depend on a position."""
     return uuid4().hex
 
 
 class Value(BaseModel):
-    """Base of all spine values: frozen, equal by content, unknown keys refused."""
+    """Base class of the values in this module."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="null")
 
 
 class Part(Value):
-    """One layer of a turn; `text` is without tags, stripped and never empty in canonical form."""
+    """One part of a turn. In the canonical form `text` is stripped and not empty; it never holds the part's own tags."""
 
     kind: Kind
     text: str
 
 
 class Defect(Value):
-    """A named departure from the format (names: `her.format.DEFECTS`); `detail` shows the place, at most 80 characters."""
+    """Named departure from the format (names: `her.format.DEFECTS`); `detail` is the place, at most 80 characters."""
 
     name: str
     detail: str = ""
 
 
 class Turn(Value):
-    """One utterance. `raw` is the model's (or person's) text byte for byte; `parts` what the reader made of it."""
+    """One utterance. `raw` is the text of the model or person, byte for byte; `parts` is what the parser read in it."""
 
     id: str = Field(default_factory=new_id)
     speaker: NonEmpty
@@ -57,17 +57,17 @@ class Turn(Value):
     defects: tuple[Defect, ...] = ()
 
     def text(self, *kinds: Kind) -> str:
-        """The texts of these kinds (default: all), joined by a space, in order."""
+        """Return the texts of these kinds (default: all kinds), in order, joined by a space."""
         return " ".join(part.text for part in self.parts if not kinds or part.kind in kinds)
 
     @property
     def spoken(self) -> bool:
-        """Whether anything of this turn can be seen by others: an act or speech."""
+        """True when other characters see something of this turn: an action or speech."""
         return any(part.kind in VISIBLE_KINDS for part in self.parts)
 
 
 class Example(Value):
-    """What a visitor says and how the persona answers; `plan` is its system_thinking, `reply` in CoSER notation."""
+    """Example of a visitor's line and the persona's answer; `reply` is in CoSER notation, `plan` its system_thinking."""
 
     visitor: NonEmpty
     reply: NonEmpty
@@ -75,7 +75,7 @@ class Example(Value):
 
 
 class Exchange(Value):
-    """A written line of the scripted player: said when one of `cues` fits, or at any time."""
+    """Written line of the scripted backend: played when one of `cues` fits, or at any time."""
 
     reply: NonEmpty
     plan: str = ""
@@ -85,12 +85,12 @@ class Exchange(Value):
     @model_validator(mode="after")
     def _reachable(self) -> "Exchange":
         if not self.cues and not self.anytime:
-            raise ValueError("has neither cues nor 'anytime: true', so it is never said; add one of them")
+            raise ValueError("has neither cues nor 'anytime: true', so it is never played; add one of them")
         return self
 
 
 class Persona(Value):
-    """The character as written. `id` is the file's stem; texts are plain, replies in CoSER notation."""
+    """Character as written in its file. `id` is the file's stem; texts are plain, replies in CoSER notation."""
 
     id: NonEmpty
     name: NonEmpty
@@ -109,7 +109,7 @@ class Persona(Value):
 
 
 class CastMember(Value):
-    """A persona as present in one scenario: who, what is known of them, what they want now."""
+    """Character in one scenario: name, what is known of them, and what they want in it."""
 
     name: NonEmpty
     source: str = ""
@@ -119,11 +119,11 @@ class CastMember(Value):
     motivation: str = ""
     examples: tuple[Example, ...] = ()
     persona: str = ""
-    """Id of the persona file this was taken from; empty for a book's character or a visitor."""
+    """Id of the persona file; empty for a character of a book or a visitor."""
 
 
 class Scenario(Value):
-    """Setting and opening. `place` is a noun phrase; `opening` the environment's first line."""
+    """Setting and opening of a chat. `place` is a noun phrase; `opening` is the first line of the environment."""
 
     id: str = Field(default_factory=new_id)
     title: str = ""
@@ -137,7 +137,7 @@ class Scenario(Value):
 
 
 class Transcript(Value):
-    """A chat, a book's scene or a simulated conversation: the same thing."""
+    """Ordered turns of a chat, of a book's scene or of a simulated conversation."""
 
     id: str = Field(default_factory=new_id)
     scenario: Scenario
@@ -145,22 +145,26 @@ class Transcript(Value):
     turns: tuple[Turn, ...] = ()
 
     def member(self, name: str) -> CastMember:
-        """The cast member of this name; KeyError names those present."""
+        """Return the cast member of this name.
+
+        Raises:
+            KeyError: there is none; the message names the members.
+        """
         for member in self.cast:
             if member.name == name:
                 return member
-        raise KeyError(f"nobody is called {name!r} here; present: {', '.join(m.name for m in self.cast)}")
+        raise KeyError(f"no cast member is called {name!r}; the cast is {', '.join(m.name for m in self.cast)}")
 
 
 class Message(Value):
-    """A chat-API message."""
+    """Message of a chat API."""
 
     role: Role
     content: str
 
 
 class Sampling(Value):
-    """The knobs of one call. `seed` None lets the server choose; `max_tokens` counts plan and reply together."""
+    """Sampling settings of one call. `seed` None lets the server choose; `max_tokens` counts plan and reply together."""
 
     temperature: float = Field(default=0.7, ge=0, le=2)
     top_p: float = Field(default=0.95, gt=0, le=1)
@@ -170,7 +174,7 @@ class Sampling(Value):
 
 
 class Rollout(Value):
-    """A candidate with its record; a failed one carries `error` and no turn."""
+    """Generated turn with the record of its generation; a failed one has an `error` and no turn."""
 
     prompt: tuple[Message, ...]
     turn: Turn | None = None
@@ -263,12 +267,15 @@ class Preference(Value):
 
 
 class Sample(Value):
-    """Messages and which of them are trained (indices into `messages`, assistant ones).
+    """Training sample: messages, and which of them are trained.
 
     Args:
-        transcript: id of the transcript it was made from; `turn` that of the turn that is trained.
+        messages: system message, history and target.
+        trained: indices into `messages` of the assistant messages that are trained.
+        transcript: id of the transcript it comes from.
+        turn: id of the turn that is trained.
         speaker: whose turn it is.
-        source: the book or chat that the transcript came from.
+        source: book or chat that the transcript comes from.
     """
 
     messages: tuple[Message, ...]

@@ -55,7 +55,7 @@ def test_problems_of_personas_and_scenes_are_printed_and_exit_1(tmp_path: Path) 
     assert said.exit_code == 1
     assert said.stdout.splitlines() == [
         "persona 'elara.yaml': field 'greeting' is empty (line 4); write one line or delete it",
-        "scene 'supper.yaml': field 'personas' names 'nobody', but there is no 'nobody.yaml'; mend or delete it",
+        "scene 'supper.yaml': field 'personas' names 'nobody', but there is no 'nobody.yaml'; correct or delete it",
     ]
 
 

@@ -1,7 +1,7 @@
-"""Open CoSER books and test sets as scenes with the book's own turns.
+"""Read CoSER books and test sets as scenes with the turns of the book.
 
-CoSER schemas (both spellings of a key are read): `{plots, character_datasets}` for a book, a list of test cases or one
-test case for a test set. What a file lacks is left out of the Book and named in `Book.skipped`.
+CoSER (arXiv:2502.09082) has two schemas: `{plots, character_datasets}` for a book, and a test case, or a list of them, for a
+test set. Keys that differ between its releases are all read. What is left out is named in `Book.skipped` with its reason.
 """
 
 import hashlib
@@ -19,21 +19,26 @@ from her.errors import InputError
 from her.types import ENVIRONMENT, CastMember, Language, NonEmpty, Scenario, Transcript, Turn, Value
 
 MAX_BOOK_BYTES = 64_000_000
+"""Largest file that is read into memory; a book of CoSER has 1.2 MB on average."""
 Json = dict[str, Any]
 _CHINESE = re.compile("[\u4e00-\u9fff]")
 
 
 class BookScene(Value):
-    """One conversation of a book: who is there, what they want, and what the book lets them say.
+    """One conversation of a book: setting, cast and turns.
+
+    No character may be shown `plot_summary`, `experiences` or `passage`: they say how the scene ends.
 
     Args:
-        id: stable, from the book's title and the two indices.
+        id: hash of the book's title and the two indices, the same in every run.
         book: title of the book.
-        plot: index of the plot in the book (`i_p`); `conversation` its index in the plot (`i_c`).
-        plot_title: chapter of the plot, or empty; `plot_summary` tells how it ends, so no character is shown it.
+        plot: index of the plot in the book (`i_p`).
+        conversation: index of the conversation in the plot (`i_c`).
+        plot_title: chapter of the plot, or empty.
+        plot_summary: summary of the plot, or empty.
         major: names of the major characters; all of them are in `cast`.
-        experiences: what the plot does to a character, by name; a spoiler as well.
-        passage: the text of the source that the plot was taken from, or empty; a spoiler as well.
+        experiences: what happens to a character in the plot, by name.
+        passage: text of the book that the plot was taken from, or empty.
     """
 
     id: NonEmpty
@@ -55,12 +60,12 @@ class BookScene(Value):
         return self.scenario.title
 
     def transcript(self) -> Transcript:
-        """The book's own turns as a chat like any other."""
+        """Return the scene as a transcript."""
         return Transcript(id=self.id, scenario=self.scenario, cast=self.cast, turns=self.turns)
 
 
 class Book(Value):
-    """The scenes of one file; `skipped` names everything that was left out, with its reason."""
+    """Scenes of one file; `skipped` names everything that was left out, with the reason."""
 
     title: str
     scenes: tuple[BookScene, ...]
@@ -68,10 +73,10 @@ class Book(Value):
 
 
 def load_book(path: Path) -> Book:
-    """The scenes of a CoSER file: a book (`plots`), or a test set (one case or a list of cases).
+    """Read the scenes of a CoSER file: a book (`plots`), or a test set (one case or a list of cases).
 
     Raises:
-        InputError: when the file cannot be read as JSON, is too large, or holds no conversation at all.
+        InputError: the file is not JSON, is too large, or holds no conversation.
     """
     book = read_content(_read_json(path), path.stem)
     if not book.scenes:
@@ -84,7 +89,7 @@ def load_book(path: Path) -> Book:
 
 
 def read_content(content: Any, title: str) -> Book:
-    """The scenes of the JSON value of a CoSER file; none when it holds no conversation."""
+    """Return the scenes of a CoSER file that is read already; there may be none."""
     reader = _Reader(title)
     if isinstance(content, dict) and "plots" in content:
         reader.read_book(content)
@@ -94,7 +99,7 @@ def read_content(content: Any, title: str) -> Book:
 
 
 class _Reader:
-    """Collects the scenes of one file, and the reasons for what it leaves out."""
+    """Reader of one file: its scenes so far, and the reasons for what is left out."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -125,7 +130,7 @@ class _Reader:
         where = f"{book}, plot {numbers[0]}, conversation {numbers[1]}"
         identity = stable_id(book, *numbers)
         if identity in self._ids:
-            self.skipped.append(f"{where}: stands twice in the file; the first is kept")
+            self.skipped.append(f"{where}: appears twice in the file; the first is kept")
             return
         turns = tuple(self._turns(source.get("dialogues"), identity, where))
         if not turns:
@@ -154,7 +159,7 @@ class _Reader:
         for index, line in self._dicts(dialogues or [], f"{where}, dialogue"):
             speaker, message = _name(line.get("character")), line.get("message")
             if not speaker:
-                self.skipped.append(f"{where}, dialogue {index}: nobody says it ('character' is missing)")
+                self.skipped.append(f"{where}, dialogue {index}: it has no speaker ('character' is missing)")
             elif not isinstance(message, str) or not (text := _clean(message)).strip():
                 self.skipped.append(f"{where}, dialogue {index}: {speaker} says nothing ('message' is empty)")
             else:
@@ -178,7 +183,7 @@ class _Reader:
 
 
 def _turn(speaker: str, message: str, identity: str) -> Turn:
-    """A book's line. The environment has no thoughts, so whatever brackets it holds are visible text."""
+    """Return a line of a book as a turn. The environment has no thoughts, so brackets in its lines are text."""
     if speaker == ENVIRONMENT:
         return notation.plain_turn(speaker, message).model_copy(update={"id": identity})
     return notation.parse(message, speaker, notation="coser", turn_id=identity)
@@ -199,7 +204,7 @@ def _scenario(book: str, source: Json, turns: tuple[Turn, ...], numbers: tuple[i
 def _cast(
     book: str, plot: Json, source: Json, turns: tuple[Turn, ...], profiles: dict[str, str]
 ) -> tuple[tuple[CastMember, ...], tuple[str, ...]]:
-    """Everybody who speaks or is major, major characters first; names of the major ones."""
+    """Return all who speak or are major characters, major ones first, and the names of the major ones."""
     wants = _by_name(source.get("key_characters"), "motivation", "thought")
     described = _by_name(plot.get("key_characters"), "description")
     spoken = [turn.speaker for turn in turns if turn.speaker != ENVIRONMENT]
@@ -218,13 +223,13 @@ def _cast(
 
 
 def _by_name(entries: Any, *keys: str) -> dict[str, str]:
-    """name -> the first non-empty of `keys`, over a list of objects with `name`."""
-    found: dict[str, str] = {}
+    """Return the first text of `keys` that is not empty, by name, from a list of objects with `name`."""
+    texts: dict[str, str] = {}
     for entry in map(_dict, _list(entries)):
         text = next(filter(None, (_text(entry.get(key)) for key in keys)), "")
         if text and (name := _name(entry.get("name"))):
-            found.setdefault(name, text)
-    return found
+            texts.setdefault(name, text)
+    return texts
 
 
 def _read_json(path: Path) -> Any:
@@ -247,7 +252,7 @@ def _read_json(path: Path) -> Any:
 
 
 def _json(text: bytes) -> Any:
-    """The value of a JSON text; the quick reader first, and where it refuses, the one that says line and column."""
+    """Parse JSON. `from_json` is faster; after its error `json` parses again, whose errors have line and column."""
     try:
         return from_json(text)
     except ValueError:
@@ -255,7 +260,7 @@ def _json(text: bytes) -> Any:
 
 
 def stable_id(*parts: str | int) -> str:
-    """32 hexadecimal digits from what names a thing in its source, the same in every run."""
+    """Return 32 hexadecimal digits of a hash of `parts`: an id that is the same in every run."""
     return hashlib.sha256("\n".join(map(str, parts)).encode("utf-8", "replace")).hexdigest()[:32]
 
 
@@ -265,23 +270,24 @@ def _index(entry: Json, key: str, otherwise: int) -> int:
 
 
 def _number(conversation: Json, key: str, otherwise: int) -> int:
-    """An index of a conversation: its own, else that of its first line, else the position."""
+    """Return an index of a conversation: its own, else that of its first line, else the position in the list."""
     lines = _list(conversation.get("dialogues"))
     first = _index(_dict(lines[0]), key, otherwise) if lines else otherwise
     return _index(conversation, key, first)
 
 
 def _language(text: str) -> Language:
+    """Return zh when more than a quarter of the letters are Chinese: names and quotes in Latin letters are common in zh."""
     chinese = len(_CHINESE.findall(text))
     return "zh" if chinese and chinese * 4 > sum(letter.isalpha() for letter in text) else "en"
 
 
 def _name(value: Any) -> str:
-    return _one_name(value) if isinstance(value, str) else ""
+    return _clean_name(value) if isinstance(value, str) else ""
 
 
 @lru_cache(4096)
-def _one_name(text: str) -> str:
+def _clean_name(text: str) -> str:
     name = " ".join(_text(text).split())
     return ENVIRONMENT if name.casefold() == ENVIRONMENT.casefold() else name
 
@@ -291,7 +297,7 @@ def _text(value: Any) -> str:
 
 
 def _clean(text: str) -> str:
-    """The text without NULs, and with halves of surrogate pairs shown as U+FFFD; no database takes either."""
+    """Return the text without NULs and with lone surrogates as U+FFFD; databases accept neither."""
     text = text.replace("\0", "")
     try:
         text.encode()

@@ -1,8 +1,8 @@
-"""The released HER dataset (`HER_dataset_full_info.jsonl`, `..._clean.jsonl`) as scenes, one line at a time.
+"""Read the released HER dataset (`HER_dataset_full_info.jsonl`, `HER_dataset_clean.jsonl`) as scenes, one line at a time.
 
-A row is a plot with its conversations (her.md 2.1): of each text the latest spelling is taken (enriched before original,
-enhanced before plain, revised before draft), and a turn is known by the line of the book it came from (`origin_id`), as
-in a CoSER book. The chat-shaped files beside them hold no scenes any more and are refused.
+A row is one plot with its conversations (dataset of the HER paper, arXiv:2601.21459). Of each text the latest version is
+taken: enriched before original, enhanced before plain, revised before draft. A turn gets its id from the line of the book
+that it comes from (`origin_id`). The chat files of the dataset hold no scenes and are refused.
 """
 
 import re
@@ -20,27 +20,28 @@ from her.types import ENVIRONMENT, Turn
 
 Json = dict[str, Any]
 Skip = Callable[[str, str], None]
-"""Told of everything that is left out: where, and why."""
+"""Callback for everything that is left out; its arguments are the place and the reason."""
 
 _TEXTS = ("enhanced_standard_format", "enhanced_speech", "standard_format", "message")
 _PLANS = ("sys_thinking_revised", "sys_thinking", "system_thinking")
 
 
 def read_rows(path: Path, skip: Skip) -> Iterator[BookScene]:
-    """The scenes of a file of the released dataset; memory holds one line.
+    """Yield the scenes of a file of the dataset, with one line in memory at a time.
 
     Raises:
-        InputError: the file cannot be read, or its rows are chats, not plots.
+        InputError: the file cannot be read, or its rows are chats instead of plots.
     """
     seen: set[str] = set()
     for number, row in _rows(path, skip):
         where = f"file '{path.name}' line {number}"
         if "conversation" not in row and ({"messages", "conversations", "prompt"} & row.keys()):
-            raise InputError(f"{where} is a chat, from which no scene can be told; give the full_info or clean file instead")
+            raise InputError(f"{where} is a chat, which has no scene; give the full_info or clean file instead")
         for scene in _scenes(row, path.stem, partial(skip, where)):
             if scene.id in seen:
                 skip(
-                    where, f"plot {scene.plot}, conversation {scene.conversation} of {scene.book} stands twice; the first is kept"
+                    where,
+                    f"plot {scene.plot}, conversation {scene.conversation} of {scene.book} appears twice; the first is kept",
                 )
                 continue
             seen.add(scene.id)
@@ -84,7 +85,7 @@ def _scenes(row: Json, stem: str, skip: Callable[[str], None]) -> Iterator[BookS
 
 
 def _talk(talk: Json, people: dict[str, Json]) -> Json:
-    """The conversation in CoSER's own keys."""
+    """Return the conversation with the keys of CoSER."""
     wants = [{"name": name, "motivation": _first(entry, "motivation")} for name, entry in people.items()]
     known = {entry["name"] for entry in wants if entry["motivation"]}
     own = [entry for entry in _list(talk.get("key_characters")) if _dict(entry).get("name") not in known]
@@ -102,16 +103,16 @@ def _described(row: Json, people: dict[str, Json]) -> list[Json]:
 
 
 def _completed(scene: BookScene, talk: Json, people: dict[str, Json]) -> BookScene:
-    """The scene with plans, tags and backgrounds, which CoSER does not have."""
+    """Return the scene with plans, tags and backgrounds, which CoSER does not have."""
     lines = {stable_id(scene.id, index): _dict(line) for index, line in enumerate(_list(talk.get("dialogues")))}
     turns = {}
     for turn in scene.turns:
         read = _turn(turn, lines[turn.id], scene.id)
-        # two lines may claim one origin; the later one then keeps the id of its place in the file
+        # Two lines may name the same origin; the later one then keeps the id that its position gave it.
         turns[turn.id if read.id in turns else read.id] = read.model_copy(update={"id": turn.id}) if read.id in turns else read
     summary = scene.plot_summary
     cast = tuple(
-        # the release calls the plot's summary a background; it tells how the scene ends
+        # The dataset gives the summary of the plot as background; it says how the scene ends.
         member.model_copy(update={"background": "" if background == summary else background})
         for member in scene.cast
         for background in [_first(people.get(member.name, {}), "background")]
@@ -121,7 +122,7 @@ def _completed(scene: BookScene, talk: Json, people: dict[str, Json]) -> BookSce
 
 def _turn(turn: Turn, line: Json, scene_id: str) -> Turn:
     origin = line.get("origin_id")
-    origins = [one for one in (origin if isinstance(origin, list) else [origin]) if isinstance(one, (int, str))]
+    origins = [index for index in (origin if isinstance(origin, list) else [origin]) if isinstance(index, (int, str))]
     turn_id = stable_id(scene_id, *origins) if origins else turn.id
     if turn.speaker == ENVIRONMENT:
         return turn.model_copy(update={"id": turn_id})
@@ -133,7 +134,7 @@ def _turn(turn: Turn, line: Json, scene_id: str) -> Turn:
 
 
 def _title(row: Json, people: dict[str, Json]) -> str:
-    """The book's name; the trace id (`BOOK_CHAPTER_PLOT_CONVERSATION`) only where no character has it."""
+    """Return the book's title: a `book_name`, else the beginning of the trace id (`BOOK_CHAPTER_PLOT_CONVERSATION`)."""
     if title := next(filter(None, (_first(entry, "book_name") for entry in people.values())), ""):
         return title
     chapter = re.escape(str(row.get("chapter") or ""))
@@ -141,7 +142,7 @@ def _title(row: Json, people: dict[str, Json]) -> str:
 
 
 def _first(entry: Json, *keys: str) -> str:
-    """The first of these texts that is not blank, its `_enriched` form before it."""
+    """Return the first of these texts that is not blank; each key's `_enriched` form comes before it."""
     for key in keys:
         for name in (f"{key}_enriched", key):
             if isinstance(text := entry.get(name), str) and text.strip():

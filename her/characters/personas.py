@@ -1,4 +1,4 @@
-"""Persona files: load, validate, save. One YAML file per persona, readable by a writer; the file's stem is its id."""
+"""Load, validate and save persona files: one YAML file a persona; the file's stem is the persona's id."""
 
 import math
 import re
@@ -14,17 +14,25 @@ from her.kinds import REPLY_KINDS
 from her.types import CastMember, Part, Persona, Value
 
 SLOTS = ("visitor", "place")
-"""What a written line may leave open: `{visitor}` and `{place}`."""
+"""Placeholders of written lines: `{visitor}` and `{place}`."""
 EXPECTED = {"plan_missing", "name_missing", "foreign_notation"}
-"""Departures that every written reply has by design: the plan stands beside it, and no name before it."""
+"""Defects that every written reply has by design: the plan is in a field of its own, and no name stands before it."""
 CONTRAST = 4.5
-"""WCAG AA for text; the monogram is white on the persona's colour."""
+"""Least contrast of text under WCAG 2.2 AA; the monogram is white on the persona's colour."""
 _ID = re.compile(r"\w[\w-]*")
 _SLOT = re.compile(r"\{(visitor|place)\}")
 
 
 class PersonaReport(Value):
-    """Counts over one persona's exchanges; `entropy` in bits over their patterns, `top` the share of the commonest (0 to 1)."""
+    """Counts over the exchanges of one persona.
+
+    Args:
+        all_kinds: exchanges with a plan and all other part kinds.
+        anytime: exchanges that may be played at any time.
+        patterns: number of different patterns.
+        entropy: pattern entropy in bits (docs/format.md).
+        top: share of the most frequent pattern, 0 to 1.
+    """
 
     persona: str
     exchanges: int
@@ -37,38 +45,52 @@ class PersonaReport(Value):
     def __str__(self) -> str:
         return (
             f"{self.persona}: {self.exchanges} exchanges, {self.all_kinds} with all four kinds, {self.anytime} at any time, "
-            f"{self.patterns} patterns, entropy {self.entropy:.2f} bits, commonest {self.top:.0%}"
+            f"{self.patterns} patterns, entropy {self.entropy:.2f} bits, most frequent {self.top:.0%}"
         )
 
 
 def load_personas(folder: Path | None = None) -> dict[str, Persona]:
-    """All personas of a folder by id, in the order of their files' names.
+    """Load all personas of a folder, by id, in the order of the file names.
 
     Raises:
-        InputError: for the first file that is wrong, or when there is none.
+        InputError: the first file that has a problem, or a folder without persona files.
     """
     folder = folder or paths.personas_folder()
     personas = {path.stem: load_persona(path) for path in persona_files(folder)}
     if not personas:
-        raise InputError(f"no persona files (*.yaml) in '{folder}'; write one, or set HER_PERSONAS to a folder that has some")
+        raise InputError(
+            f"no persona files (*.yaml) in '{folder}'; write one, or set HER_PERSONAS to a folder with persona files"
+        )
     return personas
 
 
 def persona_files(folder: Path) -> list[Path]:
-    """The persona files of a folder, sorted; InputError when it is none."""
+    """Return the persona files of a folder, sorted by name.
+
+    Raises:
+        InputError: it is not a folder.
+    """
     if not folder.is_dir():
         raise InputError(f"'{folder}' is not a folder; give the folder that holds the persona files")
     return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("."))
 
 
 def load_persona(path: Path) -> Persona:
-    """One persona; InputError names file, field and what would be right."""
+    """Load one persona file.
+
+    Raises:
+        InputError: the first problem; it names file, field, line and a remedy.
+    """
     file = YamlFile(path, "persona")
     return file.require(file.build(Persona, id=path.stem))
 
 
 def save_persona(persona: Persona, folder: Path | None = None) -> Path:
-    """Write `<folder>/<id>.yaml` so that loading it gives the same persona; an older file is replaced at once."""
+    """Write `FOLDER/ID.yaml` atomically, so that loading it gives the same persona; return the path.
+
+    Raises:
+        InputError: the id cannot be a file name, or the file cannot be written.
+    """
     if not _ID.fullmatch(persona.id):
         raise InputError(f"persona id '{persona.id}' cannot name a file; use letters, digits, '-' and '_'")
     path = (folder or paths.personas_folder()) / f"{persona.id}.yaml"
@@ -77,13 +99,13 @@ def save_persona(persona: Persona, folder: Path | None = None) -> Path:
 
 
 def fill_slots(text: str, visitor: str, place: str) -> str:
-    """A written line with `{visitor}` and `{place}` filled in one pass: what is filled in is never looked at again."""
-    filled = {"visitor": visitor, "place": place}
-    return _SLOT.sub(lambda slot: filled[slot[1]], text)
+    """Return a written line with `{visitor}` and `{place}` replaced in one pass; values are inserted as they are."""
+    values = {"visitor": visitor, "place": place}
+    return _SLOT.sub(lambda slot: values[slot[1]], text)
 
 
 def cast_member(persona: Persona) -> CastMember:
-    """The persona as present in a scene."""
+    """Return the persona as a member of a cast."""
     return CastMember(
         name=persona.name,
         source=persona.source,
@@ -97,7 +119,7 @@ def cast_member(persona: Persona) -> CastMember:
 
 
 def validate(folder: Path | None = None) -> list[str]:
-    """Every problem of every persona file in a folder, one sentence each; an empty list when all is well."""
+    """Return all problems of all persona files of a folder, one sentence each."""
     problems: list[str] = []
     names: dict[str, str] = {}
     for path in persona_files(folder or paths.personas_folder()):
@@ -109,7 +131,7 @@ def validate(folder: Path | None = None) -> list[str]:
         persona = file.build(Persona, id=path.stem)
         problems += file.problems
         if persona is not None:
-            problems += [f"{file.name}: {problem}" for problem in _doubts(persona)]
+            problems += [f"{file.name}: {problem}" for problem in _content_problems(persona)]
             if other := names.get(persona.name):
                 problems.append(f"{file.name}: the name '{persona.name}' is taken by '{other}'; no two personas share one")
             names[persona.name] = path.name
@@ -117,15 +139,15 @@ def validate(folder: Path | None = None) -> list[str]:
 
 
 def report(persona: Persona) -> PersonaReport:
-    """Counts over the exchanges; patterns as in `her.format.pattern`."""
-    read = [_parts(exchange.reply, persona.name) for exchange in persona.exchanges]
-    patterns = Counter(notation.pattern(parts) for parts in read)
-    planned = zip(persona.exchanges, read, strict=True)
-    total = len(read)
+    """Count the exchanges of a persona; patterns are those of `her.format.pattern`."""
+    replies = [_parts(exchange.reply, persona.name) for exchange in persona.exchanges]
+    patterns = Counter(notation.pattern(parts) for parts in replies)
+    planned = zip(persona.exchanges, replies, strict=True)
+    total = len(replies)
     return PersonaReport(
         persona=persona.id,
         exchanges=total,
-        all_kinds=sum(bool(e.plan) and {part.kind for part in parts} >= set(REPLY_KINDS) for e, parts in planned),
+        all_kinds=sum(bool(exchange.plan) and {part.kind for part in parts} >= set(REPLY_KINDS) for exchange, parts in planned),
         anytime=sum(exchange.anytime for exchange in persona.exchanges),
         patterns=len(patterns),
         entropy=notation.pattern_entropy(list(patterns.elements())),
@@ -134,23 +156,23 @@ def report(persona: Persona) -> PersonaReport:
 
 
 def contrast_with_white(colour: str) -> float:
-    """WCAG contrast ratio (1 to 21) of white letters on a colour `#rrggbb`."""
+    """Return the WCAG 2.2 contrast ratio (1 to 21) of white on a colour `#rrggbb`."""
     channels = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else math.pow((c + 0.055) / 1.055, 2.4) for c in channels]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     return 1.05 / (luminance + 0.05)
 
 
-def _doubts(persona: Persona) -> Iterator[str]:
-    """What a well-formed file may still have wrong: notation, slots, an unreadable colour."""
+def _content_problems(persona: Persona) -> Iterator[str]:
+    """Yield the problems of a file that has the right fields: low contrast, defects of the notation, unknown slots."""
     if (ratio := contrast_with_white(persona.colour)) < CONTRAST:
         weak = f"{persona.colour} gives white letters a contrast of {ratio:.1f}"
-        yield f"field 'colour' {weak}; take a darker one (at least {CONTRAST})"
+        yield f"field 'colour' {weak}; choose a darker one (at least {CONTRAST})"
     for place, reply in _replies(persona):
         for defect in notation.parse(reply, persona.name, notation="coser").defects:
             if defect.name not in EXPECTED:
-                found = f"the defect {defect.name} ({notation.DEFECTS[defect.name]}) at '{defect.detail}'"
-                yield f"field '{place}' has {found}; write [thought] (action) speech"
+                problem = f"the defect {defect.name} ({notation.DEFECTS[defect.name]}) at '{defect.detail}'"
+                yield f"field '{place}' has {problem}; write [thought] (action) speech"
         yield from _wrong_slots(place, reply)
     for number, exchange in enumerate(persona.exchanges, 1):
         yield from _wrong_slots(f"exchanges.{number}.plan", exchange.plan)
@@ -165,7 +187,7 @@ def _replies(persona: Persona) -> Iterator[tuple[str, str]]:
 def _wrong_slots(place: str, text: str) -> Iterator[str]:
     for slot in re.findall(r"\{([^{}]*)\}", text):
         if slot not in SLOTS:
-            yield f"field '{place}' has the slot '{{{slot}}}', which nobody fills; use {{visitor}} or {{place}}, or delete it"
+            yield f"field '{place}' has the slot '{{{slot}}}', which has no value; use {{visitor}} or {{place}}, or delete it"
 
 
 def _parts(reply: str, name: str) -> tuple[Part, ...]:

@@ -1,4 +1,4 @@
-"""Read scene files: one YAML file a scene, in the folder `scenes` beside the personas."""
+"""Load and validate scene files: one YAML file a scene, in the folder `scenes` beside the personas."""
 
 from pathlib import Path
 
@@ -9,22 +9,31 @@ from her.types import Scenario
 
 
 def load_scenes(folder: Path | None = None) -> dict[str, Scenario]:
-    """The scenes of a folder (default: `scenes` beside the personas) by id, sorted; none when there is no such folder.
+    """Load the scenes of a folder (default: `scenes` beside the personas) by id, sorted; a missing folder has none.
 
     Raises:
-        InputError: for the first file that is wrong.
+        InputError: the first file that has a problem.
     """
     return {path.stem: load_scene(path) for path in _scene_files(folder)}
 
 
 def load_scene(path: Path) -> Scenario:
-    """One scene file; InputError names file, field and what would be right."""
+    """Load one scene file.
+
+    Raises:
+        InputError: the first problem; it names file, field, line and a remedy.
+    """
     file = YamlFile(path, "scene")
     return file.require(file.build(Scenario, id=path.stem))
 
 
 def validate_scenes(folder: Path | None = None, personas: frozenset[str] = frozenset()) -> list[str]:
-    """Every problem of every scene file, one sentence each; `personas` are the ids that a scene may name."""
+    """Return all problems of all scene files, one sentence each.
+
+    Args:
+        folder: the folder of scenes.
+        personas: ids of personas that a scene may name.
+    """
     problems: list[str] = []
     for path in _scene_files(folder):
         try:
@@ -36,7 +45,9 @@ def validate_scenes(folder: Path | None = None, personas: frozenset[str] = froze
         problems += file.problems
         for name in scene.personas if scene else ():
             if name not in personas:
-                problems.append(f"{file.name}: field 'personas' names '{name}', but there is no '{name}.yaml'; mend or delete it")
+                problems.append(
+                    f"{file.name}: field 'personas' names '{name}', but there is no '{name}.yaml'; correct or delete it"
+                )
         if scene and not (scene.title and scene.setting):
             problems.append(f"{file.name}: field '{'setting' if scene.title else 'title'}' is missing; write it")
     return problems

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and what is in them in a few characters."""
+"""Write a file atomically, and hash files."""
 
 import hashlib
 import os
@@ -13,10 +13,10 @@ from her.errors import InputError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[TextIO]:
-    """A UTF-8 file to write, which takes the place of `path` when the block ends well; otherwise `path` stays as it was.
+    """Open a UTF-8 file that replaces `path` when the block ends without an error; after an error `path` is unchanged.
 
     Raises:
-        InputError: when the folder cannot be made or the file cannot be written, for example on a full disk.
+        InputError: the folder cannot be created or the file cannot be written, for example on a full disk.
     """
     temporary = ""
     try:
@@ -26,19 +26,25 @@ def replacing(path: Path) -> Iterator[TextIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp gives 0600; the umask cannot be asked without changing it, so take what most have.
+        # mkstemp creates 0600. The umask cannot be read without changing it for all threads, so take the usual mode.
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as error:
         why = error.strerror or error
-        raise InputError(f"'{path}' cannot be written ({why}); nothing was changed, give another place or make room") from error
+        raise InputError(
+            f"'{path}' cannot be written ({why}); nothing was changed; free disk space or choose another path"
+        ) from error
     finally:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
 
 
 def file_hash(path: Path) -> str:
-    """sha256 of a file, read in pieces; InputError when it cannot be read."""
+    """Return the sha256 of a file in hexadecimal; the file is read in chunks.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -47,7 +53,7 @@ def file_hash(path: Path) -> str:
 
 
 def file_hashes(files: Iterable[Path]) -> dict[str, str]:
-    """Name -> sha256 of files; of two with one name the second goes by its whole path."""
+    """Return the sha256 of each file by its name; of two files with one name, the second is listed by its path."""
     hashes: dict[str, str] = {}
     for path in files:
         hashes[path.name if path.name not in hashes else str(path)] = file_hash(path)

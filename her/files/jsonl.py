@@ -1,6 +1,6 @@
-"""Spine values as JSONL, one value a line, UTF-8, no header; every error names file and line.
+"""Read and write values as JSONL: one value a line, UTF-8, no header. Every error names file and line.
 
-`write` replaces a file whole or not at all; `append` leaves the lines on disk when it returns.
+`write` replaces a file atomically; `append` has flushed the lines to disk when it returns.
 """
 
 import os
@@ -18,10 +18,10 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 def read(path: str | Path, model: type[ModelT]) -> Iterator[ModelT]:
-    """The values of a file, one at a time; empty lines are tolerated at the end only.
+    """Yield the values of a file one at a time; only the end of the file may have empty lines.
 
     Raises:
-        InputError: naming file and line, at the first line that is not such a value.
+        InputError: at the first line that is not a `model`; the message names file and line.
     """
     file = Path(path)
     blank = 0
@@ -39,10 +39,10 @@ def read(path: str | Path, model: type[ModelT]) -> Iterator[ModelT]:
 
 
 def append(path: str | Path, values: Iterable[BaseModel]) -> int:
-    """Add values at the end of a file, made when missing; the number written. On disk when it returns.
+    """Append values to a file, created when missing, and flush them to disk; return the number of values.
 
     Raises:
-        InputError: the file ends within a line, or a value has no JSON form; the lines before it are kept.
+        InputError: the file ends inside a line, or a value has no JSON form; the values before it are written.
     """
     file, count = Path(path), 0
     try:
@@ -58,7 +58,7 @@ def append(path: str | Path, values: Iterable[BaseModel]) -> int:
 
 
 def write(path: str | Path, values: Iterable[BaseModel]) -> int:
-    """Make a file of these values, replacing an older one only when all are written; the number written."""
+    """Write a file of these values, replacing an older file once all are written; return the number of values."""
     file, count = Path(path), 0
     with replacing(file) as out:
         for count, value in enumerate(values, 1):  # noqa: B007
@@ -73,7 +73,7 @@ def _at(file: Path, number: int) -> str:
 def _value(file: Path, number: int, line: bytes, model: type[ModelT]) -> ModelT:
     where = _at(file, number)
     if b"\x00" in line:
-        raise InputError(f"{where} holds a NUL byte; the file is not text or was cut, restore it")
+        raise InputError(f"{where} holds a NUL byte; the file is not text or is damaged, restore it")
     if number == 1 and line.startswith(b"\xef\xbb\xbf"):
         raise InputError(f"{where} begins with a byte order mark; save the file as UTF-8 without one")
     try:
@@ -83,24 +83,24 @@ def _value(file: Path, number: int, line: bytes, model: type[ModelT]) -> ModelT:
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        problem = _problem(error, model.__name__, cut=not line.endswith(b"\n"))
+        problem = _problem(error, model.__name__, truncated=not line.endswith(b"\n"))
         raise InputError(f"{where} {problem}") from error
 
 
-def _problem(error: ValidationError, name: str, *, cut: bool) -> str:
-    """What is wrong with one line, in words."""
+def _problem(error: ValidationError, name: str, *, truncated: bool) -> str:
+    """Return what is wrong with one line, as the end of a sentence."""
     first = error.errors(include_url=False)[0]
     field = ".".join(str(step) for step in first["loc"])
     if first["type"] == "json_invalid":
-        advice = "it is the last one and was cut off, delete it" if cut else "correct it"
+        advice = "it is the last line and truncated, delete it" if truncated else "correct it"
         return f"is not JSON ({first['msg']}); {advice}"
     if first["type"] == "extra_forbidden":
         return f"has the unknown key {field!r}; a {name} does not have it, delete it"
     if first["type"] == "missing":
-        return f"lacks the key {field!r}, which every {name} has; add it"
+        return f"lacks the key {field!r}, which every {name} needs; add it"
     value = repr(first["input"])
     shown = value if len(value) <= 80 else value[:77] + "..."
-    return f"is no {name}: {field or 'the value'} is {shown}; {first['msg'][:1].lower()}{first['msg'][1:]}"
+    return f"is not a {name}: {field or 'the value'} is {shown}; {first['msg'][:1].lower()}{first['msg'][1:]}"
 
 
 def _check_end(file: Path) -> None:

@@ -1,7 +1,7 @@
-"""Files a writer edits by hand: read with a sentence for every slip, written so that they stay readable.
+"""Read and write YAML files that people edit by hand; every error names the file, the field and its line.
 
-Only texts, true/false, lists and mappings are taken: nothing is ever constructed from a tag, and aliases are refused,
-so a hostile file can neither run code nor grow. Positions in a list count from 1, as a writer counts.
+Only texts, true/false, lists and mappings are read. YAML tags construct nothing and aliases are refused, so that a hostile
+file can neither run code nor expand in memory. Positions in a list count from 1 in messages.
 """
 
 import difflib
@@ -20,12 +20,15 @@ from her.files.atomic import replacing
 from her.types import Value
 
 MAX_BYTES = 512_000
+"""Largest file that is read; the longest persona of the project has about 30 KB."""
 MAX_DEPTH = 16
+"""Deepest nesting that is read; personas and scenes need 3."""
 _STEM = re.compile(r"[\w.-]{1,200}")
 Model = TypeVar("Model", bound=Value)
 Plain = str | bool | list["Plain"] | dict[str, "Plain"]
 Place = tuple[str | int, ...]
 
+# The C loader took 5 ms for the longest persona, the Python one 74 ms; builds without libyaml lack it.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 _SHAPES = {
@@ -38,14 +41,14 @@ _SHAPES = {
 
 
 class YamlFile:
-    """One file while it is read: its plain values, the line of each, and every problem found.
+    """One YAML file: its plain values, the line of each value, and the problems found so far.
 
     Args:
         path: the file.
-        what: the word before its name in every sentence, such as `persona`.
+        what: the word before the file's name in messages, such as `persona`.
 
     Raises:
-        InputError: when there is nothing to go on with: unreadable, too large, not UTF-8, not YAML, no mapping.
+        InputError: the file cannot be read, is too large, is not UTF-8 or YAML, or is not a mapping.
     """
 
     def __init__(self, path: Path, what: str) -> None:
@@ -64,16 +67,21 @@ class YamlFile:
             raise InputError(f"{self.name}: holds no mapping; begin its lines with keys such as 'name: ...'")
         self.mapping: dict[str, Plain] = self._mapping(node, ())
 
-    def build(self, model: type[Model], **given: str) -> Model | None:
-        """The value of this file, or None when `problems` says why not; `given` are fields that the file may not set."""
+    def build(self, model: type[Model], **fixed: str) -> Model | None:
+        """Return the file as a `model`, or None and more `problems`.
+
+        Args:
+            model: the class to build.
+            fixed: fields that are set here and may not stand in the file.
+        """
         mapping = dict(self.mapping)
-        for key in given.keys() & mapping.keys():
+        for key in fixed.keys() & mapping.keys():
             self._add((key,), f"unknown key '{key}'{self._line((key,))}; it is taken from the file's name, delete it")
             del mapping[key]
         if self.problems:
             mapping = _without_blanks(mapping)
         try:
-            built = model.model_validate_json(json.dumps({**mapping, **given}))
+            built = model.model_validate_json(json.dumps({**mapping, **fixed}))
         except ValidationError as error:
             for details in error.errors():
                 self._explain(details, model)
@@ -81,7 +89,11 @@ class YamlFile:
         return None if self.problems else built
 
     def require(self, value: Model | None) -> Model:
-        """The value, or its first problem as an InputError that counts the others."""
+        """Return the value when the file has no problems.
+
+        Raises:
+            InputError: the first problem, and the number of the others.
+        """
         if value is None or self.problems:
             more = len(self.problems) - 1
             raise InputError(self.problems[0] + (f" (and {more} more)" if more > 0 else ""))
@@ -117,7 +129,7 @@ class YamlFile:
                 self.problems.append(f"{self.name}: line {line} has a key that is not a word; put it in quotes or delete it")
             elif key in mapping:
                 raise InputError(
-                    f"{self.name}: key '{_path((*place, key))}' stands twice, on lines {self.lines[(*place, key)]} and {line};"
+                    f"{self.name}: key '{_path((*place, key))}' appears twice, on lines {self.lines[(*place, key)]} and {line};"
                     " keep one of them"
                 )
             else:
@@ -138,41 +150,40 @@ class YamlFile:
             return text.lower() in ("yes", "true", "on")
         bare = text.strip()
         if kind == "null" or not bare:
-            self._say(place, "is empty", "write one line or delete it")
+            self._add_field(place, "is empty", "write one line or delete it")
             return ""
         if kind != "str":
-            self._say(place, f"is {bare[:40]!r}, which YAML does not read as text", "put it in quotes")
+            self._add_field(place, f"is {bare[:40]!r}, which YAML does not read as text", "put it in quotes")
         elif odd := next((c for c in bare if c < " " and c not in "\n\t" or "\ud800" <= c <= "\udfff"), ""):
-            self._say(place, f"holds the control character U+{ord(odd):04X}", "delete it")
+            self._add_field(place, f"holds the control character U+{ord(odd):04X}", "delete it")
         return bare
 
     def _explain(self, details: ErrorDetails, model: type[Value]) -> None:
-        """One sentence for one complaint of pydantic's."""
-        place, kind = tuple(details["loc"]), details["type"]
-        given = details["input"]
+        """Add the sentence for one error of pydantic."""
+        place, kind, value = tuple(details["loc"]), details["type"], details["input"]
         if kind == "extra_forbidden":
             right = _nearest(str(place[-1]), _keys(model, place[:-1]))
             self._add(place, f"unknown key '{_path(place)}'{self._line(place)}; {right}")
         elif kind == "missing":
             self._add(place, f"field '{_path(place)}' is missing{self._line(place[:-1])}; write it")
-        elif kind == "string_type" and isinstance(given, bool):
-            self._say(place, f"is a bare yes, no, true or false (read as {str(given).lower()})", "put it in quotes")
+        elif kind == "string_type" and isinstance(value, bool):
+            self._add_field(place, f"is a bare yes, no, true or false (read as {str(value).lower()})", "put it in quotes")
         elif kind in _SHAPES:
-            self._say(place, f"is {_short(given)}", f"write {_SHAPES[kind]}")
+            self._add_field(place, f"is {_short(value)}", f"write {_SHAPES[kind]}")
         elif kind == "literal_error":
-            self._say(place, f"is {_short(given)}", f"write {details['ctx']['expected']}")
+            self._add_field(place, f"is {_short(value)}", f"write {details['ctx']['expected']}")
         elif kind == "string_pattern_mismatch":
-            self._say(place, f"is {_short(given)}", "write # and six hexadecimal digits, such as '#7a4e2d'")
+            self._add_field(place, f"is {_short(value)}", "write # and six hexadecimal digits, such as '#7a4e2d'")
         elif kind == "value_error":
             self._add(place, f"field '{_path(place)}'{self._line(place)} {details['ctx']['error']}")
         else:
-            self._say(place, f"is {_short(given)}", details["msg"])
+            self._add_field(place, f"is {_short(value)}", details["msg"])
 
-    def _say(self, place: Place, wrong: str, right: str) -> None:
+    def _add_field(self, place: Place, wrong: str, right: str) -> None:
         self._add(place, f"field '{_path(place)}' {wrong}{self._line(place)}; {right}")
 
     def _add(self, place: Place, sentence: str) -> None:
-        # A blank already spoken of would be named a second time as too short or missing.
+        # An empty field has its problem already; pydantic reports it a second time as too short or missing.
         start = f"{self.name}: field '{_path(place)}' is empty"
         if not any(problem.startswith(start) for problem in self.problems):
             self.problems.append(f"{self.name}: {sentence}")
@@ -182,7 +193,7 @@ class YamlFile:
 
 
 def write_yaml(path: Path, mapping: Mapping[str, Any]) -> None:
-    """Write a mapping as readable YAML: long texts as blocks, lists of short texts on one line. Replaces the file at once."""
+    """Write a mapping as readable YAML, atomically: long texts as blocks, lists of short texts on one line."""
     text = yaml.dump(
         _laid_out(mapping), Dumper=_Writer, sort_keys=False, allow_unicode=True, width=110, default_flow_style=False, indent=2
     )
@@ -190,12 +201,12 @@ def write_yaml(path: Path, mapping: Mapping[str, Any]) -> None:
         file.write(text)
 
 
-class _Row(list[str]):
-    """A list that is written on one line."""
+class _ShortList(list[str]):
+    """List that is written on one line."""
 
 
 class _Writer(yaml.SafeDumper):
-    """Writes long texts as blocks and indents lists below their key."""
+    """YAML writer that writes long texts as blocks and indents lists below their key."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
@@ -204,13 +215,13 @@ class _Writer(yaml.SafeDumper):
         style = "|" if "\n" in text else ">" if len(text) > 80 else None
         return self.represent_scalar(_TAG + "str", text, style)
 
-    def row(self, row: _Row) -> yaml.SequenceNode:
+    def row(self, row: _ShortList) -> yaml.SequenceNode:
         return self.represent_sequence(_TAG + "seq", row, flow_style=True)
 
     yaml_representers: ClassVar[dict[type[Any], Callable[[Any, Any], yaml.Node]]] = {
         **yaml.SafeDumper.yaml_representers,
         str: text,
-        _Row: row,
+        _ShortList: row,
     }
 
 
@@ -219,12 +230,12 @@ def _laid_out(value: Any) -> Any:
         return {key: _laid_out(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         short = all(isinstance(item, str) and len(item) <= 40 and "\n" not in item for item in value)
-        return _Row(value) if short else [_laid_out(item) for item in value]
+        return _ShortList(value) if short else [_laid_out(item) for item in value]
     return value
 
 
 def _without_blanks(mapping: dict[str, Plain]) -> dict[str, Plain]:
-    """Blank fields stand in with one letter, so that pydantic still names what else is wrong."""
+    """Return the mapping with `-` in place of empty texts, so that pydantic reports only what else is wrong."""
 
     def filled(value: Plain) -> Plain:
         if isinstance(value, dict):
@@ -241,7 +252,7 @@ def _path(place: Place) -> str:
 
 
 def _keys(model: type[Value], place: Place) -> list[str]:
-    """The keys that are right at a place inside a model."""
+    """Return the keys that a model allows at a place."""
     current = model
     for step in place:
         if isinstance(step, str) and (field := current.model_fields.get(step)) is not None:
@@ -276,5 +287,5 @@ def _where(error: yaml.YAMLError) -> str:
 
 def _why(error: yaml.YAMLError) -> str:
     parts = (getattr(error, "context", None), getattr(error, "problem", None), getattr(error, "reason", None))
-    said = " ".join(str(part) for part in parts if part) or "the file cannot be read"
-    return f"{said}; a text with ': ', '#' or brackets needs quotes or a block ('>-')"
+    problem = " ".join(str(part) for part in parts if part) or "the file cannot be read"
+    return f"{problem}; a text with ': ', '#' or brackets needs quotes or a block ('>-')"

@@ -1,7 +1,7 @@
-"""Prompts are data: one .md a prompt and language, filled in a single pass by `fill`.
+"""Fill prompt templates: one Markdown file for each prompt and language in this folder.
 
-A template is text with `$fields`, cut into sections at lines that begin with `===`. A section whose fields are all
-empty is left out, so that nobody reads an empty heading. Filled values are never expanded again, whatever they hold.
+A template is text with `$fields`, divided into sections at lines that begin with `===`. A section whose fields are all empty
+is left out with its heading. A value is inserted as it is: a `$field` inside a value is not replaced.
 """
 
 import re
@@ -19,26 +19,33 @@ _SECTION = re.compile(r"(?m)^(?====)")
 
 @cache
 def template(name: str, language: Language) -> str:
-    """The text of `name.LANGUAGE.md`, without its final newline."""
+    """Return the text of `name.LANGUAGE.md` without its final newlines."""
     return files(__package__).joinpath(f"{name}.{language}.md").read_text("utf-8").rstrip("\n")
 
 
 def fill(name: str, language: Language, values: Mapping[str, str]) -> str:
-    """The prompt `name` in `language`, its fields replaced by `values`.
+    """Return the prompt `name` in `language` with its fields replaced by `values`.
 
     Raises:
-        InputError: a field of the template that `values` does not name.
+        InputError: `values` lacks a field of the template.
     """
     sections = _sections(name, language)
     if missing := sorted({field for section in sections for field in section.fields} - set(values)):
         raise InputError(f"prompt '{name}.{language}': no value for {', '.join(missing)}; give each one, '' to leave it out")
     stripped = {field: value.strip() for field, value in values.items()}
+    # A section without fields in its body is fixed text and always stays.
     kept = (section for section in sections if not section.body or any(stripped[field] for field in section.body))
     return "".join(piece if text else stripped[piece] for section in kept for text, piece in section.pieces).strip()
 
 
 class _Section(NamedTuple):
-    """A section of a template: the fields in it, those below its heading, and its text and fields in turn."""
+    """Section of a template.
+
+    Args:
+        fields: names of all its fields.
+        body: names of the fields below the heading.
+        pieces: pairs (is text, text or field name), in order.
+    """
 
     fields: tuple[str, ...]
     body: tuple[str, ...]
@@ -51,7 +58,6 @@ def _sections(name: str, language: Language) -> tuple[_Section, ...]:
 
 
 def _section(section: str) -> _Section:
-    """A section is left out when it has fields in its body and all of them are empty."""
     _, _, body = section.partition("\n") if section.startswith("===") else ("", "", section)
     pieces = tuple((index % 2 == 0, piece) for index, piece in enumerate(_FIELD.split(section)))
     return _Section(tuple(_FIELD.findall(section)), tuple(_FIELD.findall(body)), pieces)

@@ -130,7 +130,7 @@ GAPS = [
     (changed([PLOT, {**PLOT, "conversation": []}], "plots"), "plot 1: no conversation"),
     (changed([PLOT, {"summary": "x"}], "plots"), "plot 1: no conversation"),
     (changed([PLOT, None], "plots"), "plot 1: NoneType instead of an object"),
-    (changed([PLOT, PLOT], "plots"), "stands twice in the file; the first is kept"),
+    (changed([PLOT, PLOT], "plots"), "appears twice in the file; the first is kept"),
     (
         changed([*TALKS, {"topic": "x", "dialogues": []}], "plots", 0, "conversation"),
         "conversation 1: no dialogues",
@@ -139,7 +139,7 @@ GAPS = [
     (changed("", *TALK, "dialogues", 1, "message"), "dialogue 1: Mara says nothing ('message' is empty)"),
     (changed(None, *TALK, "dialogues", 1, "message"), "dialogue 1: Mara says nothing"),
     (without("message", *TALK, "dialogues", 1), "dialogue 1: Mara says nothing"),
-    (without("character", *TALK, "dialogues", 1), "dialogue 1: nobody says it ('character' is missing)"),
+    (without("character", *TALK, "dialogues", 1), "dialogue 1: it has no speaker ('character' is missing)"),
     (changed(7, *TALK, "dialogues", 1), "dialogue 1: int instead of an object"),
 ]
 

@@ -111,7 +111,7 @@ def test_ids_are_those_of_the_books_lines(tmp_path: Path) -> None:
     [
         ("{", "line 2: not JSON"),
         ("3", "line 2: int instead of an object"),
-        (ROW, "line 2: plot 4, conversation 0 of The Lamp stands twice"),
+        (ROW, "line 2: plot 4, conversation 0 of The Lamp appears twice"),
         ({**ROW, "i_p": 5, "conversation": []}, "line 2: plot 5 of The Lamp: no conversation"),
         ({**ROW, "i_p": 5, "conversation": None}, "no conversation"),
         ({**ROW, "i_p": 5, "conversation": [{"dialogues": [{"character": "Mara"}]}]}, "Mara says nothing"),

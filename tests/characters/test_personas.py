@@ -57,7 +57,7 @@ SLIPS = [
     ("greting: [hello]\n", "unknown key 'greting' (line 15); did you mean 'greetings'?"),
     ("zzz: hello\n", "unknown key 'zzz' (line 15); the keys here are name, source, language"),
     ("id: other\n", "unknown key 'id' (line 15); it is taken from the file's name, delete it"),
-    ("name: Other\n", "key 'name' stands twice, on lines 1 and 15; keep one of them"),
+    ("name: Other\n", "key 'name' appears twice, on lines 1 and 15; keep one of them"),
     ("source: 1813\n", "field 'source' is '1813', which YAML does not read as text (line 15); put it in quotes"),
     ("source: 1813-01-28\n", "field 'source' is '1813-01-28', which YAML does not read as text (line 15); put it in quotes"),
     ("source: !!python/object/apply:os.system [ls]\n", "field 'source' is a list (line 15); write a text"),
@@ -159,9 +159,9 @@ def test_several_problems_are_counted_and_all_listed(tmp_path: Path) -> None:
 
 
 DOUBTS = [
-    ('"#5b3a29"', '"#c0a080"', "gives white letters a contrast of 2.4; take a darker one (at least 4.5)"),
-    ("{visitor}", "{user}", "field 'exchanges.1.reply' has the slot '{user}', which nobody fills"),
-    ("as wary", "as {mood}", "field 'exchanges.1.plan' has the slot '{mood}', which nobody fills"),
+    ('"#5b3a29"', '"#c0a080"', "gives white letters a contrast of 2.4; choose a darker one (at least 4.5)"),
+    ("{visitor}", "{user}", "field 'exchanges.1.reply' has the slot '{user}', which has no value"),
+    ("as wary", "as {mood}", "field 'exchanges.1.plan' has the slot '{mood}', which has no value"),
     ("[A sail?] (lifts", "[A sail? (lifts", "field 'greetings.1' has the defect"),
     ("Storms pass.", "(shrugs", "field 'exchanges.2.reply' has the defect missing_close"),
 ]

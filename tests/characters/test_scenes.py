@@ -31,7 +31,7 @@ def test_scenes_are_read_by_id(tmp_path: Path) -> None:
     [
         ("place: the supper room", "place:", "scene 'supper.yaml': field 'place' is empty (line 3); write one line or delete it"),
         ("opening", "openning", "unknown key 'openning' (line 5); did you mean 'opening'?"),
-        ("[elara]", "[nobody]", "field 'personas' names 'nobody', but there is no 'nobody.yaml'; mend or delete it"),
+        ("[elara]", "[nobody]", "field 'personas' names 'nobody', but there is no 'nobody.yaml'; correct or delete it"),
         ("title: The supper room\n", "", "field 'title' is missing; write it"),
         ("setting: Candles, and a dance just over.\n", "", "field 'setting' is missing; write it"),
         (SCENE, "[]", "holds no mapping"),

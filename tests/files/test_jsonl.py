@@ -15,12 +15,12 @@ GOOD = b'{"role": "user", "content": "Hi"}\n'
 
 BAD = {
     "not JSON": (GOOD + b"{'role': 1}\n", "line 2 is not JSON .*; correct it"),
-    "cut off": (GOOD + b'{"role": "us', "line 2 is not JSON .*; it is the last one and was cut off, delete it"),
+    "cut off": (GOOD + b'{"role": "us', "line 2 is not JSON .*; it is the last line and truncated, delete it"),
     "unknown key": (b'{"role": "user", "content": "Hi", "name": "x"}\n', "line 1 has the unknown key 'name'; a Message"),
     "missing key": (b'{"role": "user"}\n', "line 1 lacks the key 'content'"),
-    "wrong type": (b'{"role": "user", "content": 3}\n', "line 1 is no Message: content is 3; input should be a valid string"),
-    "wrong word": (b'{"role": "robot", "content": ""}\n', "line 1 is no Message: role is 'robot'"),
-    "not an object": (b"[]\n", r"line 1 is no Message: the value is \[\]"),
+    "wrong type": (b'{"role": "user", "content": 3}\n', "line 1 is not a Message: content is 3; input should be a valid string"),
+    "wrong word": (b'{"role": "robot", "content": ""}\n', "line 1 is not a Message: role is 'robot'"),
+    "not an object": (b"[]\n", r"line 1 is not a Message: the value is \[\]"),
     "NUL": (GOOD + b'{"role": "user", "content": "\x00"}\n', "line 2 holds a NUL byte"),
     "not UTF-8": (GOOD + b'{"role": "user", "content": "\xff"}\n', r"line 2 is not UTF-8 \(byte 0xff at 29\)"),
     "half a character": (b'{"role": "user", "content": "\\ud83d"}\n', "line 1 is not JSON"),

@@ -190,7 +190,7 @@ def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 def test_a_home_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "taken").write_text("a file")
     monkeypatch.setenv("HER_HOME", str(tmp_path / "taken" / "her"))
-    with pytest.raises(InputError, match="HER_HOME is '.*taken/her', which cannot be made"):
+    with pytest.raises(InputError, match="HER_HOME is '.*taken/her', which cannot be created"):
         Store()
 
 

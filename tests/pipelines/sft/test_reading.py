@@ -209,8 +209,8 @@ def broken(tmp_path: Path, how: str) -> Path:
 BROKEN = [
     ("cut", r"cut\.jsonl' line 2 is not JSON"),
     ("kto", r"kto\.jsonl' has 'label' in it: rows for another training; export it with --format sft"),
-    ("list", r"list\.jsonl' line 1 is no Sample"),
-    ("extra", r"extra\.jsonl' line 1 (has the unknown key|lacks the key|is no CompletionRow)"),
+    ("list", r"list\.jsonl' line 1 is not a Sample"),
+    ("extra", r"extra\.jsonl' line 1 (has the unknown key|lacks the key|is not a CompletionRow)"),
     ("user", r"user\.jsonl' line 1: the completion is said by 'user'"),
     ("nobody", r"nobody\.jsonl' line 1: the reply opens with no name .* \('Aye\.'\)"),
     ("empty", r"empty\.jsonl' has no sample in it"),
