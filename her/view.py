@@ -1,12 +1,8 @@
-"""Who sees what: the one place that decides visibility, and turns a transcript into the messages of one viewer.
+"""Decide which viewer sees which part of a turn, and turn a transcript into the messages of one viewer.
 
-    | part                 | own character later | others, environment, next speaker | person | reward model | judge |
-    | system_thinking      | no                  | no                                | panel  | no           | no    |
-    | role_thinking        | yes                 | no                                | panel  | yes          | if asked |
-    | role_action, speech  | yes                 | yes                               | yes    | yes          | yes   |
-
-(DESIGN section 1, her.md 1.2.) Chat, training, RL and evaluation all call `prompt` or `messages`, so the prompt that the
-playground sends is the prompt part of the training sample, byte for byte.
+This module alone decides on visibility; docs/format.md has the table. Chat, training, reinforcement learning and evaluation all
+call `prompt`, `messages` or `prompts`, so the prompt that the playground sends equals the prompt of the training sample, byte
+for byte. The plan (system_thinking) is in no history.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -22,10 +18,11 @@ from her.types import ENVIRONMENT, CastMember, Example, Language, Message, Scena
 
 ViewerKind = Literal["character", "environment", "next_speaker", "person", "reward_model", "judge"]
 START = "===Conversation Start==="
+"""First line of the first user message, as in the data of HER."""
 
 
 class Viewer(Value):
-    """Somebody who looks at a transcript. `name` is a character's; `thoughts` lets a judge see role_thinking."""
+    """Reader of a transcript. `name` is set for a character; `thoughts` lets a judge see role_thinking."""
 
     kind: ViewerKind
     name: str = ""
@@ -33,13 +30,13 @@ class Viewer(Value):
 
 
 class Prompt(Value):
-    """Messages up to the point of generation, and what was left out to make them fit.
+    """Messages up to the point of generation, and what was dropped so that they fit.
 
     Args:
         messages: system message, then the history; never empty.
-        dropped: ids of turns cut from the oldest, in order.
-        tokens: tokens of `messages`, by the `count` that was given.
-        budget: the most they might have had.
+        dropped: ids of the dropped turns, oldest first.
+        tokens: tokens of `messages`.
+        budget: largest number of tokens that was allowed.
     """
 
     messages: tuple[Message, ...]
@@ -49,12 +46,12 @@ class Prompt(Value):
 
 
 def opening(messages: Sequence[Message]) -> str:
-    """The first line of a prompt: who is played, from what, with whom."""
+    """Return the first line of a prompt: the character, their source and the others present."""
     return messages[0].content.partition("\n")[0]
 
 
 def visible_kinds(viewer: Viewer, speaker: str) -> tuple[Kind, ...]:
-    """The kinds of a turn by `speaker` that `viewer` may know of."""
+    """Return the kinds that `viewer` sees of a turn by `speaker`."""
     if viewer.kind == "person":
         return KINDS
     if viewer.kind == "reward_model" or (viewer.kind == "judge" and viewer.thoughts):
@@ -65,7 +62,7 @@ def visible_kinds(viewer: Viewer, speaker: str) -> tuple[Kind, ...]:
 
 
 def line(turn: Turn, viewer: Viewer) -> str:
-    """One turn as `viewer` reads it, `Name: ...` in the canonical form; empty when nothing of it is visible."""
+    """Return one turn as `viewer` reads it, in canonical notation; an empty string when nothing of it is visible."""
     kinds = visible_kinds(viewer, turn.speaker)
     if not any(part.kind in kinds for part in turn.parts):
         return ""
@@ -73,15 +70,18 @@ def line(turn: Turn, viewer: Viewer) -> str:
 
 
 def messages(transcript: Transcript, speaker: str, turns: Sequence[Turn] | None = None) -> tuple[Message, ...]:
-    """The messages from which `speaker` plays the next turn.
+    """Return the messages from which `speaker` plays the next turn.
 
-    Own turns are the assistant's, everybody else's the user's; neighbours of one role are joined by a blank line; the
-    first user message opens with `START` (her.md 1.3). When `speaker` spoke last, a user message that says so closes.
+    Turns of `speaker` are assistant messages, all others user messages; neighbours of one role are joined by a blank line; the
+    first user message begins with `START`. When `speaker` spoke last, a user message with a fixed sentence comes last.
 
     Args:
         transcript: scenario, cast and all turns so far.
-        speaker: who is played; a member of the cast, or the environment.
-        turns: the turns to show instead of all of them.
+        speaker: the character to play; a member of the cast.
+        turns: turns to show instead of all turns of the transcript.
+
+    Raises:
+        KeyError: `speaker` is not in the cast.
     """
     shown = transcript.turns if turns is None else turns
     viewer = Viewer(kind="character", name=speaker)
@@ -90,43 +90,52 @@ def messages(transcript: Transcript, speaker: str, turns: Sequence[Turn] | None 
 
 
 def prompts(transcript: Transcript, speakers: Collection[str] | None = None) -> Iterator[tuple[Turn, tuple[Message, ...]]]:
-    """Every turn with the messages from which its speaker plays it, in one pass over the transcript.
+    """Yield every turn with the messages from which its speaker plays it.
 
-    Exactly `messages(transcript, turn.speaker, the turns before it)`, at the cost of one of them instead of one a turn.
+    The messages equal `messages(transcript, turn.speaker, turns before it)`. One pass over the transcript builds them all, so
+    that the cost is linear in its length and not quadratic.
 
     Args:
-        speakers: whose turns are wanted; default the whole cast.
+        transcript: the turns.
+        speakers: characters whose turns are wanted; default the whole cast.
     """
     wanted = {member.name for member in transcript.cast if speakers is None or member.name in speakers}
     histories = {name: _History(START) for name in wanted}
     heads: dict[str, Message] = {}
-    anybody = Viewer(kind="environment")
+    outsider = Viewer(kind="environment")  # sees exactly what every other character sees
     for turn in transcript.turns:
         name = turn.speaker
         if name in wanted:
             if name not in heads:
                 heads[name] = Message(role="system", content=system(transcript, name))
-            yield turn, (heads[name], *histories[name].closed(transcript.scenario.language))
-        seen_by_others = line(turn, anybody)
+            yield turn, (heads[name], *histories[name].messages(transcript.scenario.language))
+        seen_by_others = line(turn, outsider)
         for other, history in histories.items():
             if text := line(turn, Viewer(kind="character", name=name)) if other == name else seen_by_others:
                 history.add("assistant" if other == name else "user", text)
 
 
 def prompt(transcript: Transcript, speaker: str, budget: int, count: Callable[[Sequence[Message]], int]) -> Prompt:
-    """`messages`, cut at whole turns from the oldest until they have at most `budget` tokens.
+    """Return `messages` without the oldest turns, so that at most `budget` tokens are left.
 
     The system message (persona and scene) and the last turn always stay.
 
+    Args:
+        transcript: scenario, cast and all turns so far.
+        speaker: the character to play.
+        budget: largest number of tokens.
+        count: function that counts the tokens of messages.
+
     Raises:
-        InputError: they alone have more than `budget` tokens.
+        InputError: system message and last turn alone have more than `budget` tokens.
     """
     turns, viewer = transcript.turns, Viewer(kind="character", name=speaker)
     head = system(transcript, speaker)
-    told = cache(lambda index: (turns[index].speaker == speaker, line(turns[index], viewer)))
+    # The search below asks for overlapping ranges of turns; each turn is rendered once.
+    rendered = cache(lambda index: (turns[index].speaker == speaker, line(turns[index], viewer)))
 
     def since(first: int) -> tuple[Message, ...]:
-        return _joined(head, [told(index) for index in range(first, len(turns))], transcript.scenario.language)
+        return _joined(head, [rendered(index) for index in range(first, len(turns))], transcript.scenario.language)
 
     first = _first_that_fits(len(turns), lambda index: count(since(index)) <= budget)
     kept = since(first)
@@ -139,13 +148,13 @@ def prompt(transcript: Transcript, speaker: str, budget: int, count: Callable[[S
 
 
 def continuation(so_far: Prompt, turn: Turn) -> Prompt:
-    """The prompt that asks the model to go on with its own unfinished `turn`: its raw text, byte for byte, comes last."""
+    """Return the prompt that asks the model to continue its unfinished `turn`: the raw text of it comes last, byte for byte."""
     own = Message(role="assistant", content=turn.raw)
     return so_far.model_copy(update={"messages": (*so_far.messages, own)})
 
 
 def system(transcript: Transcript, speaker: str) -> str:
-    """The system message for `speaker`: role, persona, scene, company, examples, how to write a turn."""
+    """Return the system message for `speaker`: role, persona, scene, other characters, examples and the format of a turn."""
     scenario, language = transcript.scenario, transcript.scenario.language
     member = transcript.member(speaker)
     others = [other for other in transcript.cast if other.name != speaker]
@@ -171,15 +180,24 @@ def _introduction(member: CastMember, language: Language) -> str:
 
 
 def _example(example: Example, speaker: str, others: Sequence[CastMember], scenario: Scenario) -> str:
-    """One example exchange, the reply in the canonical form with its plan."""
+    """Return one example exchange; the reply is in canonical notation and has its plan."""
     visitor = others[0].name if others else ("来客" if scenario.language == "zh" else "Visitor")
     place = scenario.place or ("此处" if scenario.language == "zh" else "this place")
-    said, plan, reply = (fill_slots(text, visitor, place) for text in (example.visitor, example.plan, example.reply))
-    return f"{visitor}: {said}\n{render(parse(reply, speaker, notation='coser', reasoning=plan).parts, speaker)}"
+    request, plan, reply = (fill_slots(text, visitor, place) for text in (example.visitor, example.plan, example.reply))
+    return f"{visitor}: {request}\n{render(parse(reply, speaker, notation='coser', reasoning=plan).parts, speaker)}"
 
 
 def _first_that_fits(total: int, fits: Callable[[int], bool]) -> int:
-    """The smallest index from which on everything fits, at most the last. Looks from the end, where most of it is cut."""
+    """Return the smallest index such that the turns from it on fit; the last index when even the last turn does not.
+
+    Assumes that fewer turns have no more tokens: if the turns from i on fit, those from i + 1 on do. This holds for counts
+    that grow with the text. A tokenizer that merges over the joints of turns may break it by a token or two; then the
+    answer may keep a turn less than possible, but never a turn too many, as every index that is returned was tested (but the
+    last, which the caller counts).
+
+    Most of a long chat does not fit, so the search gallops from the end: 32 turns, then 4 times as many each round, then
+    bisection. It counts O(log n) prompts of about the budget's size, where bisection from the start would count the whole chat.
+    """
     high, step = max(total - 1, 0), 32
     low = max(total - step, 0)
     while fits(low):
@@ -187,41 +205,45 @@ def _first_that_fits(total: int, fits: Callable[[int], bool]) -> int:
             return 0
         high, step = low, step * 4
         low = max(total - step, 0)
-    while low < high:  # `low` does not fit; `high` does, or is the last
+    while low < high:  # from `low` on it does not fit; from `high` on it does, or `high` is the last turn
         middle = (low + high) // 2
         low, high = (low, middle) if fits(middle) else (middle + 1, high)
     return high
 
 
 def _joined(head: str, lines: Iterable[tuple[bool, str]], language: Language) -> tuple[Message, ...]:
-    """The messages of a system text and of turns: whether the model speaks them, and how they read."""
+    """Return the messages of a system text and of lines, each a pair (spoken by the model, text)."""
     history = _History(START)
     for own, text in lines:
         if text:
             history.add("assistant" if own else "user", text)
-    return (Message(role="system", content=head), *history.closed(language))
+    return (Message(role="system", content=head), *history.messages(language))
 
 
 class _History:
-    """Collects user and assistant texts; neighbours of one role become one message."""
+    """Builder of user and assistant messages; neighbours of one role become one message."""
 
     def __init__(self, start: str) -> None:
-        self._whole: list[Message] = []  # followed by another role, so nothing is added to them
+        self._complete: list[Message] = []  # messages that another role follows, so that nothing is added to them
         self._role: Literal["user", "assistant"] = "user"
         self._texts = [start]
 
     def add(self, role: Literal["user", "assistant"], text: str) -> None:
         if role != self._role:
-            self._whole.append(self._last())
+            self._complete.append(self._last())
             self._role, self._texts = role, []
         self._texts.append(text)
 
-    def closed(self, language: Language) -> list[Message]:
-        """The messages so far, with a last word to the character when it spoke last; more may be added afterwards."""
+    def messages(self, language: Language) -> list[Message]:
+        """Return the messages so far; more may be added afterwards.
+
+        The last one is always a user message, because chat templates generate after one: when the character spoke last, a
+        sentence of the environment follows.
+        """
         if self._role == "user":
-            return [*self._whole, self._last()]
+            return [*self._complete, self._last()]
         silence = f"{ENVIRONMENT}: {'一时无人说话。' if language == 'zh' else 'For a moment nobody speaks.'}"
-        return [*self._whole, self._last(), Message(role="user", content=silence)]
+        return [*self._complete, self._last(), Message(role="user", content=silence)]
 
     def _last(self) -> Message:
         return Message(role=self._role, content="\n\n".join(self._texts))

@@ -1,7 +1,8 @@
-"""Transcript -> samples: one for each turn that is trained, its plan in the target and in no history. Pure.
+"""Make training samples of a transcript: one for each turn that is trained.
 
-The prompt is `her.view`'s, so it is what the playground would have sent at that moment, byte for byte. What becomes no
-sample is named with its reason. Turns are found by id, never by position, and an id that is not there is an error.
+The plan of a turn is in its target and in no history. The prompt comes from `her.view`, so it equals the prompt that the
+playground sends at that point, byte for byte. A turn without a sample is returned with the reason. Turns are found by id,
+never by position; an unknown id is an error.
 """
 
 from collections import Counter
@@ -15,18 +16,18 @@ from her.tokens import estimate_tokens
 from her.types import ENVIRONMENT, Message, Part, Sample, Transcript, Turn, Value
 
 FORMAT = "1"
-"""Version of the Parquet files of samples, under `her_format` in their metadata: raised when a reader of old ones would err."""
+"""Version of the Parquet files of samples (`her_format` in their metadata); increased when old readers would misread them."""
 REASONS: dict[str, str] = {
     "no_plan": "the turn has no system_thinking",
-    "unspoken": "nothing is said or done in it",
+    "unspoken": "the turn has no speech and no action",
     "not_in_cast": "its speaker is not in the cast, so there is no prompt to play it from",
-    "too_long": "persona, scene and the last message alone are over the budget",
+    "too_long": "persona, scene and the last message alone exceed the budget",
 }
-"""Why a turn is no sample."""
+"""Reasons why a turn has no sample."""
 
 
 class Dropped(Value):
-    """A turn that became no sample; `reason` is one of `REASONS`."""
+    """Turn without a sample; `reason` is one of `REASONS`."""
 
     transcript: str
     turn: str
@@ -42,16 +43,17 @@ def samples(
     budget: int | None = None,
     count: Callable[[Sequence[Message]], int] = estimate_tokens,
 ) -> Iterator[Sample | Dropped]:
-    """A sample, or the reason for none, for every turn of every character; the environment is never a target.
+    """Yield a sample, or the reason for none, for every turn of every character; the environment is never trained.
 
     Args:
-        plans: whether a turn without a plan is dropped; False is for books as they are and for ablations.
-        speakers: whose turns are trained; default the whole cast, major or not.
-        budget: the most tokens a prompt may have; then it is cut as the playground cuts it. None never cuts.
-        count: tokens of messages, for `budget`.
+        transcript: the turns.
+        plans: whether to drop turns without a plan; False is for books without plans and for ablations.
+        speakers: characters whose turns are trained; default the whole cast.
+        budget: most tokens of a prompt; a longer one is truncated as the playground does. None never truncates.
+        count: function that counts the tokens of messages, for `budget`.
 
     Raises:
-        InputError: two turns have one id.
+        InputError: two turns have the same id.
     """
     turn_ids(transcript)
     cast = {member.name for member in transcript.cast}
@@ -63,7 +65,7 @@ def samples(
         before = next(prompts)[1] if turn.speaker in cast else None
         reason = _reason(turn, plans) if before else "not_in_cast"
         if not reason and budget is not None and before and count(before) > budget:
-            before = _cut(transcript, index, budget, count)
+            before = _truncated(transcript, index, budget, count)
             reason = "" if before else "too_long"
         if reason or not before:
             yield Dropped(transcript=transcript.id, turn=turn.id, speaker=turn.speaker, reason=reason)
@@ -72,7 +74,7 @@ def samples(
 
 
 def sample(transcript: Transcript, turn: Turn, prompt: Sequence[Message]) -> Sample:
-    """The sample that trains this turn from this prompt."""
+    """Return the sample that trains this turn from this prompt."""
     target = Message(role="assistant", content=render(turn.parts, turn.speaker))
     return Sample(
         messages=(*prompt, target),
@@ -85,19 +87,23 @@ def sample(transcript: Transcript, turn: Turn, prompt: Sequence[Message]) -> Sam
 
 
 def turn_ids(transcript: Transcript) -> dict[str, Turn]:
-    """The turns by id; InputError when two share one."""
+    """Return the turns by id.
+
+    Raises:
+        InputError: two turns have the same id.
+    """
     turns = {turn.id: turn for turn in transcript.turns}
     if len(turns) != len(transcript.turns):
         (twice, _), *_ = Counter(turn.id for turn in transcript.turns).most_common(1)
-        raise InputError(f"transcript {transcript.id!r}: turn id {twice!r} stands twice; every turn has an id of its own")
+        raise InputError(f"transcript {transcript.id!r}: turn id {twice!r} appears twice; ids of turns must be unique")
     return turns
 
 
 def with_plans(transcript: Transcript, plans: Mapping[str, str]) -> Transcript:
-    """The transcript with the plan of these turns, by turn id, put in the place of any they had.
+    """Return the transcript with these plans, by turn id; a plan replaces the one that the turn had.
 
     Raises:
-        InputError: an id is not in the transcript, or a plan is empty.
+        InputError: an id is not in the transcript, or a plan is blank.
     """
     turns = turn_ids(transcript)
     changed = {}
@@ -112,10 +118,10 @@ def with_plans(transcript: Transcript, plans: Mapping[str, str]) -> Transcript:
 
 
 def with_turns(transcript: Transcript, turns: Mapping[str, Turn]) -> Transcript:
-    """The transcript with other turns in the place of those of the same ids.
+    """Return the transcript with these turns in place of those with the same ids.
 
     Raises:
-        InputError: an id is not in the transcript, or a turn has another id or speaker than the one it replaces.
+        InputError: an id is not in the transcript, or a turn has another id or speaker than the turn it replaces.
     """
     known = turn_ids(transcript)
     for turn_id, turn in turns.items():
@@ -130,7 +136,7 @@ def with_turns(transcript: Transcript, turns: Mapping[str, Turn]) -> Transcript:
 
 def _known(turns: Mapping[str, Turn], turn_id: str, transcript: Transcript) -> Turn:
     if turn_id not in turns:
-        raise InputError(f"transcript {transcript.id!r} has no turn {turn_id!r}; it was made from another version of the book")
+        raise InputError(f"transcript {transcript.id!r} has no turn {turn_id!r}; the turns come from another version of the book")
     return turns[turn_id]
 
 
@@ -141,10 +147,10 @@ def _reason(turn: Turn, plans: bool) -> str:
     return "no_plan" if plans and PLAN not in kinds else ""
 
 
-def _cut(
+def _truncated(
     transcript: Transcript, index: int, budget: int, count: Callable[[Sequence[Message]], int]
 ) -> tuple[Message, ...] | None:
-    """The prompt of a turn cut to the budget, or None when what always stays is over it."""
+    """Return the prompt of a turn truncated to the budget, or None when persona, scene and last message exceed it."""
     so_far = transcript.model_copy(update={"turns": transcript.turns[:index]})
     try:
         return view.prompt(so_far, transcript.turns[index].speaker, budget, count).messages

@@ -1,7 +1,7 @@
-"""Which conversation trains what: splits by conversation or by book, what the CoSER test set holds out, and leaks between.
+"""Assign conversations to splits by conversation or by book, keep the CoSER test set out, and find leaks between splits.
 
-Names are compared by `title_key` on both sides, so that curly quotes, accents and file-name spellings do not hide a book.
-Beside names, what is said is compared: two conversations that share lines are one as far as splits are concerned.
+Titles are compared by `title_key`, so that curly quotes, accents and file-name spellings do not hide a book. Spoken lines are
+compared as well: conversations that share lines always go to the same split.
 """
 
 import hashlib
@@ -21,23 +21,23 @@ from her.types import NonEmpty, Transcript, Value
 
 By = Literal["conversation", "book"]
 SHARES: dict[str, float] = {"sft": 0.33, "rm_sft": 0.33, "rm_rl": 0.2, "rl": 0.1, "test": 0.04}
-"""Parts of all target turns; of the order that her.md section 3 gives."""
+"""Default shares of all target turns; HER's released split script has 33, 34, 25 and 8 % for the first four."""
 LINE_LETTERS = 32
-"""A spoken line with at least so many letters is one that two books do not share by chance."""
+"""Least letters and digits of a line that is compared; two books share a shorter line by chance."""
 SHARED_LINES = 2
-"""So many lines in common and two conversations tell the same scene."""
-_STOCK = 64  # a line in more families than this is a stock phrase
-_WITNESSES = 8  # conversations a split is asked for, for one line
+"""Number of common lines from which on two conversations count as the same scene."""
+_STOCK = 64  # a line in more groups than this is a stock phrase and joins nothing
+_WITNESSES = 8  # conversations kept for one line and split; without a bound, a common line makes `leaks` quadratic
 
 
 class SplitUnit(Value):
-    """What splitting has to know of a transcript.
+    """Facts about one transcript that splitting needs.
 
     Args:
-        id: of the transcript.
+        id: id of the transcript.
         book: `title_key` of its source.
-        turns: how many turns may become samples; sizes of splits are counted in these.
-        lines: `fingerprints` of what is said.
+        turns: number of turns that have samples; the size of a split is the sum of these.
+        lines: `fingerprints` of the transcript.
     """
 
     id: NonEmpty
@@ -47,7 +47,7 @@ class SplitUnit(Value):
 
 
 class Splits(Value):
-    """The split of every conversation, by transcript id, and how it came about."""
+    """Split of every conversation (`of`, by transcript id), and the settings that led to it."""
 
     by: By
     seed: int
@@ -56,13 +56,14 @@ class Splits(Value):
 
 
 class HeldOut(Value):
-    """What a CoSER test set holds out of training.
+    """Content of a CoSER test set that may not be trained on.
 
     Args:
-        name: of its file.
-        books: `title_key`s of whole books that may not be trained on.
-        cases: id of a case by `book, plot, conversation`.
-        lines: which case says a line, by fingerprint; `sizes` how many such lines a case has.
+        name: name of its file.
+        books: `title_key`s of books that are held out completely.
+        cases: id of each case by (title key, plot, conversation).
+        lines: ids of the cases that have a line, by fingerprint.
+        sizes: number of fingerprints of each case.
     """
 
     name: str
@@ -72,13 +73,13 @@ class HeldOut(Value):
     sizes: dict[str, int]
 
     def why(self, scene: BookScene) -> str:
-        """Why this scene of a book may not be trained on; empty when it may."""
+        """Return why this scene may not be trained on; an empty string when it may."""
         if case := self.cases.get((title_key(scene.book), scene.plot, scene.conversation)):
             return f"it is case {case} of {self.name}"
         return self.why_transcript(scene.transcript())
 
     def why_transcript(self, transcript: Transcript) -> str:
-        """The same where plot and conversation are not known: by the book and by what is said."""
+        """Return why this transcript may not be trained on, by its book and its lines; an empty string when it may."""
         if title_key(transcript.scenario.source) in self.books:
             return f"{transcript.scenario.source!r} is a book that {self.name} holds out"
         shared = Counter(case for line in fingerprints(transcript) for case in self.lines.get(line, ()))
@@ -89,29 +90,33 @@ class HeldOut(Value):
 
 
 def title_key(title: str) -> str:
-    """The letters and digits of a title, without case, accents, quotes and file-name spellings."""
+    """Return the letters and digits of a title without case and accents; the stripped title where it has none."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", title.casefold()) if not unicodedata.combining(c))
     return re.sub(r"[\W_]+", "", plain) or title.strip()
 
 
 def fingerprints(transcript: Transcript) -> frozenset[int]:
-    """Numbers of 63 bits for the setting and all that is said aloud, whatever its case, blanks and punctuation."""
+    """Return 63-bit hashes of the setting and of the speech of each turn, without case, blanks and punctuation."""
     texts = [transcript.scenario.setting, *(turn.text("speech") for turn in transcript.turns)]
     keys = (title_key(text) for text in texts)
     return frozenset(_number(key) for key in keys if len(key) >= LINE_LETTERS)
 
 
 def conversation(transcript: Transcript, turns: int) -> SplitUnit:
-    """What splitting has to know of this transcript."""
+    """Return the facts about this transcript that splitting needs; `turns` is the number of its turns with samples."""
     book = title_key(transcript.scenario.source)
     return SplitUnit(id=transcript.id, book=book, turns=turns, lines=fingerprints(transcript))
 
 
 def read_held_out(path: Path, whole_books: bool = False) -> HeldOut:
-    """A CoSER test set (`test_set.json`) as what it holds out: each case, and the books marked `ood`, or all books.
+    """Read what a CoSER test set (`test_set.json`) holds out: each case, and the books tagged `ood`.
+
+    Args:
+        path: the file.
+        whole_books: whether all books of the test set are held out completely, not only those tagged `ood`.
 
     Raises:
-        InputError: as `her.characters.coser.load_book`.
+        InputError: as in `her.characters.coser.load_book`.
     """
     scenes = load_book(path).scenes
     content = from_json(path.read_bytes())
@@ -143,16 +148,19 @@ def split(
     seed: int = 42,
     keep: Mapping[str, str] | None = None,
 ) -> Splits:
-    """A split for every conversation; those that share a book (`by="book"`), an id or lines are never parted.
+    """Assign a split to every conversation; conversations that share lines, an id or (`by="book"`) a book stay together.
 
-    The same conversations give the same splits, in whatever order they come.
+    The splits do not depend on the order of the conversations.
 
     Args:
-        shares: how much of all turns a split is to have; they are taken relative to their sum.
-        keep: splits of an earlier run by transcript id, so that what was trained on is never tested on later.
+        conversations: what to split.
+        shares: wanted share of all turns by split; they are divided by their sum.
+        by: what stays together at least.
+        seed: seed of the order in which groups are assigned.
+        keep: splits of an earlier run by transcript id, so that a conversation that was trained on is never tested on.
 
     Raises:
-        InputError: no share is above zero, or `keep` puts conversations of one group into two splits.
+        InputError: no share is above 0, or `keep` puts conversations that belong together into two splits.
     """
     wanted = {name: share for name, share in shares.items() if share > 0}
     if not wanted or any(share < 0 for share in shares.values()):
@@ -162,9 +170,10 @@ def split(
     room = {name: share / sum(wanted.values()) * total for name, share in wanted.items()}
     of: dict[str, str] = {}
     fixed = {members: _kept(members, keep or {}, set(wanted)) for members, _ in groups}
-    in_turn = sorted(groups, key=lambda group: (not fixed[group[0]], _number(f"{seed}\n{group[0][0]}")))
-    for members, size in in_turn:
-        name = fixed[members] or max(room, key=lambda one: (room[one], one))
+    # Kept groups come first and use up room; the others follow in a random order that depends on the seed alone.
+    ordered = sorted(groups, key=lambda group: (not fixed[group[0]], _number(f"{seed}\n{group[0][0]}")))
+    for members, size in ordered:
+        name = fixed[members] or max(room, key=lambda split: (room[split], split))
         if name in room:
             room[name] -= size
         of.update(dict.fromkeys(members, name))
@@ -172,86 +181,94 @@ def split(
 
 
 def leaks(conversations: Iterable[SplitUnit], splits: Splits) -> list[str]:
-    """Every way in which one split knows another, one sentence each; none is as it should be."""
-    found: list[str] = []
+    """Return one sentence for each leak between two splits; an empty list when there is none."""
+    problems: list[str] = []
     books: defaultdict[str, set[str]] = defaultdict(set)
     owners: defaultdict[int, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for one in sorted(conversations, key=lambda one: one.id):
-        if not (name := splits.of.get(one.id, "")):
-            found.append(f"conversation {one.id} is in no split")
+    for unit in sorted(conversations, key=lambda unit: unit.id):
+        if not (name := splits.of.get(unit.id, "")):
+            problems.append(f"conversation {unit.id} is in no split")
             continue
-        books[one.book].add(name)
-        for line in one.lines:
-            if len(known := owners[line][name]) < _WITNESSES:
-                known.append(one.id)
+        books[unit.book].add(name)
+        for line in unit.lines:
+            if len(ids := owners[line][name]) < _WITNESSES:
+                ids.append(unit.id)
     shared = Counter(pair for by_split in owners.values() for pair in _across(by_split))
-    for (one_id, other), count in sorted(shared.items()):
+    for (first, second), count in sorted(shared.items()):
         if count >= SHARED_LINES:
-            found.append(f"{count} lines of {one_id} ({splits.of[one_id]}) stand in {other} ({splits.of[other]}) as well")
+            problems.append(f"{count} lines of {first} ({splits.of[first]}) are in {second} ({splits.of[second]}) as well")
     if splits.by == "book":
         parted = sorted((book, sorted(names)) for book, names in books.items() if len(names) > 1)
-        found += [f"book {book!r} is in the splits {', '.join(names)}" for book, names in parted]
-    return found
+        problems += [f"book {book!r} is in the splits {', '.join(names)}" for book, names in parted]
+    return problems
 
 
 def _across(owners: Mapping[str, list[str]]) -> Iterable[tuple[str, str]]:
-    """Pairs of conversations of different splits."""
+    """Yield the pairs of conversations of different splits, each in alphabetical order."""
     for (_, ours), (_, theirs) in combinations(owners.items(), 2):
-        yield from ((min(one, other), max(one, other)) for one in ours for other in theirs)
+        yield from ((min(left, right), max(left, right)) for left in ours for right in theirs)
 
 
-class _Families:
-    """Conversations that have to stay together (a union-find); one that shares lines with a family belongs to it."""
+class _Groups:
+    """Groups of conversations that have to stay together, as a union-find whose roots are the smallest ids.
+
+    Units have to be added in the order of their ids, so that the groups do not depend on the order of the input.
+    """
 
     def __init__(self) -> None:
-        self._leader: dict[str, str] = {}
+        self._parent: dict[str, str] = {}
         self._owners: defaultdict[int, set[str]] = defaultdict(set)
         self._books: dict[str, str] = {}
 
-    def add(self, one: SplitUnit, by: By) -> None:
-        self._leader.setdefault(one.id, one.id)
+    def add(self, unit: SplitUnit, by: By) -> None:
+        """Add a unit and join it with every group it shares enough lines, or its book, with."""
+        self._parent.setdefault(unit.id, unit.id)
         if by == "book":
-            self._join(one.id, self._books.setdefault(one.book, one.id))
-        known = Counter(family for line in one.lines for family in self._families(line))
-        for family, count in known.items():
-            if count >= min(SHARED_LINES, len(one.lines)):
-                self._join(one.id, family)
-        for line in one.lines:
-            self._owners[line].add(self.top(one.id))
+            self._join(unit.id, self._books.setdefault(unit.book, unit.id))
+        shared = Counter(root for line in unit.lines for root in self._roots(line))
+        for root, count in shared.items():
+            # A unit with a single line needs only that one.
+            if count >= min(SHARED_LINES, len(unit.lines)):
+                self._join(unit.id, root)
+        for line in unit.lines:
+            self._owners[line].add(self.root(unit.id))
 
-    def top(self, one: str) -> str:
-        while (above := self._leader[one]) != one:
-            self._leader[one] = one = self._leader[above]
-        return one
+    def root(self, unit_id: str) -> str:
+        """Return the smallest id of the unit's group, and shorten the path to it (path halving)."""
+        while (parent := self._parent[unit_id]) != unit_id:
+            self._parent[unit_id] = unit_id = self._parent[parent]
+        return unit_id
 
-    def _families(self, line: int) -> set[str]:
-        """Who says this line; nobody, when so many do that it is a stock phrase."""
-        tops = self._owners[line] = {self.top(one) for one in self._owners[line]}
-        return tops if len(tops) <= _STOCK else set()
+    def _roots(self, line: int) -> set[str]:
+        """Return the groups that have this line; none when there are so many that it is a stock phrase."""
+        roots = self._owners[line] = {self.root(owner) for owner in self._owners[line]}
+        return roots if len(roots) <= _STOCK else set()
 
-    def _join(self, one: str, other: str) -> None:
-        low, high = sorted((self.top(one), self.top(other)))
-        self._leader[high] = low
+    def _join(self, left: str, right: str) -> None:
+        low, high = sorted((self.root(left), self.root(right)))
+        self._parent[high] = low
 
 
 def _groups(conversations: Iterable[SplitUnit], by: By) -> list[tuple[tuple[str, ...], int]]:
-    """Conversations that have to stay together, as sorted ids, with the turns they have."""
-    families = _Families()
+    """Return the groups that have to stay together: their ids in order, and the sum of their turns."""
+    groups = _Groups()
     turns: dict[str, int] = {}
-    for one in sorted(conversations, key=lambda one: one.id):
-        families.add(one, by)
-        turns[one.id] = one.turns
+    for unit in sorted(conversations, key=lambda unit: unit.id):
+        groups.add(unit, by)
+        turns[unit.id] = unit.turns
     members: defaultdict[str, list[str]] = defaultdict(list)
-    for own in turns:
-        members[families.top(own)].append(own)
-    return [(tuple(ids), sum(turns[own] for own in ids)) for ids in members.values()]
+    for unit_id in turns:
+        members[groups.root(unit_id)].append(unit_id)
+    return [(tuple(ids), sum(turns[unit_id] for unit_id in ids)) for ids in members.values()]
 
 
 def _kept(members: tuple[str, ...], keep: Mapping[str, str], names: set[str]) -> str:
-    """The split that an earlier run gave to these; empty when it knew none of them."""
-    earlier = {keep[one] for one in members if one in keep}
+    """Return the split that an earlier run gave to a group; an empty string when it had none of its members."""
+    earlier = {keep[member] for member in members if member in keep}
     if len(earlier) > 1:
-        raise InputError(f"the kept splits part conversations that belong together ({members[0]}: {sorted(earlier)}); split anew")
+        raise InputError(
+            f"the kept splits separate conversations that belong together ({members[0]}: {sorted(earlier)}); split without `keep`"
+        )
     if unknown := earlier - names:
         raise InputError(f"a kept split is {unknown.pop()!r}; the shares name {', '.join(sorted(names))}")
     return next(iter(earlier), "")

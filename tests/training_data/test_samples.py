@@ -164,7 +164,7 @@ MISSES = [
     (lambda: samples.with_plans(TALK, {TALK.turns[1].id: " "}), "is empty"),
     (lambda: samples.with_turns(TALK, {"nobody": planned("Tom", "x")}), "has no turn 'nobody'"),
     (lambda: samples.with_turns(TALK, {TALK.turns[1].id: TALK.turns[2]}), "a turn keeps its id and speaker"),
-    (lambda: list(samples.samples(scene(planned("Tom", "x", "i"), planned("Mara", "y", "i")))), "turn id 'i' stands twice"),
+    (lambda: list(samples.samples(scene(planned("Tom", "x", "i"), planned("Mara", "y", "i")))), "turn id 'i' appears twice"),
 ]
 
 

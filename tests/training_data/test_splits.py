@@ -108,7 +108,7 @@ def test_a_scene_told_twice_is_in_one_split() -> None:
 @pytest.mark.parametrize(
     ("of", "sentence"),
     [
-        ({"a": "sft", "b": "test", "c": "sft"}, r"2 lines of a \(sft\) stand in b \(test\) as well"),
+        ({"a": "sft", "b": "test", "c": "sft"}, r"2 lines of a \(sft\) are in b \(test\) as well"),
         ({"a": "sft", "b": "sft"}, "conversation c is in no split"),
     ],
 )
@@ -136,7 +136,7 @@ def test_shares_that_give_no_split(shares: dict[str, float]) -> None:
 
 @pytest.mark.parametrize(
     ("keep", "sentence"),
-    [({"a": "sft", "b": "rl"}, "part conversations that belong together"), ({"a": "gone"}, "a kept split is 'gone'")],
+    [({"a": "sft", "b": "rl"}, "separate conversations that belong together"), ({"a": "gone"}, "a kept split is 'gone'")],
 )
 def test_kept_splits_that_do_not_fit(keep: dict[str, str], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
