@@ -45,7 +45,7 @@ def run(folder: Path, out: Path) -> tuple[float, float]:
     command = [
         sys.executable,
         "-m",
-        "pipelines.synthesize.sources.finished_books",
+        "pipelines.synthesize.convert",
         str(folder),
         str(out),
         "--workers",

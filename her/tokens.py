@@ -15,8 +15,10 @@ def estimate_tokens(messages: Sequence[Message]) -> int:
     1 token for each CJK character, 1 for 3.6 other characters (English prose with tags, on vocabularies of 100,000 and more),
     and 4 for the role marks of each message.
     """
-    count = 0
-    for message in messages:
-        wide = len(_CJK.findall(message.content))
-        count += 4 + wide + math.ceil((len(message.content) - wide) / 3.6)
-    return count
+    return sum(4 + estimate_text_tokens(message.content) for message in messages)
+
+
+def estimate_text_tokens(text: str) -> int:
+    """Estimate the tokens of one text, by the same rule without role marks."""
+    wide = len(_CJK.findall(text))
+    return wide + math.ceil((len(text) - wide) / 3.6)

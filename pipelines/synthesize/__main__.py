@@ -1,9 +1,9 @@
-"""Synthesis, whole: books -> scenes -> role thinking -> settings -> system thinking -> samples, splits and a report.
+"""Run a whole synthesis: books -> scenes -> stages (stages/stage_table.py) -> samples, splits, audit, dataset card, report.
 
     python -m pipelines.synthesize @pipelines/configs/synthesize.toml name=first --dry-run
 
 The same is `her run synthesize @pipelines/configs/synthesize_smoke.toml`. The run folder is HER_HOME/runs/NAME. Started
-again with the same settings it goes on where it ended.
+again with the same settings, a run that was stopped or killed resumes.
 """
 
 import asyncio
@@ -14,108 +14,122 @@ from pathlib import Path
 from typing import Any
 
 from her.errors import BackendError
-from her.files import atomic as files
+from her.files import atomic
 from her.inference.caller import BudgetSpent, Ledger
 from her.inference.counters import snapshot_of
 from her.inference.progress import Progress
 from her.runs.command_line import run_command_line
 from her.runs.open_run import Run, RunStopped, open_run
 from her.training_data.audit import require
-from pipelines.synthesize.models import Models
+from pipelines.synthesize.callers import StageCallers
 from pipelines.synthesize.options import SynthesisOptions
 from pipelines.synthesize.outputs import report
-from pipelines.synthesize.outputs.finish import finish, prompt_hashes
-from pipelines.synthesize.run_stages import all_scenes, all_skipped, raw_books, stage
-from pipelines.synthesize.sources.books import book_files
+from pipelines.synthesize.outputs.dataset import prompt_hashes, write_dataset
+from pipelines.synthesize.run_stages import convert_books, read_all_scenes, run_stage, write_skipped
 from pipelines.synthesize.sources.finished_books import finished_files
+from pipelines.synthesize.sources.raw_books import book_files
+from pipelines.synthesize.stages.stage_table import FIRST_INPUT
 
-ORDER = ("role_thinking", "settings", "system_thinking")
-"""Settings come before plans, so that a plan's live prompt is already the prompt of its sample."""
+_TIMED = frozenset(("status.json", "metrics.jsonl", "report.json"))
+"""Files that hold times or costs and so differ between two equal runs; the others are hashed into the status."""
 
 
 def main(words: Sequence[str]) -> int:
-    """The command line; its exit code as `her.runs.command_line.run_command_line` says."""
+    """Run the command line and return its exit code, see `her.runs.command_line.run_command_line`."""
     return run_command_line(words, SynthesisOptions, run, "synthesize")
 
 
 def run(options: SynthesisOptions) -> Path:
-    """A whole run; the report it left. Raises HerError, `RunStopped` among them when it can be gone on with."""
-    with open_run("synthesize", options.name, options, seed=options.seed, hashes=_hashes(options)) as opened:
-        for left in opened.folder.glob(".*.part"):
-            left.unlink()
+    """Run everything and return the path of the report.
+
+    Raises:
+        RunStopped: the budget is spent or no endpoint is left; the run can be resumed.
+        HerError: the inputs are wrong, or the audit found a problem.
+    """
+    with open_run("synthesize", options.name, options, seed=options.seed, hashes=input_hashes(options)) as opened:
+        for unfinished in opened.folder.glob(".*.part"):
+            unfinished.unlink()  # left by a process that was killed while it wrote
         try:
             asyncio.run(_synthesize(opened, options))
         except BudgetSpent as spent:
-            raise RunStopped(f"{spent}; raise the budget to go on") from spent
+            raise RunStopped(f"{spent}; raise the budget to resume") from spent
         except BackendError as error:
             raise RunStopped(str(error)) from error
-        made = [path for path in sorted(opened.folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
-        kept = [path for path in made if path.suffix in (".jsonl", ".json", ".parquet") and path.name not in _CHANGING]
-        opened.update_status(outputs={str(path.relative_to(opened.folder)): files.file_hash(path) for path in kept})
+        opened.update_status(outputs=_output_hashes(opened.folder))
         return opened.folder / "report.html"
 
 
-_CHANGING = frozenset(("status.json", "metrics.jsonl", "report.json"))
-"""Files that hold times, which no two runs share."""
+def _output_hashes(folder: Path) -> dict[str, str]:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+    stable = [path for path in files if path.suffix in (".jsonl", ".json", ".parquet") and path.name not in _TIMED]
+    return {str(path.relative_to(folder)): atomic.file_hash(path) for path in stable}
 
 
-def _hashes(options: SynthesisOptions) -> dict[str, str]:
-    """Of all inputs and of the prompts."""
+def input_hashes(options: SynthesisOptions) -> dict[str, str]:
+    """Return name -> sha256 of every input file, and of all prompts together as `prompts`."""
     inputs = book_files(options.books)
     inputs += finished_files(options.scenes, lambda where, reason: None) if options.scenes else []
     inputs += [options.samples.test_set] if options.samples.test_set else []
     prompts = hashlib.sha256("".join(prompt_hashes().values()).encode()).hexdigest()
-    return {**files.file_hashes(inputs), "prompts": prompts}
+    return {**atomic.file_hashes(inputs), "prompts": prompts}
 
 
-async def _synthesize(open_run: Run, options: SynthesisOptions) -> None:
-    folder = open_run.folder
+async def _synthesize(opened: Run, options: SynthesisOptions) -> None:
+    folder = opened.folder
     try:
-        asked, before = await _stages(open_run, options)
+        calls = await _run_stages(opened, options)
     finally:
-        all_skipped(folder)
-    who = {name: asked["rewriter" if name == "system_thinking" else "model"] for name in asked["stages"]}
-    finished = finish(folder, before, options, open_run.status, who)
-    made = report.make(folder, [each for each in ORDER if each in options.stages], asked, finished.counts, options.name)
-    open_run.log_metric(stage="report", **{key: made["after"][key] for key in ("turns", "plan_coverage", "thought_coverage")})
-    require(finished.audit)
+        write_skipped(folder)  # also when the run stops: the reasons are what a person looks for then
+    stages = options.chosen_stages()
+    last = stages[-1].name if stages else FIRST_INPUT
+    written = write_dataset(folder, last, options, opened.status, _models(options, calls))
+    summary = report.write_report(folder, [stage.name for stage in stages], calls, written.counts, options.name)
+    coverage = {key: summary["after"][key] for key in ("turns", "plan_coverage", "thought_coverage")}
+    opened.log_metric(stage="report", **coverage)
+    require(written.audit)
 
 
-async def _stages(open_run: Run, options: SynthesisOptions) -> tuple[dict[str, Any], str]:
-    """Everything that asks a model; what was asked, and the name of the last stage."""
-    folder, before = open_run.folder, "scenes"
+async def _run_stages(opened: Run, options: SynthesisOptions) -> dict[str, Any]:
+    """Run everything that asks a model; return the record of the calls."""
+    folder, source = opened.folder, FIRST_INPUT
     with Ledger(folder / "calls.sqlite3") as ledger:
-        async with Models(options, ledger) as models:
-            tallies = [caller.tally for caller in models.callers]
-            with Progress(tallies, open_run.log_metric, options.calls.pilot) as progress:
-                await raw_books(options, folder, models, progress.tick)
-                amount = all_scenes(options, folder)
-                for name in (each for each in ORDER if each in options.stages):
-                    progress.expect(name, amount.calls(name, options))
-                    await stage(name, before, options, folder, models, amount.scenes, progress.tick)
-                    before = name
-            return calls_report(models, ledger), before
+        async with StageCallers(options, ledger) as callers:
+            tallies = [caller.tally for caller in callers.callers]
+            with Progress(tallies, opened.log_metric, options.calls.pilot) as progress:
+                await convert_books(options, folder, callers, progress.tick)
+                counts = read_all_scenes(options, folder)
+                for stage in options.chosen_stages():
+                    progress.expect(stage.name, stage.calls(counts.scenes, counts.turns, options.stage_options()))
+                    await run_stage(stage, source, options, folder, callers, counts.scenes, progress.tick)
+                    source = stage.name
+            return calls_record(callers, ledger)
 
 
-def calls_report(models: Models, ledger: Ledger) -> dict[str, Any]:
-    """What was asked in the whole run, earlier starts included."""
-    stages: dict[str, Any] = {}
+def calls_record(callers: StageCallers, ledger: Ledger) -> dict[str, Any]:
+    """Return the calls of the whole run by question name, earlier starts included, with tokens, tiers, cost and failures."""
+    by_question: dict[str, Any] = {}
     for (name, tier), sums in sorted(ledger.sums().items()):
-        entry = stages.setdefault(name, {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "tiers": {}})
+        entry = by_question.setdefault(name, {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "tiers": {}})
         entry["calls"] += sums.calls
         entry["prompt_tokens"] += sums.prompt_tokens
         entry["completion_tokens"] += sums.completion_tokens
         if tier:
             entry["tiers"][tier] = entry["tiers"].get(tier, 0) + sums.calls
-    shot = snapshot_of([caller.tally for caller in models.callers])
+    snapshot = snapshot_of([caller.tally for caller in callers.callers])
     return {
-        "model": models.main.tally.model,
-        "rewriter": models.rewriter.tally.model,
-        "money": round(shot.money, 4),
-        "stages": stages,
-        "failed": shot.failed,
-        "retries": shot.retries,
+        "model": callers.main.tally.model,
+        "rewriter": callers.rewriter.tally.model,
+        "money": round(snapshot.money, 4),
+        "stages": by_question,
+        "failed": snapshot.failed,
+        "retries": snapshot.retries,
     }
+
+
+def _models(options: SynthesisOptions, calls: dict[str, Any]) -> dict[str, str]:
+    """The model that each question was asked of, by question name, for the dataset card."""
+    rewritten = {question.name for stage in options.chosen_stages() for question in stage.questions if question.rewriter}
+    return {name: calls["rewriter" if name in rewritten else "model"] for name in calls["stages"]}
 
 
 if __name__ == "__main__":

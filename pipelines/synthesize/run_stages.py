@@ -1,83 +1,63 @@
-"""The stages as files of the run folder: each reads the scenes of the one before and writes its own, whole or not at all.
+"""Run the stages of stages/stage_table.py over all scenes; stage_files.py lists the files they read and write.
 
-scenes/TITLE.json      books that were raw, in the CoSER schema
-scenes.jsonl           every scene as it was read        scenes.count.json      how many, and their turns
-role_thinking.jsonl    settings.jsonl    system_thinking.jsonl    the same scenes after each stage
-STAGE.turns.jsonl      what became of every turn        STAGE.skipped.jsonl      what was left out, and why
+A stage writes its scenes in order. After a kill a stage that was not finished runs again from its first scene: every answer
+that was recorded comes from the ledger, so nothing is asked twice and the file is the same, byte for byte.
 """
 
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
-
-from pydantic import BaseModel
+from typing import Any
 
 from her.characters.coser import BookScene
 from her.errors import InputError
 from her.files import jsonl
 from her.files.atomic import replacing
-from her.types import ENVIRONMENT, Sampling, Value
-from pipelines.synthesize.models import Models
+from her.types import ENVIRONMENT, Value
+from pipelines.synthesize.callers import StageCallers
+from pipelines.synthesize.concurrency import in_order
+from pipelines.synthesize.notes import Notes, Skipped
 from pipelines.synthesize.options import SynthesisOptions
-from pipelines.synthesize.sources.books import RawBook, read_books
+from pipelines.synthesize.questions import Asker, StageContext
+from pipelines.synthesize.ray_prefetch import prefetch_on_ray
 from pipelines.synthesize.sources.finished_books import finished_files, read_scenes
-from pipelines.synthesize.sources.scenes import book_to_scenes
-from pipelines.synthesize.stages import role_thinking, settings, system_thinking
-from pipelines.synthesize.work import Asker, Notes, Skipped, in_order
+from pipelines.synthesize.sources.raw_books import RawBook, read_books
+from pipelines.synthesize.stage_files import StageFiles, collect_skipped
+from pipelines.synthesize.stages.books_to_scenes import book_to_scenes
+from pipelines.synthesize.stages.stage_table import FIRST_INPUT, STAGES, SceneStage
 
 log = logging.getLogger(__name__)
+BOOKS = "books"
+"""Name of the step from raw books to scenes."""
 Tick = Callable[[str, int, int], None]
-"""Told after every scene: the stage, how many are done, how many there are."""
-BOOKS, READING = "books", "scenes"
+"""Called after every scene with the stage, the number of scenes done and the number of all scenes (0 when not known)."""
 
 
-class StageFiles:
-    """The files of one stage while it is written; they take their names when the block ends well."""
+class SceneCounts(Value):
+    """Number of scenes, and of characters' turns in them."""
 
-    def __init__(self, folder: Path, stage: str) -> None:
-        self.paths = [folder / f"{stage}{ending}.jsonl" for ending in (".turns", ".skipped", "")]
-        self._stack = ExitStack()
-        self._files: list[TextIO] = []
-
-    @property
-    def done(self) -> bool:
-        """Whether an earlier start of the run finished this stage."""
-        return self.paths[-1].is_file()
-
-    def __enter__(self) -> "StageFiles":
-        self._files = [self._stack.enter_context(replacing(path)) for path in self.paths[::-1]][::-1]
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
-
-    def write(self, value: BaseModel | None, notes: Notes) -> None:
-        """Add a scene and what was noted on it."""
-        written: list[Sequence[BaseModel]] = [notes.turns, notes.skipped, [value] if value else []]
-        for file, rows in zip(self._files, written, strict=True):
-            file.writelines(row.model_dump_json() + "\n" for row in rows)
+    scenes: int = 0
+    turns: int = 0
 
 
-async def raw_books(options: SynthesisOptions, folder: Path, asker: Asker, tick: Tick) -> None:
-    """Turn raw books into files in the CoSER schema; a book that is there already is not asked about again."""
+async def convert_books(options: SynthesisOptions, folder: Path, asker: Asker, tick: Tick) -> None:
+    """Turn raw books into files in the CoSER schema; does nothing when an earlier start finished it."""
     files = StageFiles(folder, BOOKS)
     if not options.books or files.done:
         return
     reading = Notes()
-    sampling = Sampling(temperature=options.temperature, seed=options.seed)
 
     async def work(book: RawBook) -> tuple[str, Any, Notes]:
         notes = Notes()
-        return book.title, await book_to_scenes(book, asker, sampling, options.books_to_scenes, notes), notes
+        return book.title, await book_to_scenes(book, StageContext(asker, options.stage_options(), notes)), notes
 
     count = 0
     with files:
-        books = read_books(options.books, lambda where, reason: reading.skip(BOOKS, where, reason))
+        books = read_books(options.books, reading.skipper(BOOKS))
+        # A book asks about several scenes at once, so fewer books than scenes are in flight.
         async for title, content, notes in in_order(books, work, max(1, options.scenes_at_once // 4)):
             with replacing(folder / "scenes" / f"{title}.json") as file:
                 json.dump(content, file, ensure_ascii=False, indent=1)
@@ -87,106 +67,71 @@ async def raw_books(options: SynthesisOptions, folder: Path, asker: Asker, tick:
         files.write(None, reading)
 
 
-class Amount(Value):
-    """How much there is to do: scenes, and turns of characters in them."""
-
-    scenes: int = 0
-    turns: int = 0
-
-    def calls(self, name: str, options: SynthesisOptions) -> int:
-        """Questions of a stage when every first answer is good."""
-        return self.turns * (1 + options.plans.draft) if name == system_thinking.STAGE else self.scenes
-
-
-def all_scenes(options: SynthesisOptions, folder: Path) -> Amount:
-    """Write every scene into `scenes.jsonl` and count them, those of raw books first.
+def read_all_scenes(options: SynthesisOptions, folder: Path) -> SceneCounts:
+    """Write every scene into `scenes.jsonl`, those of raw books first, and count them.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no scene.
     """
-    files, counted = StageFiles(folder, READING), folder / "scenes.count.json"
-    if files.done and counted.is_file():
-        return Amount.model_validate_json(counted.read_text("utf-8"))
+    files, counts_file = StageFiles(folder, FIRST_INPUT), folder / "scenes.count.json"
+    if files.done and counts_file.is_file():
+        return SceneCounts.model_validate_json(counts_file.read_text("utf-8"))
     scenes = turns = 0
     with files:
         notes = Notes()
-        for scene in _read(options, folder, notes):
+        for scene in _scenes(options, folder, notes):
             files.write(scene, Notes())
             scenes += 1
             turns += sum(turn.speaker != ENVIRONMENT for turn in scene.turns)
         files.write(None, notes)
     if not scenes:
         reasons = [entry.reason for path in folder.glob("*.skipped.jsonl") for entry in jsonl.read(path, Skipped)]
-        raise InputError(f"no scene came out of the sources; {len(reasons)} things were left out, first: {(reasons or ['-'])[0]}")
-    amount = Amount(scenes=scenes, turns=turns)
-    with replacing(counted) as file:
-        file.write(amount.model_dump_json() + "\n")
-    return amount
+        first = (reasons or ["-"])[0]
+        raise InputError(f"no scene came out of the sources; {len(reasons)} things were skipped, the first because: {first}")
+    counts = SceneCounts(scenes=scenes, turns=turns)
+    with replacing(counts_file) as file:
+        file.write(counts.model_dump_json() + "\n")
+    return counts
 
 
-def _read(options: SynthesisOptions, folder: Path, notes: Notes) -> Iterator[BookScene]:
-    def skip(where: str, reason: str) -> None:
-        notes.skip(READING, where, reason)
-
-    made = [folder / "scenes"] if options.books and any((folder / "scenes").glob("*.json")) else []
-    sources = [*made, *options.scenes]
-    if not sources:
-        return
-    scenes = read_scenes(finished_files(sources, skip), skip)
-    yield from islice(scenes, options.limit or None)
+def _scenes(options: SynthesisOptions, folder: Path, notes: Notes) -> Iterator[BookScene]:
+    skip = notes.skipper(FIRST_INPUT)
+    converted = [folder / "scenes"] if options.books and any((folder / "scenes").glob("*.json")) else []
+    sources = [*converted, *options.scenes]
+    if sources:
+        yield from islice(read_scenes(finished_files(sources, skip), skip), options.limit or None)
 
 
-async def stage(name: str, before: str, options: SynthesisOptions, folder: Path, asker: Asker, total: int, tick: Tick) -> None:
-    """Take all scenes through one stage. A finished one is left as it is."""
-    files = StageFiles(folder, name)
+async def run_stage(
+    stage: SceneStage, source: str, options: SynthesisOptions, folder: Path, asker: Asker, total: int, tick: Tick
+) -> None:
+    """Run one stage over all scenes; a finished stage is skipped.
+
+    Args:
+        source: name of the stage before, whose scenes are read.
+        total: number of scenes, for `tick`.
+    """
+    files = StageFiles(folder, stage.name)
     if files.done:
-        log.info("%s: done before", name)
+        log.info("%s: finished before", stage.name)
         return
-    if options.executor == "ray" and isinstance(asker, Models):
-        from pipelines.synthesize.ray_rounds import ask_on_ray
+    scenes = partial(jsonl.read, StageFiles(folder, source).scenes, BookScene)
+    stage_options = options.stage_options()
+    if options.executor == "ray" and stage.on_ray and isinstance(asker, StageCallers):
+        await prefetch_on_ray(scenes, stage.improve, stage_options, asker)
 
-        scenes = partial(jsonl.read, folder / f"{before}.jsonl", BookScene)
-        await ask_on_ray(scenes, lambda gathering: _improver(name, options, gathering), asker)
-    improve = _improver(name, options, asker)
-    count = 0
-    with files:
-        async for scene, notes in _improved(jsonl.read(folder / f"{before}.jsonl", BookScene), improve, options):
-            files.write(scene, notes)
-            count += 1
-            tick(name, count, total)
-
-
-Improve = Callable[[BookScene, Notes], Awaitable[BookScene]]
-
-
-def _improver(name: str, options: SynthesisOptions, asker: Asker) -> Improve:
-    """What a stage does to one scene."""
-    sampling = Sampling(temperature=options.temperature, seed=options.seed)
-    match name:
-        case role_thinking.STAGE:
-            return lambda scene, notes: role_thinking.enhance(scene, asker, sampling, notes)
-        case settings.STAGE:
-            return lambda scene, notes: settings.complete(scene, asker, sampling, options.settings, notes)
-        case system_thinking.STAGE:
-            return lambda scene, notes: system_thinking.add_plans(scene, asker, sampling, options.plans, notes)
-    raise AssertionError(f"stage {name!r} is checked when the settings are read")
-
-
-async def _improved(
-    scenes: Iterator[BookScene], improve: Improve, options: SynthesisOptions
-) -> AsyncIterator[tuple[BookScene, Notes]]:
     async def work(scene: BookScene) -> tuple[BookScene, Notes]:
         notes = Notes()
-        return await improve(scene, notes), notes
+        return await stage.improve(scene, StageContext(asker, stage_options, notes)), notes
 
-    async for pair in in_order(scenes, work, options.scenes_at_once):
-        yield pair
+    count = 0
+    with files:
+        async for scene, notes in in_order(scenes(), work, options.scenes_at_once):
+            files.write(scene, notes)
+            count += 1
+            tick(stage.name, count, total)
 
 
-def all_skipped(folder: Path) -> list[Skipped]:
-    """Everything that any stage left out, written into `skipped.jsonl`."""
-    order = [BOOKS, READING, role_thinking.STAGE, settings.STAGE, system_thinking.STAGE]
-    paths = [folder / f"{name}.skipped.jsonl" for name in order]
-    skipped = [entry for path in paths if path.is_file() for entry in jsonl.read(path, Skipped)]
-    jsonl.write(folder / "skipped.jsonl", skipped)
-    return skipped
+def write_skipped(folder: Path) -> list[Skipped]:
+    """Write what all stages skipped into `skipped.jsonl`, and return it."""
+    return collect_skipped(folder, (BOOKS, FIRST_INPUT, *STAGES))

@@ -1,4 +1,4 @@
-"""Where words stand in a text: exactly when letters and digits agree, else the nearest sentence. No model is asked."""
+"""Find where a sentence or a line of dialogue stands in a text: exactly, or the most similar sentence. No model is asked."""
 
 import difflib
 import re
@@ -8,39 +8,39 @@ from collections import Counter
 from functools import cached_property
 from typing import NamedTuple
 
+from pipelines.synthesize.checks.words import runs, words
+
+# Unlike words.SENTENCE this takes closing quotation marks in, so that a found sentence is quoted whole.
 _SENTENCE = re.compile(r"[^.!?。！？…\n]+(?:[.!?。！？…]+[\"”’'」』)）]*)?")
-_WORD = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]|[^\W_\u3400-\u9fff\uf900-\ufaff]+")
-NEAR = 0.6
-"""Least difflib ratio of a sentence that is taken for another (CoSER, benchmarks.md 6.3)."""
+SIMILAR = 0.6
+"""Minimum difflib ratio of two sentences that are taken for the same (CoSER's value, docs/protocols.md)."""
 COMPARED = 1_000
-"""Characters of two sentences that are compared, their beginnings; a book without full stops is one sentence, and difflib
-takes minutes for two of 50,000."""
+"""Characters of two sentences that are compared, from their start. A book without full stops is one sentence, and difflib
+takes minutes for two of 50,000 characters."""
+CANDIDATES = 5
+"""Sentences with most words in common that are compared by difflib, which is slow."""
 
 
 class TextSpan(NamedTuple):
-    """A stretch of a text, in characters; `ratio` is 1 when letters and digits agree."""
+    """A span of a text in characters, `start` to `end` (exclusive); `ratio` is 1 when letters and digits are equal."""
 
     start: int
     end: int
     ratio: float
 
 
-def words(text: str) -> list[str]:
-    """The words of a text in lower case, quotation marks and accents of no account; a Chinese character is a word."""
-    return _WORD.findall(unicodedata.normalize("NFKC", text).lower().replace("’", "'").replace("'", ""))
-
-
 class SearchedText:
-    """A text in which places are looked for, many times."""
+    """A text that is searched many times; its indexes are built on first use."""
 
     def __init__(self, text: str) -> None:
         self.text = text
 
     @cached_property
     def _letters(self) -> tuple[str, list[int]]:
-        """The letters and digits of the text in lower case, and where each stands."""
+        """The letters and digits of the text in lower case, and the position of each in the text."""
         letters: list[str] = []
         places: list[int] = []
+        # NFKC may turn one character into several (a ligature), so positions cannot be computed from the letters alone.
         for place, char in enumerate(self.text):
             for letter in unicodedata.normalize("NFKC", char).lower():
                 if letter.isalnum():
@@ -50,71 +50,61 @@ class SearchedText:
 
     @cached_property
     def _sentences(self) -> list[tuple[int, int, Counter[str]]]:
-        return [(found.start(), found.end(), Counter(words(found[0]))) for found in _SENTENCE.finditer(self.text)]
+        return [(match.start(), match.end(), Counter(words(match[0]))) for match in _SENTENCE.finditer(self.text)]
 
     def exactly(self, quote: str, start: int = 0) -> TextSpan | None:
-        """The first place at or after `start` with the letters and digits of `quote`."""
+        """Return the first span at or after `start` with the letters and digits of `quote`, whatever its case and punctuation."""
         wanted = "".join(char for char in unicodedata.normalize("NFKC", quote).lower() if char.isalnum())
         letters, places = self._letters
         if not wanted:
             return None
-        found = letters.find(wanted, bisect_left(places, start))
-        if found < 0:
+        found_at = letters.find(wanted, bisect_left(places, start))
+        if found_at < 0:
             return None
-        return TextSpan(places[found], places[found + len(wanted) - 1] + 1, 1.0)
+        return TextSpan(places[found_at], places[found_at + len(wanted) - 1] + 1, 1.0)
 
-    def nearest(self, sentence: str, start: int = 0, least: float = NEAR) -> TextSpan | None:
-        """Where `sentence` stands, at or after `start`; the most alike sentence when it stands nowhere exactly."""
+    def nearest(self, sentence: str, start: int = 0, least: float = SIMILAR) -> TextSpan | None:
+        """Return the exact span of `sentence` at or after `start`, else the most similar sentence with ratio >= `least`."""
         if exact := self.exactly(sentence, start):
             return exact
         wanted = Counter(words(sentence))
         size = sum(wanted.values())
         if not size:
             return None
+        # The Dice coefficient of the words is cheap, so it selects the few sentences that difflib compares.
         likely = sorted(
             (-(2 * sum((wanted & counts).values()) / (size + sum(counts.values()))), first, last)
             for first, last, counts in self._sentences
             if first >= start and counts
-        )[:5]
+        )[:CANDIDATES]
         best = TextSpan(0, 0, 0.0)
         for _, first, last in likely:
-            have = self.text[first:last].strip().lower()[:COMPARED]
-            ratio = difflib.SequenceMatcher(None, sentence.lower()[:COMPARED], have, autojunk=False).ratio()
+            candidate = self.text[first:last].strip().lower()[:COMPARED]
+            ratio = difflib.SequenceMatcher(None, sentence.lower()[:COMPARED], candidate, autojunk=False).ratio()
             if ratio > best.ratio:
                 best = TextSpan(first, last, ratio)
         return best if best.ratio >= least else None
 
     def spoken(self, speech: str, start: int = 0) -> TextSpan | None:
-        """Where a line of dialogue ends, at or after `start`: all of it, else its last run of five words that stands there."""
+        """Return the span of a line of dialogue at or after `start`: the whole line, else its last run of five words found."""
         if exact := self.exactly(speech, start):
             return exact
-        said = words(speech)
-        for at in range(len(said) - 5, -1, -1):
-            if place := self.exactly("".join(said[at : at + 5]), start):
-                return place._replace(ratio=5 / len(said))
+        spoken = words(speech)
+        # From the end, because callers ask where the line ends.
+        for at in range(len(spoken) - 5, -1, -1):
+            if place := self.exactly("".join(spoken[at : at + 5]), start):
+                return place._replace(ratio=5 / len(spoken))
         return None
 
     def holds(self, speech: str) -> bool:
-        """Whether a line of dialogue comes from this text: exactly, or most runs of four of its words do."""
+        """Return whether a line of dialogue comes from this text: exactly, or by at least 60 % of its runs of four words."""
         if self.exactly(speech):
             return True
-        said = words(speech)
-        runs = list(zip(*(said[shift:] for shift in range(4)), strict=False))
-        if not runs:
+        spoken = list(runs(words(speech), 4))
+        if not spoken:
             return False
-        return sum(run in self._runs for run in runs) >= len(runs) * NEAR
+        return sum(run in self._runs for run in spoken) >= len(spoken) * SIMILAR
 
     @cached_property
     def _runs(self) -> frozenset[tuple[str, ...]]:
-        there = words(self.text)
-        return frozenset(zip(*(there[shift:] for shift in range(4)), strict=False))
-
-
-def likeness(one: str, other: str, size: int = 3) -> float:
-    """Jaccard likeness of the runs of `size` words of two texts; of their words when one is too short."""
-    sets = []
-    for text in (one, other):
-        there = words(text)
-        sets.append({tuple(there[at : at + size]) for at in range(max(1, len(there) - size + 1))} if there else set())
-    union = sets[0] | sets[1]
-    return len(sets[0] & sets[1]) / len(union) if union else 0.0
+        return frozenset(runs(words(self.text), 4))

@@ -1,7 +1,7 @@
-"""What one character can know at one turn, and what is there and hidden from them: the ground of every leak check.
+"""What one character can know at one turn, and what is in the scene but hidden from them: the basis of every leak check.
 
-Known: the setting, their own texts, others' profiles, all that was visible to them up to the turn, their own thoughts.
-Hidden: others' thoughts of any turn, others' wants and background, and whatever comes after the turn.
+Known: the setting, the character's own texts, others' profiles, everything visible to them up to the turn, own thoughts.
+Hidden: others' thoughts of any turn, others' background and motivation, and every later turn.
 """
 
 import re
@@ -9,48 +9,30 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from her.types import CastMember, Language, Transcript, Turn
+from her.types import CastMember, Language, Transcript
 from her.view import Viewer, visible_kinds
-from pipelines.synthesize.checks.anchors import words
+from pipelines.synthesize.checks.words import runs, words
 
 RUN: dict[Language, int] = {"en": 5, "zh": 8}
-"""So many words (characters in Chinese) in a row are no chance agreement."""
+"""Words in a row (characters in Chinese) that two texts do not share by chance."""
+# A capitalised word that does not begin a sentence, a quotation or a line.
 _NAME = re.compile(r"(?<![.!?…:\"“‘(\[\n] )(?<!^)\b[A-Z][a-z]{2,}\b", re.M)
 _CAPITAL = re.compile(r"\b[A-Z][a-z]{2,}\b")
-_TITLES = frozenset(
-    [
-        "The",
-        "And",
-        "But",
-        "Sir",
-        "Lord",
-        "Lady",
-        "Mr",
-        "Mrs",
-        "Miss",
-        "God",
-        "Heaven",
-        "You",
-        "Your",
-        "His",
-        "Her",
-        "Not",
-        "For",
-        "Now",
-        "Then",
-        "Why",
-        "What",
-        "How",
-    ]
-)
+# fmt: off
+_NOT_NAMES = frozenset((
+    "The", "And", "But", "Sir", "Lord", "Lady", "Mr", "Mrs", "Miss", "God", "Heaven", "You", "Your", "His", "Her", "Not",
+    "For", "Now", "Then", "Why", "What", "How",
+))
+"""Capitalised words that are no names, or titles that many people share."""
+# fmt: on
 
 
 class Sight(NamedTuple):
     """What a speaker knows and does not know at a turn.
 
     Args:
-        own: names the speaker goes by: the whole one and its words; `others` those of everybody else present.
-        known: words of what is known; `hidden_runs` runs of hidden words that are not known as well.
+        own: names of the speaker: the full name and the telling words of it; `others` those of everybody else present.
+        known: words of everything known; `hidden_runs` runs of hidden words that are not known as well.
         hidden_names: capitalised words that stand in hidden text only.
     """
 
@@ -64,7 +46,7 @@ class Sight(NamedTuple):
 
 
 def sight(transcript: Transcript, at: int, speaker: str = "") -> Sight:
-    """What the speaker of turn `at` (or `speaker`) can know when playing it."""
+    """Return what the speaker of turn `at` (or `speaker`) can know when playing it."""
     turn = transcript.turns[at]
     speaker = speaker or turn.speaker
     language = transcript.scenario.language
@@ -73,6 +55,7 @@ def sight(transcript: Transcript, at: int, speaker: str = "") -> Sight:
         seen = visible_kinds(Viewer(kind="character", name=speaker), other.speaker) if place <= at else ()
         known.append(other.text(*seen) if seen else "")
         unseen = tuple(part.text for part in other.parts if part.kind not in seen)
+        # The speaker's own earlier plans are not visible, but they are no secret either.
         hidden += [text for text in unseen if place != at and not (other.speaker == speaker and place < at)]
     for member in transcript.cast:
         known.append(_public(member) if member.name != speaker else " ".join((_public(member), *_private(member))))
@@ -92,50 +75,34 @@ def _private(member: CastMember) -> tuple[str, ...]:
 
 def _compared(speaker: str, language: Language, cast: Sequence[str], known: list[str], hidden: list[str]) -> Sight:
     size = RUN[language]
-    said = " ".join(known)
-    there = frozenset(words(said))
-    names = {name for text in hidden for name in _NAME.findall(text)} - _TITLES
-    runs = {run for text in hidden for run in _runs(words(text), size)}
+    known_words = frozenset(words(" ".join(known)))
+    names = {name for text in hidden for name in _NAME.findall(text)} - _NOT_NAMES
+    hidden_runs = {run for text in hidden for run in runs(words(text), size)}
     return Sight(
         speaker=speaker,
         language=language,
-        own=forms([speaker]),
-        others=forms(name for name in cast if name != speaker) - forms([speaker]),
-        known=there,
-        hidden_runs=frozenset(runs) - {run for text in known for run in _runs(words(text), size)},
-        hidden_names=frozenset(name for name in names if name.lower() not in there),
+        own=name_forms([speaker]),
+        others=name_forms(name for name in cast if name != speaker) - name_forms([speaker]),
+        known=known_words,
+        hidden_runs=frozenset(hidden_runs) - {run for text in known for run in runs(words(text), size)},
+        hidden_names=frozenset(name for name in names if name.lower() not in known_words),
     )
 
 
 @lru_cache(4096)
 def _forms(name: str) -> frozenset[str]:
     """A name and its telling words: `Mr. Bennet` gives also `Bennet`."""
-    return frozenset([name, *(word for word in _CAPITAL.findall(name) if word not in _TITLES)])
+    return frozenset([name, *(word for word in _CAPITAL.findall(name) if word not in _NOT_NAMES)])
 
 
-def forms(names: Iterable[str]) -> frozenset[str]:
-    """Every way in which these names are said."""
+def name_forms(names: Iterable[str]) -> frozenset[str]:
+    """Return every form of these names that a text may use."""
     return frozenset().union(*map(_forms, names)) if names else frozenset()
 
 
-def _runs(said: Sequence[str], size: int) -> Iterable[tuple[str, ...]]:
-    return zip(*(said[shift:] for shift in range(size)), strict=False)
-
-
-def leaks(text: str, seen: Sight) -> str:
-    """The first piece of hidden knowledge in `text`, or nothing."""
-    for run in _runs(words(text), RUN[seen.language]):
+def hidden_piece(text: str, seen: Sight) -> str:
+    """Return the first piece of hidden knowledge in `text`; empty when there is none."""
+    for run in runs(words(text), RUN[seen.language]):
         if run in seen.hidden_runs:
             return ("" if seen.language == "zh" else " ").join(run)
     return next((name for name in _CAPITAL.findall(text) if name in seen.hidden_names), "")
-
-
-def visible_before(turns: Sequence[Turn], at: int, speaker: str) -> list[Turn]:
-    """The turns before `at`, each with the parts that `speaker` may know of; those without any left out."""
-    shown = []
-    for turn in turns[:at]:
-        kinds = visible_kinds(Viewer(kind="character", name=speaker), turn.speaker)
-        parts = tuple(part for part in turn.parts if part.kind in kinds)
-        if parts:
-            shown.append(turn.model_copy(update={"parts": parts, "raw": ""}))
-    return shown

@@ -1,4 +1,7 @@
-"""Whether a plan is one: the actor's voice about the character, leading to the turn without quoting it, knowing no more."""
+"""Checks of a plan (system_thinking): the actor's voice about the character, leading to the turn without quoting it.
+
+The voice, the ban on the word "user" and the direction toward the turn are HER's rules (docs/protocols.md, Synthesis).
+"""
 
 import re
 from collections.abc import Iterable
@@ -6,12 +9,26 @@ from collections.abc import Iterable
 from her.format.tags import TAG
 from her.kinds import REPLY_KINDS
 from her.types import Defect, Language, Turn
-from pipelines.synthesize.checks.anchors import words
-from pipelines.synthesize.checks.knowledge import Sight, leaks
-from pipelines.synthesize.checks.turns import GARBLED, problem, whole
+from pipelines.synthesize.checks.knowledge import Sight, hidden_piece
+from pipelines.synthesize.checks.problems import problem
+from pipelines.synthesize.checks.words import (
+    GARBLED,
+    SENTENCE,
+    ends_with_sentence,
+    longest_run,
+    same_stem,
+    telling_words,
+    words,
+)
 
 QUOTED: dict[Language, int] = {"en": 12, "zh": 20}
-"""So many words (characters in Chinese) of the turn in a row are a quotation."""
+"""More words of the speech in a row (characters in Chinese) are a quotation."""
+WHOLE_SPEECH = 6
+"""A speech of at least so many words may not stand in the plan as a whole, even when it is shorter than `QUOTED`."""
+FEW_WORDS: dict[Language, int] = {"en": 8, "zh": 20}
+"""A turn with fewer content words needs one of them in its plan, any other turn two."""
+STRAY_IDEOGRAPHS = 4
+"""Chinese characters that an English plan may hold, such as a name."""
 _USER = re.compile(r"\busers?\b|用户", re.I)
 _ACTOR = re.compile(
     r"\bI (?:\w+ly )?(?:need|should|will|must|want|can|could|would|may|might|shall|have to|am (?:going|asked|to|playing)|"
@@ -20,94 +37,69 @@ _ACTOR = re.compile(
     re.I,
 )
 _I = {"en": re.compile(r"\bI\b"), "zh": re.compile("我")}
-_OWN = {"en": re.compile(r"\b(?:my|mine|myself|me)\b", re.I), "zh": re.compile("我的|我自己")}
-_SENTENCE = re.compile(r"[^.!?。！？…\n]+[.!?。！？…]*")
-_QUOTED = re.compile(r"[\"“「][^\"”」\n]{1,200}[\"”」]")
+_MINE = {"en": re.compile(r"\b(?:my|mine|myself|me)\b", re.I), "zh": re.compile("我的|我自己")}
+_QUOTATION = re.compile(r"[\"“「][^\"”」\n]{1,200}[\"”」]")
 _STRUCTURE = re.compile(r"(?m)^\s{0,3}(?:#{1,6} |[-*•] |\d{1,2}[.)] |\*\*[^*]+\*\*:?\s*$)")
-# fmt: off
-_SMALL = frozenset((
-    "that", "this", "with", "your", "yours", "hers", "they", "them", "their", "there", "here", "have", "been", "will",
-    "would", "shall", "should", "could", "might", "must", "what", "when", "where", "which", "whom", "then", "than", "from",
-    "into", "upon", "said", "very", "more", "most", "some", "such", "only", "just", "like", "know", "come", "goes", "going",
-    "make", "made", "thou", "thee", "thine", "hath", "doth", "dont", "well", "ours", "were",
-))
-# fmt: on
 
 
 def plan_problems(plan: str, turn: Turn, seen: Sight, band: tuple[int, int]) -> tuple[Defect, ...]:
-    """What is wrong with the plan of `turn`. `band`: least and most characters; `seen`: what its character can know."""
-    found = [*_shape(plan, turn, seen, band), *_voice(plan, seen), *_direction(plan, turn, seen.language)]
-    if hidden := leaks(plan, seen):
+    """Return the problems of the plan of `turn`.
+
+    Args:
+        seen: what the character of the turn can know.
+        band: minimum and maximum length in characters.
+    """
+    found = [*_shape_problems(plan, seen, band), *_voice_problems(plan, seen), *_direction_problems(plan, turn, seen.language)]
+    if hidden := hidden_piece(plan, seen):
         found.append(problem("hidden_fact", hidden))
     return tuple(found)
 
 
-def _shape(plan: str, turn: Turn, seen: Sight, band: tuple[int, int]) -> Iterable[Defect]:
+def _shape_problems(plan: str, seen: Sight, band: tuple[int, int]) -> Iterable[Defect]:
     least, most = band
     if len(plan) < least:
         yield problem("plan_short", f"{len(plan)} characters, at least {least}")
     if len(plan) > most:
         yield problem("plan_long", f"{len(plan)} characters, at most {most}")
-    if not whole(plan):
+    if not ends_with_sentence(plan):
         yield problem("plan_cut", plan[-40:])
-    if found := TAG.search(plan) or _STRUCTURE.search(plan):
-        yield problem("plan_tags", found[0].strip())
+    if structure := TAG.search(plan) or _STRUCTURE.search(plan):
+        yield problem("plan_tags", structure[0].strip())
     if garbled := GARBLED.search(plan):
         yield problem("garbled", repr(garbled[0]))
-    if (wide := sum("\u3400" <= char <= "\u9fff" for char in plan)) and seen.language == "en" and wide > 4:
+    ideographs = sum("\u3400" <= char <= "\u9fff" for char in plan)
+    if seen.language == "en" and ideographs > STRAY_IDEOGRAPHS:
         yield problem("language", "Chinese in an English plan")
-    elif seen.language == "zh" and wide < len(plan) / 3:
+    elif seen.language == "zh" and ideographs < len(plan) / 3:
         yield problem("language", "hardly any Chinese in a Chinese plan")
 
 
-def _voice(plan: str, seen: Sight) -> Iterable[Defect]:
-    if found := _USER.search(plan):
-        yield problem("plan_user", found[0])
+def _voice_problems(plan: str, seen: Sight) -> Iterable[Defect]:
+    if user := _USER.search(plan):
+        yield problem("plan_user", user[0])
     if not any(name in plan for name in seen.own):
         yield problem("plan_nameless", f"no {seen.speaker}")
-    for sentence in _SENTENCE.findall(_QUOTED.sub("“”", plan)):  # a few weighed words may be the character's own
-        speaks = _I[seen.language].search(sentence) or _OWN[seen.language].search(sentence)
-        if speaks and not _ACTOR.search(sentence):
+    # Quotations are left out: a few words that are weighed for the speech may be in the character's own voice.
+    for sentence in SENTENCE.findall(_QUOTATION.sub("“”", plan)):
+        first_person = _I[seen.language].search(sentence) or _MINE[seen.language].search(sentence)
+        # "I need to portray ..." is the actor; "I hate him" is the character.
+        if first_person and not _ACTOR.search(sentence):
             yield problem("plan_first_person", sentence.strip())
             return
 
 
-def _direction(plan: str, turn: Turn, language: Language) -> Iterable[Defect]:
-    said = words(turn.text(*REPLY_KINDS))
-    there = words(plan)
-    if telling := telling_words(said, language):
-        have = telling_words(there, language)
-        shared = {word for word in telling if any(alike(word, other) for other in have)} if language == "en" else telling & have
-        if len(shared) < (1 if len(telling) < (8 if language == "en" else 20) else 2):
+def _direction_problems(plan: str, turn: Turn, language: Language) -> Iterable[Defect]:
+    """The plan shares content words with the turn, and does not quote its speech."""
+    plan_words = words(plan)
+    if content := telling_words(words(turn.text(*REPLY_KINDS)), language):
+        have = telling_words(plan_words, language)
+        if language == "en":
+            shared = {word for word in content if any(same_stem(word, other) for other in have)}
+        else:
+            shared = content & have
+        if len(shared) < (1 if len(content) < FEW_WORDS[language] else 2):
             yield problem("plan_astray", "nothing of the turn is prepared")
-    quoted = longest_run(words(turn.text("speech")), there)
-    spoken = len(words(turn.text("speech")))
-    if quoted > QUOTED[language] or (spoken >= 6 and quoted >= spoken):
+    spoken = words(turn.text("speech"))
+    quoted = longest_run(spoken, plan_words)
+    if quoted > QUOTED[language] or (len(spoken) >= WHOLE_SPEECH and quoted >= len(spoken)):
         yield problem("plan_quotes", f"{quoted} words in a row")
-
-
-def telling_words(said: Iterable[str], language: Language) -> set[str]:
-    """The words that carry the sense: in English of four letters and more; in Chinese pairs of characters."""
-    said = list(said)
-    if language == "zh":
-        return {one + other for one, other in zip(said, said[1:], strict=False) if len(one) == len(other) == 1}
-    return {word for word in said if len(word) >= 4 and word not in _SMALL}
-
-
-def alike(one: str, other: str) -> bool:
-    """Whether two words have one stem, roughly: `trust`, `trusted`, `trusting`."""
-    size = min(len(one), len(other))
-    return one[:size] == other[:size] if size >= 5 else one.rstrip("s") == other.rstrip("s")
-
-
-def longest_run(said: list[str], there: list[str]) -> int:
-    """How many words of `said` stand in `there` in a row, at most."""
-    longest, before = 0, [0] * (len(there) + 1)
-    for word in said:
-        now = [0] * (len(there) + 1)
-        for at, other in enumerate(there):
-            if word == other:
-                now[at + 1] = before[at] + 1
-                longest = max(longest, now[at + 1])
-        before = now
-    return longest

@@ -1,1 +1,1 @@
-"""Files that a synthesis run leaves: samples, exports, dataset card, report."""
+"""Files that a run leaves for people and trainers: transcripts, samples, dataset card, report."""

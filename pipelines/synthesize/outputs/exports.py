@@ -1,7 +1,7 @@
-"""Samples in the shapes that trainers read: TRL prompt-completion and verl as Parquet, ShareGPT as JSON lines.
+"""Write samples in the forms that trainers read: TRL prompt-completion and verl as Parquet, ShareGPT as JSON lines.
 
-The messages are the sample's own, unchanged. In TRL's form the target alone is the completion, so that the loss falls on
-it and on nothing else; verl's `ground_truth` is what a reward model may see of the book's turn, that is, no plan.
+The messages are those of the sample, unchanged. In TRL's form the completion is the target alone, so that the loss is
+computed on nothing else; verl's `ground_truth` is what a reward model may see of the book's turn: no plan.
 """
 
 import json
@@ -21,16 +21,17 @@ from her.view import Viewer, line
 Table = Any
 Form = Literal["trl", "verl", "sharegpt"]
 ROWS = 512
-"""Rows of a Parquet row group; at 10 kB each about 5 MB are in memory."""
-_FROM = {"system": "system", "user": "human", "assistant": "gpt"}
+"""Rows of a Parquet row group; at 10 kB a row, about 5 MB in memory."""
+_REPEATED = ("speaker", "source", "transcript", "data_source", "ability")
+_SHAREGPT_ROLES = {"system": "system", "user": "human", "assistant": "gpt"}
 
 
 class ParquetRows:
-    """Writes samples into one Parquet file, a row group at a time; the file is there when all are written, or not at all.
+    """Writer of one Parquet file, a row group at a time; the file appears when the block ends without an error.
 
     Args:
         path: the file, replaced when it exists.
-        to_table: `trl_table`, or `verl_table` with its split.
+        to_table: `trl_table`, or `verl_table` of one split.
     """
 
     def __init__(self, path: Path, to_table: Callable[[Sequence[Sample]], Table]) -> None:
@@ -56,7 +57,7 @@ class ParquetRows:
             self._part.unlink(missing_ok=True)
 
     def add(self, sample: Sample) -> None:
-        """One row more."""
+        """Append one row."""
         self._rows.append(sample)
         self.count += 1
         if len(self._rows) == ROWS:
@@ -69,16 +70,16 @@ class ParquetRows:
             return
         table = self._to_table(self._rows)
         if self._writer is None:
-            # a dictionary pays for the few values of these; of long texts it only takes memory
-            few = [name for name in ("speaker", "source", "transcript", "data_source", "ability") if name in table.column_names]
+            # A dictionary saves space where a column has few values; for long texts it only takes memory.
+            repeated = [name for name in _REPEATED if name in table.column_names]
             schema = table.schema.with_metadata({"her_format": FORMAT})
-            self._writer = parquet.ParquetWriter(self._part, schema, compression="zstd", use_dictionary=few)
+            self._writer = parquet.ParquetWriter(self._part, schema, compression="zstd", use_dictionary=repeated)
         self._writer.write_table(table, row_group_size=ROWS)
         self._rows.clear()
 
 
 def trl_table(samples: Sequence[Sample]) -> Table:
-    """Columns `prompt` and `completion` (lists of role and content), then where the sample is from."""
+    """Return the columns `prompt` and `completion` (lists of role and content), then the origin of the sample."""
     import pyarrow as pa
 
     columns = {
@@ -90,10 +91,10 @@ def trl_table(samples: Sequence[Sample]) -> Table:
 
 
 def verl_table(samples: Sequence[Sample], split: str, first: int = 0) -> Table:
-    """verl's RL rows: `data_source`, `prompt`, `ability`, `reward_model` with `ground_truth`, `extra_info`.
+    """Return verl's RL rows: `data_source`, `prompt`, `ability`, `reward_model` with `ground_truth`, `extra_info`.
 
     Args:
-        split: name of the split, in `extra_info`.
+        split: name of the split, for `extra_info`.
         first: `extra_info.index` of the first row.
     """
     import pyarrow as pa
@@ -124,7 +125,7 @@ def verl_table(samples: Sequence[Sample], split: str, first: int = 0) -> Table:
 
 
 def verl_rows(path: Path, split: str) -> ParquetRows:
-    """A writer of verl rows whose `extra_info.index` counts through the file."""
+    """Return a writer of verl rows whose `extra_info.index` counts through the file."""
     written = 0
 
     def table(samples: Sequence[Sample]) -> Table:
@@ -136,19 +137,19 @@ def verl_rows(path: Path, split: str) -> ParquetRows:
 
 
 def ground_truth(sample: Sample) -> str:
-    """The book's turn as a reward model may see it: thoughts, acts and speech, no plan."""
+    """Return the book's turn as a reward model may see it: thoughts, actions and speech, no plan."""
     turn = parse(sample.messages[-1].content, sample.speaker, notation="her")
     return line(turn, Viewer(kind="reward_model"))
 
 
 def sharegpt(sample: Sample) -> str:
-    """One JSON line `{id, conversations: [{from, value}]}`; the last value is the one to train."""
-    rows = [{"from": _FROM[message.role], "value": message.content} for message in sample.messages]
+    """Return one JSON line `{id, conversations: [{from, value}]}`; the last value is the one to train."""
+    rows = [{"from": _SHAREGPT_ROLES[message.role], "value": message.content} for message in sample.messages]
     return json.dumps({"id": sample.turn, "conversations": rows}, ensure_ascii=False) + "\n"
 
 
 def _messages(rows: Iterable[Sequence[Any]]) -> Any:
-    """Lists of messages as an Arrow column, made from flat ones: about ten times as fast as from dicts."""
+    """Lists of messages as an Arrow column, built from flat columns: about ten times as fast as from dicts."""
     import pyarrow as pa
 
     offsets: list[int] = [0]
@@ -173,6 +174,8 @@ def _texts(texts: Sequence[str]) -> Any:
     encoded = [text.encode() for text in texts]
     ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
     if ends[-1] > np.iinfo(np.int32).max:
-        raise InputError(f"{len(texts)} rows have {ends[-1]:,} bytes of text; at most 2 GiB fit a row group, so cut the prompts")
+        raise InputError(
+            f"{len(texts)} rows have {ends[-1]:,} bytes of text; a row group holds at most 2 GiB, so shorten the prompts"
+        )
     buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(b"".join(encoded))]
     return pa.Array.from_buffers(pa.string(), len(encoded), buffers)

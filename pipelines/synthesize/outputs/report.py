@@ -1,6 +1,6 @@
-"""What a run did, in numbers: `report.json`, and `report.html` for people (report_page.py draws it).
+"""Write the report of a run: numbers in `report.json`, and `report.html` for people (report_page.py draws it).
 
-Everything is read from the files of the run folder, scene by scene, so a report can be made of any run at any time.
+Everything is read from the files of the run folder, one scene at a time, so a report can be made of any run at any time.
 """
 
 import json
@@ -16,17 +16,20 @@ from her.files.atomic import replacing
 from her.format import pattern, pattern_entropy
 from her.kinds import REPLY_KINDS
 from her.types import ENVIRONMENT, Turn
-from pipelines.synthesize.checks.turns import PROBLEMS
+from pipelines.synthesize.checks.problems import PROBLEMS
+from pipelines.synthesize.notes import Skipped, TurnRecord
 from pipelines.synthesize.outputs.report_page import page
-from pipelines.synthesize.work import Skipped, TurnRecord
+from pipelines.synthesize.stages.stage_table import FIRST_INPUT, STAGES
 
 Json = dict[str, Any]
 TURN_STEP, PLAN_STEP, BINS = 50, 200, 14
-"""Width of a bar of the length histograms, in characters, and how many bars there are; the last takes all that is longer."""
+"""Characters per bar of the two length histograms, and number of bars; the last bar counts everything longer."""
+TOP_PATTERNS, TOP_ERRORS, TOP_REASONS = 20, 10, 12
+"""Entries of a list, the most frequent ones."""
 
 
-class Side:
-    """What is counted over all turns of characters, before or after."""
+class TurnStatistics:
+    """Statistics of all characters' turns in one file of scenes."""
 
     def __init__(self) -> None:
         self.patterns: Counter[str] = Counter()
@@ -34,31 +37,31 @@ class Side:
         self.lengths: Counter[int] = Counter()
         self.plan_lengths: Counter[int] = Counter()
         self.characters = self.plan_characters = 0
-        self.in_a_scene: list[int] = []
+        self.patterns_per_scene: list[int] = []
 
     def add(self, scene: BookScene) -> None:
         """Count a scene."""
         self.scenes += 1
         spoken = [turn for turn in scene.turns if turn.speaker != ENVIRONMENT and turn.parts]
-        self.in_a_scene.append(len({pattern(turn.parts) for turn in spoken}))
+        self.patterns_per_scene.append(len({pattern(turn.parts) for turn in spoken}))
         for turn in spoken:
-            self._add(turn)
+            self._add_turn(turn)
 
-    def _add(self, turn: Turn) -> None:
+    def _add_turn(self, turn: Turn) -> None:
         plan = turn.text("system_thinking")
-        shown = len(turn.text(*REPLY_KINDS))
+        length = len(turn.text(*REPLY_KINDS))
         self.turns += 1
         self.patterns[pattern(turn.parts)] += 1
         self.thoughts += any(part.kind == "role_thinking" for part in turn.parts)
-        self.lengths[min(shown // TURN_STEP, BINS - 1)] += 1
-        self.characters += shown
+        self.lengths[min(length // TURN_STEP, BINS - 1)] += 1
+        self.characters += length
         if plan:
             self.plans += 1
             self.plan_characters += len(plan)
             self.plan_lengths[min(len(plan) // PLAN_STEP, BINS - 1)] += 1
 
     def summary(self) -> Json:
-        """The numbers."""
+        """Return the statistics as JSON values; shares are 0 to 1, lengths are in characters."""
         top = self.patterns.most_common(1)
         turns = max(1, self.turns)
         return {
@@ -66,11 +69,11 @@ class Side:
             "turns": self.turns,
             "patterns": {
                 "distinct": len(self.patterns),
-                "entropy_bits": round(entropy(self.patterns), 4),
+                "entropy_bits": round(pattern_entropy(self.patterns.elements()), 4),
                 "top": top[0][0] if top else "",
                 "top_share": round(top[0][1] / turns, 4) if top else 0.0,
-                "mean_in_a_scene": round(sum(self.in_a_scene) / max(1, len(self.in_a_scene)), 2),
-                "counts": dict(self.patterns.most_common(20)),
+                "mean_in_a_scene": round(sum(self.patterns_per_scene) / max(1, len(self.patterns_per_scene)), 2),
+                "counts": dict(self.patterns.most_common(TOP_PATTERNS)),
             },
             "thought_coverage": round(self.thoughts / turns, 4),
             "plan_coverage": round(self.plans / turns, 4),
@@ -81,24 +84,27 @@ class Side:
         }
 
 
-def entropy(counts: Counter[str]) -> float:
-    """Shannon entropy of patterns in bits, as `her.format.pattern_entropy`."""
-    return pattern_entropy(counts.elements())
+def write_report(folder: Path, stages: Iterable[str], calls: Json, outputs: Json, name: str = "") -> Json:
+    """Write `report.json` and `report.html`, and return the numbers.
 
-
-def make(folder: Path, stages: Iterable[str], calls: Json, outputs: Json, name: str = "") -> Json:
-    """The report of a run, written as JSON and HTML. `calls`: what was asked; `outputs`: what was made of it."""
-    done = [stage for stage in stages if (folder / f"{stage}.jsonl").is_file()]
-    last = done[-1] if done else "scenes"
-    before, after = Side(), Side()
-    for side, stem in ((before, "scenes"), (after, last)):
+    Args:
+        stages: names of the stages of the run, in order.
+        calls: record of the model calls.
+        outputs: counts of what was written.
+        name: name of the run; empty takes the folder's.
+    """
+    finished = [stage for stage in stages if (folder / f"{stage}.jsonl").is_file()]
+    last = finished[-1] if finished else FIRST_INPUT
+    before, after = TurnStatistics(), TurnStatistics()
+    for statistics, stem in ((before, FIRST_INPUT), (after, last)):
         for scene in jsonl.read(folder / f"{stem}.jsonl", BookScene):
-            side.add(scene)
+            statistics.add(scene)
     report = {
         "name": name or folder.name,
         "before": before.summary(),
         "after": after.summary(),
-        "stages": {stage: _fates(folder / f"{stage}.turns.jsonl") for stage in done},
+        "stages": {stage: _outcomes(folder / f"{stage}.turns.jsonl") for stage in finished},
+        "purposes": {stage: STAGES[stage].purpose for stage in finished},
         "skipped": _skipped(folder / "skipped.jsonl"),
         "calls": calls,
         "outputs": outputs,
@@ -113,26 +119,26 @@ def make(folder: Path, stages: Iterable[str], calls: Json, outputs: Json, name: 
     return report
 
 
-def _fates(path: Path) -> Json:
-    """What became of the turns in one stage, and which problems were found: in first answers, and in the end."""
+def _outcomes(path: Path) -> Json:
+    """Outcomes of the turns in one stage, and the problems of first answers and of those that were last."""
     fates: Counter[str] = Counter()
     first: Counter[str] = Counter()
     last: Counter[str] = Counter()
     errors: Counter[str] = Counter()
-    again = 0
+    asked_again = 0
     for record in _records(path):
         fates[record.fate] += 1
         first.update(set(record.first))
         last.update({each.name for each in record.problems})
-        again += record.asked > 1
+        asked_again += record.asked > 1
         if record.error:
             errors[record.error[:100]] += 1
     return {
         "turns": dict(sorted(fates.items())),
-        "asked_again": again,
+        "asked_again": asked_again,
         "problems_first": dict(first.most_common()),
         "problems_last": dict(last.most_common()),
-        "errors": dict(errors.most_common(10)),
+        "errors": dict(errors.most_common(TOP_ERRORS)),
     }
 
 
@@ -141,8 +147,8 @@ def _records(path: Path) -> Iterator[TurnRecord]:
 
 
 def _skipped(path: Path) -> Json:
-    """How much each stage left out, by reason; names and numbers in a reason are of no account."""
+    """Counts of what each stage skipped, by reason; names and numbers in a reason are replaced, so that equal ones add up."""
     stages: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for entry in jsonl.read(path, Skipped) if path.is_file() else ():
         stages[entry.stage][re.sub(r"'[^']*'|\d[\d,.]*", "…", entry.reason)[:80]] += 1
-    return {stage: dict(counts.most_common(12)) for stage, counts in sorted(stages.items())}
+    return {stage: dict(counts.most_common(TOP_REASONS)) for stage, counts in sorted(stages.items())}

@@ -1,1 +1,1 @@
-"""Read raw books and finished data sets."""
+"""Readers of the inputs: raw books and finished books. Nothing here asks a model."""

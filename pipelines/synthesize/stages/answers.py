@@ -1,6 +1,6 @@
-"""What the stages ask for: the shape of each answer, as a schema for the server and as a check of what came back.
+"""Schemas of the answers: sent to servers that support structured output, and checked again on every answer.
 
-Unknown keys are passed over, since models add them; what is missing or of another kind is not.
+Unknown keys are ignored, because models add them; a missing key or a value of another type is an error.
 """
 
 from typing import Literal
@@ -9,21 +9,21 @@ from pydantic import BaseModel, Field
 
 
 class Utterance(BaseModel):
-    """A line of a conversation, in CoSER notation."""
+    """A line of a conversation, in CoSER notation: `[thought] (action) speech`."""
 
     character: str = Field(min_length=1)
     message: str = Field(min_length=1)
 
 
-class Wanting(BaseModel):
-    """What a character wants as a conversation begins."""
+class CharacterMotivation(BaseModel):
+    """What a character wants when a conversation begins."""
 
     name: str = Field(min_length=1)
     motivation: str = ""
 
 
-class Known(BaseModel):
-    """What a plot says of a character."""
+class KeyCharacter(BaseModel):
+    """What a plot says about a character."""
 
     name: str = Field(min_length=1)
     description: str = ""
@@ -35,54 +35,54 @@ class FoundConversation(BaseModel):
 
     scenario: str = ""
     topic: str = ""
-    key_characters: list[Wanting] = []
+    key_characters: list[CharacterMotivation] = []
     dialogues: list[Utterance] = []
 
 
 class Plot(BaseModel):
-    """A plot of a piece of a book; `continues` is the id of a carried one."""
+    """A plot of a piece of a book; `continues` is the id of the plot of the previous piece that it continues."""
 
     chapter_title: str = ""
     first_sentence: str
     last_sentence: str
     prominence: int = Field(default=50, ge=0, le=100)
     summary: str = Field(min_length=1)
-    key_characters: list[Known] = []
+    key_characters: list[KeyCharacter] = []
     conversation: list[FoundConversation] = []
     state: Literal["finished", "truncated"] = "finished"
     continues: str = ""
 
 
-class Extraction(BaseModel):
+class ExtractedPlots(BaseModel):
     """Answer to `extract_plots`."""
 
     plots: list[Plot]
 
 
-class Naming(BaseModel):
-    """One name and the one it stands for."""
+class OfficialName(BaseModel):
+    """A name as it stands in the book, and the official name of that character."""
 
     name: str
     official: str
 
 
-class Names(BaseModel):
+class OfficialNames(BaseModel):
     """Answer to `name_characters`."""
 
-    names: list[Naming]
+    names: list[OfficialName]
 
 
-class Profile(BaseModel):
+class CharacterProfile(BaseModel):
     """Answer to `write_profile`."""
 
     profile: str = Field(min_length=1)
 
 
-class Staging(BaseModel):
+class SceneSetting(BaseModel):
     """Answer to `stage_scene`."""
 
     scenario: str = Field(min_length=1)
-    characters: list[Wanting]
+    characters: list[CharacterMotivation]
 
 
 class WrittenTurn(BaseModel):
@@ -93,7 +93,7 @@ class WrittenTurn(BaseModel):
     reason: str = ""
 
 
-class Enhancement(BaseModel):
+class EnhancedTurns(BaseModel):
     """Answer to `enhance_thoughts`."""
 
     turns: list[WrittenTurn]
@@ -105,8 +105,8 @@ class RewrittenPlan(BaseModel):
     plan: str = Field(min_length=1)
 
 
-class Addition(BaseModel):
-    """A fact for the setting, with where the source says it."""
+class SettingFact(BaseModel):
+    """A fact to add to the setting, with the sentence of the source that says it."""
 
     character: str = ""
     field: Literal["setting", "profile", "background", "motivation"]
@@ -118,4 +118,4 @@ class Addition(BaseModel):
 class CompletedSetting(BaseModel):
     """Answer to `complete_setting`."""
 
-    additions: list[Addition] = []
+    additions: list[SettingFact] = []

@@ -1,107 +1,112 @@
-"""Role-thinking enhancement: one question a conversation, checked turn by turn in code, failing turns asked for once more.
+"""Role thinking enhancement: deepen the thoughts of a scene, one question per scene, every turn checked in code.
 
-What still fails is kept in its original form, and counted. Turns are known by short labels in the question and by their
-stable ids everywhere else; the environment's turns are shown and never changed.
+Turns that fail a check are asked for once more, with the reasons; a turn that fails again keeps its original form and is
+counted. The question knows turns by short labels, everything else by their stable ids. Turns of the environment are shown
+and never changed. The rules are HER's (docs/protocols.md, Synthesis).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from her.characters.coser import BookScene
 from her.format import parse, pattern, render
-from her.kinds import REPLY_KINDS
-from her.types import ENVIRONMENT, Defect, Sampling, Transcript, Turn
+from her.types import ENVIRONMENT, Defect, Transcript, Turn
+from pipelines.synthesize.checks.conversations import conversation_problems
 from pipelines.synthesize.checks.knowledge import sight
-from pipelines.synthesize.checks.turns import PROBLEMS, conversation_problems, problem, turn_problems
-from pipelines.synthesize.stages.answers import Enhancement, WrittenTurn
-from pipelines.synthesize.work import Asker, Notes, TurnRecord, question
+from pipelines.synthesize.checks.problems import problem
+from pipelines.synthesize.checks.turns import turn_problems
+from pipelines.synthesize.notes import Fate, TurnRecord
+from pipelines.synthesize.questions import Question, StageAnswer, StageContext
+from pipelines.synthesize.stages.answers import EnhancedTurns, WrittenTurn
+from pipelines.synthesize.stages.turn_text import describe_problems, turn_body, turn_labels
 
-STAGE = "role_thinking"
-TOKENS_A_TURN, LEAST_TOKENS = 260, 1024
+ENHANCE = Question("role_thinking", "enhance_thoughts", EnhancedTurns)
+TOKENS_PER_TURN, LEAST_TOKENS, MOST_TOKENS = 260, 1024, 32_768
+"""Limit of an answer in tokens: for each turn that is asked for, its JSON and reason included; the minimum; the maximum.
+Half a token for each character of the scene comes on top, since a turn may be returned unchanged however long it is."""
 
 Problems = dict[str, tuple[Defect, ...]]
+"""Turn id -> its problems; turns without any are not listed."""
 
 
-async def enhance(scene: BookScene, asker: Asker, sampling: Sampling, notes: Notes) -> BookScene:
-    """The scene with deeper thoughts; its turns keep ids, order and speakers."""
+@dataclass(frozen=True)
+class _Round:
+    """State of a scene after a question: the written turns by id, and their problems."""
+
+    written: dict[str, Turn]
+    problems: Problems
+
+
+async def enhance_thoughts(scene: BookScene, context: StageContext) -> BookScene:
+    """Return the scene with deeper thoughts; turns keep their ids, order and speakers."""
     originals = {turn.id: turn for turn in scene.turns if turn.speaker != ENVIRONMENT and turn.parts}
     if not originals:
         return scene
-    labels = label(scene.turns)
-    reply = await _ask(scene, labels, list(originals), {}, {}, asker, sampling)
-    if not isinstance(reply.value, Enhancement):
-        notes.turns += [_record(scene, turn, "kept", error=reply.error) for turn in originals.values()]
+    labels = turn_labels(scene.turns)
+    answer = await _ask(scene, labels, list(originals), None, context)
+    if not isinstance(answer.value, EnhancedTurns):
+        context.notes.turns += [_record(scene, turn, "kept", error=answer.error) for turn in originals.values()]
         return scene
-    first = merge_answers(reply.value.turns, originals, labels)
-    problems = check(scene, originals, first)
-    written, again = first, dict(problems)
-    if problems:
-        tried = {identity: _body(first[identity]) for identity in problems if identity in first}
-        reply = await _ask(scene, labels, list(problems), problems, tried, asker, sampling)
-        if isinstance(reply.value, Enhancement):
-            second = merge_answers(reply.value.turns, {key: originals[key] for key in problems}, labels)
-            written = {**first, **second}
-            again = check(scene, originals, written)
-    return _settle(scene, originals, written, problems, again, reply.error, notes)
-
-
-def label(turns: Sequence[Turn]) -> dict[str, str]:
-    """Turn id -> `t1`, `t2`, ...: what a model can copy without a slip."""
-    return {turn.id: f"t{number}" for number, turn in enumerate(turns, 1)}
+    written = merge_answers(answer.value.turns, originals, labels)
+    first = last = _Round(written, check_turns(scene, originals, written))
+    if first.problems:
+        answer = await _ask(scene, labels, list(first.problems), first, context)
+        if isinstance(answer.value, EnhancedTurns):
+            asked_again = {turn_id: originals[turn_id] for turn_id in first.problems}
+            written = {**first.written, **merge_answers(answer.value.turns, asked_again, labels)}
+            # All turns are checked anew: a rewritten turn may make its neighbour the third of one pattern.
+            last = _Round(written, check_turns(scene, originals, written))
+    turns = []
+    for turn in scene.turns:
+        if turn.id in originals:
+            turn, record = _choose(scene, turn, first, last, answer.error)
+            context.notes.turns.append(record)
+        turns.append(turn)
+    return scene.model_copy(update={"turns": tuple(turns)})
 
 
 async def _ask(
-    scene: BookScene,
-    labels: Mapping[str, str],
-    wanted: Sequence[str],
-    reasons: Problems,
-    tried: Mapping[str, str],
-    asker: Asker,
-    sampling: Sampling,
-) -> Any:
+    scene: BookScene, labels: Mapping[str, str], turn_ids: Sequence[str], failed: _Round | None, context: StageContext
+) -> StageAnswer:
+    """Ask for these turns; `failed` is the round whose problems are the reason to ask again."""
     payload: dict[str, Any] = {
         "book": scene.book,
         "scenario": scene.scenario.setting,
         "characters": [{"name": member.name, "motivation": member.motivation} for member in scene.cast],
-        "turns": [{"id": labels[turn.id], "speaker": turn.speaker, "text": _body(turn)} for turn in scene.turns if turn.parts],
-        "ask": [labels[identity] for identity in wanted],
+        "turns": [
+            {"id": labels[turn.id], "speaker": turn.speaker, "text": turn_body(turn)} for turn in scene.turns if turn.parts
+        ],
+        "ask": [labels[turn_id] for turn_id in turn_ids],
     }
-    if reasons:
-        payload["reasons"] = {labels[identity]: describe_defects(problems) for identity, problems in reasons.items()}
-        payload["tried"] = {labels[identity]: text for identity, text in tried.items()}
-    room = min(32_768, max(LEAST_TOKENS, TOKENS_A_TURN * len(wanted) + sum(len(turn.raw) for turn in scene.turns) // 2))
-    messages = question("enhance_thoughts", scene.scenario.language, payload)
-    return await asker.ask(STAGE, messages, sampling.model_copy(update={"max_tokens": room}), Enhancement)
+    if failed:
+        payload["reasons"] = {labels[turn_id]: describe_problems(found) for turn_id, found in failed.problems.items()}
+        payload["tried"] = {
+            labels[turn_id]: turn_body(failed.written[turn_id]) for turn_id in failed.problems if turn_id in failed.written
+        }
+    needed = TOKENS_PER_TURN * len(turn_ids) + sum(len(turn.raw) for turn in scene.turns) // 2
+    messages = ENHANCE.messages(scene.scenario.language, payload)
+    return await context.ask(ENHANCE, messages, max_tokens=min(MOST_TOKENS, max(LEAST_TOKENS, needed)))
 
 
-def describe_defects(problems: Iterable[Defect]) -> str:
-    """Problems as a sentence for the one who is asked again."""
-    return "; ".join(PROBLEMS[each.name] + (f" ({each.detail})" if each.detail else "") for each in problems)
-
-
-def _body(turn: Turn) -> str:
-    """A turn in the canonical notation, without its name and plan."""
-    return render(turn.parts, turn.speaker, kinds=REPLY_KINDS).removeprefix(f"{turn.speaker}: ")
-
-
-def merge_answers(answers: Iterable[WrittenTurn], originals: Mapping[str, Turn], labels: Mapping[str, str]) -> dict[str, Turn]:
-    """Turn id -> the turn as written. A label that was not asked for, or stands twice, is passed over."""
-    known = {labels[identity]: identity for identity in originals}
+def merge_answers(answers: Iterable[WrittenTurn], wanted: Mapping[str, Turn], labels: Mapping[str, str]) -> dict[str, Turn]:
+    """Return turn id -> the turn as written; a label that was not asked for, or is a duplicate, is ignored."""
+    by_label = {labels[turn_id]: turn_id for turn_id in wanted}
     written: dict[str, Turn] = {}
     for answer in answers:
-        identity = known.get(answer.id)
-        if identity is not None and identity not in written:
-            speaker = originals[identity].speaker
+        turn_id = by_label.get(answer.id)
+        if turn_id is not None and turn_id not in written:
+            speaker = wanted[turn_id].speaker
             text = answer.text.strip().removeprefix(f"{speaker}:")
-            written[identity] = parse(f"{speaker}: {text.strip()}", speaker, notation="her", turn_id=identity)
+            written[turn_id] = parse(f"{speaker}: {text.strip()}", speaker, notation="her", turn_id=turn_id)
     return written
 
 
-def check(scene: BookScene, originals: Mapping[str, Turn], written: Mapping[str, Turn]) -> Problems:
-    """Turn id -> what is wrong with it, by itself and among its neighbours; good ones are not listed."""
+def check_turns(scene: BookScene, originals: Mapping[str, Turn], written: Mapping[str, Turn]) -> Problems:
+    """Return the problems of the turns in `originals`, of each turn alone and among its neighbours."""
     turns = tuple(written.get(turn.id, turn) for turn in scene.turns)
     transcript = Transcript(id=scene.id, scenario=scene.scenario, cast=scene.cast, turns=turns)
-    among = conversation_problems(list(originals.values()), turns)
+    among_neighbours = conversation_problems(list(originals.values()), turns)
     found: Problems = {}
     for at, turn in enumerate(scene.turns):
         if turn.id not in originals:
@@ -109,44 +114,38 @@ def check(scene: BookScene, originals: Mapping[str, Turn], written: Mapping[str,
         if turn.id not in written:
             found[turn.id] = (problem("missing"),)
             continue
-        own = turn_problems(turn, written[turn.id], sight(transcript, at))
-        if everything := (*own, *among.get(turn.id, ())):
-            found[turn.id] = everything
+        alone = turn_problems(turn, written[turn.id], sight(transcript, at))
+        if all_problems := (*alone, *among_neighbours.get(turn.id, ())):
+            found[turn.id] = all_problems
     return found
 
 
-def _settle(
-    scene: BookScene,
-    originals: Mapping[str, Turn],
-    written: Mapping[str, Turn],
-    first: Problems,
-    last: Problems,
-    error: str,
-    notes: Notes,
-) -> BookScene:
-    """Choose for every turn between what was written and the original, and note it."""
-    turns = []
-    for turn in scene.turns:
-        if turn.id not in originals:
-            turns.append(turn)
-            continue
-        wrong = bool(last.get(turn.id))
-        good = turn.id in written and not _to_undo(turn, written[turn.id], last.get(turn.id, ()))
-        chosen = _written(turn, written[turn.id]) if good else turn
-        fate = "kept" if not good else "changed" if chosen.parts != turn.parts else "as_it_was"
-        notes.turns.append(_record(scene, turn, fate, first.get(turn.id, ()), last.get(turn.id, ()), error if wrong else ""))
-        turns.append(chosen)
-    return scene.model_copy(update={"turns": tuple(turns)})
+def _choose(scene: BookScene, original: Turn, first: _Round, last: _Round, error: str) -> tuple[Turn, TurnRecord]:
+    """The written turn or the original, and the record of the choice. `error`: why the second question had no answer."""
+    written, problems = last.written.get(original.id), last.problems.get(original.id, ())
+    fate: Fate = "kept"
+    chosen = original
+    if written is not None and not _is_worse(original, written, problems):
+        fate = "changed" if written.parts != original.parts else "as_it_was"
+        chosen = _with_parts_of(original, written)
+    before = first.problems.get(original.id, ())
+    return chosen, _record(scene, original, fate, before, problems, error if problems else "")
 
 
-def _to_undo(original: Turn, written: Turn, problems: Iterable[Defect]) -> bool:
-    """Whether the original form is better: not where only the orders of parts are at fault, and the original's is no other."""
-    same = pattern(original.parts) == pattern(written.parts)
-    return bool({each.name for each in problems} - {"few_patterns"} - ({"three_alike"} if same else set()))
+def _is_worse(original: Turn, written: Turn, problems: Iterable[Defect]) -> bool:
+    """Whether the original form is better than the written one.
+
+    Too few patterns in the conversation are no reason to undo a turn, and neither is the third pattern in a row when the
+    original has that pattern as well: undoing would not mend it.
+    """
+    names = {each.name for each in problems} - {"few_patterns"}
+    if pattern(original.parts) == pattern(written.parts):
+        names -= {"three_alike"}
+    return bool(names)
 
 
-def _written(original: Turn, written: Turn) -> Turn:
-    """The new parts under the original's id, in the canonical text."""
+def _with_parts_of(original: Turn, written: Turn) -> Turn:
+    """The written parts under the original's id, rendered in the canonical text; an unchanged turn keeps its raw text."""
     if written.parts == original.parts:
         return original
     return Turn(id=original.id, speaker=original.speaker, parts=written.parts, raw=render(written.parts, original.speaker))
@@ -155,20 +154,19 @@ def _written(original: Turn, written: Turn) -> Turn:
 def _record(
     scene: BookScene,
     turn: Turn,
-    fate: Any,
+    fate: Fate,
     first: tuple[Defect, ...] = (),
     last: tuple[Defect, ...] = (),
     error: str = "",
 ) -> TurnRecord:
-    names = tuple(each.name for each in first)
     return TurnRecord(
-        stage=STAGE,
+        stage=ENHANCE.name,
         scene=scene.id,
         turn=turn.id,
         speaker=turn.speaker,
         fate=fate,
         asked=2 if first else 1,
-        first=names,
+        first=tuple(each.name for each in first),
         problems=last,
         error=error,
     )

@@ -1,0 +1,67 @@
+"""Checks of a turn among its neighbours: variety of patterns (orders of parts), of openings, and length over time.
+
+At least five different patterns in a conversation and none three times in a row are HER's rules for its teacher
+(docs/protocols.md, Synthesis).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from her.format import pattern
+from her.types import ENVIRONMENT, Defect, Turn
+from pipelines.synthesize.checks.problems import problem
+from pipelines.synthesize.checks.turns import THINKING
+from pipelines.synthesize.checks.words import words
+
+PATTERNS, PATTERNS_FROM, IN_A_ROW = 5, 8, 3
+"""Minimum number of patterns; in conversations of so many turns and more; so many equal ones in a row are too many."""
+OPENING_WORDS = 3
+GROWTH = 1.5
+"""The last third of a conversation may grow by so much more than the first."""
+SHORT_TURN = 40
+"""Characters; shorter originals count as this long, since a short turn may well be doubled."""
+
+
+def conversation_problems(originals: Sequence[Turn], turns: Sequence[Turn]) -> dict[str, list[Defect]]:
+    """Return the problems by turn id; turns of the environment are ignored, and turns without a problem are not listed."""
+    found: dict[str, list[Defect]] = {}
+    spoken = [turn for turn in turns if turn.speaker != ENVIRONMENT]
+    for turn, defect in _pattern_problems(spoken):
+        found.setdefault(turn.id, []).append(defect)
+    for before, turn in zip(spoken, spoken[1:], strict=False):
+        if _opening(before) and _opening(before) == _opening(turn):
+            found.setdefault(turn.id, []).append(problem("opening_repeated", " ".join(_opening(turn))))
+    for turn in _creeping({turn.id: turn for turn in originals}, spoken):
+        found.setdefault(turn.id, []).append(problem("creeping"))
+    return found
+
+
+def _pattern_problems(spoken: Sequence[Turn]) -> list[tuple[Turn, Defect]]:
+    found = []
+    patterns = [pattern(turn.parts) for turn in spoken]
+    for at in range(IN_A_ROW - 1, len(spoken)):
+        if len(set(patterns[at - IN_A_ROW + 1 : at + 1])) == 1:
+            found.append((spoken[at], problem("three_alike", patterns[at])))
+    if len(spoken) >= PATTERNS_FROM and len(kinds := set(patterns)) < PATTERNS:
+        usual = Counter(patterns).most_common(1)[0][0]
+        # Only every second turn of the most common pattern is to change: all of them would just be another monotony.
+        for turn in [turn for turn, order in zip(spoken, patterns, strict=True) if order == usual][1::2]:
+            found.append((turn, problem("few_patterns", f"{len(kinds)} orders, at least {PATTERNS}")))
+    return found
+
+
+def _opening(turn: Turn) -> tuple[str, ...]:
+    return tuple(words(turn.text(*THINKING))[:OPENING_WORDS])
+
+
+def _creeping(originals: dict[str, Turn], spoken: Sequence[Turn]) -> list[Turn]:
+    """The turns of the last third that grew most, when that third grew more than `GROWTH` times as much as the first."""
+    third = len(spoken) // 3
+    if third < 3:
+        return []
+    growth = {turn.id: len(turn.text()) / max(SHORT_TURN, len(originals[turn.id].text())) for turn in spoken}
+    first = sum(growth[turn.id] for turn in spoken[:third]) / third
+    last = sum(growth[turn.id] for turn in spoken[-third:]) / third
+    if last <= max(GROWTH, GROWTH * first):
+        return []
+    return [turn for turn in spoken[-third:] if growth[turn.id] > first * GROWTH]

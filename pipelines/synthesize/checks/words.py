@@ -1,0 +1,83 @@
+"""Words and sentences of English and Chinese text, and simple measures on lists of words."""
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from her.types import Language
+
+# A CJK ideograph is a word by itself; every other run of letters and digits is one word.
+_WORD = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]|[^\W_\u3400-\u9fff\uf900-\ufaff]+")
+SENTENCE = re.compile(r"[^.!?。！？…\n]+[.!?。！？…]*")
+GARBLED = re.compile(r"[\ufffd\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\\[nt]|\\u[0-9a-f]{4}|&(?:lt|gt|amp);|\{\{|\}\}")
+"""Replacement and control characters, escapes that were not decoded, and brackets of a template that was not filled."""
+# fmt: off
+_FUNCTION_WORDS = frozenset((
+    "that", "this", "with", "your", "yours", "hers", "they", "them", "their", "there", "here", "have", "been", "will",
+    "would", "shall", "should", "could", "might", "must", "what", "when", "where", "which", "whom", "then", "than", "from",
+    "into", "upon", "said", "very", "more", "most", "some", "such", "only", "just", "like", "know", "come", "goes", "going",
+    "make", "made", "thou", "thee", "thine", "hath", "doth", "dont", "well", "ours", "were",
+))
+# fmt: on
+
+
+def words(text: str) -> list[str]:
+    """Return the words in lower case, without quotation marks; composed and decomposed accents are equal."""
+    return _WORD.findall(unicodedata.normalize("NFKC", text).lower().replace("’", "'").replace("'", ""))
+
+
+def telling_words(text_words: Iterable[str], language: Language) -> set[str]:
+    """Return the content words: in English words of four letters and more; in Chinese pairs of neighbouring characters."""
+    listed = list(text_words)
+    if language == "zh":
+        # One Chinese character alone is too common to show that two texts are about the same thing.
+        return {left + right for left, right in zip(listed, listed[1:], strict=False) if len(left) == len(right) == 1}
+    return {word for word in listed if len(word) >= 4 and word not in _FUNCTION_WORDS}
+
+
+def same_stem(left: str, right: str) -> bool:
+    """Return whether two English words roughly share a stem: `trust`, `trusted`, `trusting`."""
+    size = min(len(left), len(right))
+    return left[:size] == right[:size] if size >= 5 else left.rstrip("s") == right.rstrip("s")
+
+
+def runs(text_words: Sequence[str], size: int) -> Iterable[tuple[str, ...]]:
+    """Return all runs of `size` neighbouring words (n-grams), in order."""
+    return zip(*(text_words[shift:] for shift in range(size)), strict=False)
+
+
+def longest_run(left: list[str], right: list[str]) -> int:
+    """Return the length in words of the longest run that stands in both lists."""
+    longest, before = 0, [0] * (len(right) + 1)
+    # before[at + 1] is the length of the common run that ends at the previous word of `left` and at right[at].
+    for word in left:
+        now = [0] * (len(right) + 1)
+        for at, other in enumerate(right):
+            if word == other:
+                now[at + 1] = before[at] + 1
+                longest = max(longest, now[at + 1])
+        before = now
+    return longest
+
+
+def kept_share(wanted: Sequence[str], there: Sequence[str]) -> float:
+    """Return the share of `wanted` words that stand in `there` in the same order, 0 to 1."""
+    # autojunk would ignore every word that is frequent in a list of 200 words and more, such as "the".
+    matcher = difflib.SequenceMatcher(None, wanted, there, autojunk=False)
+    return sum(block.size for block in matcher.get_matching_blocks()) / max(1, len(wanted))
+
+
+def jaccard(left: str, right: str, size: int = 3) -> float:
+    """Return the Jaccard index of the runs of `size` words of two texts, 0 to 1; of their words when a text is shorter."""
+    sets = []
+    for text in (left, right):
+        there = words(text)
+        sets.append({tuple(there[at : at + size]) for at in range(max(1, len(there) - size + 1))} if there else set())
+    union = sets[0] | sets[1]
+    return len(sets[0] & sets[1]) / len(union) if union else 0.0
+
+
+def ends_with_sentence(text: str) -> bool:
+    """Return whether a text ends where a sentence ends; an answer that was truncated and repaired does not."""
+    return text.rstrip().endswith((".", "!", "?", "。", "！", "？", "…", '"', "”", "’", "」", "』", ")", "）"))

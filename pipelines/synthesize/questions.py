@@ -1,0 +1,93 @@
+"""The questions that stages ask models, and the interface they are asked through.
+
+A question is a constant of the module that asks it: a name (in the ledger and the report), a prompt file and the schema of
+the answer. `pipelines/synthesize/callers.py` asks with endpoints and a ledger.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from her.prompts import fill
+from her.types import Language, Message, Sampling
+from pipelines.synthesize.notes import Notes
+from pipelines.synthesize.option_groups import StageOptions
+
+
+@dataclass(frozen=True)
+class Question:
+    """One kind of question.
+
+    Args:
+        name: name of its calls in the ledger and in the report.
+        prompt: file name in her/prompts without language and suffix; empty for the live prompt of a turn (her/view.py).
+        schema: what the answer must be JSON of; None for free text.
+        rewriter: whether it is asked of the endpoints in `rewriter` where these are set.
+    """
+
+    name: str
+    prompt: str = ""
+    schema: type[BaseModel] | None = None
+    rewriter: bool = False
+
+    def messages(self, language: Language, payload: Mapping[str, Any], **fields: str) -> tuple[Message, ...]:
+        """Return the messages of this question; see `prompt_messages`."""
+        return prompt_messages(self.prompt, language, payload, **fields)
+
+
+@dataclass
+class StageAnswer:
+    """Answer to one question.
+
+    Args:
+        text: the answer as the model wrote it, when the question has no schema.
+        reasoning: the model's reasoning beside `text`, from an API-native field.
+        value: the parsed answer, when the question has a schema.
+        error: why there is no answer, one sentence; then the other fields are empty.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    value: BaseModel | None = None
+    error: str = ""
+
+
+class Asker(Protocol):
+    """Interface through which a stage asks: `StageCallers`, the collector of ray_prefetch.py, or a test."""
+
+    async def ask(self, question: Question, messages: tuple[Message, ...], sampling: Sampling) -> StageAnswer:
+        """Ask once. A failed call is a `StageAnswer` with `error`, not an exception."""
+        ...
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage gets beside the scene: whom to ask, the settings, and where to record what it did."""
+
+    asker: Asker
+    options: StageOptions
+    notes: Notes
+
+    async def ask(self, question: Question, messages: tuple[Message, ...], **sampling: Any) -> StageAnswer:
+        """Ask with the sampling of the run; `sampling` overrides fields of it, such as `max_tokens`."""
+        return await self.asker.ask(question, messages, self.options.sampling.model_copy(update=sampling))
+
+
+def prompt_messages(prompt: str, language: Language, payload: Mapping[str, Any], **fields: str) -> tuple[Message, ...]:
+    """Return the prompt file as the system message and the payload as JSON in the user message.
+
+    Args:
+        fields: values of the `$fields` of the prompt file.
+
+    Raises:
+        InputError: the prompt file has a `$field` that `fields` does not name.
+    """
+    body = json.dumps(payload, ensure_ascii=False, indent=1)
+    return (
+        Message(role="system", content=fill(prompt, language, fields)),
+        # Books may hold half a surrogate pair, which has no UTF-8 form and which no server accepts.
+        Message(role="user", content=body.encode("utf-8", "replace").decode("utf-8")),
+    )
