@@ -1,8 +1,10 @@
-"""A teacher that speaks the OpenAI protocol over HTTP, for tests of synthesis: it answers by rule, and as a test spoils it.
+"""A rule-based teacher behind an HTTP server that speaks the OpenAI protocol, and a scene of Othello, for tests of synthesis.
 
-with teaching() as server:                          # good answers
-    with teaching(spoil) as server:                 # spoil(task, asked, answer) -> text, for chosen questions
-        server.questions("rewrite_plan")            # the payloads it was sent
+    with teaching() as server:                          # every answer is valid
+    with teaching(spoil) as server:                     # spoil(task, payload, answer) -> the text that is sent
+        server.questions("rewrite_plan")                # the payloads of the requests
+
+`improved` takes the scene through one stage against such a server.
 """
 
 import json
@@ -15,67 +17,106 @@ from her.backends.teacher import write_answer
 from her.characters.coser import BookScene
 from her.format import parse
 from her.inference.caller import Ledger
-from her.types import CastMember, Message, Scenario, Turn
-from pipelines.synthesize.models import Models
-from pipelines.synthesize.options import CallOptions, SynthesisOptions
+from her.types import CastMember, Message, Sampling, Scenario, Turn
+from pipelines.synthesize.callers import StageCallers
+from pipelines.synthesize.notes import Notes
+from pipelines.synthesize.option_groups import CallOptions, SettingOptions, StageOptions
+from pipelines.synthesize.options import SynthesisOptions
+from pipelines.synthesize.questions import Asker, StageContext
+from pipelines.synthesize.stages.stage_table import Improve
 from tests.servers import ModelServer, Script
 
 Spoil = Callable[[str, dict[str, Any], str], str]
-"""Task (`play` for a live prompt), payload (the request for `play`) and the right answer -> what is sent."""
+"""Task (`play` for a live prompt), payload (the request for `play`) and the valid answer -> the text that is sent."""
+COLD = StageOptions(sampling=Sampling(temperature=0.5, seed=1), settings=SettingOptions(most=2))
 
 
 class TeachingServer(ModelServer):
-    """A ModelServer that knows what it was asked."""
+    """A ModelServer that knows the tasks and payloads of its requests."""
 
     @property
     def spec(self) -> str:
-        """How a run names it."""
+        """Return the backend spec of this server."""
         return f"openai:{self.url}#{self.script.model}"
 
     def questions(self, task: str) -> list[dict[str, Any]]:
-        """The payloads of one task, in order."""
+        """Return the payloads of one task, in order."""
         return [payload_of(body) for body in self.chats if task_of(body) == task]
 
 
 def task_of(body: dict[str, Any]) -> str:
-    """The task of a request; `play` for a live prompt."""
+    """Return the task of a request; `play` for a live prompt."""
     first = str(body["messages"][0]["content"])
     return first.removeprefix("Task: ").split("\n")[0] if first.startswith("Task: ") else "play"
 
 
 def payload_of(body: dict[str, Any]) -> dict[str, Any]:
-    """The payload of a request; for a live prompt the request itself."""
+    """Return the payload of a request; for a live prompt the request itself."""
     if task_of(body) == "play":
         return body
-    return json.loads(next(each["content"] for each in body["messages"] if each["role"] == "user"))
+    payload: dict[str, Any] = json.loads(next(each["content"] for each in body["messages"] if each["role"] == "user"))
+    return payload
 
 
 @contextmanager
 def teaching(spoil: Spoil | None = None, **script: Any) -> Iterator[TeachingServer]:
-    """The server, running; `script` as in tests/servers.py."""
+    """Run the server; `script` as in tests/servers.py."""
 
     def text(body: dict[str, Any]) -> str:
         messages = [Message(role=each["role"], content=str(each["content"])) for each in body["messages"]]
-        thinking, said = write_answer(messages)
-        right = f"<think>{thinking}</think>{said}" if thinking else said
-        return spoil(task_of(body), payload_of(body), right) if spoil else right
+        thinking, reply = write_answer(messages)
+        valid = f"<think>{thinking}</think>{reply}" if thinking else reply
+        return spoil(task_of(body), payload_of(body), valid) if spoil else valid
 
     with TeachingServer(Script(text=text, model="teacher", **script)) as server:
         yield server
 
 
+def answering(task: str, change: Callable[[dict[str, Any], dict[str, Any], int], Any]) -> Spoil:
+    """Return a spoiler of the answers to one task: change(payload, answer, number of earlier answers)."""
+    count = 0
+
+    def spoil(asked_task: str, payload: dict[str, Any], valid: str) -> str:
+        nonlocal count
+        if asked_task != task:
+            return valid
+        changed = change(payload, json.loads(valid), count)
+        count += 1
+        return changed if isinstance(changed, str) else json.dumps(changed)
+
+    return spoil
+
+
 @contextmanager
 def ledger_of(folder: Path) -> Iterator[Ledger]:
-    """A ledger in a folder of the test."""
+    """Open a ledger in a folder of the test."""
     with Ledger(folder / "calls.sqlite3") as ledger:
         yield ledger
 
 
-def models_of(server: TeachingServer, ledger: Ledger, **calls: Any) -> Models:
-    """The door that stages ask through, with this server as its only endpoint."""
-    asking = CallOptions(**{"retries": 1, "patience": 0.3, **calls})
-    options = SynthesisOptions(scenes=(Path("unused"),), endpoints=(server.spec,), calls=asking)
-    return Models(options, ledger)
+def callers_of(server: TeachingServer, ledger: Ledger, **calls: Any) -> StageCallers:
+    """Return callers with this server as their only endpoint.
+
+    A failed call is not retried: the backoff of a real run would make every test with a bad server seconds long.
+    """
+    options = CallOptions(**{"retries": 0, "patience": 0.3, **calls})
+    return StageCallers(SynthesisOptions(scenes=(Path("unused"),), endpoints=(server.spec,), calls=options), ledger)
+
+
+def context_of(asker: Asker, options: StageOptions = COLD) -> StageContext:
+    """Return the context of a stage with fresh notes."""
+    return StageContext(asker, options, Notes())
+
+
+async def improved(
+    improve: Improve, folder: Path, spoil: Spoil | None = None, scene: BookScene | None = None, **script: Any
+) -> tuple[BookScene, Notes, TeachingServer]:
+    """Take a scene (`a_scene()` by default) through one stage; return it, the notes and the server that was asked."""
+    with teaching(spoil, **script) as server, ledger_of(folder) as ledger:
+        async with callers_of(server, ledger) as callers:
+            context = context_of(callers)
+            after = await improve(scene or a_scene(), context)
+    return after, context.notes, server
 
 
 IAGO = "Iago wants Othello to doubt his wife without being told to."
@@ -102,7 +143,7 @@ PASSAGE = (
 
 
 def a_scene(lines: tuple[tuple[str, str], ...] = LINES, passage: str = PASSAGE) -> BookScene:
-    """A scene of Othello with thoughts, acts, an environment, and a source that goes on after it."""
+    """Return a scene of Othello with thoughts, actions, an environment, and a source that continues after it."""
     turns = tuple(
         Turn(id=f"{number:032x}", speaker=speaker, parts=parse(text, speaker, notation="coser").parts, raw=text)
         for number, (speaker, text) in enumerate(lines, 10)

@@ -10,9 +10,9 @@ from her.backends.open import open_backend, parse_spec
 from her.backends.teacher import RULES, TeacherBackend, write_answer
 from her.errors import BackendError, InputError
 from her.types import Message, Sampling
+from pipelines.synthesize.questions import prompt_messages
 from pipelines.synthesize.stages import answers
-from pipelines.synthesize.stages.role_thinking import label
-from pipelines.synthesize.work import question
+from pipelines.synthesize.stages.turn_text import turn_labels
 from tests.teaching import a_scene
 
 PLAY = "\n\n".join(f"{who}. {said}" for who, said in [("IAGO", "Are your doors locked?"), ("BRABANTIO", "Why, wherefore?")] * 4)
@@ -31,18 +31,18 @@ TALK = [{"character": "Iago", "message": "Ha!"}, {"character": "Othello", "messa
 @pytest.mark.parametrize(
     ("task", "payload", "schema"),
     [
-        ("extract_plots", {"text": PLAY, "chapter": "Act I", "carried": []}, answers.Extraction),
-        ("extract_plots", {"text": NOVEL}, answers.Extraction),
-        ("extract_plots", {"text": CHINESE}, answers.Extraction),
-        ("extract_plots", {"text": "Nobody speaks here."}, answers.Extraction),
-        ("name_characters", {"book": "Othello", "names": ["IAGO", "All"]}, answers.Names),
+        ("extract_plots", {"text": PLAY, "chapter": "Act I", "carried": []}, answers.ExtractedPlots),
+        ("extract_plots", {"text": NOVEL}, answers.ExtractedPlots),
+        ("extract_plots", {"text": CHINESE}, answers.ExtractedPlots),
+        ("extract_plots", {"text": "Nobody speaks here."}, answers.ExtractedPlots),
+        ("name_characters", {"book": "Othello", "names": ["IAGO", "All"]}, answers.OfficialNames),
         (
             "write_profile",
             {"book": "Othello", "character": "Iago", "lines": []},
-            answers.Profile,
+            answers.CharacterProfile,
         ),
-        ("stage_scene", {"characters": [{"name": "Iago"}], "dialogues": TALK, "scenario": ""}, answers.Staging),
-        ("enhance_thoughts", {"turns": TURNS, "ask": ["t1", "t2", "t3"]}, answers.Enhancement),
+        ("stage_scene", {"characters": [{"name": "Iago"}], "dialogues": TALK, "scenario": ""}, answers.SceneSetting),
+        ("enhance_thoughts", {"turns": TURNS, "ask": ["t1", "t2", "t3"]}, answers.EnhancedTurns),
         ("rewrite_plan", PLAN, answers.RewrittenPlan),
         ("rewrite_plan", PLAN_ZH, answers.RewrittenPlan),
         ("complete_setting", {"setting": "", "characters": [], "dialogues": TURNS, "source": ""}, answers.CompletedSetting),
@@ -66,7 +66,7 @@ def test_it_finds_who_speaks_in_plays_and_novels(text: str, speakers: set[str]) 
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("task", sorted(RULES))
 def test_every_rule_has_its_prompt_in_both_languages(task: str, language: Any) -> None:
-    system = question(task, language, {}, name="Iago", most="3", least="6")[0].content
+    system = prompt_messages(task, language, {}, name="Iago", most="3", least="6")[0].content
     assert system.startswith(f"Task: {task}\n") and "$" not in system and "JSON" in system
 
 
@@ -105,4 +105,4 @@ def test_what_it_cannot_answer_is_an_error(system: str, user: str, told: str) ->
 
 
 def test_labels_are_short_and_of_ids() -> None:
-    assert list(label(a_scene().turns).values())[:3] == ["t1", "t2", "t3"]
+    assert list(turn_labels(a_scene().turns).values())[:3] == ["t1", "t2", "t3"]

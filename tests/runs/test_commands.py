@@ -133,7 +133,7 @@ def test_resume_really_goes_on(home: Path) -> None:
 
 
 def _hashes() -> dict[str, str]:
-    from pipelines.synthesize.__main__ import _hashes as of
+    from pipelines.synthesize.__main__ import input_hashes as of
 
     return of(options("real"))
 

@@ -11,7 +11,7 @@ from her.errors import InputError
 from her.training_data.audit import Audit, EstimatedEncoder, require
 from her.types import Message, Sample
 from pipelines.models.template import ChatTemplate
-from pipelines.synthesize.outputs.encoder import encoder
+from pipelines.synthesize.outputs.dataset import open_encoder
 from tests.tiny import TEMPLATE, make_tiny
 
 pytestmark = pytest.mark.whole
@@ -173,11 +173,11 @@ def test_a_sample_without_a_prompt_is_named() -> None:
 def test_a_tokenizer_that_is_none(tmp_path: Path) -> None:
     tokenizer(template=None).save_pretrained(tmp_path / "plain")
     with pytest.raises(InputError, match="has no chat template"):
-        encoder(str(tmp_path / "plain"))
+        open_encoder(str(tmp_path / "plain"))
     with pytest.raises(InputError, match="no tokenizer in"):
-        encoder(str(tmp_path / "nothing"))
+        open_encoder(str(tmp_path / "nothing"))
     endless = tokenizer(template=TEMPLATE)
     endless.eos_token = None
     with pytest.raises(InputError, match="has no end-of-sequence token"):
         ChatTemplate(endless)
-    assert isinstance(encoder(""), EstimatedEncoder)
+    assert isinstance(open_encoder(""), EstimatedEncoder)

@@ -1,4 +1,4 @@
-"""pipelines/synthesize: exports, the tokenizer's audit and the card, read back by the libraries that will train."""
+"""Samples in the forms of the trainers, read back by pyarrow."""
 
 import json
 from pathlib import Path
@@ -6,12 +6,9 @@ from typing import Any
 
 import pytest
 
-from her.errors import InputError
-from her.training_data.audit import Audit, EstimatedEncoder, to_markdown
 from her.training_data.samples import FORMAT, samples
 from her.types import CastMember, Message, Part, Sample, Scenario, Transcript, Turn
-from pipelines.synthesize.outputs import card, exports
-from pipelines.synthesize.outputs.card import CardFacts, CardSource
+from pipelines.synthesize.outputs import exports
 from pipelines.synthesize.outputs.exports import ParquetRows, trl_table, verl_rows
 
 
@@ -38,7 +35,7 @@ def dicts(messages: tuple[Message, ...]) -> list[dict[str, str]]:
 
 
 def written(path: Path, rows: list[Sample] = ROWS) -> list[dict[str, Any]]:
-    """What pyarrow reads of a TRL file."""
+    """The rows that pyarrow reads of a TRL file."""
     from pyarrow import parquet
 
     with ParquetRows(path, trl_table) as writer:
@@ -101,71 +98,3 @@ def test_a_file_says_which_format_it_has(tmp_path: Path) -> None:
 
     written(tmp_path / "trl.parquet")
     assert parquet.read_schema(tmp_path / "trl.parquet").metadata == {b"her_format": FORMAT.encode()}
-
-
-def test_the_report_of_an_audit_is_a_page() -> None:
-    audit = Audit("sft", EstimatedEncoder())
-    assert "## sft: problems" in to_markdown([audit.report()])
-    audit.add(ROWS[0])
-    assert "## sft: no problems" in to_markdown([audit.report()])
-
-
-FACTS = CardFacts(
-    name="lamps",
-    licence="cc0-1.0",
-    languages=("en", "zh"),
-    command="her run synthesize @lamps.toml",
-    commit="abc",
-    seed=7,
-    splits={"sft": 3, "test": 3},
-    dropped={"no_plan": 2},
-    held_out=1,
-    models={"role_thinking": "teacher"},
-    prompts={"roleplay.en.md": "12ab"},
-    inputs={"lamp.json": "34cd"},
-    sources=(CardSource(name="The | Lamp", licence="public domain", transcripts=1),),
-    test_set="test_set.json",
-)
-
-
-@pytest.mark.whole
-def test_the_dataset_loads_as_its_card_says(tmp_path: Path) -> None:
-    from datasets import load_dataset
-
-    for split in FACTS.splits:
-        written(tmp_path / split / "trl.parquet")
-    (tmp_path / "sft" / "sharegpt.jsonl").write_text("".join(map(exports.sharegpt, ROWS)), "utf-8")
-    card.write_card(tmp_path, FACTS)
-    for split, part in (("sft", "train"), ("test", "test")):
-        rows = load_dataset(str(tmp_path), split, cache_dir=str(tmp_path / "cache"))[part]
-        assert rows[0]["prompt"] == dicts(ROWS[0].messages[:-1])
-        assert rows[1]["completion"] == dicts(ROWS[1].messages[-1:])
-
-
-def test_the_card_tells_counts_hashes_and_licences(tmp_path: Path) -> None:
-    for split in FACTS.splits:
-        written(tmp_path / split / "trl.parquet")
-    audit = Audit("sft", EstimatedEncoder())
-    audit.add(ROWS[0])
-    text = card.write_card(tmp_path, FACTS, [audit.report()]).read_text("utf-8")
-    for said in (
-        "license: cc0-1.0",
-        "- zh",
-        "| sft | 3 |",
-        "no_plan 2",
-        "Held out for test_set.json: 1 transcripts",
-        "her run synthesize @lamps.toml",
-        "| role_thinking | `teacher` |",
-        "| roleplay.en.md | `12ab` |",
-        "| lamp.json | `34cd` |",
-        "| The \\| Lamp | public domain | 1 |",
-        "(100.0%)",
-        "seed 7",
-    ):
-        assert said in text
-    assert card.hashes(tmp_path)["sft/trl.parquet"] in text
-
-
-def test_a_card_without_its_samples_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"split 'sft' has no trl\.parquet"):
-        card.write_card(tmp_path, FACTS)

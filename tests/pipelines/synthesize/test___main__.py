@@ -1,7 +1,4 @@
-"""A synthesis run, whole: Othello from raw text to samples and report, stopped, killed, gone on with, and refused.
-
-D1: every documented command starts. D16 and the report: what every stage did is counted by name.
-"""
+"""Whole runs of synthesis: Othello from raw text to samples and report; stopped, killed, resumed and refused."""
 
 import json
 import os
@@ -24,8 +21,8 @@ from her.training_data.audit import AuditReport
 from her.training_data.samples import Dropped
 from her.types import Transcript
 from pipelines.synthesize.__main__ import main
+from pipelines.synthesize.notes import Skipped, TurnRecord
 from pipelines.synthesize.options import SynthesisOptions
-from pipelines.synthesize.work import Skipped, TurnRecord
 from tests.teaching import task_of, teaching
 
 pytestmark = pytest.mark.whole
@@ -46,14 +43,14 @@ def finished(home: Path, name: str) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "pipelines/configs").glob("synthesize*.toml")), ids=lambda path: path.stem)
-def test_d1_every_configuration_is_valid_and_says_every_setting(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_configuration_is_valid_and_shows_every_setting(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([f"@{file}", "--dry-run"]) == 0
-    said = capsys.readouterr().out
-    assert "[books_to_scenes]" in said and "[samples.shares]" in said
+    text = capsys.readouterr().out
+    assert "[books_to_scenes]" in text and "[samples.shares]" in text
 
 
-def test_d1_othello_goes_through_without_a_model(home: Path) -> None:
-    """Othello as the command line takes it, in a process of its own."""
+def test_othello_runs_without_a_model(home: Path) -> None:
+    """Run the smoke configuration by its command, in a process of its own."""
     command = [sys.executable, "-m", "her.cli", "run", "synthesize", SMOKE]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, "HER_HOME": str(home)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -81,21 +78,21 @@ def test_d1_othello_goes_through_without_a_model(home: Path) -> None:
 def test_the_same_run_is_the_same_byte_for_byte_and_asks_nothing_twice(home: Path) -> None:
     with teaching() as server:
         assert run("name=one", f"endpoints=['{server.spec}']") == 0
-        asked = len(server.chats)
+        count = len(server.chats)
         assert run("name=one", f"endpoints=['{server.spec}']") == 0
-        assert len(server.chats) == asked
+        assert len(server.chats) == count
         assert run("name=two", f"endpoints=['{server.spec}']") == 0
     assert finished(home, "one") == finished(home, "two")
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_killed_run_goes_on_without_asking_or_losing_anything(home: Path, seed: int) -> None:
-    """Killed with SIGKILL at a random number of calls: what was recorded is not asked again, the outcome is the same."""
+def test_a_killed_run_resumes_without_asking_twice_or_losing_anything(home: Path, seed: int) -> None:
+    """Killed with SIGKILL at a random number of calls: what was recorded is not asked again, and the files are the same."""
     with teaching() as server:
         assert run("name=undisturbed", f"endpoints=['{server.spec}']") == 0
-        whole = len(server.chats)
+        total = len(server.chats)
         server.requests.clear()
-        kill_after = random.Random(seed).randrange(10, whole - 20)
+        kill_after = random.Random(seed).randrange(10, total - 20)
         words = [SMOKE, "name=killed", f"endpoints=['{server.spec}']", "calls.in_flight=4"]
         command = [sys.executable, "-m", "pipelines.synthesize", *words]
         server.script.first_delay = 0.01
@@ -110,11 +107,11 @@ def test_a_killed_run_goes_on_without_asking_or_losing_anything(home: Path, seed
         server.script.first_delay = 0
         assert run("name=killed", f"endpoints=['{server.spec}']", "calls.in_flight=4") == 0
         after = len(server.chats) - before
-    assert before + after <= whole + 4 + 16  # those on the way, and those of a group that was not yet written
+    assert before + after <= total + 4 + 16  # the calls in flight, and those of a group that was not yet written
     assert finished(home, "killed") == finished(home, "undisturbed")
 
 
-def test_a_budget_stops_the_run_and_a_higher_one_goes_on(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_budget_stops_the_run_and_a_higher_one_resumes_it(home: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert run("name=poor", "calls.budget_tokens=60000") == 3
     assert read_status("poor").state == "stopped" and "budget" in read_status("poor").reason
     assert run("name=poor", "calls.budget_tokens=0") == 0
@@ -122,7 +119,7 @@ def test_a_budget_stops_the_run_and_a_higher_one_goes_on(home: Path, caplog: pyt
     assert finished(home, "poor") == finished(home, "rich")
 
 
-def test_a_server_that_dies_stops_the_run_which_goes_on_later(home: Path) -> None:
+def test_a_dead_server_stops_the_run_which_resumes_later(home: Path) -> None:
     with teaching() as server:
         spec = server.spec
     assert run("name=dead", f"endpoints=['{spec}']", "calls.patience=0.2", "calls.retries=0") == 3
@@ -130,11 +127,11 @@ def test_a_server_that_dies_stops_the_run_which_goes_on_later(home: Path) -> Non
     assert run("name=dead", "endpoints=['teacher:']") == 0
 
 
-def test_a_teacher_that_never_answers_well_fails_loudly_and_invents_nothing(home: Path) -> None:
+def test_a_teacher_without_valid_answers_fails_the_run_and_nothing_is_invented(home: Path) -> None:
     """Every plan is missing: the audit refuses the outcome, with the number and the reason."""
 
-    def spoil(task: str, asked: dict[str, Any], right: str) -> str:
-        return "I would rather not." if task in ("rewrite_plan", "play") else right
+    def spoil(task: str, payload: dict[str, Any], valid: str) -> str:
+        return "I would rather not." if task in ("rewrite_plan", "play") else valid
 
     with teaching(spoil) as server:
         assert run("name=loud", f"endpoints=['{server.spec}']") == 2
@@ -145,7 +142,7 @@ def test_a_teacher_that_never_answers_well_fails_loudly_and_invents_nothing(home
     assert "I would rather not" not in (home / "runs/loud/transcripts.jsonl").read_text()
 
 
-def test_everything_left_out_is_listed_with_its_reason(home: Path, tmp_path: Path) -> None:
+def test_everything_skipped_is_listed_with_its_reason(home: Path, tmp_path: Path) -> None:
     (tmp_path / "books").mkdir()
     (tmp_path / "books" / "a.jsonl").write_text('{"title": "Empty", "content": ""}\nnot json\n')
     (tmp_path / "books" / "Othello.txt").write_bytes((ROOT / "pipelines/configs/Othello.txt").read_bytes() + b"\x00\xe9")
@@ -161,20 +158,20 @@ def test_every_turn_that_becomes_no_sample_is_listed_with_its_reason(home: Path)
     assert dropped == counted and dropped["too_long"] > 0
 
 
-def test_what_was_left_out_is_listed_when_nothing_is_left(home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_was_skipped_is_listed_when_no_scene_is_left(home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "gaps.json").write_text('{"plots": [{"conversation": []}, null]}')
     assert run("name=gaps", "books=[]", f"scenes=['{tmp_path / 'gaps.json'}']") == 2
     assert "no scene came out of the sources" in caplog.text
     assert "plot 0: no conversation" in (home / "runs/gaps/skipped.jsonl").read_text()
 
 
-def test_a_rewriter_of_its_own_writes_the_plans_and_nothing_else(home: Path) -> None:
+def test_a_separate_rewriter_writes_the_plans_and_nothing_else(home: Path) -> None:
     with teaching() as server, teaching() as rewriter:
         words = [f"endpoints=['{server.spec}']", f"rewriter=['{rewriter.spec}']", "calls.price_completion=1000000"]
         assert run("name=two", *words) == 0
         assert {task_of(body) for body in rewriter.chats} == {"rewrite_plan"}
-        asked = {task_of(body) for body in server.chats}
-    assert "play" in asked and "enhance_thoughts" in asked and "rewrite_plan" not in asked
+        tasks = {task_of(body) for body in server.chats}
+    assert "play" in tasks and "enhance_thoughts" in tasks and "rewrite_plan" not in tasks
     calls = json.loads((home / "runs/two/report.json").read_text())["calls"]
     assert calls["money"] == sum(stage["completion_tokens"] for stage in calls["stages"].values()) > 0
 
@@ -201,8 +198,8 @@ def test_the_second_run_on_one_folder_is_refused(caplog: pytest.LogCaptureFixtur
     assert "another process works on run 'taken'" in caplog.text
 
 
-def test_what_cannot_be_a_run_is_refused_with_a_sentence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for words, told in [
+def test_wrong_settings_are_refused_with_a_sentence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for words, message in [
         (["books=[]"], "nothing to read"),
         (["stages=['cook']"], "stage 'cook' is unknown"),
         (["books=['absent.txt']"], "there is no book file or folder"),
@@ -211,8 +208,8 @@ def test_what_cannot_be_a_run_is_refused_with_a_sentence(tmp_path: Path, caplog:
         (["samples.split_by=page"], "samples.split_by"),
     ]:
         caplog.clear()
-        assert run(f"name=refused{len(told)}", *words) == 2
-        assert told in caplog.text
+        assert run(f"name=refused{len(message)}", *words) == 2
+        assert message in caplog.text
 
 
 def test_inputs_that_changed_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

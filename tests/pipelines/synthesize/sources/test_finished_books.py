@@ -1,0 +1,54 @@
+"""Which files of a folder hold scenes, and which of two with the same scenes is read."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from her.errors import InputError
+from pipelines.synthesize.sources.finished_books import finished_files, read_scenes
+from tests.characters.test_her_dataset import ROW
+from tests.pipelines.synthesize.books import lines, write_book
+
+
+def listed(*paths: Path) -> tuple[list[str], list[tuple[str, str]]]:
+    """Names of the files to read, and what was skipped."""
+    skipped: list[tuple[str, str]] = []
+    files = finished_files(paths, lambda where, reason: skipped.append((where, reason)))
+    return [path.name for path in files], skipped
+
+
+def test_books_and_the_released_dataset_are_read_together(tmp_path: Path) -> None:
+    write_book(tmp_path, "Lamp")
+    for name in ("full_info", "clean", "sft_multi_turn"):
+        (tmp_path / f"HER_dataset_{name}.jsonl").write_text(json.dumps(ROW) + "\n", "utf-8")
+    files, skipped = listed(tmp_path)
+    assert files == ["HER_dataset_full_info.jsonl", "Lamp.json"]
+    assert [where for where, _ in skipped] == ["HER_dataset_clean.jsonl", "HER_dataset_sft_multi_turn.jsonl"]
+    assert len(list(read_scenes([tmp_path / name for name in files], lambda where, reason: None))) == 3
+    assert listed(tmp_path / "HER_dataset_clean.jsonl")[0] == ["HER_dataset_clean.jsonl"]
+
+
+def test_of_one_book_twice_the_larger_file_is_read(tmp_path: Path) -> None:
+    write_book(tmp_path, "Tess of the D’Urbervilles", plots=1)
+    write_book(tmp_path, "Tess_of_the_D'Urbervilles", plots=3)
+    files, skipped = listed(tmp_path)
+    assert files == ["Tess_of_the_D'Urbervilles.json"]
+    assert skipped == [("Tess of the D’Urbervilles.json", "the same book as the larger 'Tess_of_the_D'Urbervilles.json'")]
+
+
+def test_a_scene_in_two_files_is_read_once(tmp_path: Path) -> None:
+    case = {"book": "The Lamp", "i_p": 1, "i_c": 0, "dialogues": lines("x", 1)}
+    for name in ("test_set", "copy"):
+        (tmp_path / f"{name}.json").write_text(json.dumps([case]), "utf-8")
+    skipped: list[str] = []
+    scenes = list(read_scenes(sorted(tmp_path.glob("*.json")), lambda where, reason: skipped.append(f"{where}: {reason}")))
+    assert len(scenes) == 1
+    assert skipped[-1] == "test_set.json: plot 1, conversation 0 of The Lamp was in an earlier file"
+
+
+def test_a_path_without_scenes_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no file of scenes"):
+        listed(tmp_path)
+    with pytest.raises(InputError, match="does not exist"):
+        listed(tmp_path / "none")

@@ -1,0 +1,86 @@
+"""System thinking against a teacher over HTTP: every turn gets a plan, and no question holds what its character cannot know."""
+
+import json
+from pathlib import Path
+
+from her.training_data.samples import samples
+from her.types import Sample
+from her.view import messages
+from pipelines.synthesize.stages.system_thinking import add_plans
+from tests.teaching import a_scene, answering, improved
+
+SCENE = a_scene()
+TARGETS = [turn for turn in SCENE.turns if turn.speaker != "Environment"]
+
+
+async def test_every_turn_of_every_character_gets_a_plan(tmp_path: Path) -> None:
+    """Also those of characters who are not major, whose turns the published pipeline leaves bare."""
+    scene, notes, server = await improved(add_plans, tmp_path)
+    assert scene.major == ("Iago",)
+    assert all(turn.text("system_thinking") for turn in scene.turns if turn.speaker != "Environment")
+    assert not scene.turns[0].text("system_thinking")
+    assert len(server.questions("play")) == len(server.questions("rewrite_plan")) == len(TARGETS) == len(notes.turns)
+    rows = list(samples(scene.transcript()))
+    assert len(rows) == len(TARGETS) and all(isinstance(row, Sample) for row in rows)
+
+
+async def test_the_draft_is_made_on_the_live_prompt_byte_for_byte(tmp_path: Path) -> None:
+    scene, _, server = await improved(add_plans, tmp_path)
+    sent = {json.dumps(body["messages"]) for body in server.questions("play")}
+    live = {
+        json.dumps([each.model_dump() for each in messages(SCENE.transcript(), turn.speaker, SCENE.turns[:at])])
+        for at, turn in enumerate(SCENE.turns)
+        if turn.speaker != "Environment"
+    }
+    rows = {json.dumps([each.model_dump() for each in row.messages[:-1]]) for row in samples(scene.transcript())}  # type: ignore[union-attr]
+    assert sent == live == rows
+
+
+async def test_the_rewriter_is_shown_only_what_its_character_can_know(tmp_path: Path) -> None:
+    """On the request as it was sent: no turn to come, nobody else's thought, nobody else's motivation, no earlier plan."""
+    _, _, server = await improved(add_plans, tmp_path)
+    question = {payload["turn"]: json.dumps(payload, ensure_ascii=False) for payload in server.questions("rewrite_plan")}
+    everything = [json.dumps(body, ensure_ascii=False) for body in server.chats]
+    for at, turn in enumerate(SCENE.turns):
+        if turn.speaker == "Environment":
+            continue
+        text = next(text for gold, text in question.items() if turn.text("speech") in gold)
+        for place, other in enumerate(SCENE.turns):
+            if place > at:
+                assert other.text("speech") not in text
+            if other.speaker != turn.speaker or place > at:
+                assert all(part.text not in text for part in other.parts if part.kind == "role_thinking")
+        for member in SCENE.cast:
+            assert (member.motivation in text) == (member.name == turn.speaker)
+        assert "strangled" not in text
+    assert not any("strangled" in sent for sent in everything)
+
+
+async def test_own_earlier_thoughts_are_shown_to_the_rewriter(tmp_path: Path) -> None:
+    _, _, server = await improved(add_plans, tmp_path)
+    last = server.questions("rewrite_plan")
+    othello = next(payload for payload in last if "first to last" in payload["turn"])
+    assert any("I saw somebody slip away" in line for line in othello["history"])
+    assert othello["draft"] and "portray Othello" in othello["draft"]
+
+
+async def test_a_failing_plan_is_asked_again_with_the_reasons_then_the_turn_goes_without(tmp_path: Path) -> None:
+    bad = {"plan": "The user wants me to answer."}
+    spoil = answering("rewrite_plan", lambda payload, answer, count: bad if payload["name"] == "Othello" else answer)
+    scene, notes, server = await improved(add_plans, tmp_path, spoil)
+    again = [payload for payload in server.questions("rewrite_plan") if "reasons" in payload]
+    assert again and all("the plan says 'user'" in payload["reasons"] and payload["tried"] == bad["plan"] for payload in again)
+    records = {record.turn: record for record in notes.turns}
+    for turn in scene.turns[1:]:
+        record = records[turn.id]
+        if turn.speaker == "Othello":
+            assert record.fate in ("kept", "missing") and {"plan_user", "plan_short"} <= set(record.first)
+            assert bool(turn.text("system_thinking")) == (record.fate == "kept") and "user" not in turn.text("system_thinking")
+        else:
+            assert record.fate == "changed" and turn.text("system_thinking")
+
+
+async def test_a_model_without_thinking_has_an_empty_draft(tmp_path: Path) -> None:
+    scene, _, server = await improved(add_plans, tmp_path, lambda task, payload, valid: "Iago: No." if task == "play" else valid)
+    assert all(payload["draft"] == "" for payload in server.questions("rewrite_plan"))
+    assert all(turn.text("system_thinking") for turn in scene.turns[1:])
