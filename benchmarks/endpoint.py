@@ -30,6 +30,7 @@ class Places:
     room: int
     refuse: bool
     log: Path | None
+    text: str = TEXT
     taken: int = 0
     waiting: deque["Connection"] = field(default_factory=deque)
 
@@ -78,7 +79,7 @@ class Connection(asyncio.Protocol):
         if self.places.waiting:
             self.places.waiting.popleft().begin()
         asked = self.body["messages"][-1]["content"][:40]
-        message = {"role": "assistant", "content": f"{asked}: {TEXT}"}
+        message = {"role": "assistant", "content": f"{asked}: {self.places.text}"}
         usage = {"prompt_tokens": 500, "completion_tokens": 200}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         self.send(b"200 OK", {"model": self.body["model"], "choices": [choice], "usage": usage})
@@ -91,9 +92,10 @@ class Connection(asyncio.Protocol):
 
 
 @contextmanager
-def endpoint(latency: float, room: int, *, refuse: bool = False, log: Path | None = None) -> Iterator[str]:
+def endpoint(latency: float, room: int, *, refuse: bool = False, log: Path | None = None, text: str = TEXT) -> Iterator[str]:
     """The server in a process of its own; its spec."""
     command = [sys.executable, "-m", "benchmarks.endpoint", "--latency", str(latency), "--room", str(room)]
+    command += ["--text", text]
     command += ["--refuse"] if refuse else []
     command += ["--log", str(log)] if log is not None else []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
@@ -125,8 +127,9 @@ def main() -> None:
     parser.add_argument("--room", type=int, default=64, help="calls at once")
     parser.add_argument("--refuse", action="store_true", help="answer 429 where there is no room")
     parser.add_argument("--log", type=Path, help="write what is asked to this file, a line a call, and when it began beside it")
+    parser.add_argument("--text", default=TEXT, help="of every answer, after the first words of the question")
     chosen = parser.parse_args()
-    asyncio.run(serve(Places(chosen.latency, chosen.room, chosen.refuse, chosen.log), chosen.port))
+    asyncio.run(serve(Places(chosen.latency, chosen.room, chosen.refuse, chosen.log, chosen.text), chosen.port))
 
 
 if __name__ == "__main__":

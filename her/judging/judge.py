@@ -1,0 +1,186 @@
+"""Ask a model to compare two candidate turns by principles, in one order or in both.
+
+The context comes first and the candidates last, so that servers reuse the prefix of all comparisons of one moment; no byte
+differs before the first candidate. What models, people and books wrote is quoted line by line, so none of it can pass for a
+heading or an instruction, and placeholders in it are never expanded.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from her.inference.call import Answer, Call
+from her.judging.verdicts import ReadVerdict, Slot, in_candidates, join_orders, read_verdict
+from her.prompts import fill
+from her.types import Comparison, Language, Message, Outcome, Principle, Sampling, Turn, Verdict
+from her.view import Viewer, line
+
+Ask = Callable[[Call], Awaitable[Answer]]
+STAGE = "judge_pair"
+LONGEST_CANDIDATE = 24_000
+"""Characters of a candidate that are shown; ten times the longest turn of the HER data set."""
+NOTHING = {"en": "(nothing)", "zh": "（空）"}
+VIEWER = Viewer(kind="reward_model")
+
+
+class PairQuestion(NamedTuple):
+    """Two candidates for one moment.
+
+    Args:
+        prompt: the messages from which the candidates were written, system message first.
+    """
+
+    id: str
+    prompt: tuple[Message, ...]
+    a: Turn
+    b: Turn
+    language: Language = "en"
+
+
+class Judged(NamedTuple):
+    """The verdict on one question, or why there is none: it is missing then, never a number."""
+
+    question: PairQuestion
+    verdict: Verdict | None
+    problem: str = ""
+
+
+class PairJudge:
+    """A pairwise judge over one model.
+
+    Args:
+        ask: usually `Caller.ask`, which records every answer and asks none twice.
+        name: of the judge in verdicts; `model` with its revision.
+        principles: by language; without any the model names its own, as a reward model does.
+        library: sha256 of the principle library, recorded in every verdict.
+    """
+
+    def __init__(
+        self,
+        ask: Ask,
+        *,
+        name: str,
+        model: str = "",
+        principles: dict[Language, Sequence[Principle]] | None = None,
+        library: str = "",
+        sampling: Sampling | None = None,
+    ) -> None:
+        self._ask = ask
+        self._name, self._model, self._library = name, model, library
+        self._sampling = sampling or Sampling(temperature=0, max_tokens=1500)
+        self._principles = {language: principle_lines(rules) for language, rules in (principles or {}).items()}
+
+    async def judge(self, question: PairQuestion, first: Slot = "a") -> Judged:
+        """Return the verdict with candidate `first` shown as A. What cannot be read is asked once more, then missing."""
+        if (settled := settle(question)) is not None:
+            return Judged(question, self._verdict(settled, (), first, "decided without the model"))
+        call = self._call(question, first)
+        answer = await self._ask(call)
+        reading = self._read(question, first, answer)
+        if reading.problem and not answer.error:
+            problem = fill("judge_again", question.language, {"problem": reading.problem})
+            again = (Message(role="assistant", content=answer.text or "-"), Message(role="user", content=problem))
+            answer = await self._ask(self._call(question, first, again))
+            reading = self._read(question, first, answer)
+        if reading.outcome is None:
+            return Judged(question, None, answer.error or reading.problem)
+        outcome, comparisons = in_candidates(reading.outcome, reading.comparisons, first)
+        return Judged(question, self._verdict(outcome, comparisons, first))
+
+    async def judge_both(self, question: PairQuestion) -> Judged:
+        """Return the verdict of both orders; a disagreement is a tie, and one missing order makes the verdict missing."""
+        forth, back = await asyncio.gather(self.judge(question, "a"), self.judge(question, "b"))
+        return Judged(question, join_orders(forth.verdict, back.verdict), forth.problem or back.problem)
+
+    def _call(self, question: PairQuestion, first: Slot, again: tuple[Message, ...] = ()) -> Call:
+        messages = (*pair_messages(question, first, self._principles.get(question.language, "")), *again)
+        name = f"{question.id}:{first}" + (":again" if again else "")
+        return Call(name, STAGE, messages, self._sampling, version=self._library)
+
+    def _read(self, question: PairQuestion, first: Slot, answer: Answer) -> ReadVerdict:
+        if answer.error:
+            return ReadVerdict(None, problem=answer.error)
+        if answer.cut:
+            return ReadVerdict(None, problem="it was truncated at the token limit; write less")
+        shown = (question.a, question.b) if first == "a" else (question.b, question.a)
+        return read_verdict(answer.text, *map(_words, shown))
+
+    def _verdict(self, outcome: Outcome, comparisons: tuple[Comparison, ...], first: Slot, reason: str = "") -> Verdict:
+        return Verdict(
+            comparisons=comparisons,
+            winner=outcome,
+            reason=reason,
+            judge=self._name,
+            first=first,
+            model=self._model,
+            principles=self._library,
+        )
+
+
+async def judge_pairs(
+    judge: PairJudge, questions: Iterable[PairQuestion], *, both: bool = True, at_once: int = 128
+) -> AsyncIterator[Judged]:
+    """Yield the verdicts of many questions in their order, with `at_once` of them in flight."""
+    waiting: list[asyncio.Task[Judged]] = []
+    ask = judge.judge_both if both else judge.judge
+    try:
+        for question in questions:
+            waiting.append(asyncio.create_task(ask(question)))
+            if len(waiting) >= at_once:
+                yield await waiting.pop(0)
+        while waiting:
+            yield await waiting.pop(0)
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
+def pair_messages(question: PairQuestion, first: Slot, principles: str) -> tuple[Message, Message]:
+    """Return the system and user message of one comparison, with candidate `first` as A."""
+    shown = (question.a, question.b) if first == "a" else (question.b, question.a)
+    system, *history = question.prompt
+    fields = {
+        "situation": quoted(system.content),
+        "history": quoted("\n".join(message.content for message in history)),
+        "first": _shown(shown[0], question.language),
+        "second": _shown(shown[1], question.language),
+    }
+    return (
+        Message(role="system", content=fill("judge_pair", question.language, {"principles": principles})),
+        Message(role="user", content=fill("judge_pair_question", question.language, fields)),
+    )
+
+
+def principle_lines(principles: Iterable[Principle]) -> str:
+    """Return the library as the judge reads it: negative principles first, one line each."""
+    ordered = sorted(principles, key=lambda principle: principle.polarity != "negative")
+    return "\n".join(
+        f"[{principle.id}] {principle.polarity}, weight {principle.weight:g}: {principle.name}. {principle.definition}"
+        for principle in ordered
+    )
+
+
+def settle(question: PairQuestion) -> Outcome | None:
+    """Return the outcome that needs no judge: a tie of equal turns, a loss of an empty one; None for all others."""
+    a, b = (line(turn, VIEWER) for turn in (question.a, question.b))
+    if a == b:
+        return "tie" if a else "both_bad"
+    if not a or not b:
+        return "a" if a else "b"
+    return None
+
+
+def quoted(text: str) -> str:
+    """Return the text with every line quoted, so that none can be read as a heading of the prompt."""
+    return "\n".join(f"> {row}" for row in text.splitlines())
+
+
+def _shown(turn: Turn, language: Language) -> str:
+    text = line(turn, VIEWER) or NOTHING[language]
+    if len(text) > LONGEST_CANDIDATE:
+        text = f"{text[:LONGEST_CANDIDATE]} [... {len(text) - LONGEST_CANDIDATE}]"
+    return quoted(text)
+
+
+def _words(turn: Turn) -> str:
+    return " ".join(part.text for part in turn.parts if part.kind != "system_thinking")
