@@ -1,6 +1,7 @@
-"""Every configuration object of the house: frozen values, unknown keys refused. The environment is read in her/paths.py.
+"""Read settings from words such as `@file.toml key=value other.key=value --dry-run`, and write them as TOML.
 
-A pipeline is configured by words: `@file.toml key=value other.key=value --dry-run`. Later words win over earlier ones.
+Later words override earlier ones. Each pipeline defines its settings as a pydantic model in its `options.py`; this module
+holds those of the playground only (`Settings`). Environment variables are read in her/paths.py.
 """
 
 import json
@@ -12,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_args
 
+import tomli_w
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from her import paths
@@ -21,18 +23,19 @@ from her.types import Value
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 _DATES = (date, time)
 MAY_CHANGE: dict[str, JsonValue] = {"may_change": True}
-"""For `json_schema_extra` of settings that may differ when a run is gone on with, since they do not change what it makes."""
+"""Value of `json_schema_extra` for settings that may differ when a run is resumed: they do not change its outputs."""
 
 
 class Settings(Value):
-    """How a playground is opened; `app.py` and `her play` both end here.
+    """Settings of the playground, for `app.py` and `her play`.
 
     Args:
         backend: spec of the model (her/backends/open.py); None takes HER_BACKEND, else `scripted:`.
-        scenes: CoSER files that are opened beside the scenes of the house.
-        host: address to listen on; by default this machine only, on a Space every address.
+        scenes: CoSER files whose scenes are offered beside those of this repository.
+        host: address to listen on; default 127.0.0.1, on a Space 0.0.0.0.
         port: TCP port; 0 takes a free one.
-        allow_visitor_urls: whether visitors may connect models by URL; never set it on a public server.
+        allow_visitor_urls: whether visitors may connect models by URL. A public server must not set it: the server would
+            send requests to any address a visitor names.
     """
 
     backend: str | None = None
@@ -42,31 +45,39 @@ class Settings(Value):
     allow_visitor_urls: bool = False
 
 
-class Given(NamedTuple):
-    """What the words of a command line said: the settings by name, and whether to show them only."""
+class ParsedWords(NamedTuple):
+    """Settings that the words of a command line name, and whether `--dry-run` was among them."""
 
     settings: dict[str, Any]
     dry_run: bool
 
 
 def load(model: type[ConfigT], words: Sequence[str]) -> tuple[ConfigT, bool]:
-    """The configuration that `@file.toml key=value --dry-run` describes, and whether `--dry-run` was among the words.
+    """Return the settings that `@file.toml key=value --dry-run` describe, and whether `--dry-run` was among the words.
 
-    A path in a file is meant from the folder of that file, one on the command line from the working folder.
+    A relative path in a file starts at the folder of that file, one on the command line at the working folder.
 
     Raises:
-        InputError: a file or word that cannot be read, or the first setting that is wrong, with its value and what fits.
+        InputError: a file or word that cannot be read, or the first wrong setting, with its value and what is allowed.
     """
-    given = read_words(model, words)
-    _require_plain(given.settings)
+    parsed = parse_words(model, words)
+    _require_plain(parsed.settings)
     try:
-        return model.model_validate_json(json.dumps(given.settings)), given.dry_run
+        return model.model_validate_json(json.dumps(parsed.settings)), parsed.dry_run
     except ValidationError as error:
         raise InputError(_problem(error, model)) from error
 
 
-def read_words(model: type[BaseModel], words: Sequence[str]) -> Given:
-    """The settings that the words name, merged, not yet checked against `model`."""
+def parse_words(model: type[BaseModel], words: Sequence[str]) -> ParsedWords:
+    """Merge the settings that the words name; they are not validated yet.
+
+    Args:
+        model: the settings class; its paths are made absolute.
+        words: files, settings and `--dry-run`.
+
+    Raises:
+        InputError: a word or file that cannot be read.
+    """
     settings: dict[str, Any] = {}
     dry_run = False
     for word in words:
@@ -74,17 +85,17 @@ def read_words(model: type[BaseModel], words: Sequence[str]) -> Given:
         if word == "--dry-run":
             dry_run = True
         elif word.startswith("@"):
-            _merge(settings, _anchored(model, _read(Path(word[1:])), Path(word[1:]).parent))
+            _merge(settings, _anchored(model, _read_toml(Path(word[1:])), Path(word[1:]).parent))
         elif equals and key and not key.startswith("-"):
             _merge(settings, _anchored(model, _nested(key.split("."), _literal(value)), Path()))
         else:
             near = f"@{word}" if word.endswith(".toml") and not word.startswith("-") else "@file.toml, key=value or --dry-run"
-            raise InputError(f"'{word}' is no setting; write {near}")
-    return Given(settings, dry_run)
+            raise InputError(f"'{word}' is not a setting; write {near}")
+    return ParsedWords(settings, dry_run)
 
 
 def _require_plain(value: Any, name: str = "") -> None:
-    """Refuse what TOML has and settings have not: dates, and numbers without an end, which would not come back from a file."""
+    """Refuse dates, infinities and NaN, which TOML can hold: they would be lost on the way through JSON."""
     if isinstance(value, dict):
         for key, inner in value.items():
             _require_plain(inner, f"{name}.{key}" if name else key)
@@ -92,19 +103,22 @@ def _require_plain(value: Any, name: str = "") -> None:
         for inner in value:
             _require_plain(inner, name)
     elif isinstance(value, _DATES):
-        raise InputError(f"setting '{name}' is {value}, which TOML takes for a date or time; write it in quotes")
+        raise InputError(f"setting '{name}' is {value}, which TOML reads as a date or time; write it in quotes")
     elif isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"setting '{name}' is {value}; give a number that has an end")
+        raise InputError(f"setting '{name}' is {value}; give a finite number")
 
 
 def dump(config: BaseModel) -> str:
-    """The configuration as TOML, every setting spelled out; `load` reads it back as the same value."""
-    lines: list[str] = []
-    _tables(json.loads(config.model_dump_json()), "", lines)
-    return "\n".join(lines).strip() + "\n"
+    """Return all settings as TOML, defaults included; `load` reads the same value from it."""
+    return tomli_w.dumps(_without_none(json.loads(config.model_dump_json())))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _without_none(table: dict[str, Any]) -> dict[str, Any]:
+    """Leave out None, which TOML cannot write; it is the default of every setting that may be None."""
+    return {key: _without_none(value) if isinstance(value, dict) else value for key, value in table.items() if value is not None}
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -114,12 +128,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _literal(value: str) -> Any:
-    """A TOML value; what is none, or a date, is a text, so that `name=first try` and `name=2026-11-21` need no quotes."""
+    """Parse the value of a word as TOML; other text and dates stay text, so that `name=first try` needs no quotes."""
     try:
-        read = tomllib.loads(f"value = {value}")["value"]
+        literal = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return value
-    return value if isinstance(read, _DATES) else read
+    return value if isinstance(literal, _DATES) else literal
 
 
 def _nested(keys: Sequence[str], value: Any) -> dict[str, Any]:
@@ -127,17 +141,17 @@ def _nested(keys: Sequence[str], value: Any) -> dict[str, Any]:
 
 
 def _merge(settings: dict[str, Any], more: dict[str, Any]) -> None:
-    """Put `more` over `settings`, table by table."""
+    """Update `settings` with `more`, table by table."""
     for key, value in more.items():
-        there = settings.get(key)
-        if isinstance(there, dict) and isinstance(value, dict):
-            _merge(there, value)
+        old = settings.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            _merge(old, value)
         else:
             settings[key] = value
 
 
 def _anchored(model: type[BaseModel], settings: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The settings with the paths among them made absolute, from `folder`."""
+    """Return the settings with relative paths made absolute, starting at `folder`."""
     anchored = dict(settings)
     for key, value in settings.items():
         field = model.model_fields.get(key)
@@ -148,24 +162,24 @@ def _anchored(model: type[BaseModel], settings: dict[str, Any], folder: Path) ->
         if Path in kinds and isinstance(value, str):
             anchored[key] = str((folder / paths.expanded(value)).absolute())
         elif Path in kinds and isinstance(value, list):
-            anchored[key] = [str((folder / paths.expanded(each)).absolute()) if isinstance(each, str) else each for each in value]
+            anchored[key] = [str((folder / paths.expanded(item)).absolute()) if isinstance(item, str) else item for item in value]
         elif inner is not None and isinstance(value, dict):
             anchored[key] = _anchored(inner, value, folder)
     return anchored
 
 
 def _kinds(annotation: Any) -> list[Any]:
-    """A type and everything it is made of."""
+    """Return a type and all types inside it."""
     return [annotation] + [kind for inner in get_args(annotation) for kind in _kinds(inner)]
 
 
 def _table(annotation: Any) -> type[BaseModel] | None:
-    """The model behind a field that holds a table."""
+    """Return the model of a field that holds a table; None for other fields."""
     return next((kind for kind in _kinds(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def _names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Every setting by its whole name, those of tables too."""
+    """Yield the full names of all settings, tables included."""
     for key, field in model.model_fields.items():
         yield f"{prefix}{key}"
         if (inner := _table(field.annotation)) is not None:
@@ -173,10 +187,15 @@ def _names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def _unknown(model: type[BaseModel], tables: Sequence[str], key: str) -> str:
-    """What to say of a setting that does not exist: the nearest one (by that name elsewhere, or like it), and those beside it."""
+    """Return the message for an unknown setting: a suggestion, and the settings of that table.
+
+    The suggestion is a setting of the same name in another table, else one with a similar name in the same table, else one
+    with a very similar name anywhere.
+    """
     table = model
     for step in tables:
-        table = (_table(table.model_fields[step].annotation) if step in table.model_fields else None) or table
+        field = table.model_fields.get(step)
+        table = (_table(field.annotation) if field else None) or table
     prefix = "".join(f"{step}." for step in tables)
     elsewhere = {name.rpartition(".")[2]: name for name in reversed(list(_names(model)))}
     near = [elsewhere[key]] if key in elsewhere else []
@@ -187,8 +206,9 @@ def _unknown(model: type[BaseModel], tables: Sequence[str], key: str) -> str:
 
 
 def _problem(error: ValidationError, model: type[BaseModel]) -> str:
-    # A setting that does not exist may be why another is missing.
-    first = min(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
+    """Return the message for the error that is most likely the cause of the others."""
+    # A misspelt setting leaves the right one missing, so an unknown setting is reported before a missing one.
+    first = min(error.errors(include_url=False), key=lambda details: details["type"] != "extra_forbidden")
     name = ".".join(str(step) for step in first["loc"])
     if first["type"] == "extra_forbidden":
         *tables, key = map(str, first["loc"])
@@ -196,19 +216,21 @@ def _problem(error: ValidationError, model: type[BaseModel]) -> str:
     table = _table_at(model, first["loc"])
     if first["type"] == "missing":
         return _lacking(name, table)
-    if first["type"] == "value_error" and isinstance(first["input"], dict):  # of a table: its sentence names what it is about
+    if first["type"] == "value_error" and isinstance(
+        first["input"], dict
+    ):  # a validator of a table: its message names the settings
         return first["msg"].removeprefix("Value error, ")
     if table is not None and not isinstance(first["input"], dict):
         return f"setting '{name}' is {first['input']!r}, but it is a table; write {_keys(name, table)}"
     if first["type"] in ("list_type", "tuple_type"):
         return f"setting '{name}' is {first['input']!r}, but it is a list; write {name}={json.dumps([first['input']])}"
-    said = first["msg"].removeprefix("Value error, ")
-    said = f"it {said.removeprefix('Input ')}" if said.startswith("Input ") else said
-    return f"setting '{name}' is {first['input']!r}; {said}"
+    rule = first["msg"].removeprefix("Value error, ")
+    rule = f"it {rule.removeprefix('Input ')}" if rule.startswith("Input ") else rule
+    return f"setting '{name}' is {first['input']!r}; {rule}"
 
 
 def _lacking(name: str, table: type[BaseModel] | None) -> str:
-    """What to say of a setting that has to be given; of a table what it says itself when nothing is in it."""
+    """Return the message for a missing setting; for a table, that of its own validator on an empty table."""
     if table is None:
         return f"setting '{name}' is missing; write {name}=..."
     try:
@@ -224,32 +246,9 @@ def _keys(name: str, table: type[BaseModel]) -> str:
 
 
 def _table_at(model: type[BaseModel], steps: Sequence[int | str]) -> type[BaseModel] | None:
-    """The model of the table at this place; None where no table is."""
+    """Return the model of the table at this place; None where there is no table."""
     table: type[BaseModel] | None = model
     for step in steps:
         field = table.model_fields.get(str(step)) if table is not None else None
         table = _table(field.annotation) if field is not None else None
     return table
-
-
-def _tables(table: dict[str, Any], prefix: str, lines: list[str]) -> None:
-    for key, value in table.items():
-        if value is not None and not isinstance(value, dict):
-            lines.append(f"{_key(key)} = {_toml(value)}")
-    for key, value in table.items():
-        if isinstance(value, dict):
-            name = f"{prefix}{_key(key)}"
-            lines += ["", f"[{name}]"]
-            _tables(value, f"{name}.", lines)
-
-
-def _key(key: str) -> str:
-    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_key(key)} = {_toml(inner)}" for key, inner in value.items()) + "}"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

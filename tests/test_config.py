@@ -1,15 +1,18 @@
-"""`@file.toml key=value --dry-run`: what words mean, where paths start, and a sentence for every slip."""
+"""her/config.py: what words mean, where paths start, one sentence for each mistake, and TOML out."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from her.config import dump, load
 from her.errors import InputError
+from her.runs.pipelines import PIPELINES, pipeline_options
 from her.types import Value
 
 
@@ -61,7 +64,7 @@ def test_paths_of_a_file_start_at_the_file(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["cuont=3"], r"no setting 'cuont'; did you mean 'count'\? There are books, count, flag"),
         (["part.rat=3"], r"no setting 'part\.rat'; did you mean 'part\.rate'\? There are folder, rate, words$"),
@@ -73,20 +76,20 @@ def test_paths_of_a_file_start_at_the_file(tmp_path: Path, monkeypatch: pytest.M
         (["part=3"], r"'part' is 3, but it is a table; write part\.KEY=\.\.\., with KEY one of folder, rate, words$"),
         (["part.words=x"], r"'part\.words' is 'x', but it is a list; write part\.words=\[\"x\"\]$"),
         (["part.rate=[]"], r"'part\.rate' is \[\]; it should be a valid"),
-        (["runs/first.toml"], r"'runs/first\.toml' is no setting; write @runs/first\.toml$"),
+        (["runs/first.toml"], r"'runs/first\.toml' is not a setting; write @runs/first\.toml$"),
         (["count=many"], r"'count' is 'many'"),
-        (["part.rate=inf"], r"'part\.rate' is inf; give a number that has an end"),
-        (["part.rate=-nan"], r"'part\.rate' is nan; give a number that has an end"),
-        (["--dryrun"], r"'--dryrun' is no setting"),
+        (["part.rate=inf"], r"'part\.rate' is inf; give a finite number"),
+        (["part.rate=-nan"], r"'part\.rate' is nan; give a finite number"),
+        (["--dryrun"], r"'--dryrun' is not a setting"),
         (["@absent.toml"], r"absent\.toml' cannot be read"),
     ],
 )
-def test_a_slip_is_one_sentence(words: list[str], told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_a_mistake_is_one_sentence(words: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         load(Settings, words)
 
 
-def test_a_misspelt_setting_is_told_before_the_one_it_leaves_missing() -> None:
+def test_a_misspelt_setting_is_reported_before_the_one_it_leaves_missing() -> None:
     class Needy(Value):
         samples: str
 
@@ -96,9 +99,9 @@ def test_a_misspelt_setting_is_told_before_the_one_it_leaves_missing() -> None:
 
 def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    given, _ = load(Settings, ['books=["~/a.txt", "~nobody-of-that-name/b.txt"]', "part.folder=~/f"])
-    assert given.books == (tmp_path / "a.txt", Path.cwd() / "~nobody-of-that-name" / "b.txt")
-    assert given.part.folder == tmp_path / "f"
+    settings, _ = load(Settings, ['books=["~/a.txt", "~nobody-of-that-name/b.txt"]', "part.folder=~/f"])
+    assert settings.books == (tmp_path / "a.txt", Path.cwd() / "~nobody-of-that-name" / "b.txt")
+    assert settings.part.folder == tmp_path / "f"
 
 
 class Bounds(Value):
@@ -125,7 +128,7 @@ class Naming(Value):
 
 
 @pytest.mark.parametrize(
-    ("model", "words", "told"),
+    ("model", "words", "message"),
     [
         (Bounded, [], "nothing lies between bounds.least=0 and bounds.most=0"),
         (Bounded, ["bounds.least=3"], "nothing lies between bounds.least=3 and bounds.most=0"),
@@ -133,14 +136,14 @@ class Naming(Value):
         (Naming, ["named={}"], "setting 'named.name' is missing; write named.name=..."),
     ],
 )
-def test_a_table_says_itself_what_is_wrong_with_it(model: type[Value], words: list[str], told: str) -> None:
-    with pytest.raises(InputError, match=f"^{re.escape(told)}$"):
+def test_a_table_says_itself_what_is_wrong_with_it(model: type[Value], words: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         load(model, words)
 
 
 def test_a_date_in_a_file_wants_quotes(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("name = 2026-11-21\n")
-    with pytest.raises(InputError, match="setting 'name' is 2026-11-21, which TOML takes for a date or time; write it in quotes"):
+    with pytest.raises(InputError, match="setting 'name' is 2026-11-21, which TOML reads as a date or time; write it in quotes"):
         load(Settings, [f"@{tmp_path / 'a.toml'}"])
 
 
@@ -164,3 +167,20 @@ def test_what_is_dumped_loads_as_the_same(tmp_path_factory: pytest.TempPathFacto
     file = tmp_path_factory.mktemp("dump") / "c.toml"
     file.write_text(dump(settings), encoding="utf-8")
     assert load(Settings, [f"@{file}"])[0] == settings
+
+
+def optional_fields(model: type[BaseModel]) -> Iterator[tuple[str, Any]]:
+    """Names and defaults of the fields that may be None, tables included."""
+    for name, field in model.model_fields.items():
+        kinds = get_args(field.annotation)
+        if type(None) in kinds:
+            yield f"{model.__name__}.{name}", field.get_default(call_default_factory=True)
+        for kind in (field.annotation, *kinds):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from optional_fields(kind)
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_none_is_left_out_only_where_it_is_the_default(pipeline: str) -> None:
+    """TOML has no None, so `dump` leaves it out; loading then gives the default, which has to be None."""
+    assert [name for name, default in optional_fields(pipeline_options(pipeline)) if default is not None] == []

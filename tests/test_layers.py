@@ -27,6 +27,7 @@ DISTRIBUTIONS = {
     "yaml": "pyyaml",
     "huggingface_hub": "huggingface-hub",
     "gradio_client": "gradio-client",
+    "tomli_w": "tomli-w",
 }
 PROVIDED = {
     "httpx2": "openai",
