@@ -1,1 +1,4 @@
-"""Pipelines: each a module run as `python -m pipelines.NAME` or `her run NAME`; none imports another, all may import `models`."""
+"""Hold the pipelines; each is run with `python -m pipelines.NAME` or `her run NAME`.
+
+No pipeline imports another; all may import `pipelines.models`.
+"""

@@ -127,7 +127,7 @@ def calls_record(callers: StageCallers, ledger: Ledger) -> dict[str, Any]:
 
 
 def _models(options: SynthesisOptions, calls: dict[str, Any]) -> dict[str, str]:
-    """The model that each question was asked of, by question name, for the dataset card."""
+    """Return the model that each question was asked of, by question name, for the dataset card."""
     rewritten = {question.name for stage in options.chosen_stages() for question in stage.questions if question.rewriter}
     return {name: calls["rewriter" if name in rewritten else "model"] for name in calls["stages"]}
 

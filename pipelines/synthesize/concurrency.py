@@ -18,6 +18,7 @@ async def gather_all(coroutines: Iterable[Awaitable[R]]) -> list[R]:
     """
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     await asyncio.gather(*tasks, return_exceptions=True)
+    # `result` raises the first error in the order of the coroutines, so that equal runs fail with the same one.
     return [task.result() for task in tasks]
 
 
@@ -27,7 +28,7 @@ async def in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]], width:
     The first exception ends it. After a `HerError` (budget spent, no endpoint left) the tasks in flight are finished first,
     so that their answers reach the ledger; after any other exception they are cancelled.
     """
-    source = iter(items)
+    source = iter(items)  # one iterator for all refills: each `for` below continues where the last one broke off
     waiting: deque[asyncio.Task[R]] = deque()
     try:
         while True:
@@ -42,6 +43,7 @@ async def in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]], width:
         await asyncio.gather(*waiting, return_exceptions=True)
         raise
     finally:
+        # Also reached when the consumer stops early; after a HerError all tasks are done and this does nothing.
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)

@@ -137,7 +137,7 @@ def _sum(parts: Sequence[Converted], files: int, skipped: int) -> Converted:
 
 def _shards(files: Sequence[Path]) -> list[list[Path]]:
     shards: list[list[Path]] = []
-    size = SHARD_BYTES
+    size = SHARD_BYTES  # as if a shard were full, so that the first file starts one
     for file in files:
         if size + file.stat().st_size > SHARD_BYTES:
             shards.append([])

@@ -1,4 +1,4 @@
-"""Records of what a stage did: the outcome of every turn, and everything that was skipped, with the reason."""
+"""Record what a stage did: the outcome of every turn, and everything that was skipped, with the reason."""
 
 import logging
 from collections.abc import Callable

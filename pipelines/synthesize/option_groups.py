@@ -1,4 +1,4 @@
-"""Groups of settings of a synthesis run, one per part of the run; `options.py` puts them together.
+"""Group the settings of a synthesis run by the part that reads them; `options.py` puts the groups together.
 
 They stand below the stages, so that a stage can read its own settings without importing the whole configuration.
 """
@@ -105,7 +105,7 @@ class DatasetOptions(Value):
 
 @dataclass(frozen=True)
 class StageOptions:
-    """Everything a stage may read of the settings: sampling of its calls and the groups of the stages."""
+    """Settings that a stage may read: the sampling of its calls and the groups of the stages."""
 
     sampling: Sampling = Sampling()
     scenes: SceneOptions = SceneOptions()

@@ -1,4 +1,4 @@
-"""All settings of a synthesis run, given as `@file.toml key=value`; pipelines/configs/synthesize.toml shows every one."""
+"""Define all settings of a synthesis run, given as `@file.toml key=value`; pipelines/configs/synthesize.toml shows every one."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The questions that stages ask models, and the interface they are asked through.
+"""Define how stages ask models: a question, its answer, and the interface they are asked through.
 
 A question is a constant of the module that asks it: a name (in the ledger and the report), a prompt file and the schema of
 the answer. `pipelines/synthesize/callers.py` asks with endpoints and a ledger.
@@ -65,7 +65,7 @@ class Asker(Protocol):
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a stage gets beside the scene: whom to ask, the settings, and where to record what it did."""
+    """Input of a stage beside the scene: the asker, the settings, and the notes it records into."""
 
     asker: Asker
     options: StageOptions

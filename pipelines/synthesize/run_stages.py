@@ -84,6 +84,7 @@ def read_all_scenes(options: SynthesisOptions, folder: Path) -> SceneCounts:
             scenes += 1
             turns += sum(turn.speaker != ENVIRONMENT for turn in scene.turns)
         files.write(None, notes)
+    # `scenes.jsonl` may exist without counts after a kill between the two; then everything is read again.
     if not scenes:
         reasons = [entry.reason for path in folder.glob("*.skipped.jsonl") for entry in jsonl.read(path, Skipped)]
         first = (reasons or ["-"])[0]

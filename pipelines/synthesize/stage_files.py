@@ -1,4 +1,4 @@
-"""The files of the run folder that a stage reads and writes.
+"""Write the files of a stage in the run folder, all or none.
 
 scenes/TITLE.json           raw books in the CoSER schema
 scenes.jsonl                every scene as it was read; scenes.count.json: number of scenes and turns
@@ -29,7 +29,7 @@ class StageFiles:
 
     @property
     def done(self) -> bool:
-        """Whether an earlier start of the run finished this stage."""
+        """Return whether an earlier start of the run finished this stage."""
         return self.scenes.is_file()
 
     def __enter__(self) -> Self:

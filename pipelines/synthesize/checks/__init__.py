@@ -1,1 +1,1 @@
-"""Checks of model answers in code: turns, conversations and plans against the rules that the prompts state."""
+"""Check model answers in code: turns, conversations and plans against the rules that the prompts state."""

@@ -1,4 +1,4 @@
-"""Checks of a turn among its neighbours: variety of patterns (orders of parts), of openings, and length over time.
+"""Check a turn among its neighbours: variety of patterns (orders of parts), of openings, and length over time.
 
 At least five different patterns in a conversation and none three times in a row are HER's rules for its teacher
 (docs/protocols.md, Synthesis).
@@ -55,7 +55,7 @@ def _opening(turn: Turn) -> tuple[str, ...]:
 
 
 def _creeping(originals: dict[str, Turn], spoken: Sequence[Turn]) -> list[Turn]:
-    """The turns of the last third that grew most, when that third grew more than `GROWTH` times as much as the first."""
+    """Return the turns of the last third that grew most, when that third grew more than `GROWTH` times as much as the first."""
     third = len(spoken) // 3
     if third < 3:
         return []

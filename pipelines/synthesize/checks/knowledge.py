@@ -1,4 +1,4 @@
-"""What one character can know at one turn, and what is in the scene but hidden from them: the basis of every leak check.
+"""Compute what one character can know at one turn, and what is hidden from them: the basis of every leak check.
 
 Known: the setting, the character's own texts, others' profiles, everything visible to them up to the turn, own thoughts.
 Hidden: others' thoughts of any turn, others' background and motivation, and every later turn.
@@ -28,7 +28,7 @@ _NOT_NAMES = frozenset((
 
 
 class Sight(NamedTuple):
-    """What a speaker knows and does not know at a turn.
+    """Knowledge of a speaker at a turn, and what is hidden from them.
 
     Args:
         own: names of the speaker: the full name and the telling words of it; `others` those of everybody else present.
@@ -85,13 +85,14 @@ def _compared(speaker: str, language: Language, cast: Sequence[str], known: list
         others=name_forms(name for name in cast if name != speaker) - name_forms([speaker]),
         known=known_words,
         hidden_runs=frozenset(hidden_runs) - {run for text in known for run in runs(words(text), size)},
+        # Compared in lower case: a word that is known without its capital is no secret.
         hidden_names=frozenset(name for name in names if name.lower() not in known_words),
     )
 
 
 @lru_cache(4096)
 def _forms(name: str) -> frozenset[str]:
-    """A name and its telling words: `Mr. Bennet` gives also `Bennet`."""
+    """Return a name and its telling words: `Mr. Bennet` gives also `Bennet`."""
     return frozenset([name, *(word for word in _CAPITAL.findall(name) if word not in _NOT_NAMES)])
 
 

@@ -1,4 +1,4 @@
-"""Checks of a plan (system_thinking): the actor's voice about the character, leading to the turn without quoting it.
+"""Check a plan (system_thinking): the actor's voice about the character, leading to the turn without quoting it.
 
 The voice, the ban on the word "user" and the direction toward the turn are HER's rules (docs/protocols.md, Synthesis).
 """
@@ -89,7 +89,7 @@ def _voice_problems(plan: str, seen: Sight) -> Iterable[Defect]:
 
 
 def _direction_problems(plan: str, turn: Turn, language: Language) -> Iterable[Defect]:
-    """The plan shares content words with the turn, and does not quote its speech."""
+    """Check that the plan shares content words with the turn and does not quote its speech."""
     plan_words = words(plan)
     if content := telling_words(words(turn.text(*REPLY_KINDS)), language):
         have = telling_words(plan_words, language)

@@ -1,4 +1,4 @@
-"""The table of all problems a check can find. To add one: a line here, and a check that yields `problem(NAME)`.
+"""List all problems a check can find in one table. To add one: a line here, and a check that yields `problem(NAME)`.
 
 The names stand in `STAGE.turns.jsonl` and in the report; the meanings are shown in the report and to the model that is
 asked again.

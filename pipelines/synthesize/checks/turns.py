@@ -1,4 +1,4 @@
-"""Checks of one enhanced turn against the rules of the prompt `enhance_thoughts`; each departure has a name in `PROBLEMS`.
+"""Check one enhanced turn against the rules of the prompt `enhance_thoughts`; each departure has a name in `PROBLEMS`.
 
 The rules are HER's (docs/protocols.md, Synthesis); HER states them in its prompts and checks none of them in code. A
 sentence that the original had already is no departure.
@@ -72,7 +72,7 @@ def turn_problems(original: Turn, written: Turn, seen: Sight) -> tuple[Defect, .
 
 
 def _person_problems(original: Turn, written: Turn, seen: Sight) -> Iterable[Defect]:
-    """Thoughts are in the first person, actions do not name their doer, speech does not narrate."""
+    """Check that thoughts are in the first person, actions do not name their doer, and speech does not narrate."""
     # Chinese has no spaces between words, so a name has no word boundary there.
     edges = (r"(?<!\w)", r"(?!\w)") if seen.language == "en" else ("", "")
     own_name = re.compile(f"{edges[0]}(?:{'|'.join(map(re.escape, sorted(seen.own)))}){edges[1]}")
@@ -98,7 +98,7 @@ def _length_problems(original: Turn, written: Turn, language: Language) -> Itera
 
 
 def _speech_problems(original: Turn, written: Turn) -> Iterable[Defect]:
-    """Speech is preserved: nothing is lost, nothing is invented."""
+    """Check that speech is preserved: nothing is lost, nothing is invented."""
     # Narration that moves from speech into an action counts as preserved, so actions are compared as well.
     original_speech, written_visible = words(original.text("speech")), words(written.text(*VISIBLE_KINDS))
     if original_speech and (share := kept_share(original_speech, written_visible)) < FAITHFUL:
@@ -109,7 +109,7 @@ def _speech_problems(original: Turn, written: Turn) -> Iterable[Defect]:
 
 
 def _text_problems(original: Turn, written: Turn, seen: Sight) -> Iterable[Defect]:
-    """One language, nothing garbled, no thought that repeats the speech."""
+    """Check for another language, garbled text, and thoughts that repeat the speech."""
     if foreign := _foreign_word(original.text(), written.text(), seen):
         yield problem("language", foreign)
     if (garbled := GARBLED.search(written.text())) and garbled[0] not in original.text():
@@ -122,7 +122,7 @@ def _text_problems(original: Turn, written: Turn, seen: Sight) -> Iterable[Defec
 
 
 def _foreign_word(before: str, after: str, seen: Sight) -> str:
-    """The first word of another script that the original does not have; empty when there is none."""
+    """Return the first word of another script that the original does not have; empty when there is none."""
     if seen.language == "en":
         return next((letter for letter in _IDEOGRAPH.findall(after) if letter not in before), "")
     known = before + " ".join(seen.others | seen.own)
@@ -130,7 +130,7 @@ def _foreign_word(before: str, after: str, seen: Sight) -> str:
 
 
 def _knowledge_problems(original: Turn, written: Turn, seen: Sight) -> Iterable[Defect]:
-    """Thoughts hold only what the character can know: nobody's mind is read, and nothing hidden is stated."""
+    """Check that thoughts hold only what the character can know: nobody's mind is read, nothing hidden is stated."""
     before = {" ".join(words(sentence)) for sentence in SENTENCE.findall(original.text())}
     stated, guessed = (_STATED, _GUESSED) if seen.language == "en" else (_STATED_ZH, _GUESSED_ZH)
     gap = " " if seen.language == "en" else ""

@@ -1,4 +1,4 @@
-"""Words and sentences of English and Chinese text, and simple measures on lists of words."""
+"""Split English and Chinese text into words and sentences, and compare lists of words."""
 
 import difflib
 import re

@@ -1,1 +1,1 @@
-"""Files that a run leaves for people and trainers: transcripts, samples, dataset card, report."""
+"""Write the files that a run leaves for people and trainers: transcripts, samples, dataset card, report."""

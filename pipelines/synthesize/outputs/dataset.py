@@ -46,7 +46,7 @@ class WrittenDataset(NamedTuple):
 
 @dataclass
 class TranscriptFacts:
-    """What splitting and the dataset card need to know of the transcripts.
+    """Facts about the transcripts that splitting and the dataset card need.
 
     Args:
         units: the transcripts that are kept.
@@ -143,6 +143,8 @@ def _write_transcripts(folder: Path, last: str, held_out: HeldOut | None, plans:
                 facts.held_out.append({"scene": scene.id, "book": scene.book, "reason": reason})
                 continue
             transcript = scene.transcript()
+            # Only counted here: a split is known after all transcripts, so `_write_samples` makes the samples again
+            # rather than keep those of a whole corpus in memory.
             rows = list(samples(transcript, plans=plans))
             facts.books[scene.book] += 1
             facts.languages.add(scene.scenario.language)
@@ -172,7 +174,7 @@ class _SplitWriter:
         if isinstance(row, Dropped):
             self.audit.drop(row)
             return row
-        if not self.audit.add(row):
+        if not self.audit.add(row):  # longer than the limit; never truncated, since a target must be whole
             return Dropped(transcript=row.transcript, turn=row.turn, speaker=row.speaker, reason="too_long")
         for writer in self._parquet:
             writer.add(row)

@@ -1,4 +1,4 @@
-"""The dataset card: `README.md` with the metadata that Hugging Face reads, counts, hashes, models, prompts and licences.
+"""Write the dataset card: `README.md` with the metadata that Hugging Face reads, counts, hashes, models, prompts and licences.
 
 It states only what was counted or hashed, and how each split is loaded (`load_dataset(FOLDER, "sft")`).
 """
@@ -93,6 +93,7 @@ def write_card(folder: Path, facts: DatasetFacts, reports: Sequence[AuditReport]
 
 def file_hashes(folder: Path) -> dict[str, str]:
     """Return the sha256 of every file of a dataset except its card, by its path in the folder."""
+    # `.part` files are left by a writer that was killed.
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "README.md" and path.suffix != ".part")
     return {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
 
@@ -121,7 +122,7 @@ def card_text(facts: DatasetFacts, files: Mapping[str, str], reports: Sequence[A
 
 
 def _metadata(facts: DatasetFacts) -> str:
-    """The YAML that the Hub reads: licence, language, size, and one configuration per split."""
+    """Return the YAML that the Hub reads: licence, language, size, and one configuration per split."""
     from huggingface_hub import DatasetCardData
 
     total = sum(facts.splits.values())

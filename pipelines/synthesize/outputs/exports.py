@@ -66,6 +66,7 @@ class ParquetRows:
     def _flush(self) -> None:
         from pyarrow import parquet
 
+        # Without any rows the file is written all the same: it holds the schema, which a reader expects.
         if not self._rows and self._writer is not None:
             return
         table = self._to_table(self._rows)
@@ -149,7 +150,7 @@ def sharegpt(sample: Sample) -> str:
 
 
 def _messages(rows: Iterable[Sequence[Any]]) -> Any:
-    """Lists of messages as an Arrow column, built from flat columns: about ten times as fast as from dicts."""
+    """Return lists of messages as an Arrow column, built from flat columns: about ten times as fast as from dicts."""
     import pyarrow as pa
 
     offsets: list[int] = [0]

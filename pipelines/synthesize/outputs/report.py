@@ -120,7 +120,7 @@ def write_report(folder: Path, stages: Iterable[str], calls: Json, outputs: Json
 
 
 def _outcomes(path: Path) -> Json:
-    """Outcomes of the turns in one stage, and the problems of first answers and of those that were last."""
+    """Count the outcomes of the turns in one stage, and the problems of first and of last answers."""
     fates: Counter[str] = Counter()
     first: Counter[str] = Counter()
     last: Counter[str] = Counter()
@@ -147,7 +147,7 @@ def _records(path: Path) -> Iterator[TurnRecord]:
 
 
 def _skipped(path: Path) -> Json:
-    """Counts of what each stage skipped, by reason; names and numbers in a reason are replaced, so that equal ones add up."""
+    """Count what each stage skipped, by reason; names and numbers in a reason are replaced, so that equal reasons add up."""
     stages: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for entry in jsonl.read(path, Skipped) if path.is_file() else ():
         stages[entry.stage][re.sub(r"'[^']*'|\d[\d,.]*", "…", entry.reason)[:80]] += 1

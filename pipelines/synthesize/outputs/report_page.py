@@ -64,7 +64,7 @@ def _lead(report: Json) -> str:
 
 
 def _tiles(report: Json) -> str:
-    """The six most important numbers."""
+    """Return the six most important numbers."""
     before, after = report["before"], report["after"]
     bits = [side["patterns"]["entropy_bits"] for side in (before, after)]
     tops = [side["patterns"]["top_share"] for side in (before, after)]
@@ -81,7 +81,7 @@ def _tiles(report: Json) -> str:
 
 
 def _key() -> str:
-    """The legend of the charts."""
+    """Return the legend of the charts."""
     marks = '<i style="background:var(--before)"></i>before<i style="background:var(--after)"></i>after'
     return f'<p class="key">{marks}</p>'
 
@@ -96,7 +96,7 @@ def _pairs(report: Json) -> str:
     totals = [max(1, report[side]["turns"]) for side in ("before", "after")]
     names = sorted(counts[0] | counts[1], key=lambda name: -max(each.get(name, 0) for each in counts))[:SHOWN_PATTERNS]
     shares = [[each.get(name, 0) / total for each, total in zip(counts, totals, strict=True)] for name in names]
-    longest = max((max(pair) for pair in shares), default=0) or 1
+    longest = max((max(pair) for pair in shares), default=0) or 1  # 1: no division by zero without turns
     rows = []
     for at, (name, pair) in enumerate(zip(names, shares, strict=True)):
         top = at * ROW * 2
@@ -136,7 +136,7 @@ def _svg(rows: Sequence[str], height: float, name: str) -> str:
 
 
 def _stage(name: str, report: Json) -> str:
-    """The section of one stage: its purpose, the outcomes of the turns, the problems by name."""
+    """Return the section of one stage: its purpose, the outcomes of the turns, the problems by name."""
     stage, meanings = report["stages"][name], report["meanings"]
     names = sorted(stage["problems_first"] | stage["problems_last"], key=lambda each: -stage["problems_first"].get(each, 0))
     rows = "".join(

@@ -1,1 +1,1 @@
-"""Readers of the inputs: raw books and finished books. Nothing here asks a model."""
+"""Read the inputs: raw books and finished books. Nothing here asks a model."""

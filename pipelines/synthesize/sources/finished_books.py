@@ -23,7 +23,7 @@ def finished_files(paths: Iterable[Path], skip: Skip) -> list[Path]:
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
         files += [file for file in inside if file.suffix in (".json", ".jsonl") and file.is_file()]
     kept: dict[str, Path] = {}
-    for file in dict.fromkeys(files):
+    for file in dict.fromkeys(files):  # a file may be given itself and in a folder
         if reason := _other_shape(file, files):
             skip(file.name, reason)
             continue
@@ -44,6 +44,7 @@ def read_scenes(files: Iterable[Path], skip: Skip) -> Iterator[BookScene]:
     for file in files:
         try:
             for scene in _scenes(file, skip):
+                # A test set holds scenes of books that may be in the same folder; ids are made from book, plot and number.
                 if scene.id in seen:
                     place = f"plot {scene.plot}, conversation {scene.conversation} of {scene.book}"
                     skip(file.name, f"{place} was in an earlier file")

@@ -46,6 +46,7 @@ def pieces(content: str, size: int) -> list[Piece]:
     for title, chapter in _chapters(content) or [("", content)]:
         heading = heading if text else title
         text += chapter
+        # From half a piece on no chapter is added: chapters of up to 1.5 pieces then stay whole.
         if estimate_text_tokens(text) >= size // 2:
             cut += [Piece(0, heading, part) for part in _cut(text, size)]
             text = ""
@@ -75,7 +76,7 @@ def _chapters(content: str) -> list[tuple[str, str]]:
 
 
 def _cut(text: str, size: int) -> list[str]:
-    """The text in parts of about `size` tokens; a text of at most twice that stays whole."""
+    """Return the text in parts of about `size` tokens; a text of at most twice that stays whole."""
     if estimate_text_tokens(text) <= 2 * size:
         return [text]
     step = max(1, round(len(text) * size / estimate_text_tokens(text)))
@@ -89,7 +90,7 @@ def _cut(text: str, size: int) -> list[str]:
 
 
 def _break(text: str, low: int, high: int) -> int:
-    """The last good place to cut between two positions; `high` where there is none."""
+    """Return the last good place to cut between two positions; `high` where there is none."""
     for pattern in _BREAKS:
         ends = [match.end() for match in pattern.finditer(text, low, high)]
         if ends:

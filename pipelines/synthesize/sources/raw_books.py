@@ -98,6 +98,7 @@ def _texts(file: Path, skip: Skip) -> Iterator[tuple[str, str, str, str]]:
 
 def _json_object(line: bytes, where: str, skip: Skip) -> dict[str, Any] | None:
     try:
+        # JSON allows no NUL, and a book must not be lost for one.
         entry = json.loads(decode(line.replace(b"\x00", b"")))
     except ValueError as error:
         skip(where, f"not JSON ({str(error)[:80]})")
@@ -125,6 +126,7 @@ def _decode_line(line: bytes) -> str:
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError:
+        # Windows-1252 decodes nearly every byte, so it can only be the last guess.
         return line.decode("cp1252", "replace")
 
 
@@ -143,6 +145,7 @@ def file_name(title: str) -> str:
     """Return a title as a file name of at most `NAME_CHARACTERS` characters and `NAME_BYTES` bytes."""
     plain = unicodedata.normalize("NFC", title).replace("/", "-").replace(":", "_").replace("\\", "-")
     name = " ".join(_CONTROL.sub("", plain).strip(". \n\t").split())[:NAME_CHARACTERS]
+    # The cut may split a character, whose rest is ignored.
     return name.encode()[:NAME_BYTES].decode("utf-8", "ignore").strip() or "untitled"
 
 

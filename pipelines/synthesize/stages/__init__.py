@@ -1,1 +1,1 @@
-"""The stages of synthesis that ask models; `stage_table.py` is the table of those that take scenes to scenes."""
+"""Ask models, stage by stage; `stage_table.py` lists the stages that take scenes to scenes."""

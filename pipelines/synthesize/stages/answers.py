@@ -1,4 +1,4 @@
-"""Schemas of the answers: sent to servers that support structured output, and checked again on every answer.
+"""Define the schemas of the answers: sent to servers that support structured output, and checked again on every answer.
 
 Unknown keys are ignored, because models add them; a missing key or a value of another type is an error.
 """
@@ -16,14 +16,14 @@ class Utterance(BaseModel):
 
 
 class CharacterMotivation(BaseModel):
-    """What a character wants when a conversation begins."""
+    """Motivation of a character when a conversation begins."""
 
     name: str = Field(min_length=1)
     motivation: str = ""
 
 
 class KeyCharacter(BaseModel):
-    """What a plot says about a character."""
+    """Description of a character in a plot, and what the plot does to them."""
 
     name: str = Field(min_length=1)
     description: str = ""

@@ -40,7 +40,7 @@ async def character_datasets(book: RawBook, rows: list[Json], split: int, contex
 
 
 async def _profile(book: RawBook, name: str, person: Json, split: int, context: StageContext) -> str:
-    """The profile of a character; empty when the plots before `split` say too little or there was no usable answer."""
+    """Ask for the profile of a character; empty when the plots before `split` say too little or there was no usable answer."""
     plots = [each for each in person["plots"] if each["i_p"] < split]
     lines = [each["message"] for each in person["utterances"] if each["i_p"] < split]
     # A character that no plot lists as key may still speak: then the lines alone are enough.
@@ -66,7 +66,7 @@ async def _profile(book: RawBook, name: str, person: Json, split: int, context: 
 
 
 def _profile_problem(text: str) -> str:
-    """Why a profile cannot be used; empty when it can."""
+    """Return why a profile cannot be used; empty when it can."""
     if text.lower().startswith(REFUSALS):
         return f"the model refused: {text[:80]}"
     return "" if ends_with_sentence(text) else "the answer ends in the middle of a sentence"

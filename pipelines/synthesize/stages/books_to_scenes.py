@@ -1,4 +1,4 @@
-"""Raw books to scenes: extract plots and conversations from every piece, unify names, write settings and profiles.
+"""Turn raw books into scenes: extract plots and conversations from every piece, unify names, write settings and profiles.
 
 A book becomes one file in the CoSER schema, `scenes/TITLE.json` of the run folder, which the later stages read like any
 finished book. Pieces of one book are asked about one after the other, because a plot may continue in the next piece;
@@ -40,7 +40,7 @@ async def book_to_scenes(book: RawBook, context: StageContext) -> Json:
 
 
 async def _extract(book: RawBook, context: StageContext) -> tuple[list[FoundPlot], list[Json]]:
-    """The plots of all pieces, and the pieces that failed."""
+    """Ask about all pieces; return the plots, and the pieces that failed."""
     plots: list[FoundPlot] = []
     failures: list[Json] = []
     options = context.options.scenes
@@ -50,6 +50,7 @@ async def _extract(book: RawBook, context: StageContext) -> tuple[list[FoundPlot
         payload: Json = {"book": book.title, "author": book.author, "chapter": piece.chapter, "text": piece.text}
         payload["carried"] = open_plots(plots)
         messages = EXTRACT.messages(book.language, payload, least=str(options.least_turns))
+        # Temperature 0 and 16,384 tokens are CoSER's values for this question.
         answer = await context.ask(EXTRACT, messages, temperature=0.0, max_tokens=16_384)
         if isinstance(answer.value, ExtractedPlots):
             plots = join_plots(plots, anchored_plots(answer.value.plots, piece, options, where, skip))
@@ -102,7 +103,7 @@ async def _write_settings(book: RawBook, plot: FoundPlot, context: StageContext)
 
 
 def _setting_problem(setting: SceneSetting, cast: Sequence[str]) -> str:
-    """Why an answer cannot be used; empty when it can."""
+    """Return why an answer cannot be used; empty when it can."""
     if {tidy_name(each.name) for each in setting.characters} != set(cast):
         return "the answer is about other characters"
     texts = [setting.scenario, *(each.motivation for each in setting.characters if each.motivation)]
@@ -115,7 +116,7 @@ def _apply_setting(conversation: FoundConversation, setting: SceneSetting) -> No
 
 
 def _plot_row(plot: FoundPlot, number: int) -> Json:
-    """A plot in the CoSER schema; `i_p`, `i_c`, `i_u` are the indices of plot, conversation and utterance."""
+    """Return a plot in the CoSER schema; `i_p`, `i_c`, `i_u` are the indices of plot, conversation and utterance."""
     conversations = []
     for index, conversation in enumerate(plot.plot.conversation):
         row = conversation.model_dump()

@@ -85,7 +85,7 @@ def _tidied(conversation: FoundConversation) -> FoundConversation:
 
 
 def _is_anchored(conversation: FoundConversation, source: SearchedText, least: float, where: str, skip: Skip) -> bool:
-    """Whether a share of at least `least` of a conversation's lines stands in the text."""
+    """Return whether a share of at least `least` of a conversation's lines stands in the text."""
     lines = [_BRACKETS.sub(" ", line.message) for line in conversation.dialogues if line.character != ENVIRONMENT]
     spoken = [text for text in lines if any(map(str.isalnum, text))]
     if not spoken:
@@ -99,7 +99,7 @@ def _is_anchored(conversation: FoundConversation, source: SearchedText, least: f
 
 
 def _unique_motivations(entries: Iterable[CharacterMotivation]) -> list[CharacterMotivation]:
-    """The entries with tidied names, the first of each name."""
+    """Return the entries with tidied names, the first of each name."""
     by_name: dict[str, CharacterMotivation] = {}
     for entry in entries:
         if name := tidy_name(entry.name):
@@ -127,7 +127,7 @@ def tidy_name(name: str) -> str:
 
 
 def _span(plot: Plot, conversations: Sequence[FoundConversation], source: SearchedText) -> str:
-    """The text from the plot's first to its last sentence, extended to the first and last line of its conversations."""
+    """Return the text from the plot's first to its last sentence, extended to the first and last line of its conversations."""
     first, last = source.nearest(plot.first_sentence), source.nearest(plot.last_sentence)
     starts = [first.start] if first else []
     ends = [last.end] if last else []

@@ -1,4 +1,4 @@
-"""Role thinking enhancement: deepen the thoughts of a scene, one question per scene, every turn checked in code.
+"""Deepen the thoughts of a scene (role thinking): one question per scene, every turn checked in code.
 
 Turns that fail a check are asked for once more, with the reasons; a turn that fails again keeps its original form and is
 counted. The question knows turns by short labels, everything else by their stable ids. Turns of the environment are shown
@@ -97,6 +97,7 @@ def merge_answers(answers: Iterable[WrittenTurn], wanted: Mapping[str, Turn], la
         turn_id = by_label.get(answer.id)
         if turn_id is not None and turn_id not in written:
             speaker = wanted[turn_id].speaker
+            # Models repeat the name although the prompt forbids it, so it is removed and added once.
             text = answer.text.strip().removeprefix(f"{speaker}:")
             written[turn_id] = parse(f"{speaker}: {text.strip()}", speaker, notation="her", turn_id=turn_id)
     return written
@@ -121,7 +122,7 @@ def check_turns(scene: BookScene, originals: Mapping[str, Turn], written: Mappin
 
 
 def _choose(scene: BookScene, original: Turn, first: _Round, last: _Round, error: str) -> tuple[Turn, TurnRecord]:
-    """The written turn or the original, and the record of the choice. `error`: why the second question had no answer."""
+    """Choose between the written turn and the original. `error`: why the second question had no answer."""
     written, problems = last.written.get(original.id), last.problems.get(original.id, ())
     fate: Fate = "kept"
     chosen = original
@@ -133,7 +134,7 @@ def _choose(scene: BookScene, original: Turn, first: _Round, last: _Round, error
 
 
 def _is_worse(original: Turn, written: Turn, problems: Iterable[Defect]) -> bool:
-    """Whether the original form is better than the written one.
+    """Return whether the original form is better than the written one.
 
     Too few patterns in the conversation are no reason to undo a turn, and neither is the third pattern in a row when the
     original has that pattern as well: undoing would not mend it.
@@ -145,7 +146,7 @@ def _is_worse(original: Turn, written: Turn, problems: Iterable[Defect]) -> bool
 
 
 def _with_parts_of(original: Turn, written: Turn) -> Turn:
-    """The written parts under the original's id, rendered in the canonical text; an unchanged turn keeps its raw text."""
+    """Return the written parts under the original's id, rendered in the canonical text; an unchanged turn keeps its raw text."""
     if written.parts == original.parts:
         return original
     return Turn(id=original.id, speaker=original.speaker, parts=written.parts, raw=render(written.parts, original.speaker))

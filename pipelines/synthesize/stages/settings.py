@@ -1,4 +1,4 @@
-"""Setting completion: add a fact when the dialogue shows it, the setting lacks it and the source says it.
+"""Complete the setting of a scene: add a fact when the dialogue shows it, the setting lacks it and the source says it.
 
 These three conditions, and that the original texts stay as they are, are HER's (docs/protocols.md, Synthesis). Here they
 are checked in code: the source that the model is given ends where the scene ends, so nothing later can be told, and the
@@ -112,6 +112,7 @@ def drop_reason(fact: SettingFact, scene: BookScene, source: SearchedText, turns
     content = telling_words(words(fact.fact), language)
     if shown is None or not content & telling_words(words(f"{shown.speaker} {shown.text()}"), language):
         return "not_shown"
+    # What the source says after the line that shows the fact happens during the scene, and the setting is before it.
     spoken = source.spoken(shown.text("speech"))
     if spoken and place.start >= spoken.end:
         return "spoiler"
@@ -133,7 +134,7 @@ def _share(wanted: set[str], there: set[str]) -> float:
 
 
 def _with_fact(scene: BookScene, fact: SettingFact) -> BookScene:
-    """The scene with one fact appended to the text it belongs to, which prompts are made from (her/view.py)."""
+    """Return the scene with one fact appended to the text it belongs to, which prompts are made from (her/view.py)."""
     sentence = fact.fact.strip()
     if not fact.character:
         setting = _appended(scene.scenario.setting, sentence)

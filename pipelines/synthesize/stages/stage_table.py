@@ -1,11 +1,11 @@
-"""The table of stages. The settings, the runner, the rounds on Ray, the report and docs/protocols.md follow it.
+"""List the stages in one table, which the settings, the runner, the rounds on Ray and the report read.
 
 To add a stage:
 
 1. Write `stages/NAME.py` with a `Question` and a function `(scene, context) -> scene`. It asks with `context.ask`, reads its
    settings in `context.options` (a new group goes into `option_groups.py`) and records what it did in `context.notes`.
 2. Write the prompt `her/prompts/PROMPT.LANGUAGE.md` for every language, and a rule for `teacher:` in `her/backends/teacher.py`.
-3. Add a line to `STAGES` here, where it shall run, and one to the table in docs/protocols.md.
+3. Add a line to `STAGES` here, where it shall run, and one to the table in docs/protocols.md (a test compares them).
 
 Raw books are turned into scenes before all stages (`stages/books_to_scenes.py`): they are no stage, since a stage takes one
 scene to one scene.

@@ -1,4 +1,4 @@
-"""System thinking: a plan for every turn, drafted forward by a reasoning model and rewritten backward toward the turn.
+"""Write a plan (system thinking) for every turn: drafted forward by a reasoning model, rewritten backward toward the turn.
 
 Forward: the model gets the live prompt (her/view.py) and plays the turn; its own thinking is the draft. Backward: the
 draft is rewritten into a plan that leads to the turn of the book. Both steps are HER's (docs/protocols.md, Synthesis).
@@ -99,7 +99,7 @@ def forward_prompt(transcript: Transcript, at: int) -> tuple[Message, ...]:
 
 
 async def _draft(transcript: Transcript, at: int, context: StageContext) -> str:
-    """The thinking of a reasoning model that plays the turn; empty when it gave none, which is no failure."""
+    """Let a reasoning model play the turn; return its thinking, empty when it gave none, which is no failure."""
     turn = transcript.turns[at]
     answer = await context.ask(DRAFT, forward_prompt(transcript, at), max_tokens=context.options.plans.draft_tokens)
     played = parse(answer.text, turn.speaker, reasoning=answer.reasoning)
@@ -118,6 +118,7 @@ def rewriter_payload(transcript: Transcript, at: int, draft: str, band: tuple[in
         "background": member.background,
         "motivation": member.motivation,
         "setting": transcript.scenario.setting,
+        # Profiles only: background and motivation of the others are private.
         "company": {other.name: other.profile for other in transcript.cast if other.name != member.name},
         "history": [text for before in transcript.turns[:at] if (text := line(before, viewer))],
         "turn": render(turn.parts, turn.speaker, kinds=REPLY_KINDS),
@@ -136,6 +137,6 @@ def _plan_text(answer: StageAnswer) -> str:
 
 
 def _problems(answer: StageAnswer, turn: Turn, seen: Sight, band: tuple[int, int]) -> tuple[Defect, ...]:
-    """The problems of the plan in an answer; a failed call has none, its error is recorded instead."""
+    """Return the problems of the plan in an answer; a failed call has none, its error is recorded instead."""
     text = _plan_text(answer)
     return plan_problems(text, turn, seen, band) if text else ()

@@ -1,4 +1,4 @@
-"""Turns as a question shows them: short labels instead of ids, text in the canonical notation, problems as a sentence."""
+"""Format turns for questions: short labels instead of ids, text in the canonical notation, problems as a sentence."""
 
 from collections.abc import Iterable, Sequence
 

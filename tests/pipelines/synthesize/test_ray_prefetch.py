@@ -61,7 +61,7 @@ async def prefetch(callers: StageCallers) -> None:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """A Ray cluster of this machine, started by the first run and stopped after the last test."""
+    """Stop the Ray cluster of this machine after the last test; the first run starts it."""
     yield
     import ray
 

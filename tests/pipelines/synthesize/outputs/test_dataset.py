@@ -19,7 +19,7 @@ STATUS = RunStatus(pipeline="synthesize", state="running", hashes={"Othello.txt"
 
 
 def written(folder: Path, most_tokens: int = 8192) -> tuple[dict[str, int], list[AuditReport], Counter[str]]:
-    """Counts of samples, audits and dropped turns of a scene in which the last turn has no plan."""
+    """Return counts of samples, audits and dropped turns of a scene in which the last turn has no plan."""
     planned = [with_plan(turn, "I need to portray them.") if turn.speaker != "Environment" else turn for turn in SCENE.turns[:-1]]
     scene = SCENE.model_copy(update={"turns": (*planned, SCENE.turns[-1])})
     jsonl.write(folder / "system_thinking.jsonl", [scene])

@@ -35,7 +35,7 @@ def dicts(messages: tuple[Message, ...]) -> list[dict[str, str]]:
 
 
 def written(path: Path, rows: list[Sample] = ROWS) -> list[dict[str, Any]]:
-    """The rows that pyarrow reads of a TRL file."""
+    """Return the rows that pyarrow reads of a TRL file."""
     from pyarrow import parquet
 
     with ParquetRows(path, trl_table) as writer:

@@ -15,7 +15,7 @@ PLAN = "I need to portray them as they are."
 
 
 def report_of(folder: Path) -> dict[str, Any]:
-    """The report of a run in which every turn but the last got a plan."""
+    """Return the report of a run in which every turn but the last got a plan."""
     turns = [with_plan(turn, PLAN) if turn.speaker != "Environment" else turn for turn in SCENE.turns[:-1]]
     planned = SCENE.model_copy(update={"turns": (*turns, SCENE.turns[-1])})
     records = [

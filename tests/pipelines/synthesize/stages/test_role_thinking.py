@@ -82,7 +82,7 @@ async def test_a_turn_left_out_of_the_answer_is_missed_by_name(tmp_path: Path) -
 
 
 async def test_a_rate_limit_is_waited_out(tmp_path: Path) -> None:
-    with teaching(status=429, retry_after="0") as server, ledger_of(tmp_path) as ledger:
+    with teaching(status=429, retry_after="0.2") as server, ledger_of(tmp_path) as ledger:
         async with callers_of(server, ledger) as callers:
             context = context_of(callers)
             task = asyncio.ensure_future(enhance_thoughts(SCENE, context))

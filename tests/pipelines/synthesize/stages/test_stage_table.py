@@ -18,7 +18,8 @@ from tests.sources import ROOT
 from tests.teaching import LINES, a_scene, callers_of, context_of, improved, ledger_of, teaching
 
 SCENE = a_scene()
-SHORT_SCENE = a_scene(LINES[:4])
+ONE_TURN = a_scene(LINES[:2])
+"""For servers that fail: with three failures in a row an endpoint is out for two seconds, and one turn asks at most twice."""
 BAD: dict[str, Any] = {
     "prose": {"spoil": lambda task, payload, valid: "I would be glad to help with that."},
     "refusal": {"spoil": lambda task, payload, valid: "I'm sorry, but I cannot help with copyrighted text."},
@@ -37,8 +38,9 @@ ALL_QUESTIONS = (*QUESTIONS, *(question for stage in STAGES.values() for questio
 @pytest.mark.parametrize("stage", STAGES)
 async def test_no_failure_ever_becomes_content(tmp_path: Path, bad: str, stage: str) -> None:
     """Without a usable answer the scene stays as it was, and the reason is recorded."""
+    original = SCENE if "spoil" in BAD[bad] else ONE_TURN
     try:
-        scene, notes, _ = await improved(STAGES[stage].improve, tmp_path, scene=SHORT_SCENE, **BAD[bad])
+        scene, notes, _ = await improved(STAGES[stage].improve, tmp_path, scene=original, **BAD[bad])
     except HerError as stopped:
         assert str(stopped)  # the only endpoint is out for good: the run stops with a sentence
         return
@@ -51,7 +53,7 @@ async def test_no_failure_ever_becomes_content(tmp_path: Path, bad: str, stage: 
         plans = [turn.text("system_thinking") for turn in scene.turns]
         assert all(ends_with_sentence(plan) for plan in plans if plan)
         return
-    assert scene == SHORT_SCENE
+    assert scene == original
     assert all(record.fate in ("kept", "missing") for record in notes.turns) and (notes.turns or notes.skipped)
 
 
