@@ -1,1 +1,1 @@
-"""What continues messages: one Protocol (base.py), one spec grammar (open.py), one module for each kind of backend."""
+"""Backends: whatever continues a list of chat messages. base.py has the Protocol, open.py the table of all backends."""

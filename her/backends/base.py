@@ -1,6 +1,6 @@
-"""What continues messages: the Protocol every backend keeps, and the values that cross it.
+"""The Protocol that every backend follows, and the values that pass through it.
 
-A backend streams Deltas and raises BackendError, nothing else. It never returns text for a failure.
+A backend streams Deltas. For a failure it raises BackendError; it never returns text that describes one.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -12,16 +12,20 @@ FinishReason = Literal["stop", "length"]
 
 
 class Usage(Value):
-    """Token counts as the server or tokenizer reported them."""
+    """Token counts as the server or the tokenizer reported them."""
 
     prompt_tokens: int
     completion_tokens: int
 
 
 class Delta(Value):
-    """A piece of an answer. `reasoning` is text from an API-native reasoning field and becomes system_thinking.
+    """One piece of a streamed answer.
 
-    The last delta carries `finish`; `usage` comes with it when it is known.
+    Args:
+        text: content.
+        reasoning: text of an API-native reasoning field; it becomes system_thinking.
+        finish: set on the last delta only.
+        usage: set on the last delta, where it is known.
     """
 
     text: str = ""
@@ -31,7 +35,7 @@ class Delta(Value):
 
 
 class Completion(Value):
-    """A whole answer, the deltas joined."""
+    """One whole answer: the deltas joined."""
 
     text: str
     reasoning: str = ""
@@ -40,12 +44,12 @@ class Completion(Value):
 
 
 class Description(Value):
-    """What a backend is, for badges, records and the token meter. Holds no secret and no key.
+    """Name and limits of a backend, for badges, records and the token meter. Holds no key.
 
     Args:
         spec: the spec it was opened with, without credentials.
-        model: model name as recorded with every generation.
-        revision: commit, hash or empty when unknown.
+        model: name that every generation is recorded with.
+        revision: commit or hash; empty when unknown.
         context: longest prompt plus reply in tokens.
         scripted: True when no model is connected and lines are written ones.
         counts_exactly: True when `count_tokens` uses the model's own tokenizer.
@@ -61,30 +65,30 @@ class Description(Value):
 
 @runtime_checkable
 class Backend(Protocol):
-    """Continues messages. All methods may be called from several tasks at once."""
+    """Continues messages. Several tasks may call its methods at once."""
 
     def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Delta]:
-        """Stream the next assistant message; when the last message is the assistant's, continue it.
+        """Stream the next assistant message. When the last message is the assistant's, continue that one.
 
         Raises:
-            BackendError: with one of `her.errors.Reason`; deltas already yielded stay valid.
+            BackendError: with one of `her.errors.Reason`. Deltas that were yielded before it stay valid.
         """
         ...
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        """The same, whole."""
+        """Return the next assistant message whole; raises as `stream`."""
         ...
 
     def describe(self) -> Description:
-        """What this backend is; no call to the model."""
+        """Describe this backend without a call to the model."""
         ...
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Tokens of these messages as a prompt; an estimate unless `counts_exactly`."""
+        """Return the tokens of these messages as a prompt; an estimate unless `counts_exactly`."""
         ...
 
     async def check(self) -> str:
-        """Ask the backend for a sign of life; one sentence on success, BackendError otherwise."""
+        """Test that the backend answers. Return one sentence, or raise BackendError."""
         ...
 
     async def close(self) -> None:
@@ -94,21 +98,21 @@ class Backend(Protocol):
 
 @runtime_checkable
 class WholeAnswerBackend(Protocol):
-    """A backend that has a cheaper door for many calls: whole answers, held to a JSON schema where it can."""
+    """A backend with a cheaper way for many calls: answers that are not streamed, following a JSON schema where it can."""
 
     async def ask(
         self, messages: Sequence[Message], sampling: Sampling, *, schema: Mapping[str, Any] | None = None, seconds: float = 600
     ) -> Completion:
-        """As `complete`, within `seconds`.
+        """Return the next assistant message whole, within `seconds`.
 
         Raises:
-            BackendError: also `bad_request` when it takes no schema.
+            BackendError: as `Backend.stream`, and `bad_request` when the backend takes no schema.
         """
         ...
 
 
 async def join_deltas(deltas: AsyncIterator[Delta]) -> Completion:
-    """A whole answer from its deltas."""
+    """Return the whole answer that these deltas make up."""
     text: list[str] = []
     reasoning: list[str] = []
     last = Delta()
@@ -119,5 +123,6 @@ async def join_deltas(deltas: AsyncIterator[Delta]) -> Completion:
 
 
 def replace_surrogates(text: str) -> str:
-    """The text with surrogate pairs joined and lone surrogates replaced by U+FFFD, so that it can be sent and stored."""
+    """Join surrogate pairs and replace lone surrogates by U+FFFD, so that the text can be encoded as UTF-8."""
+    # JSON allows "\\ud83d\\ude00" in two escapes, and some servers split the pair over two events.
     return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

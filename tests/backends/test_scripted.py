@@ -1,15 +1,13 @@
-"""The scripted player: who it plays, which line it finds, that it never repeats itself, and how it streams."""
+"""her/backends/scripted.py: who is played, which line is found, no line twice in a row, and how it streams."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from her.backends.base import Completion
 from her.backends.scripted import NAMED_SEEDS, REMEMBERED, ScriptedBackend, generic_lines, read_situation
-from her.backends.scripted_lines import Lines, split_tokens
 from her.format import parse
 from her.types import Exchange, Message, Persona, Sampling
 
@@ -82,6 +80,9 @@ def test_who_is_played_and_where(system: str, name: str, language: str, place: s
         ("Hello there.", "friend", "Hello there."),
         ("===Conversation Start===", "friend", ""),
         ("Environment: For a moment nobody speaks.", "friend", "Environment: For a moment nobody speaks."),
+        (" :", "friend", ":"),
+        (" : hello", "friend", ": hello"),
+        ("\u3000：你好", "friend", "：你好"),
         ("", "friend", ""),
     ],
 )
@@ -124,18 +125,6 @@ async def test_an_unknown_character_is_played_from_a_card() -> None:
     assert "Iago" in answer and parse(answer, "Iago", notation="her").defects == ()
     answer = (await reply(ask("周生: 你是谁？", "你是贾宝玉（红楼梦），正与周生交谈。"))).text
     assert "贾宝玉" in answer and parse(answer, "贾宝玉", notation="her").defects == ()
-
-
-@pytest.mark.parametrize("name", ["{place}", "[x] (y)", "<role_action>x</role_action>", "{0} {visitor} %s", "A: B", "\\g<1>"])
-async def test_a_visitors_name_is_text_and_never_structure(name: str) -> None:
-    persona = ANN.model_copy(
-        update={"exchanges": (Exchange(cues=("hello",), reply="(nods) Hello, {visitor}, in {place}.", plan="p"),)}
-    )
-    line = Lines(persona.exchanges, "Ann").all[0]
-    text = line.written("Ann", {"visitor": name, "place": "the mill", "name": "Ann"})
-    parts = parse(text, "Ann", notation="her").parts
-    assert [part.kind for part in parts] == ["system_thinking", "role_action", "speech"]
-    assert parts[2].text == f"Hello, {name}, in the mill."
 
 
 async def test_no_reply_comes_twice_within_twelve_turns() -> None:
@@ -226,30 +215,20 @@ async def test_a_changed_persona_is_followed() -> None:
     assert "New words." in (await reply(ask("Bea: Hello."), None, backend)).text
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("You're baking BREADS?", ["you", "are", "bak", "bread"]),
-        ("Hi!", ["hello"]),
-        ("你好ann", ["你", "好", "你好", "ann"]),
-        ("１２ ＡＢ", ["12", "ab"]),
-        ("!?", []),
-    ],
-)
-def test_tokens(text: str, expected: list[str]) -> None:
-    assert split_tokens(text) == expected
+ANY_PROMPT = ScriptedBackend(PERSONAS, rate=0)
+"""One for all examples, so that its index is built once."""
 
 
-@settings(deadline=None)  # the first example imports the index
+@settings(deadline=None, max_examples=100)  # the first example imports the index
 @given(st.text(max_size=80), st.text(max_size=80))
-def test_any_prompt_gets_a_reply(system: str, said: str) -> None:
-    messages = [Message(role="system", content=system), Message(role="user", content=said)]
-    assert asyncio.run(reply(messages)).text
-
-
-def test_a_hundred_thousand_characters_are_read_from_their_end() -> None:
-    lines = Lines(ANN.exchanges, "Ann")
-    assert lines.fitting("word " * 20_000 + ". are you afraid?")[0].cues[0] == "are you afraid?"
+@example("", " :")  # a blank name before a colon was once taken for a speaker
+@example("You are \u3000,", "\u3000：x")
+@example("Place: \nYou are", "x")
+def test_any_prompt_gets_a_reply(system: str, words: str) -> None:
+    messages = [Message(role="system", content=system), Message(role="user", content=words)]
+    assert asyncio.run(reply(messages, None, ANY_PROMPT)).text
+    situation = read_situation(messages, PERSONAS)
+    assert all(text.strip() for text in (situation.name, situation.visitor, situation.place))
 
 
 def test_generic_lines_are_enough() -> None:
@@ -262,16 +241,3 @@ def test_generic_lines_are_enough() -> None:
         ]
         assert all(len(found) == 4 for found in kinds)
     assert set(generic_lines()) == {"en", "zh"}
-
-
-def test_the_houses_own_cues_find_their_own_lines() -> None:
-    from her.characters.personas import load_personas
-
-    asked = found = 0
-    for persona in load_personas(Path(__file__).resolve().parents[2] / "personas").values():
-        lines = Lines(persona.exchanges, persona.name)
-        for line in lines.all:
-            for cue in line.cues:
-                best = lines.fitting(cue, (persona.name,))
-                asked, found = asked + 1, found + bool(best and cue in best[0].cues)
-    assert found / asked >= 0.99
