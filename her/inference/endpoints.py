@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel, Field
 
 from her.backends.base import Backend, Completion, WholeAnswerBackend
-from her.backends.openai_answer import same_model
+from her.backends.openai_fields import same_model
 from her.errors import BackendError
 from her.inference.structured import strict_schema
 from her.types import Message, Sampling, Value

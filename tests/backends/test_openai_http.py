@@ -10,7 +10,7 @@ import pytest
 
 from her.backends.base import Backend, Delta
 from her.backends.open import open_backend
-from her.backends.openai_answer import same_model
+from her.backends.openai_fields import same_model
 from her.backends.openai_http import HttpLimits, OpenAIBackend
 from her.errors import BackendError
 from her.tokens import estimate_tokens

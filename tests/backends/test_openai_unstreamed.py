@@ -1,4 +1,4 @@
-"""Whole answers for many calls: what is sent, what is read, and that failures read like those of the streamed door."""
+"""her/backends/openai_unstreamed.py: what is sent, what is read, and that errors read like those of streamed answers."""
 
 import asyncio
 import gzip
