@@ -50,23 +50,23 @@ async def test_answers_whole_with_usage_and_finish(server: ModelServer, field: s
     server.script.reasoning, server.script.reasoning_field = "A plan.", field
     backend = backend_for(server)
     assert isinstance(backend, WholeAnswerBackend)
-    said = await backend.ask(HELLO, Sampling())
-    assert (said.text, said.reasoning, said.finish) == (server.script.text, "A plan.", "stop")
-    assert said.usage is not None and said.usage.completion_tokens > 3
+    answer = await backend.ask(HELLO, Sampling())
+    assert (answer.text, answer.reasoning, answer.finish) == (server.script.text, "A plan.", "stop")
+    assert answer.usage is not None and answer.usage.completion_tokens > 3
     assert (await backend.ask(HELLO, Sampling(max_tokens=2))).finish == "length"
     await backend.close()
 
 
-async def test_sends_what_the_streamed_door_sends_but_the_stream(server: ModelServer) -> None:
+async def test_sends_the_same_body_as_a_streamed_request(server: ModelServer) -> None:
     backend = backend_for(server, key=KEY)
     sampling = Sampling(temperature=0.3, top_p=0.8, max_tokens=77, seed=5, stop=("Bea:",))
-    begun = [*HELLO, Message(role="assistant", content="<system")]
-    await backend.complete(begun, sampling)
-    await backend.ask(begun, sampling)
-    streamed, whole = server.chats
-    assert streamed.pop("stream") is True and whole.pop("stream") is False
+    unfinished = [*HELLO, Message(role="assistant", content="<system")]
+    await backend.complete(unfinished, sampling)
+    await backend.ask(unfinished, sampling)
+    streamed, unstreamed = server.chats
+    assert streamed.pop("stream") is True and unstreamed.pop("stream") is False
     streamed.pop("stream_options")
-    assert whole == streamed
+    assert unstreamed == streamed
     assert server.requests[-1].headers["authorization"] == f"Bearer {KEY}"
     await backend.close()
 
@@ -83,7 +83,7 @@ async def test_asks_for_json_of_a_schema(server: ModelServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "reason", "said"),
+    ("script", "reason", "sentence"),
     [
         ({"status": 400}, "bad_request", "(HTTP 400: the script says so)"),
         ({"status": 401}, "unauthorised", "wants a key"),
@@ -101,21 +101,21 @@ async def test_asks_for_json_of_a_schema(server: ModelServer) -> None:
         ({"reply_model": "other"}, "invalid_reply", "another model, 'other'"),
     ],
 )
-async def test_failures(server: ModelServer, script: dict[str, Any], reason: str, said: str) -> None:
+async def test_failures(server: ModelServer, script: dict[str, Any], reason: str, sentence: str) -> None:
     for name, value in script.items():
         setattr(server.script, name, value)
     error = await failure(backend_for(server))
-    assert error.reason == reason and said in str(error) and KEY not in str(error)
+    assert error.reason == reason and sentence in str(error) and KEY not in str(error)
     assert error.retry_after == (3 if reason == "rate_limited" else None)
 
 
-async def test_a_silent_server_is_given_up(server: ModelServer) -> None:
+async def test_a_silent_server_times_out(server: ModelServer) -> None:
     server.script.fault = "stall"
     error = await failure(backend_for(server), seconds=0.05)
     assert error.reason == "timeout" and "within 0.05 s" in str(error)
 
 
-async def test_nobody_there() -> None:
+async def test_nobody_listens() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         error = await failure(OpenAIBackend(f"http://127.0.0.1:{free.getsockname()[1]}/v1", "m"))
@@ -124,8 +124,8 @@ async def test_nobody_there() -> None:
 
 
 async def test_an_endless_body_is_not_read_to_its_end() -> None:
-    """More bytes than any answer needs, packed small: the reader stops at its limit."""
-    body = gzip.compress(json.dumps({"choices": [{"message": {"content": "a" * 50_000_000}}]}).encode())
+    """The body is larger than any answer, compressed to a few kilobytes: the reader stops at its limit."""
+    body = gzip.compress(json.dumps({"choices": [{"message": {"content": "a" * 5_000_000}}]}).encode())
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\n"
     head += b"content-length: %d\r\n\r\n" % len(body)
 
@@ -133,14 +133,14 @@ async def test_an_endless_body_is_not_read_to_its_end() -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(head + body)
 
-    async with await asyncio.start_server(connected, "127.0.0.1", 0) as served:
-        port = served.sockets[0].getsockname()[1]
+    async with await asyncio.start_server(connected, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
         error = await failure(OpenAIBackend(f"http://127.0.0.1:{port}/v1", "m"))
     assert error.reason == "endless"
 
 
-async def test_a_connection_that_was_closed_meanwhile_is_opened_anew() -> None:
-    """The server answers one request a connection and says nothing of closing it, as some proxies do."""
+async def test_a_connection_that_the_server_closed_is_opened_again() -> None:
+    """The server answers one request per connection without announcing that it closes, as some proxies do."""
     answer = json.dumps({"model": "m", "choices": [{"message": {"content": "Here."}, "finish_reason": "stop"}]}).encode()
     connections = 0
 
@@ -153,8 +153,8 @@ async def test_a_connection_that_was_closed_meanwhile_is_opened_anew() -> None:
         await reader.read(1)  # the next request begins
         writer.close()
 
-    async with await asyncio.start_server(connected, "127.0.0.1", 0) as served:
-        backend = OpenAIBackend(f"http://127.0.0.1:{served.sockets[0].getsockname()[1]}/v1", "m")
+    async with await asyncio.start_server(connected, "127.0.0.1", 0) as listening:
+        backend = OpenAIBackend(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1", "m")
         for _ in range(3):
             assert (await backend.ask(HELLO, Sampling())).text == "Here."
         await backend.close()
@@ -165,6 +165,6 @@ async def test_many_at_once_and_after_close(server: ModelServer) -> None:
     server.script.text = "Here."
     backend = backend_for(server)
     for _ in range(2):
-        said = await asyncio.gather(*(backend.ask(HELLO, Sampling()) for _ in range(100)))
-        assert {one.text for one in said} == {"Here."}
+        answers = await asyncio.gather(*(backend.ask(HELLO, Sampling()) for _ in range(100)))
+        assert {answer.text for answer in answers} == {"Here."}
         await backend.close()
