@@ -64,6 +64,7 @@ NO_MODULE = {
     "tests/browser": "drives the page as a person does: no module, the whole playground",
     "tests/test_layers.py": "rules on the source",
     "tests/test_docs.py": "the pages in docs/ and README",
+    "tests/training_data/test_published_defects.py": "faults of the published HER data code, across samples, splits and exports",
 }
 """Tests without a module of their name, and why."""
 

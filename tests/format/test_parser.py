@@ -1,40 +1,15 @@
-"""The format: golden tables of valid and malformed turns, and the laws. `pytest tests/format/test_format.py`"""
+"""her/format/parser.py: tables of valid and malformed turns, what is shown while text streams, and the laws."""
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from her.errors import InputError
-from her.format import (
-    DEFECTS,
-    Notation,
-    Parser,
-    normalise,
-    parse,
-    pattern,
-    pattern_entropy,
-    plain_turn,
-    render,
-    render_coser,
-)
-from her.format.tags import MARKERS, NAMES, escape, unescape
-from her.kinds import KINDS, Kind
-from her.types import Part, Turn
-
-NAME = "Iago"
-OTHERS = ("Othello", "奥赛罗")
-KIND: dict[str, Kind] = {"p": "system_thinking", "t": "role_thinking", "a": "role_action", "s": "speech"}
-
-
-def parts_of(short: str) -> tuple[Part, ...]:
-    """`p:plan|s:hello` as parts; a `¶` is a line break."""
-    pairs = (piece.split(":", 1) for piece in short.replace("¶", "\n").split("|") if piece)
-    return tuple(Part(kind=KIND[kind], text=text) for kind, text in pairs)
-
-
-P = "<system_thinking>p</system_thinking>"
-T = "<role_thinking>t</role_thinking>"
-A = "<role_action>a</role_action>"
+from her.format import DEFECTS, Parser, normalise, parse, render
+from her.format.markers import Notation
+from her.format.tags import NAMES
+from her.kinds import PLAN
+from tests.format.turns import KIND, NAME, NOTATIONS, OTHERS, TEXT, A, P, T, parts_of, stream
 
 # text, parts, defects
 Row = tuple[str, str, str]
@@ -205,16 +180,6 @@ FOREIGN: list[tuple[Notation, str, str, str]] = [
 GOLDEN = CLEAN + ALIASES + PLANS + ROLES + NAMES_AND_LINES + FENCES
 
 
-def stream(text: str, cuts: list[int], notation: Notation = "auto", reasoning: str = "", **kwargs: str) -> Turn:
-    parser = Parser(NAME, OTHERS, notation)
-    parser.feed_reasoning(reasoning)
-    edges = [0, *sorted(cut % (len(text) + 1) for cut in cuts), len(text)]
-    for left, right in zip(edges, edges[1:], strict=False):
-        parser.feed(text[left:right])
-        assert parser.parts is not None
-    return parser.close("id")
-
-
 @pytest.mark.parametrize(("text", "parts", "defects"), GOLDEN)
 def test_golden(text: str, parts: str, defects: str) -> None:
     turn = parse(text, NAME, OTHERS, turn_id="id")
@@ -245,14 +210,6 @@ def test_defect_details_name_the_place() -> None:
     ]
 
 
-def test_reasoning_is_the_plan() -> None:
-    turn = parse("Iago: hi", NAME, reasoning="I <think>\n")
-    assert (turn.parts, turn.defects) == (parts_of("p:I <think>|s:hi"), ())
-    both = parse("<think>q</think>Iago: hi", NAME, reasoning="p")
-    assert both.parts == parts_of("p:p q|s:hi")
-    assert "plan_repeated" in {defect.name for defect in both.defects}
-
-
 def test_done_once_another_speaks() -> None:
     parser = Parser(NAME, OTHERS)
     for piece, done in ((f"{P}Iago: hi", False), ("\nOthel", False), ("lo", False), (":", True), (" more", True)):
@@ -269,73 +226,9 @@ def test_a_plan_without_opening_tag_may_name_others() -> None:
     assert parser.close().parts == parts_of("p:He waits. Othello: the Moor x|s:hi")
 
 
-def test_lone_surrogates_become_replacement_characters() -> None:
-    assert parse("Iago: a\ud800b", NAME, reasoning="\udfff").raw == "Iago: a\ufffdb"
-    assert plain_turn(NAME, "\ud800").text() == "\ufffd"
-
-
 def test_unknown_notation() -> None:
     with pytest.raises(InputError, match="'novel' is unknown; write one of her, coser"):
         Parser(NAME, (), "novel")  # type: ignore[arg-type]
-
-
-def test_plain_turn_is_literal() -> None:
-    turn = plain_turn("Ann", " <role_thinking>I win</role_thinking> *bows* ")
-    assert turn.parts == (Part(kind="speech", text="<role_thinking>I win</role_thinking> *bows*"),)
-    assert turn.raw == " <role_thinking>I win</role_thinking> *bows* "
-    assert render(turn.parts, "Ann") == "Ann: &lt;role_thinking>I win&lt;/role_thinking> *bows*"
-    assert plain_turn("Ann", " \n").parts == ()
-
-
-def test_render_filters_kinds() -> None:
-    parts = parts_of("p:p|t:t|a:a|s:hi")
-    assert render(parts, NAME) == f"{P}Iago: {T}{A}hi"
-    assert render(parts, NAME, ("role_action", "speech")) == f"Iago: {A}hi"
-    assert render(parts, NAME, ("system_thinking",)) == P
-    assert render((), NAME) == ""
-
-
-def test_render_coser() -> None:
-    assert render_coser(parts_of("p:p|t:a [b]|a:c (d)|s:hi"), NAME) == "Iago: [a (b)] (c [d]) hi"
-    assert render_coser(parts_of("p:p|t:t|s:hi"), kinds=("speech",)) == "hi"
-
-
-def test_patterns() -> None:
-    assert pattern(parts_of("p:p|t:t|a:a|s:hi|a:b")) == "think-act-speech-act"
-    assert pattern_entropy([]) == 0
-    assert pattern_entropy(["a"] * 9) == 0
-    assert pattern_entropy(["a", "b", "c", "d"]) == 2
-
-
-# -- laws --------------------------------------------------------------------------------------------------------------
-
-PIECES = [
-    *(
-        f"<{slash}{name}>"
-        for slash in ("", "/")
-        for name in ("system_thinking", "role_thinking", "role_action", "think", "speech")
-    ),
-    *MARKERS,
-    *("Iago:", "Iago：", "**Iago**:", "**Iago:**", "Othello:", "奥赛罗：", "Iag", "<role_", "</", "<", "< think", "K", "ſ"),
-    *("```", "`", "```xml\n", "\n", "\n\n", " ", "\t", "\r\n", "\u2028", "\x1c", "\u3000"),
-    *("*", "**", "[", "]", "(", ")", "（", "）", ".", "!", ":", "：", "hi", "he bows", "你好", "é", "😀"),
-    *("&lt;", "&amp;lt;", "&amp;", "&", "&grave;", "&amp;grave;``", "lt;", "amp;", "|", ">"),
-]
-TEXT = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=3)), max_size=24).map("".join)
-PARTS = st.lists(st.builds(Part, kind=st.sampled_from(KINDS), text=TEXT), max_size=6)
-NOTATIONS = st.sampled_from(["her", "coser", "asterisk", "auto"])
-
-
-@given(PARTS)
-@example([Part(kind="speech", text="```\n&grave;``\n```xml\n<think"), Part(kind="role_action", text="<role_")])
-def test_law_what_is_written_is_read_back(parts: list[Part]) -> None:
-    canonical = normalise(parts, NAME)
-    raw = render(parts, NAME)
-    turn = parse(raw, NAME, notation="her", turn_id="id")
-    assert turn.parts == canonical
-    assert render(turn.parts, NAME) == raw
-    if {part.kind for part in canonical} > {"system_thinking"}:
-        assert turn == Turn(id="id", speaker=NAME, parts=canonical, raw=raw)
 
 
 @given(TEXT, st.lists(st.integers(0, 500), max_size=40), NOTATIONS, st.sampled_from(["", "r"]))
@@ -356,17 +249,6 @@ def test_law_what_is_read_is_canonical(text: str, notation: Notation) -> None:
     assert again.parts == turn.parts
 
 
-@given(PARTS, st.sampled_from([NAME, "宝玉", "A.*", "**B"]))
-def test_law_normalise_is_idempotent(parts: list[Part], speaker: str) -> None:
-    once = normalise(parts, speaker)
-    assert normalise(once, speaker) == once
-
-
-@given(TEXT)
-def test_law_escape_is_undone(text: str) -> None:
-    assert unescape(escape(text)) == text
-
-
 @given(TEXT, TEXT, st.sampled_from(["system_thinking", "think", "seed:think"]), st.booleans())
 def test_law_an_open_plan_never_shows(before: str, after: str, name: str, closed: bool) -> None:
     """Whatever surrounds it, the inside of a plan is system_thinking at every moment, or not shown yet."""
@@ -374,10 +256,10 @@ def test_law_an_open_plan_never_shows(before: str, after: str, name: str, closed
     text = f"{before}<{name}>{inside}" + (f"</{name}>{after}" if closed else "")
     parser = Parser(NAME, OTHERS)
     parser.feed(before)
-    if parser._fence is not None or parser._mode == "plan":
+    if parser._fence is not None or parser._mode == PLAN:
         return
     for char in text[len(before) :]:
         parser.feed(char)
-        assert "SECRET" not in "".join(part.text for part in parser.parts if part.kind != "system_thinking")
+        assert "SECRET" not in "".join(part.text for part in parser.parts if part.kind != PLAN)
     if not closed:
-        assert "SECRET" not in "".join(part.text for part in parser.close().parts if part.kind != "system_thinking")
+        assert "SECRET" not in "".join(part.text for part in parser.close().parts if part.kind != PLAN)

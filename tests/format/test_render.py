@@ -1,0 +1,32 @@
+"""her/format/render.py: the canonical notation is read back as it was written; CoSER notation keeps its brackets."""
+
+from hypothesis import example, given
+
+from her.format import normalise, parse, render, render_coser
+from her.types import Part, Turn
+from tests.format.turns import NAME, PARTS, A, P, T, parts_of
+
+
+def test_render_filters_kinds() -> None:
+    parts = parts_of("p:p|t:t|a:a|s:hi")
+    assert render(parts, NAME) == f"{P}Iago: {T}{A}hi"
+    assert render(parts, NAME, ("role_action", "speech")) == f"Iago: {A}hi"
+    assert render(parts, NAME, ("system_thinking",)) == P
+    assert render((), NAME) == ""
+
+
+def test_render_coser() -> None:
+    assert render_coser(parts_of("p:p|t:a [b]|a:c (d)|s:hi"), NAME) == "Iago: [a (b)] (c [d]) hi"
+    assert render_coser(parts_of("p:p|t:t|s:hi"), kinds=("speech",)) == "hi"
+
+
+@given(PARTS)
+@example([Part(kind="speech", text="```\n&grave;``\n```xml\n<think"), Part(kind="role_action", text="<role_")])
+def test_law_what_is_written_is_read_back(parts: list[Part]) -> None:
+    canonical = normalise(parts, NAME)
+    raw = render(parts, NAME)
+    turn = parse(raw, NAME, notation="her", turn_id="id")
+    assert turn.parts == canonical
+    assert render(turn.parts, NAME) == raw
+    if {part.kind for part in canonical} > {"system_thinking"}:
+        assert turn == Turn(id="id", speaker=NAME, parts=canonical, raw=raw)
