@@ -7,10 +7,12 @@ heading or an instruction, and placeholders in it are never expanded.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from typing import NamedTuple
+from dataclasses import replace
+from typing import NamedTuple, Protocol, TypeVar
 
 from her.inference.call import Answer, Call
-from her.judging.verdicts import ReadVerdict, Slot, in_candidates, join_orders, read_verdict
+from her.judging.verdicts import Slot, in_candidates, join_orders, read_verdict
+from her.kinds import REPLY_KINDS
 from her.prompts import fill
 from her.types import Comparison, Language, Message, Outcome, Principle, Sampling, Turn, Verdict
 from her.view import Viewer, line
@@ -20,7 +22,9 @@ STAGE = "judge_pair"
 LONGEST_CANDIDATE = 24_000
 """Characters of a candidate that are shown; ten times the longest turn of the HER data set."""
 NOTHING = {"en": "(nothing)", "zh": "（空）"}
+TRUNCATED = "it was truncated at the token limit; write less"
 VIEWER = Viewer(kind="reward_model")
+ReadableT = TypeVar("ReadableT", bound="Readable")
 
 
 class PairQuestion(NamedTuple):
@@ -74,16 +78,14 @@ class PairJudge:
         """Return the verdict with candidate `first` shown as A. What cannot be read is asked once more, then missing."""
         if (settled := settle(question)) is not None:
             return Judged(question, self._verdict(settled, (), first, "decided without the model"))
-        call = self._call(question, first)
-        answer = await self._ask(call)
-        reading = self._read(question, first, answer)
-        if reading.problem and not answer.error:
-            problem = fill("judge_again", question.language, {"problem": reading.problem})
-            again = (Message(role="assistant", content=answer.text or "-"), Message(role="user", content=problem))
-            answer = await self._ask(self._call(question, first, again))
-            reading = self._read(question, first, answer)
+        shown = [turn_words(turn) for turn in _in_order(question, first)]
+        reading = await ask_readable(
+            self._ask, self._call(question, first), lambda text: read_verdict(text, *shown), question.language
+        )
+        if isinstance(reading, str):
+            return Judged(question, None, reading)
         if reading.outcome is None:
-            return Judged(question, None, answer.error or reading.problem)
+            return Judged(question, None, reading.problem)
         outcome, comparisons = in_candidates(reading.outcome, reading.comparisons, first)
         return Judged(question, self._verdict(outcome, comparisons, first))
 
@@ -92,18 +94,9 @@ class PairJudge:
         forth, back = await asyncio.gather(self.judge(question, "a"), self.judge(question, "b"))
         return Judged(question, join_orders(forth.verdict, back.verdict), forth.problem or back.problem)
 
-    def _call(self, question: PairQuestion, first: Slot, again: tuple[Message, ...] = ()) -> Call:
-        messages = (*pair_messages(question, first, self._principles.get(question.language, "")), *again)
-        name = f"{question.id}:{first}" + (":again" if again else "")
-        return Call(name, STAGE, messages, self._sampling, version=self._library)
-
-    def _read(self, question: PairQuestion, first: Slot, answer: Answer) -> ReadVerdict:
-        if answer.error:
-            return ReadVerdict(None, problem=answer.error)
-        if answer.cut:
-            return ReadVerdict(None, problem="it was truncated at the token limit; write less")
-        shown = (question.a, question.b) if first == "a" else (question.b, question.a)
-        return read_verdict(answer.text, *map(_words, shown))
+    def _call(self, question: PairQuestion, first: Slot) -> Call:
+        messages = pair_messages(question, first, self._principles.get(question.language, ""))
+        return Call(f"{question.id}:{first}", STAGE, messages, self._sampling, version=self._library)
 
     def _verdict(self, outcome: Outcome, comparisons: tuple[Comparison, ...], first: Slot, reason: str = "") -> Verdict:
         return Verdict(
@@ -135,16 +128,37 @@ async def judge_pairs(
             task.cancel()
 
 
+class Readable(Protocol):
+    """What a reader made of an answer; a `problem` says in one sentence why it cannot be used."""
+
+    @property
+    def problem(self) -> str:
+        """The sentence; empty when the answer can be used."""
+        ...
+
+
+async def ask_readable(ask: Ask, call: Call, read: Callable[[str], ReadableT], language: Language) -> ReadableT | str:
+    """Return the reading of an answer, asked once more with the problem named when it cannot be used.
+
+    A failed call is returned as its error. The second reading is returned whatever it is.
+    """
+    answer = await ask(call)
+    reading = None if answer.error or answer.cut else read(answer.text)
+    if not answer.error and (reading is None or reading.problem):
+        problem = reading.problem if reading is not None else TRUNCATED
+        again = fill("judge_again", language, {"problem": problem})
+        messages = (*call.messages, Message(role="assistant", content=answer.text or "-"), Message(role="user", content=again))
+        answer = await ask(replace(call, id=f"{call.id}:again", messages=messages))
+        reading = None if answer.error or answer.cut else read(answer.text)
+    if answer.error:
+        return answer.error
+    return TRUNCATED if reading is None else reading
+
+
 def pair_messages(question: PairQuestion, first: Slot, principles: str) -> tuple[Message, Message]:
     """Return the system and user message of one comparison, with candidate `first` as A."""
-    shown = (question.a, question.b) if first == "a" else (question.b, question.a)
-    system, *history = question.prompt
-    fields = {
-        "situation": quoted(system.content),
-        "history": quoted("\n".join(message.content for message in history)),
-        "first": _shown(shown[0], question.language),
-        "second": _shown(shown[1], question.language),
-    }
+    shown = [shown_turn(turn, question.language) for turn in _in_order(question, first)]
+    fields = {**context_fields(question.prompt), "first": shown[0], "second": shown[1]}
     return (
         Message(role="system", content=fill("judge_pair", question.language, {"principles": principles})),
         Message(role="user", content=fill("judge_pair_question", question.language, fields)),
@@ -175,12 +189,24 @@ def quoted(text: str) -> str:
     return "\n".join(f"> {row}" for row in text.splitlines())
 
 
-def _shown(turn: Turn, language: Language) -> str:
+def context_fields(prompt: Sequence[Message]) -> dict[str, str]:
+    """Return the fields of a question that describe the moment: the system message, and the conversation."""
+    system, *history = prompt
+    return {"situation": quoted(system.content), "history": quoted("\n".join(message.content for message in history))}
+
+
+def shown_turn(turn: Turn, language: Language) -> str:
+    """Return a candidate as a judge sees it: without its plan, quoted, cut where it is huge."""
     text = line(turn, VIEWER) or NOTHING[language]
     if len(text) > LONGEST_CANDIDATE:
         text = f"{text[:LONGEST_CANDIDATE]} [... {len(text) - LONGEST_CANDIDATE}]"
     return quoted(text)
 
 
-def _words(turn: Turn) -> str:
-    return " ".join(part.text for part in turn.parts if part.kind != "system_thinking")
+def turn_words(turn: Turn) -> str:
+    """Return the words of a turn that a judge can quote."""
+    return " ".join(part.text for part in turn.parts if part.kind in REPLY_KINDS)
+
+
+def _in_order(question: PairQuestion, first: Slot) -> tuple[Turn, Turn]:
+    return (question.a, question.b) if first == "a" else (question.b, question.a)

@@ -57,7 +57,7 @@ class ReadVerdict(NamedTuple):
 
 def read_verdict(text: str, first: str, second: str) -> ReadVerdict:
     """Return the verdict of one answer; `first` and `second` are the words of the turns shown as A and B."""
-    shown = _THINKING.sub("", text[-LONGEST:])
+    shown = strip_thinking(text)
     comparisons, unsupported = _comparisons(shown, first, second)
     outcome, problem = _outcome(shown)
     if not problem and unsupported and not comparisons:
@@ -65,6 +65,11 @@ def read_verdict(text: str, first: str, second: str) -> ReadVerdict:
     if problem:
         return ReadVerdict(None, comparisons, problem, unsupported)
     return ReadVerdict(outcome, comparisons, "", unsupported)
+
+
+def strip_thinking(text: str) -> str:
+    """Return the end of an answer without what a model thought aloud in tags."""
+    return _THINKING.sub("", text[-LONGEST:])
 
 
 def _outcome(text: str) -> tuple[Outcome | None, str]:
