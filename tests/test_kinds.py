@@ -1,10 +1,10 @@
 """her/kinds.py: the table is complete, no other file lists the kinds, and one new entry is enough for a new kind."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -12,8 +12,8 @@ import pytest
 from her.kinds import BARE, KINDS, PANEL_KINDS, PLAN, REPLY_KINDS, STARRED, TABLE, VISIBLE_KINDS, Kind
 from her.store.records import Seen
 from her.ui.words import WORDS
+from tests.sources import ROOT, Source, sources
 
-ROOT = Path(__file__).resolve().parent.parent
 TEXTS_BY_KIND = ("her/kinds.py", "her/ui/words.py", "her/backends/teacher_turns.py")
 """The table, and texts in two languages that name the kinds to people."""
 
@@ -49,9 +49,21 @@ def test_each_kind_has_its_words_and_its_style(entry: object) -> None:
         assert kind in Seen.model_fields, "a rating records whether the rater saw this panel"
 
 
-def listed(path: Path) -> Iterator[str]:
+def test_the_document_has_every_alias() -> None:
+    page = (ROOT / "docs/format.md").read_text("utf-8")
+    table = page.partition("Aliases of tag names:")[2].partition("Control tokens")[0]
+    written: dict[str, list[str]] = {}
+    kind = ""
+    for first, names in re.findall(r"^\| (`\w+`)? *\| (`.*`) \|", table, re.MULTILINE):
+        kind = first.strip("`") or kind
+        written.setdefault(kind, []).extend(re.findall(r"`([^`]+)`", names))
+    expected = {entry.kind: [*entry.aliases, *([entry.kind] if entry.kind == BARE else [])] for entry in TABLE}
+    assert written == expected
+
+
+def listed(source: Source) -> Iterator[str]:
     """Places where a literal holds two kinds or more."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in source.nodes:
         nodes: list[ast.expr | None] = []
         if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
             nodes = [*node.elts]
@@ -62,12 +74,14 @@ def listed(path: Path) -> Iterator[str]:
         names = [item.value for item in nodes if isinstance(item, ast.Constant)]
         # The stages of pipelines/synthesize have two of these names, and always "settings" beside them.
         if len(set(names) & set(KINDS)) > 1 and "settings" not in names:
-            yield f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
+            yield f"{source.name}:{getattr(node, 'lineno', 0)}"
 
 
 def test_no_other_file_lists_the_kinds() -> None:
-    files = [path for folder in ("her", "pipelines") for path in (ROOT / folder).rglob("*.py")]
-    assert [place for path in files if path.relative_to(ROOT).as_posix() not in TEXTS_BY_KIND for place in listed(path)] == []
+    files = [source for source in sources("her", "pipelines") if source.name not in TEXTS_BY_KIND]
+    suspects = [source for source in files if sum(f'"{kind}"' in source.text for kind in KINDS) > 1]
+    assert [place for source in suspects for place in listed(source)] == []
+    assert list(listed(Source("x.py", 'KINDS = ("speech", "role_action")'))) == ["x.py:1"]
 
 
 NEW_KIND = """
