@@ -31,8 +31,7 @@ DISTRIBUTIONS = {
 }
 PROVIDED = {
     "httpx2": "openai",
-    "jinja2": "gradio",
-    "markupsafe": "gradio",
+    "markupsafe": "jinja2",
     "packaging": "huggingface-hub",
     "pydantic_core": "pydantic",
     "rich": "typer",

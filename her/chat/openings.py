@@ -18,6 +18,7 @@ MAX_TITLE_CHARS = 120
 _VISITOR = {"en": "Visitor", "zh": "来客"}
 HERE = {"en": "here", "zh": "这里"}
 """What stands for the place where no scene is chosen."""
+_HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
 _JOINERS = "\u200c\u200d"  # Persian names and emoji need them
 
 
@@ -131,7 +132,7 @@ def clean_text(text: str) -> str:
 
 def whole_characters(text: str) -> str:
     """Replace each half of a UTF-16 surrogate pair by U+FFFD; such a half cannot be encoded as UTF-8."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return _HALF_CHARACTER.sub("\ufffd", text)
 
 
 def clean_message(text: str, most: int) -> str:

@@ -40,7 +40,7 @@ async def persona_detail(service: ChatService, request: requests.PersonaRequest)
     greetings = [greeting_turn(text, persona.name, slots).parts for text in persona.greetings]
     return {
         "profile": persona.profile.strip(),
-        "greetings": [str(bubbles.layers(parts, texts)) for parts in greetings],
+        "greetings": [bubbles.layers(parts, texts) for parts in greetings],
         "scenes": offered_scenes(service, persona),
     }
 

@@ -47,7 +47,7 @@ def generation_patch(snapshot: GenerationSnapshot, question: list[DrawnTurn]) ->
             "give_back": snapshot.give_back,
         }
     texts = words(snapshot.language)
-    html = bubbles.live(snapshot.speaker, snapshot.parts, snapshot.pending, snapshot.language, texts)
+    html = bubbles.live_turn(snapshot.speaker, snapshot.parts, snapshot.pending, snapshot.language, texts)
     return {
         "chat": snapshot.chat,
         "put": question,
@@ -109,4 +109,4 @@ def shown_rating(rated: Rated | None) -> ShownRating | None:
 def drawn_turns(turns: Sequence[TurnView], language: Language) -> list[DrawnTurn]:
     """Draw stored turns as id and HTML."""
     texts = words(language)
-    return [{"id": turn_view.turn.id, "html": bubbles.turn(turn_view, language, texts)} for turn_view in turns]
+    return [{"id": turn_view.turn.id, "html": bubbles.stored_turn(turn_view, language, texts)} for turn_view in turns]

@@ -41,8 +41,8 @@ async def test_a_connected_model_serves_one_visitor_and_gets_no_key(store: Store
 @pytest.mark.parametrize(
     ("spec", "token", "sentence"),
     [
-        ("local:checkpoints/her", ANNES, "visitors may connect servers only"),
-        ("vllm:checkpoints/her", ANNES, "visitors may connect servers only"),
+        ("local:checkpoints/her", ANNES, "visitors may connect to servers only"),
+        ("vllm:checkpoints/her", ANNES, "visitors may connect to servers only"),
         ("nonsense", ANNES, "is not a spec"),
         ("scripted:", "", "no visitor token"),
         ("openai:http://127.0.0.1:9/v1#m", ANNES, "connection refused"),
