@@ -1,10 +1,11 @@
-"""A model in this process, by transformers: any causal LM folder or repository with safetensors and a chat template.
+"""`local:` runs a model in this process with transformers: any causal LM with safetensors and a chat template.
 
-One thread owns the model. Requests that wait at the same time (up to `batch_size`, gathered for 20 ms) are generated
-together, left-padded; each row streams, stops and draws its random numbers on its own. A request that comes while a batch
-runs waits for its end. Seeds hold for one make of machine and batch shape: padding changes logits in the last bits.
+One thread owns the model. Requests that wait at the same time (up to `batch_size`, gathered for 20 ms) are generated in one
+left-padded batch; each row streams, stops and draws random numbers on its own. A request that comes while a batch runs waits
+for its end. A seed gives the same answer only on the same type of machine and for the same batch shape: padding changes the last
+bits of logits.
 
-transformers and torch are imported when a backend is made, never before.
+transformers and torch are imported when a backend is created, never before.
 """
 
 import asyncio
@@ -23,48 +24,51 @@ from her.types import Message, Sampling
 
 log = logging.getLogger(__name__)
 GATHER = 0.02
-"""Seconds in which requests are gathered for one batch."""
+"""Seconds in which requests are gathered for one batch: short enough that nobody notices, long enough for parallel calls."""
 UNKNOWN_CONTEXT = 4096
+"""Assumed context in tokens where config.json does not say it."""
+LOWEST_TEMPERATURE = 1e-4
+"""Floor of the temperature in the softmax. At temperature 0 its result is not used; the floor only avoids a division by zero."""
 _MISSING = "a local model needs torch and transformers, which are not installed; run: pip install -e '.[local]'"
 
 
 class LocalBackend:
-    """See `her.backends.base.Backend`. The tokenizer is read at once, the weights in the model's thread.
+    """A `her.backends.base.Backend` in this process. The tokenizer is loaded at once, the weights in the model's thread.
 
     Args:
         path: folder or repository.
         revision: branch, tag or commit of a repository.
-        batch_size: most requests generated together.
+        batch_size: most requests in one batch.
 
     Raises:
-        BackendError: `missing_extra`, `not_found` (no such folder or repository), `bad_request` (no model of this kind).
+        BackendError: `missing_extra`, `not_found` (no such folder or repository), `bad_request` (not a model of this kind).
     """
 
     def __init__(self, path: str, revision: str = "", batch_size: int = 8) -> None:
-        self._path, self._asked_revision, self._batch_size = path, revision, batch_size
-        self._source = _folder(path) or path
-        self._config, self._tokenizer = self._read()
+        self._path, self._requested_revision, self._batch_size = path, revision, batch_size
+        self._source = _model_folder(path) or path
+        self._config, self._tokenizer = self._load_config()
         text = self._config.get_text_config()
         self._context = int(getattr(text, "max_position_embeddings", None) or UNKNOWN_CONTEXT)
         self._model: Any = None
         self._failure: BackendError | None = None
         self._loaded = threading.Event()
         self._waiting: queue.Queue[BatchRow | None] = queue.Queue()
-        self._thread = threading.Thread(target=self._work, name=f"local {path}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"local {path}", daemon=True)
         self._thread.start()
 
     def describe(self) -> Description:
-        """`revision` is the commit of a repository, empty for a folder."""
-        spec = f"local:{self._path}" + (f"#{self._asked_revision}" if self._asked_revision else "")
-        revision = getattr(self._config, "_commit_hash", None) or self._asked_revision
+        """Describe this backend; `revision` is the commit of a repository, empty for a folder."""
+        spec = f"local:{self._path}" + (f"#{self._requested_revision}" if self._requested_revision else "")
+        revision = getattr(self._config, "_commit_hash", None) or self._requested_revision
         return Description(spec=spec, model=self._path, revision=revision, context=self._context, counts_exactly=True)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Exact: the model's own tokenizer and chat template."""
+        """Return the exact number, by the model's own tokenizer and chat template."""
         return len(self._prompt(messages))
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        """The deltas of `stream`, joined."""
+        """Return the deltas of `stream`, joined."""
         return await join_deltas(self.stream(messages, sampling))
 
     async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Delta]:
@@ -87,7 +91,7 @@ class LocalBackend:
             row.cancelled.set()
 
     async def check(self) -> str:
-        """Wait until the weights are loaded; says where."""
+        """Wait until the weights are loaded; return device and size."""
         await asyncio.to_thread(self._loaded.wait)
         if self._failure:
             raise self._failure
@@ -95,37 +99,37 @@ class LocalBackend:
         return f"{self._path} is loaded on {self._model.device} ({millions:,.1f} million weights, context {self._context})."
 
     async def close(self) -> None:
-        """End the thread and free the weights; requests under way get an error."""
+        """End the thread and free the weights; requests in flight get an error."""
         self._failure = self._failure or BackendError(f"{self._path} was closed; open it again.", "unreachable")
         self._waiting.put(None)
         await asyncio.to_thread(self._thread.join)
         self._model = None
 
-    # -- reading -------------------------------------------------------------------------------------------------------
+    # -- loading -------------------------------------------------------------------------------------------------------
 
-    def _read(self) -> tuple[Any, Any]:
-        """Config and tokenizer."""
+    def _load_config(self) -> tuple[Any, Any]:
+        """Return config and tokenizer."""
         try:
             import torch  # noqa: F401  # transformers imports without it and fails much later
             from transformers import AutoConfig, AutoTokenizer
         except ImportError:
             raise BackendError(_MISSING, "missing_extra") from None
-        options = {"revision": self._asked_revision or "main", "trust_remote_code": False}
+        options = {"revision": self._requested_revision or "main", "trust_remote_code": False}
         try:
             config = AutoConfig.from_pretrained(self._source, **options)
             tokenizer = AutoTokenizer.from_pretrained(self._source, **options)
         except (OSError, ValueError, KeyError, ImportError) as error:
-            raise self._unreadable(error) from error
+            raise self._load_error(error) from error
         if not tokenizer.chat_template:
             raise BackendError(
-                f"local model '{self._path}' has no chat template, so it was not made for conversations; "
+                f"local model '{self._path}' has no chat template, so it was not trained on conversations; "
                 "choose an instruct model or one trained here.",
                 "bad_request",
             )
         return config, tokenizer
 
-    def _load(self) -> None:
-        """The weights, in this thread; a failure is kept for whoever asks."""
+    def _load_weights(self) -> None:
+        """Load the weights in this thread; a failure is kept and raised for every request."""
         import torch
         from safetensors import SafetensorError
         from transformers import AutoModelForCausalLM
@@ -136,34 +140,33 @@ class LocalBackend:
         try:
             self._model = AutoModelForCausalLM.from_pretrained(
                 self._source,
-                revision=self._asked_revision or "main",
+                revision=self._requested_revision or "main",
                 trust_remote_code=False,
                 use_safetensors=True,
                 dtype=half if cuda else torch.float32,
                 **({"device_map": "auto"} if cuda else {}),
             ).eval()
-        except (OSError, SafetensorError) as error:  # files that are not there or not whole: the sentence says it all
-            self._failure = self._failure or self._unreadable(error)
+        except (OSError, SafetensorError) as error:  # absent or truncated files: the sentence is enough, no traceback
+            self._failure = self._failure or self._load_error(error)
             return
-        except Exception as error:  # anything a model's own code may raise; it reaches every request as one sentence
+        except Exception as error:  # transformers' model code may raise anything; every request gets it as one sentence
             log.exception("cannot load %s", self._path)
-            self._failure = self._failure or self._unreadable(error)
+            self._failure = self._failure or self._load_error(error)
             return
         log.info("loaded %s on %s in %.1f s", self._path, self._model.device, time.monotonic() - started)
 
-    def _unreadable(self, error: Exception) -> BackendError:
-        said = " ".join(str(error).split())
-        said = said if len(said) <= 240 else said[:239] + "…"
-        reason = "not_found" if isinstance(error, OSError) else "bad_request"
+    def _load_error(self, error: Exception) -> BackendError:
+        message = " ".join(str(error).split())
+        message = message if len(message) <= 240 else message[:239] + "…"
         return BackendError(
-            f"local model '{self._path}' cannot be read as a causal language model with safetensors: {said}",
-            "not_found" if reason == "not_found" else "bad_request",
+            f"local model '{self._path}' cannot be read as a causal language model with safetensors: {message}",
+            "not_found" if isinstance(error, OSError) else "bad_request",
         )
 
-    # -- asking --------------------------------------------------------------------------------------------------------
+    # -- requests ------------------------------------------------------------------------------------------------------
 
     def _row(self, messages: Sequence[Message], sampling: Sampling) -> BatchRow:
-        """The request as a row; BackendError when the prompt leaves no room."""
+        """Return the request as a row; raise BackendError when the prompt leaves no room for an answer."""
         prompt = self._prompt(messages)
         room = self._context - len(prompt)
         if room < 1:
@@ -175,12 +178,13 @@ class LocalBackend:
         return BatchRow(prompt, sampling, min(sampling.max_tokens, room), self._tokenizer)
 
     def _prompt(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids by the model's chat template."""
+        """Return the token ids of the messages by the model's chat template."""
         from jinja2 import TemplateError
 
         rows = [{"role": message.role, "content": replace_surrogates(message.content)} for message in messages]
         continued = bool(rows) and rows[-1]["role"] == "assistant"
         if continued and not rows[-1]["content"].strip():
+            # transformers finds the end of the message by its text, so an empty one cannot be continued.
             rows, continued = rows[:-1], False
         try:
             text = self._tokenizer.apply_chat_template(
@@ -190,29 +194,32 @@ class LocalBackend:
             raise BackendError(
                 f"the chat template of {self._path} does not take these messages: {error}.", "bad_request"
             ) from error
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)  # the template has written them
         return ids
 
     # -- the model's thread --------------------------------------------------------------------------------------------
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         """Load, then generate batch after batch until closed."""
-        self._load()
+        self._load_weights()
         self._loaded.set()
         held: list[BatchRow] = []
         while (rows := self._gather(held)) is not None:
-            now, held = self._fitting([row for row in rows if not row.cancelled.is_set()])
+            batch, held = self._split_by_context([row for row in rows if not row.cancelled.is_set()])
             if self._failure:
-                for row in now + held:
+                for row in batch + held:
                     row.fail(self._failure)
                 held = []
-            elif now:
-                self._answer(now)
-        for row in held + self._left():
+            elif batch:
+                self._answer(batch)
+        for row in held + self._remaining():
             row.fail(self._failure or BackendError(f"{self._path} was closed; open it again.", "unreachable"))
 
     def _gather(self, held: list[BatchRow]) -> list[BatchRow] | None:
-        """Rows that wait now, the held ones first; None when it is time to end."""
+        """Return the rows that wait now, the held ones first; None when the backend is closed.
+
+        Blocks without limit for the first row, then for at most GATHER seconds for more.
+        """
         rows = list(held)
         end = time.monotonic() + GATHER
         while len(rows) < self._batch_size:
@@ -221,37 +228,41 @@ class LocalBackend:
             except queue.Empty:
                 break
             if row is None:
+                # Closed. The rows and the sign go back, so that `_remaining` fails every row.
                 self._waiting.put(None)
-                for each in rows:
-                    self._waiting.put(each)
+                for gathered in rows:
+                    self._waiting.put(gathered)
                 return None
             if not rows:
                 end = time.monotonic() + GATHER
             rows.append(row)
         return rows
 
-    def _left(self) -> list[BatchRow]:
-        """What still waits when the thread ends."""
+    def _remaining(self) -> list[BatchRow]:
+        """Return the rows that still wait when the thread ends."""
         rows = []
         while not self._waiting.empty():
             if row := self._waiting.get_nowait():
                 rows.append(row)
         return rows
 
-    def _fitting(self, rows: list[BatchRow]) -> tuple[list[BatchRow], list[BatchRow]]:
-        """Rows that fit into the context together when padded to the longest prompt, and the others, for the next batch."""
-        now: list[BatchRow] = []
+    def _split_by_context(self, rows: list[BatchRow]) -> tuple[list[BatchRow], list[BatchRow]]:
+        """Return the rows that fit into the context together, and the others for the next batch.
+
+        In a left-padded batch every row is as long as the longest prompt plus the largest limit.
+        """
+        batch: list[BatchRow] = []
         for row in rows:
-            both = [*now, row]
-            if max(len(each.prompt) for each in both) + max(each.limit for each in both) <= self._context:
-                now = both
-        return now, [row for row in rows if row not in now]
+            larger = [*batch, row]
+            if max(len(each.prompt) for each in larger) + max(each.limit for each in larger) <= self._context:
+                batch = larger
+        return batch, [row for row in rows if row not in batch]
 
     def _answer(self, rows: list[BatchRow]) -> None:
-        """Generate for all rows; whatever goes wrong is told to each of them."""
+        """Generate for all rows; a failure is reported to each of them."""
         try:
             self._generate(rows)
-        except Exception as error:  # out of memory, a broken model: the thread must live on for the next request
+        except Exception as error:  # out of memory, a broken model: the thread must survive for the next request
             log.exception("%s failed to generate", self._path)
             memory = "ran out of memory; shorten the chat or use a smaller model" if "memory" in str(error).lower() else ""
             what = memory or f"failed while generating ({type(error).__name__}); look at the log"
@@ -262,9 +273,9 @@ class LocalBackend:
         import torch
         from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
-        ends = self._ends()
+        ends = self._end_tokens()
         pad = self._tokenizer.pad_token_id
-        pad = pad if pad is not None else min(ends, default=0)
+        pad = pad if pad is not None else min(ends, default=0)  # masked out, so any token serves
         width = max(len(row.prompt) for row in rows)
         ids = torch.tensor([[pad] * (width - len(row.prompt)) + row.prompt for row in rows], device=self._model.device)
         mask = torch.tensor([[0] * (width - len(row.prompt)) + [1] * len(row.prompt) for row in rows], device=self._model.device)
@@ -275,21 +286,24 @@ class LocalBackend:
                 input_ids=ids,
                 attention_mask=mask,
                 generation_config=config,
-                logits_processor=LogitsProcessorList([_Steering(rows, ends)]),
-                stopping_criteria=StoppingCriteriaList([_Ending(rows)]),
+                logits_processor=LogitsProcessorList([_RowSampler(rows, ends)]),
+                stopping_criteria=StoppingCriteriaList([_RowStops(rows)]),
             )
         for row in rows:
             row.finish("length")
 
-    def _ends(self) -> frozenset[int]:
-        """Token ids that end an answer, by the model's generation config and by its tokenizer."""
-        config = self._model.generation_config.eos_token_id
-        ids = config if isinstance(config, list) else [config]
-        return frozenset(each for each in (*ids, self._tokenizer.eos_token_id) if each is not None)
+    def _end_tokens(self) -> frozenset[int]:
+        """Return the token ids that end an answer: those of the generation config and the tokenizer's."""
+        configured = self._model.generation_config.eos_token_id
+        ids = configured if isinstance(configured, list) else [configured]
+        return frozenset(token for token in (*ids, self._tokenizer.eos_token_id) if token is not None)
 
 
-class _Steering:
-    """A logits processor that draws each row's token itself and leaves `generate` no other choice."""
+class _RowSampler:
+    """Logits processor that draws the token of each row itself and leaves `generate` only that one.
+
+    `generate` has one temperature, top_p and random generator for a batch; here each row has its own.
+    """
 
     def __init__(self, rows: list[BatchRow], ends: frozenset[int]) -> None:
         self._rows, self._ends = rows, ends
@@ -303,8 +317,8 @@ class _Steering:
         return torch.full_like(scores, -torch.inf).scatter_(1, tokens[:, None], 0.0)
 
 
-class _Ending:
-    """A stopping criterion: rows that are done or whose reader has left."""
+class _RowStops:
+    """Stopping criterion: rows that are done or whose reader has left."""
 
     def __init__(self, rows: list[BatchRow]) -> None:
         self._rows = rows
@@ -316,30 +330,38 @@ class _Ending:
 
 
 def _draw(scores: Any, rows: list[BatchRow]) -> Any:
-    """One token id a row, shape (rows,): by temperature and top_p with the row's own dice, the best one at temperature 0.
+    """Draw one token id per row by temperature and top_p with the row's own dice; at temperature 0 take the best token.
+
+    Nucleus sampling: Holtzman et al., arXiv 1904.09751.
 
     Args:
         scores: logits, shape (rows, vocabulary).
+
+    Returns:
+        Token ids, shape (rows,).
     """
     import torch
 
     def column(values: list[float]) -> Any:
         return torch.tensor(values, dtype=torch.float32, device=scores.device)[:, None]
 
-    heat = column([row.sampling.temperature for row in rows])
-    chances, order = torch.softmax(scores.float() / heat.clamp_min(1e-4), dim=-1).sort(dim=-1, descending=True)
+    temperature = column([row.sampling.temperature for row in rows])
+    softened = scores.float() / temperature.clamp_min(LOWEST_TEMPERATURE)
+    chances, order = torch.softmax(softened, dim=-1).sort(dim=-1, descending=True)
+    # A token is kept while the tokens before it hold less than top_p, so the best one always is.
     before = chances.cumsum(dim=-1) - chances
     kept = chances * (before < column([row.sampling.top_p for row in rows]))
     reached = kept.cumsum(dim=-1)
+    # Inverse transform sampling: the first token whose cumulative sum is above a uniform number times the kept mass.
     wanted = column([row.draw() for row in rows]) * reached[:, -1:]
-    last = (kept > 0).sum(dim=-1, keepdim=True) - 1
+    last = (kept > 0).sum(dim=-1, keepdim=True) - 1  # rounding may lead past the last kept token
     place = torch.minimum((reached <= wanted).sum(dim=-1, keepdim=True), last)
     drawn = order.gather(1, place)
-    return torch.where(heat > 0, drawn, scores.argmax(dim=-1, keepdim=True))[:, 0]
+    return torch.where(temperature > 0, drawn, scores.argmax(dim=-1, keepdim=True))[:, 0]
 
 
-def _folder(path: str) -> str:
-    """The folder that `path` names, empty when it names a repository; BackendError for a folder without a model."""
+def _model_folder(path: str) -> str:
+    """Return the folder that `path` names, empty when it names a repository; raise BackendError for a folder without a model."""
     folder = expanded(path)
     if not folder.is_dir():
         if folder.is_file() or path.startswith(("/", "./", "../", "~")) or path.count("/") > 1:

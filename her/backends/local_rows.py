@@ -1,6 +1,6 @@
-"""One answer in the making by a local model: tokens become text, stop strings and limits end it, deltas go to its reader.
+"""One answer that a local model generates: tokens become text, stop strings and limits end it, deltas go to its reader.
 
-A row is fed by the model's thread and read from an event loop. Nothing here imports torch.
+The model's thread writes a row, an event loop reads it. Nothing here imports torch.
 """
 
 import asyncio
@@ -14,7 +14,17 @@ from her.types import Sampling
 
 
 class BatchRow:
-    """One request. `limit`: the most tokens it may get; `done`: no token is taken any more."""
+    """One request in a batch.
+
+    Args:
+        prompt: token ids.
+        limit: most tokens of the answer.
+
+    Attributes:
+        done: no further token is accepted.
+        cancelled: set when the reader has left.
+        deltas: what the reader gets, ended by a delta with `finish` or by an error.
+    """
 
     def __init__(self, prompt: list[int], sampling: Sampling, limit: int, tokenizer: Any) -> None:
         self.prompt, self.sampling, self.limit = prompt, sampling, limit
@@ -27,11 +37,11 @@ class BatchRow:
         self._count = 0
 
     def draw(self) -> float:
-        """The next number of this row's own dice, in [0, 1): its seed holds whatever rows it is batched with."""
+        """Return the next random number in [0, 1). Each row has its own generator, so the batch does not change its numbers."""
         return self._dice.random()
 
     def take(self, token: int, ends: frozenset[int]) -> None:
-        """Take the next token; those in `ends` close the answer and are not text."""
+        """Add the next token; a token in `ends` ends the answer and is not text."""
         if self.done or self.cancelled.is_set():
             self.done = True
             return
@@ -48,7 +58,7 @@ class BatchRow:
             self.finish("length")
 
     def finish(self, reason: FinishReason) -> None:
-        """End the answer with what was held back; a second call does nothing."""
+        """End the answer with the text that was held back; a second call does nothing."""
         if self.done:
             return
         self.done = True
@@ -57,7 +67,7 @@ class BatchRow:
         self._send(Delta(text=rest, finish=reason, usage=usage))
 
     def fail(self, error: BackendError) -> None:
-        """End the answer with an error, unless it has ended."""
+        """End the answer with an error, unless it has already ended."""
         if not self.done:
             self.done = True
             self._send(error)
@@ -70,7 +80,11 @@ class BatchRow:
 
 
 class Detokeniser:
-    """Tokens -> text, piece by piece; holds back bytes that are not a whole character yet. Linear in the tokens."""
+    """Turns tokens into text piece by piece, in time linear in the tokens; holds back bytes of an incomplete character.
+
+    The method is that of vLLM's incremental detokenizer (and of text-generation-inference): decode a short window twice, with
+    and without the new tokens, and yield the difference.
+    """
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -78,30 +92,30 @@ class Detokeniser:
         self._start = self._read = 0
 
     def feed(self, token: int) -> str:
-        """The text that this token completes."""
+        """Return the text that this token completes."""
         self._tokens.append(token)
         before, now = self._decode(self._read), self._decode(len(self._tokens))
-        if now.endswith("\ufffd") or len(now) <= len(before):
+        if now.endswith("\ufffd") or len(now) <= len(before):  # U+FFFD: the bytes of a character are not all there yet
             return ""
         self._start, self._read = self._read, len(self._tokens)
         return now[len(before) :]
 
     def rest(self) -> str:
-        """What was held back, as it is."""
+        """Return the text that was held back, incomplete characters included."""
         rest = self._decode(len(self._tokens))[len(self._decode(self._read)) :]
         self._read = len(self._tokens)
         return rest
 
     def _decode(self, end: int) -> str:
-        # A token's text depends on its neighbour (leading spaces), so a little before it is decoded as well.
-        # Special tokens are kept: some models mark their reasoning with them, and the reader knows those marks.
+        # The text of a token depends on its neighbour (leading spaces), so the window begins before the new tokens.
+        # Special tokens stay: some models mark their reasoning with them, and the parser knows these marks.
         tokens = self._tokens[self._start : end]
         text: str = self._tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text
 
 
 class Stops:
-    """Cuts the text at the first stop string, also when it arrives in pieces; `hit` says that it came."""
+    """Cuts the text at the first stop string, also when it arrives in pieces. `hit` is True once it has come."""
 
     def __init__(self, stops: tuple[str, ...]) -> None:
         self._stops = tuple(filter(None, stops))
@@ -109,22 +123,23 @@ class Stops:
         self.hit = False
 
     def feed(self, text: str) -> str:
-        """What may be shown now."""
+        """Return the text that is certain to come before any stop string."""
         text = self._held + text
-        found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
-        if found:
+        places = [place for stop in self._stops if (place := text.find(stop)) >= 0]
+        if places:
             self.hit, self._held = True, ""
-            return text[: min(found)]
+            return text[: min(places)]
+        # The end of the text may be the beginning of a stop string; it is held back until the next piece decides.
         keep = max((self._overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
 
     def rest(self, text: str) -> str:
-        """The end of the text, with all that was held back."""
+        """Return the last text and everything that was held back."""
         shown = self.feed(text)
         return shown + self._held
 
     @staticmethod
     def _overlap(text: str, stop: str) -> int:
-        """Length of the longest end of `text` with which `stop` begins."""
+        """Return the length of the longest end of `text` that is a beginning of `stop`."""
         return next((size for size in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:size])), 0)

@@ -1,7 +1,7 @@
-"""vLLM in this process, for pipelines on a GPU: many calls at once share its batches, nothing goes over a wire.
+"""`vllm:` runs vLLM in this process, for pipelines on a GPU: parallel calls share its batches and nothing goes over a network.
 
-Needs the extra `vllm`. The engine is loaded at the first call (minutes for a large model) and keeps to a JSON schema by
-itself. Written against vLLM 0.31 (`AsyncLLM` of its v1 engine).
+Needs the extra `vllm`. The engine is loaded at the first call, which takes minutes for a large model. It follows a JSON schema by
+guided decoding. Written for vLLM 0.31 (`AsyncLLM` of the v1 engine).
 """
 
 import asyncio
@@ -15,25 +15,27 @@ from her.tokens import estimate_tokens
 from her.types import Message, Sampling, new_id
 
 log = logging.getLogger(__name__)
+UNKNOWN_CONTEXT = 8192
+"""Context in tokens that is assumed until the engine is loaded."""
 
 
 class VLLMBackend:
-    """See `her.backends.base.Backend`.
+    """A `her.backends.base.Backend` and `WholeAnswerBackend` in this process.
 
     Args:
         model: folder or repository.
-        revision: commit of a repository, empty for its newest.
+        revision: commit of a repository; empty for the newest.
     """
 
     def __init__(self, model: str, revision: str = "") -> None:
         self._model, self._revision = model, revision
         self._engine: Any = None
         self._tokenizer: Any = None
-        self._context = 8192
-        self._loading = asyncio.Lock()
+        self._context = UNKNOWN_CONTEXT
+        self._loading = asyncio.Lock()  # parallel first calls must not load the model twice
 
     def describe(self) -> Description:
-        """`context` is a guess until the engine is loaded."""
+        """Describe this backend; `context` is UNKNOWN_CONTEXT until the engine is loaded."""
         spec = f"vllm:{self._model}" + (f"#{self._revision}" if self._revision else "")
         return Description(
             spec=spec,
@@ -44,8 +46,8 @@ class VLLMBackend:
         )
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Exact once the engine is loaded."""
-        return estimate_tokens(messages) if self._tokenizer is None else len(self._ids(messages))
+        """Return the exact number once the engine is loaded, an estimate before."""
+        return estimate_tokens(messages) if self._tokenizer is None else len(self._prompt(messages))
 
     async def check(self) -> str:
         """Load the engine."""
@@ -53,20 +55,25 @@ class VLLMBackend:
         return f"{self._model} is loaded in this process."
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        """As `ask`, without a schema."""
+        """Return the answer of `ask` without a schema."""
         return await self.ask(messages, sampling)
 
     async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Delta]:
-        """The whole answer as one delta: pipelines do not watch it come."""
-        said = await self.ask(messages, sampling)
-        yield Delta(text=said.text, finish=said.finish, usage=said.usage)
+        """Yield the whole answer as one delta: no person watches a pipeline."""
+        answer = await self.ask(messages, sampling)
+        yield Delta(text=answer.text, finish=answer.finish, usage=answer.usage)
 
     async def ask(
         self, messages: Sequence[Message], sampling: Sampling, *, schema: Mapping[str, Any] | None = None, seconds: float = 600
     ) -> Completion:
-        """The next assistant message; BackendError `timeout`, `bad_request` (too long), `empty` or `server_error`."""
+        """Return the next assistant message.
+
+        Raises:
+            BackendError: `missing_extra`, `not_found`, `timeout`, `bad_request` (such as a prompt that is too long), `empty` or
+                `server_error`.
+        """
         await self._load()
-        ids = self._ids(messages)
+        ids = self._prompt(messages)
         if len(ids) >= self._context:
             raise BackendError(
                 f"the prompt has {len(ids)} tokens, {self._model} takes {self._context}; shorten it.", "bad_request"
@@ -76,11 +83,11 @@ class VLLMBackend:
             async with asyncio.timeout(seconds):
                 last = await self._generate(ids, _params(sampling, schema), request)
         except TimeoutError:
-            await self._engine.abort(request)
+            await self._engine.abort(request)  # else it would go on using its share of the batch
             raise BackendError(f"{self._model} gave no whole answer within {seconds:g} s.", "timeout") from None
         except ValueError as error:
             raise BackendError(f"{self._model} did not accept the request ({error}).", "bad_request") from error
-        except RuntimeError as error:  # the engine's own errors are children of it
+        except RuntimeError as error:  # vLLM's own errors derive from it
             raise BackendError(f"{self._model} failed ({error}).", "server_error") from error
         return _completion(last, len(ids), self._model)
 
@@ -91,12 +98,14 @@ class VLLMBackend:
             engine.shutdown()
 
     async def _generate(self, ids: list[int], params: Any, request: str) -> Any:
+        """Return the last output of the engine; with FINAL_ONLY there is one."""
         last = None
         async for last in self._engine.generate({"prompt_token_ids": ids}, params, request):  # noqa: B007
             continue
         return last
 
     async def _load(self) -> None:
+        """Load engine and tokenizer, once."""
         async with self._loading:
             if self._engine is not None:
                 return
@@ -113,10 +122,11 @@ class VLLMBackend:
             self._context = int(self._engine.model_config.max_model_len)
             log.info("vLLM has loaded %s, context %d", self._model, self._context)
 
-    def _ids(self, messages: Sequence[Message]) -> list[int]:
+    def _prompt(self, messages: Sequence[Message]) -> list[int]:
+        """Return the token ids of the messages by the model's chat template."""
         continued = bool(messages) and messages[-1].role == "assistant"
         encoded = self._tokenizer.apply_chat_template(
-            [{"role": one.role, "content": replace_surrogates(one.content)} for one in messages],
+            [{"role": message.role, "content": replace_surrogates(message.content)} for message in messages],
             add_generation_prompt=not continued,
             continue_final_message=continued,
             tokenize=True,
@@ -126,12 +136,13 @@ class VLLMBackend:
 
 
 async def _tokenizer(engine: Any) -> Any:
-    """The tokenizer of an engine; older releases give it by a coroutine."""
-    found = engine.get_tokenizer()
-    return await found if asyncio.iscoroutine(found) else found
+    """Return the tokenizer of an engine; some releases of vLLM return it from a coroutine."""
+    tokenizer = engine.get_tokenizer()
+    return await tokenizer if asyncio.iscoroutine(tokenizer) else tokenizer
 
 
 def _params(sampling: Sampling, schema: Mapping[str, Any] | None) -> Any:
+    """Return vLLM's SamplingParams."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
@@ -147,8 +158,8 @@ def _params(sampling: Sampling, schema: Mapping[str, Any] | None) -> Any:
 
 
 def _completion(last: Any, prompt_tokens: int, model: str) -> Completion:
-    said = last.outputs[0] if last is not None and last.outputs else None
-    if said is None or not said.text:
+    output = last.outputs[0] if last is not None and last.outputs else None
+    if output is None or not output.text:
         raise BackendError(f"{model} said nothing.", "empty")
-    usage = Usage(prompt_tokens=prompt_tokens, completion_tokens=len(said.token_ids))
-    return Completion(text=said.text, finish="length" if said.finish_reason == "length" else "stop", usage=usage)
+    usage = Usage(prompt_tokens=prompt_tokens, completion_tokens=len(output.token_ids))
+    return Completion(text=output.text, finish="length" if output.finish_reason == "length" else "stop", usage=usage)

@@ -1,6 +1,6 @@
-"""her/backends/vllm_reasoning.py, with a double of the package as in vllm 0.31: what becomes reasoning, what content.
+"""her/backends/vllm_reasoning.py with a double of the package as in vllm 0.31: what becomes reasoning and what content.
 
-`python -m tests.backends.vllm_check` does the same inside a real server.
+`python -m tests.backends.vllm_check` tests the same in a real server.
 """
 
 import importlib.util
@@ -18,7 +18,7 @@ CHAT = "<|im_start|>user\nSay <think>x</think>.<|im_end|>\n<|im_start|>assistant
 
 
 class Tokenizer:
-    """A character is a token, but for the special ones."""
+    """Each character is a token; the special tokens are one each."""
 
     all_special_tokens = ["<|im_start|>", "<|im_end|>"]
     all_special_ids = [1, 2]
@@ -33,14 +33,14 @@ class Tokenizer:
 
 
 class ReasoningParser:
-    """What is used of vllm.reasoning.ReasoningParser."""
+    """The used part of vllm.reasoning.ReasoningParser."""
 
     def __init__(self, tokenizer: Any, *args: Any, **kwargs: Any) -> None:
         self.model_tokenizer = tokenizer
 
 
 class Manager:
-    """What is used of vllm.reasoning.ReasoningParserManager."""
+    """The used part of vllm.reasoning.ReasoningParserManager."""
 
     registered: dict[str, type]
 
@@ -72,7 +72,7 @@ def package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def load() -> None:
-    """As vLLM does: the file, by its path."""
+    """Load the plugin as vLLM does: from the path of its file."""
     spec = importlib.util.spec_from_file_location("vllm_reasoning", PLUGIN)
     assert spec is not None and spec.loader is not None
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
@@ -84,23 +84,23 @@ def parser(package: None) -> Any:
     return Manager.registered["her"](Tokenizer(), model_config=None)
 
 
-def asked(**fields: Any) -> SimpleNamespace:
+def request_with(**fields: Any) -> SimpleNamespace:
     return SimpleNamespace(**{"messages": [], "continue_final_message": False, "skip_special_tokens": True, **fields})
 
 
 def streamed(parser: Any, text: str, prompt: str = CHAT) -> tuple[str, str]:
-    """What vLLM's DelegatingParser makes of an answer, character by character."""
+    """Return reasoning and content as vLLM's DelegatingParser collects them, character by character."""
     ids, sent = Tokenizer().encode(prompt), []
     if parser.is_reasoning_end(ids):
         return "", text
     parser.adjust_initial_state_from_prompt(ids)
-    for at, char in enumerate(text):
-        sent.append(parser.extract_reasoning_streaming(text[:at], text[: at + 1], char, [], [], [ord(char)]))
+    for place, char in enumerate(text):
+        sent.append(parser.extract_reasoning_streaming(text[:place], text[: place + 1], char, [], [], [ord(char)]))
         assert not parser.has_engine_confirmed_reasoning_end()
     sent.append(parser.finish_streaming())
-    said = [delta for delta in sent if delta]
-    assert all(all(delta.values()) for delta in said), "an empty field is not sent"
-    return "".join(delta.get("reasoning", "") for delta in said), "".join(delta.get("content", "") for delta in said)
+    deltas = [delta for delta in sent if delta]
+    assert all(all(delta.values()) for delta in deltas), "an empty field is not sent"
+    return "".join(delta.get("reasoning", "") for delta in deltas), "".join(delta.get("content", "") for delta in deltas)
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,8 @@ def streamed(parser: Any, text: str, prompt: str = CHAT) -> tuple[str, str]:
         ("", "", ""),
     ],
 )
-def test_whole_and_streamed_say_the_same(parser: Any, text: str, reasoning: str, content: str) -> None:
-    assert parser.extract_reasoning(text, asked()) == (reasoning or None, content or None)
+def test_unstreamed_and_streamed_answers_agree(parser: Any, text: str, reasoning: str, content: str) -> None:
+    assert parser.extract_reasoning(text, request_with()) == (reasoning or None, content or None)
     assert streamed(parser, text) == (reasoning, content)
 
 
@@ -127,24 +127,24 @@ def test_whole_and_streamed_say_the_same(parser: Any, text: str, reasoning: str,
         (PLAN + "Ann: Well", ", hi.", "", ", hi."),
     ],
 )
-def test_the_message_that_a_prompt_began_is_gone_on_with(parser: Any, held: str, text: str, reasoning: str, content: str) -> None:
+def test_a_message_that_the_prompt_began_is_continued(parser: Any, held: str, text: str, reasoning: str, content: str) -> None:
     assert streamed(parser, text, CHAT + held) == (reasoning, content)
-    assert parser.extract_reasoning(text, asked()) == (reasoning or None, content or None)
+    assert parser.extract_reasoning(text, request_with()) == (reasoning or None, content or None)
 
 
-def test_a_message_gone_on_with_is_known_from_the_request_alone(parser: Any) -> None:
-    request = asked(messages=[{"role": "assistant", "content": "<system_thinking>I"}], continue_final_message=True)
+def test_a_continued_message_is_known_from_the_request_alone(parser: Any) -> None:
+    request = request_with(messages=[{"role": "assistant", "content": "<system_thinking>I"}], continue_final_message=True)
     assert parser.extract_reasoning(" plan.", request) == (" plan.", None)
-    assert parser.extract_reasoning(" plan.", asked(messages=request.messages)) == (None, " plan.")
+    assert parser.extract_reasoning(" plan.", request_with(messages=request.messages)) == (None, " plan.")
 
 
-def test_tags_of_the_system_prompt_and_of_people_are_no_plan(parser: Any) -> None:
+def test_tags_of_system_prompt_and_visitors_are_not_a_plan(parser: Any) -> None:
     ids = Tokenizer().encode("<|im_start|>system\nWrite <system_thinking>a</system_thinking>.<|im_end|>\n" + CHAT)
     assert not parser.is_reasoning_end(ids)
     assert not parser.is_reasoning_end_streaming(ids + Tokenizer().encode("I p"), Tokenizer().encode("I p"))
 
 
-def test_a_json_schema_counts_from_the_end_of_the_plan(parser: Any) -> None:
+def test_a_json_schema_applies_from_the_end_of_the_plan(parser: Any) -> None:
     ids = Tokenizer().encode(CHAT + "<think>I plan.</think>")
     assert not parser.is_reasoning_end_streaming(ids[:-1], ids[-2:-1])
     assert parser.is_reasoning_end_streaming(ids, ids[-1:])
@@ -160,9 +160,9 @@ def test_tokens_of_the_plan_are_counted(parser: Any) -> None:
 
 
 def test_tags_that_are_special_tokens_stay_in_the_text(parser: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert parser.adjust_request(asked()).skip_special_tokens
+    assert parser.adjust_request(request_with()).skip_special_tokens
     monkeypatch.setattr(Tokenizer, "all_special_tokens", ["<system_thinking>", "</system_thinking>"])
-    assert not parser.adjust_request(asked()).skip_special_tokens
+    assert not parser.adjust_request(request_with()).skip_special_tokens
 
 
 def test_budgets_for_thinking_know_the_tags(parser: Any) -> None:
