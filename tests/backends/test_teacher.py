@@ -1,4 +1,4 @@
-"""The rule-based teacher: a valid answer to every question of synthesis, in both languages, the same each time."""
+"""her/backends/teacher.py: a valid answer to every question of synthesis, in both languages, the same each time."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ from pipelines.synthesize.stages import answers
 from pipelines.synthesize.stages.turn_text import turn_labels
 from tests.teaching import a_scene
 
-PLAY = "\n\n".join(f"{who}. {said}" for who, said in [("IAGO", "Are your doors locked?"), ("BRABANTIO", "Why, wherefore?")] * 4)
+PLAY = "\n\n".join(f"{who}. {words}" for who, words in [("IAGO", "Are your doors locked?"), ("BRABANTIO", "Why, wherefore?")] * 4)
 NOVEL = '"Are your doors locked?" said Iago. "Why, wherefore ask you this?" replied Brabantio. ' * 4
 CHINESE = "宝玉道：“你怎么来了？”黛玉笑道：“我来看你。”" * 4
 TURNS = [
@@ -49,18 +49,10 @@ TALK = [{"character": "Iago", "message": "Ha!"}, {"character": "Othello", "messa
     ],
 )
 def test_every_question_has_a_valid_answer(task: str, payload: dict[str, Any], schema: type[BaseModel]) -> None:
-    asked = [Message(role="system", content=f"Task: {task}\n\nmore"), Message(role="user", content=json.dumps(payload))]
-    thinking, text = write_answer(asked)
+    question = [Message(role="system", content=f"Task: {task}\n\nmore"), Message(role="user", content=json.dumps(payload))]
+    thinking, text = write_answer(question)
     assert schema.model_validate_json(text) and not thinking
-    assert write_answer(asked) == ("", text)
-
-
-@pytest.mark.parametrize(
-    ("text", "speakers"), [(PLAY, {"Iago", "Brabantio"}), (NOVEL, {"Iago", "Brabantio"}), (CHINESE, {"宝玉", "黛玉"})]
-)
-def test_it_finds_who_speaks_in_plays_and_novels(text: str, speakers: set[str]) -> None:
-    plots = RULES["extract_plots"]({"text": text})["plots"]
-    assert {line["character"] for plot in plots for talk in plot["conversation"] for line in talk["dialogues"]} == speakers
+    assert write_answer(question) == ("", text)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -70,7 +62,7 @@ def test_every_rule_has_its_prompt_in_both_languages(task: str, language: Any) -
     assert system.startswith(f"Task: {task}\n") and "$" not in system and "JSON" in system
 
 
-async def test_it_plays_a_live_prompt_thinking_first() -> None:
+async def test_a_live_prompt_is_answered_with_thinking_and_a_turn() -> None:
     from her.view import messages
 
     scene = a_scene()
@@ -80,27 +72,27 @@ async def test_it_plays_a_live_prompt_thinking_first() -> None:
     assert completion.usage and completion.finish == "stop"
 
 
-def test_it_says_that_it_is_no_model() -> None:
+def test_it_describes_itself_as_not_a_model() -> None:
     described = open_backend("teacher:").describe()
     assert described.scripted and described.model == "rule-based-teacher"
 
 
-@pytest.mark.parametrize(("spec", "told"), [("teacher:x", "'teacher:' alone is right"), ("teahcer:", "'teacher:' was meant")])
-def test_a_wrong_spec_is_one_sentence(spec: str, told: str) -> None:
-    with pytest.raises(InputError, match=told):
+@pytest.mark.parametrize(("spec", "sentence"), [("teacher:x", "'teacher:' alone is right"), ("teahcer:", "'teacher:' was meant")])
+def test_a_wrong_spec_is_one_sentence(spec: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
         parse_spec(spec)
 
 
 @pytest.mark.parametrize(
-    ("system", "user", "told"),
+    ("system", "user", "sentence"),
     [
         ("Task: cook", "{}", "no rule for the task 'cook'"),
-        ("Task: rewrite_plan", "no", "without a JSON"),
+        ("Task: rewrite_plan", "no", "is not JSON"),
         ("Task: rewrite_plan", "[]", "list"),
     ],
 )
-def test_what_it_cannot_answer_is_an_error(system: str, user: str, told: str) -> None:
-    with pytest.raises(BackendError, match=told):
+def test_what_it_cannot_answer_is_an_error(system: str, user: str, sentence: str) -> None:
+    with pytest.raises(BackendError, match=sentence):
         write_answer([Message(role="system", content=system), Message(role="user", content=user)])
 
 
