@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, model_validator
 
@@ -163,6 +163,7 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
         prices=st.dictionaries(st.text('a."é -', min_size=1), st.floats(0, 9)),
     )
 )
+@settings(max_examples=40)
 def test_what_is_dumped_loads_as_the_same(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> None:
     file = tmp_path_factory.mktemp("dump") / "c.toml"
     file.write_text(dump(settings), encoding="utf-8")

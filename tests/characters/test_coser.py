@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from her.characters import coser
@@ -238,6 +238,7 @@ JSON = st.recursive(
 
 
 @given(content=JSON)
+@settings(max_examples=40)
 def test_any_json_is_a_book_or_a_sentence(tmp_path_factory: pytest.TempPathFactory, content: Any) -> None:
     path = write(tmp_path_factory.getbasetemp(), content, "any.json")
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from her.characters import personas
@@ -217,6 +217,7 @@ PERSONAS = st.builds(
 
 
 @given(persona=PERSONAS)
+@settings(max_examples=40)
 def test_what_is_saved_is_loaded(tmp_path_factory: pytest.TempPathFactory, persona: Persona) -> None:
     path = personas.save_persona(persona, tmp_path_factory.getbasetemp())
     assert personas.load_persona(path) == persona

@@ -81,7 +81,7 @@ def test_write_replaces_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [part.text for part in read(file, Part)] == ["old"] and [path.name for path in tmp_path.iterdir()] == [file.name]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(TEXT))
 def test_what_is_written_is_read(tmp_path: Path, texts: list[str]) -> None:
     file = tmp_path / "parts.jsonl"

@@ -1,7 +1,7 @@
 """her/format/parser.py: tables of valid and malformed turns, what is shown while text streams, and the laws."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from her.errors import InputError
@@ -232,6 +232,7 @@ def test_unknown_notation() -> None:
 
 
 @given(TEXT, st.lists(st.integers(0, 500), max_size=40), NOTATIONS, st.sampled_from(["", "r"]))
+@settings(max_examples=40)
 def test_law_any_split_gives_the_whole(text: str, cuts: list[int], notation: Notation, reasoning: str) -> None:
     whole = parse(text, NAME, OTHERS, notation, reasoning, "id")
     assert stream(text, cuts, notation, reasoning) == whole
@@ -240,6 +241,7 @@ def test_law_any_split_gives_the_whole(text: str, cuts: list[int], notation: Not
 
 
 @given(TEXT, NOTATIONS)
+@settings(max_examples=40)
 def test_law_what_is_read_is_canonical(text: str, notation: Notation) -> None:
     turn = parse(text, NAME, OTHERS, notation)
     assert turn.parts == normalise(turn.parts, NAME)
@@ -250,6 +252,7 @@ def test_law_what_is_read_is_canonical(text: str, notation: Notation) -> None:
 
 
 @given(TEXT, TEXT, st.sampled_from(["system_thinking", "think", "seed:think"]), st.booleans())
+@settings(max_examples=40)
 def test_law_an_open_plan_never_shows(before: str, after: str, name: str, closed: bool) -> None:
     """Whatever surrounds it, the inside of a plan is system_thinking at every moment, or not shown yet."""
     inside = "SECRET one SECRET"

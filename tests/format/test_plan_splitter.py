@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from her.format import parse
@@ -120,6 +120,7 @@ def cut(text: str, places: list[int]) -> list[str]:
 
 
 @given(texts(), st.lists(st.integers(0, 10_000), max_size=12))
+@settings(max_examples=40)
 def test_any_cutting_gives_the_same(text: str, places: list[int]) -> None:
     assert split(*cut(text, places)) == split(text)
 
@@ -131,6 +132,7 @@ def test_any_cutting_of_any_characters_gives_the_same(text: str, places: list[in
 
 @given(texts(without=frozenset(BROKEN)))
 @example("<system_thinking> w0 </system_thinking>Ann:  w1 </think> w2 ")
+@settings(max_examples=40)
 def test_the_reader_reads_both_fields_as_it_reads_the_whole(text: str) -> None:
     """The same words in sight, in order; a role tag that is left open may end elsewhere."""
     apart = split(text)
@@ -141,6 +143,7 @@ def test_the_reader_reads_both_fields_as_it_reads_the_whole(text: str) -> None:
 
 
 @given(texts())
+@settings(max_examples=40)
 def test_content_holds_no_word_of_a_plan(text: str) -> None:
     """But for a closing tag after a whole plan: it stays, so that the reader takes back what was sent."""
     apart = split(text)
@@ -159,6 +162,7 @@ def words(text: str) -> set[str]:
 
 
 @given(texts())
+@settings(max_examples=40)
 def test_an_unclosed_plan_is_never_content(text: str) -> None:
     assert "secret" not in split("<system_thinking>secret " + text.replace("</", "")).content.replace("|", "")
 

@@ -1,6 +1,6 @@
 """her/format/render.py: the canonical notation is read back as it was written; CoSER notation keeps its brackets."""
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 
 from her.format import normalise, parse, render, render_coser
 from her.types import Part, Turn
@@ -22,6 +22,7 @@ def test_render_coser() -> None:
 
 @given(PARTS)
 @example([Part(kind="speech", text="```\n&grave;``\n```xml\n<think"), Part(kind="role_action", text="<role_")])
+@settings(max_examples=40)
 def test_law_what_is_written_is_read_back(parts: list[Part]) -> None:
     canonical = normalise(parts, NAME)
     raw = render(parts, NAME)

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from her.format import DEFECTS, normalise
@@ -12,6 +12,7 @@ from tests.format.turns import NAME, PARTS
 
 
 @given(PARTS, st.sampled_from([NAME, "宝玉", "A.*", "**B"]))
+@settings(max_examples=40)
 def test_law_normalise_is_idempotent(parts: list[Part], speaker: str) -> None:
     once = normalise(parts, speaker)
     assert normalise(once, speaker) == once

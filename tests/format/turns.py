@@ -44,6 +44,6 @@ PIECES = [
     *("*", "**", "[", "]", "(", ")", "（", "）", ".", "!", ":", "：", "hi", "he bows", "你好", "é", "😀"),
     *("&lt;", "&amp;lt;", "&amp;", "&", "&grave;", "&amp;grave;``", "lt;", "amp;", "|", ">"),
 ]
-TEXT = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=3)), max_size=24).map("".join)
-PARTS = st.lists(st.builds(Part, kind=st.sampled_from(KINDS), text=TEXT), max_size=6)
+TEXT = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=3)), max_size=14).map("".join)
+PARTS = st.lists(st.builds(Part, kind=st.sampled_from(KINDS), text=TEXT), max_size=4)
 NOTATIONS = st.sampled_from(["her", "coser", "asterisk", "auto"])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from her import view
@@ -55,6 +55,7 @@ TALK = scene(
 
 
 @given(turns=TURNS, language=st.sampled_from(["en", "zh"]))
+@settings(max_examples=40)
 def test_the_prompt_is_the_playgrounds_byte_for_byte(turns: tuple[Turn, ...], language: str) -> None:
     transcript = scene(*turns, language=language)
     for sample in made(transcript, plans=False)[0]:
@@ -65,6 +66,7 @@ def test_the_prompt_is_the_playgrounds_byte_for_byte(turns: tuple[Turn, ...], la
 
 
 @given(turns=TURNS)
+@settings(max_examples=40)
 def test_every_turn_is_a_sample_or_a_reason(turns: tuple[Turn, ...]) -> None:
     kept, dropped = made(scene(*turns))
     assert sorted([row.turn for row in (*kept, *dropped)]) == sorted(turn.id for turn in turns if turn.speaker != ENVIRONMENT)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from her.characters.coser import load_book
@@ -60,6 +60,7 @@ def test_other_names_stay_apart(one: str, other: str) -> None:
 
 
 @given(conversations=CONVERSATIONS, by=st.sampled_from(["conversation", "book"]), seed=st.integers(0, 3))
+@settings(max_examples=40)
 def test_nothing_leaks(conversations: list[SplitUnit], by: Any, seed: int) -> None:
     made = splits.split(conversations, SHARES, by, seed)
     assert made == splits.split(reversed(conversations), SHARES, by, seed)
@@ -68,6 +69,7 @@ def test_nothing_leaks(conversations: list[SplitUnit], by: Any, seed: int) -> No
 
 
 @given(conversations=CONVERSATIONS)
+@settings(max_examples=40)
 def test_an_earlier_run_is_kept(conversations: list[SplitUnit]) -> None:
     before = splits.split(conversations, SHARES, seed=1)
     more = [*conversations, talk("new", 100, 101)]
