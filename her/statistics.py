@@ -96,3 +96,23 @@ def cohen_kappa(first: Sequence[str], second: Sequence[str]) -> float:
     if len(set(first) | set(second)) < 2:
         return float("nan")
     return float(cohen_kappa_score(first, second))
+
+
+def fit_logistic(design: Floats, labels: Floats, precision: Floats) -> Floats:
+    """Return the weights of a logistic regression with a normal prior of its own on each column.
+
+    scikit-learn takes one penalty for all columns and no soft labels, and costs a millisecond for ten rows, which counts for
+    thousands of groups and resamples. Eight Newton steps leave less than 1e-9 for logits of a few units.
+
+    Args:
+        design: shape (rows, columns).
+        labels: shape (rows,), from 0 to 1.
+        precision: shape (columns,), of the priors; all above 0.
+    """
+    weights = np.zeros(design.shape[1])
+    for _ in range(8):
+        expected = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
+        gradient = design.T @ (labels - expected) - precision * weights
+        curvature = (design * (expected * (1 - expected))[:, None]).T @ design + np.diag(precision)
+        weights = weights + np.linalg.solve(curvature, gradient)
+    return weights

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from her.statistics import Interval, cluster_bootstrap, cohen_kappa, krippendorff_alpha, share_interval
+from her.statistics import Interval, cluster_bootstrap, cohen_kappa, fit_logistic, krippendorff_alpha, share_interval
 
 
 def test_clusters_widen_the_interval_of_repeated_votes() -> None:
@@ -67,3 +67,13 @@ def test_cohen_kappa() -> None:
     assert cohen_kappa(["a", "b", "a", "b"], ["a", "b", "a", "b"]) == 1
     assert cohen_kappa(["a", "a", "b", "b"], ["a", "b", "a", "b"]) == 0
     assert math.isnan(cohen_kappa(["a", "a"], ["a", "a"]))
+
+
+def test_logistic_weights_are_those_of_scikit_learn() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    random = np.random.default_rng(2)
+    design = random.normal(size=(300, 3))
+    labels = (random.random(300) < 1 / (1 + np.exp(-design @ np.array([2.0, -1.0, 0.0])))).astype(float)
+    theirs = LogisticRegression(C=2.0, fit_intercept=False, tol=1e-10).fit(design, labels).coef_[0]
+    assert fit_logistic(design, labels, np.full(3, 0.5)) == pytest.approx(theirs, abs=1e-5)

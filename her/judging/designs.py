@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from her.errors import InputError
+from her.statistics import fit_logistic
 
 Floats = NDArray[np.float64]
 DesignName = Literal["circulant", "all_pairs", "member", "reference"]
@@ -21,7 +22,6 @@ RIDGE = 0.3
 (benchmarks/pair_design.py); the difference between them is below 0.02."""
 ORDER_RIDGE = 0.05
 """Precision of the prior on the order term: nearly flat, as slot preference is large and unknown."""
-NEWTON_STEPS = 8
 REFERENCE = -1
 """Index of the frozen reference answer, which is no member of the group."""
 
@@ -104,7 +104,7 @@ def fit_scores(
     """Return the Bradley-Terry scores of one group with an order term: the maximum a posteriori estimate.
 
     Judgements that are missing are left out and move no other score. scikit-learn's LogisticRegression has one penalty for
-    all columns; scores and order need two, so the ten unknowns are solved here by Newton's method.
+    all columns; scores and order need two.
 
     Raises:
         InputError: a judgement names a candidate outside the group, or a probability outside [0, 1].
@@ -119,7 +119,7 @@ def fit_scores(
         design[row, second] -= 1
     precision = np.full(size + 2, ridge)
     precision[size] = order_ridge
-    weights = _newton(design, np.array([row.probability for row in rows]), precision)
+    weights = fit_logistic(design, np.array([row.probability for row in rows]), precision)
     named = np.abs(design).sum(axis=0) > 0
     candidates = np.where(named[:size], weights[:size], np.nan)
     middle = float(np.nanmean(candidates)) if named[:size].any() else 0.0
@@ -132,14 +132,3 @@ def _check(size: int, rows: Sequence[Judgement]) -> None:
             raise InputError(f"judgement of {first} and {second} does not fit a group of {size}; give two different members")
         if not 0 <= probability <= 1:
             raise InputError(f"judgement of {first} and {second} has probability {probability}; give a number from 0 to 1")
-
-
-def _newton(design: Floats, labels: Floats, precision: Floats) -> Floats:
-    """Maximise the penalised log likelihood; 8 steps leave less than 1e-9 (strictly concave, logits of a few units)."""
-    weights = np.zeros(design.shape[1])
-    for _ in range(NEWTON_STEPS):
-        expected = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
-        gradient = design.T @ (labels - expected) - precision * weights
-        curvature = (design * (expected * (1 - expected))[:, None]).T @ design + np.diag(precision)
-        weights = weights + np.linalg.solve(curvature, gradient)
-    return weights
