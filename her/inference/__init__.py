@@ -1,1 +1,1 @@
-"""Make many model calls: endpoints, structured answers, ledger, budget, progress."""
+"""Make many model calls: several endpoints, structured answers, a ledger, a budget, progress."""

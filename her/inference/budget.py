@@ -1,7 +1,7 @@
-"""What calls cost: prices, a purse with a hard limit, and a forecast from a pilot.
+"""Count what calls cost: prices, a budget with a hard limit, and a forecast from a pilot.
 
-The purse sets aside the most a call can take before it is made, and takes back what it did not use. So the limit holds
-whatever comes back, as far as the prompt's tokens are estimated right (a tenth is added to the estimate).
+The budget reserves the most that a request can use before it is sent, and releases the unused rest afterwards. So the
+limit holds whatever the server answers, as long as the estimate of the prompt's tokens plus its margin is not too low.
 """
 
 import asyncio
@@ -18,135 +18,145 @@ from her.tokens import estimate_tokens
 from her.types import Message, Value
 
 _MARGIN = 1.1
+"""Factor on the estimated tokens of a prompt; the estimate counts characters and is a few per cent off."""
+_Z_95 = 1.96
+"""Half width of a 95 % interval of the normal distribution, in standard errors."""
 
 
 class BudgetSpent(HerError):
-    """The budget does not allow one more call. What was answered is in the ledger; the run goes on from there."""
+    """The budget does not allow another request. The answers so far are in the ledger; the run can be resumed."""
 
 
 class Prices(Value):
-    """Money for a million tokens, in any currency; 0 where nothing is paid."""
+    """Prices of a million tokens, in any currency; 0 for tokens that cost nothing."""
 
     prompt: float = Field(default=0, ge=0)
     completion: float = Field(default=0, ge=0)
 
-    def of(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """What these tokens cost."""
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Return the price of these tokens."""
         return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
 
 
-class Tokens(NamedTuple):
-    """Tokens of one or many calls."""
+class TokenCount(NamedTuple):
+    """Prompt and completion tokens of one call or of many."""
 
     prompt: int = 0
     completion: int = 0
 
-    def plus(self, other: "Tokens") -> "Tokens":
-        return Tokens(self.prompt + other.prompt, self.completion + other.completion)
+    def plus(self, other: "TokenCount") -> "TokenCount":
+        """Return the sum."""
+        return TokenCount(self.prompt + other.prompt, self.completion + other.completion)
+
+    def minus(self, other: "TokenCount") -> "TokenCount":
+        """Return the difference."""
+        return TokenCount(self.prompt - other.prompt, self.completion - other.completion)
 
 
 class BudgetLeft(NamedTuple):
-    """What of a budget is left; None where there is no limit."""
+    """Unused part of a budget; None where there is no limit."""
 
     tokens: int | None
     money: float | None
 
 
-def most(messages: Sequence[Message], max_tokens: int) -> Tokens:
-    """The most that one request with these messages can take."""
-    return Tokens(math.ceil(estimate_tokens(messages) * _MARGIN), max_tokens)
+def upper_bound(messages: Sequence[Message], max_tokens: int) -> TokenCount:
+    """Return the most tokens that one request with these messages can use."""
+    return TokenCount(math.ceil(estimate_tokens(messages) * _MARGIN), max_tokens)
 
 
-class Purse:
-    """What may be spent, and what was. `spent` begins with what the ledger's calls took: a budget is for a whole run.
+class Budget:
+    """Limit on the tokens and the money of a whole run.
 
     Args:
-        tokens: the most of prompt and completion tokens together; None for no limit.
-        money: the most, at `prices`; None for no limit.
+        tokens: limit on prompt and completion tokens together; None for no limit.
+        money: limit at `prices`; None for no limit.
+        prices: of the model that is called.
+        spent: tokens used before, as the ledger has them: a resumed run has the same budget.
     """
 
-    def __init__(self, tokens: int | None, money: float | None, prices: Prices, spent: Tokens) -> None:
+    def __init__(self, tokens: int | None, money: float | None, prices: Prices, spent: TokenCount) -> None:
         self._tokens, self._money, self._prices = tokens, money, prices
-        self.spent, self._aside = spent, Tokens()
-        self._waiting: deque[tuple[Tokens, asyncio.Future[None]]] = deque()
+        self.spent, self._reserved = spent, TokenCount()
+        self._waiting: deque[tuple[TokenCount, asyncio.Future[None]]] = deque()
 
     @property
     def limited(self) -> bool:
-        """Whether there is a limit at all."""
+        """Tell whether there is a limit."""
         return self._tokens is not None or self._money is not None
 
     @property
     def money(self) -> float:
-        """What was spent, at the prices."""
-        return self._prices.of(*self.spent)
+        """Return the price of the tokens spent."""
+        return self._prices.cost(*self.spent)
 
     @property
     def left(self) -> BudgetLeft:
-        """What is neither spent nor set aside."""
-        gone = self.spent.plus(self._aside)
-        tokens = None if self._tokens is None else max(0, self._tokens - sum(gone))
-        return BudgetLeft(tokens, None if self._money is None else max(0.0, self._money - self._prices.of(*gone)))
+        """Return what is neither spent nor reserved."""
+        used = self.spent.plus(self._reserved)
+        tokens = None if self._tokens is None else max(0, self._tokens - sum(used))
+        return BudgetLeft(tokens, None if self._money is None else max(0.0, self._money - self._prices.cost(*used)))
 
-    async def reserve(self, wanted: Tokens) -> None:
-        """Set tokens aside, waiting while others may give some back.
+    async def reserve(self, wanted: TokenCount) -> None:
+        """Reserve tokens, first in first out; wait while requests in flight may still release some.
 
         Raises:
-            BudgetSpent: nobody can, and it is too much.
+            BudgetSpent: nothing is reserved any more and the rest is too small.
         """
         if not self._waiting and self._fits(wanted):
-            self._aside = self._aside.plus(wanted)
+            self._reserved = self._reserved.plus(wanted)
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((wanted, place))
         self._serve()
         await place
 
-    def settle(self, reserved: Tokens, took: Tokens) -> None:
-        """Give back what was set aside and note what was taken."""
-        self._aside = Tokens(self._aside.prompt - reserved.prompt, self._aside.completion - reserved.completion)
-        self.spent = self.spent.plus(took)
+    def settle(self, reserved: TokenCount, used: TokenCount) -> None:
+        """Release a reservation and book the tokens that were used."""
+        self._reserved = self._reserved.minus(reserved)
+        self.spent = self.spent.plus(used)
         self._serve()
 
-    def _fits(self, wanted: Tokens) -> bool:
-        there = self.spent.plus(self._aside).plus(wanted)
-        return (self._tokens is None or sum(there) <= self._tokens) and (
-            self._money is None or self._prices.of(*there) <= self._money
+    def _fits(self, wanted: TokenCount) -> bool:
+        total = self.spent.plus(self._reserved).plus(wanted)
+        return (self._tokens is None or sum(total) <= self._tokens) and (
+            self._money is None or self._prices.cost(*total) <= self._money
         )
 
     def _serve(self) -> None:
-        """Let in who fits, in the order of coming; when nothing is set aside any more, nobody else ever will."""
+        """Grant waiting reservations in order. The first one that does not fit blocks the rest, else it would starve."""
         while self._waiting:
             wanted, place = self._waiting[0]
             if place.done():  # cancelled while it waited
                 self._waiting.popleft()
             elif self._fits(wanted):
                 self._waiting.popleft()
-                self._aside = self._aside.plus(wanted)
+                self._reserved = self._reserved.plus(wanted)
                 place.set_result(None)
-            elif not any(self._aside):
+            elif not any(self._reserved):  # nobody can release anything: waiting is useless
                 self._waiting.popleft()
-                place.set_exception(BudgetSpent(self._sentence(wanted)))
+                place.set_exception(BudgetSpent(self._message(wanted)))
             else:
                 return
 
-    def _sentence(self, wanted: Tokens) -> str:
+    def _message(self, wanted: TokenCount) -> str:
         limits = [f"{self._tokens:,} tokens"] if self._tokens is not None else []
         limits += [f"{self._money:g} of money"] if self._money is not None else []
         return (
             f"the budget of {' and '.join(limits)} does not allow another call (spent: {sum(self.spent):,} tokens, "
-            f"{self.money:.4g} of money; it could take {sum(wanted):,} tokens); raise it and start the run again, "
-            "what was answered is kept"
+            f"{self.money:.4g} of money; the call could use {sum(wanted):,} tokens); raise it and start the run again, "
+            "the answers so far are kept"
         )
 
 
 class CostForecast(Value):
-    """What all calls will take, judging by a pilot; `low` and `high` bound the money in 95 of 100 cases.
+    """Estimated cost of all calls, from a pilot; `low` and `high` are the 95 % interval of the money.
 
     Args:
-        pilot: calls that were asked.
-        failed: of these, without an answer.
-        calls: calls of the whole run, those of the pilot included.
-        seconds: of the whole run at the pilot's rate; 0 when the pilot was answered from the ledger.
+        pilot: calls of the pilot.
+        failed: those of them without an answer.
+        calls: calls of the whole run, the pilot included.
+        seconds: of the whole run at the pilot's rate; 0 if the pilot was answered from the ledger.
     """
 
     pilot: int
@@ -160,22 +170,33 @@ class CostForecast(Value):
     seconds: float
 
 
-def forecast(took: Sequence[Tokens], failed: int, calls: int, prices: Prices, seconds: float) -> CostForecast:
-    """Scale the tokens of a pilot's answered calls up to `calls`; `seconds` is what the pilot took, together."""
-    if not took:
-        raise BudgetSpent("none of the pilot's calls was answered, so nothing can be forecast; look at the endpoints first")
-    costs = [prices.of(*each) for each in took]
+def forecast(used: Sequence[TokenCount], failed: int, calls: int, prices: Prices, seconds: float) -> CostForecast:
+    """Scale a pilot up to `calls` calls.
+
+    Args:
+        used: tokens of each answered call of the pilot.
+        failed: calls of the pilot without an answer.
+        calls: calls of the whole run.
+        prices: of the model.
+        seconds: duration of the whole pilot.
+
+    Raises:
+        BudgetSpent: the pilot has no answer.
+    """
+    if not used:
+        raise BudgetSpent("no call of the pilot was answered, so there is no forecast; check the endpoints first")
+    costs = [prices.cost(*tokens) for tokens in used]
     mean = statistics.fmean(costs)
-    error = 1.96 * statistics.stdev(costs) / math.sqrt(len(costs)) if len(costs) > 1 else mean
-    prompt, completion = (statistics.fmean(each[of] for each in took) for of in (0, 1))
+    # One sample has no deviation: the interval is then from nothing to twice the cost.
+    error = _Z_95 * statistics.stdev(costs) / math.sqrt(len(costs)) if len(costs) > 1 else mean
     return CostForecast(
-        pilot=len(took) + failed,
+        pilot=len(used) + failed,
         failed=failed,
         calls=calls,
-        prompt_tokens=round(prompt * calls),
-        completion_tokens=round(completion * calls),
+        prompt_tokens=round(statistics.fmean(tokens.prompt for tokens in used) * calls),
+        completion_tokens=round(statistics.fmean(tokens.completion for tokens in used) * calls),
         money=mean * calls,
         low=max(0.0, mean - error) * calls,
         high=(mean + error) * calls,
-        seconds=seconds / (len(took) + failed) * calls,
+        seconds=seconds / (len(used) + failed) * calls,
     )

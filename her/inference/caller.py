@@ -1,12 +1,12 @@
-"""Many model calls: N endpoints, structured answers, a ledger to go on from, a budget, in bounded memory.
+"""Make many model calls: several endpoints, structured answers, a ledger for resuming, a budget, bounded memory.
 
     with Ledger(folder / "calls.sqlite3") as ledger:
         async with Caller(["openai:http://127.0.0.1:8000/v1#model"], ledger, CallLimits(budget_money=20, prices=...)) as caller:
-            answer = await caller.ask(Call("turn 7", "role_thinking", messages, schema=Enhanced))   # one of many tasks
+            answer = await caller.ask(Call("turn 7", "role_thinking", messages, schema=Enhanced))   # from one of many tasks
             async for answer in ask_all(caller, calls, ordered=True): ...                            # many, see batch.py
 
-What is recorded is never asked again, and every answer that is given out is recorded before. A call that fails is an
-Answer with `error`, never content. Two calls that are the same in everything are asked once.
+A recorded call is never asked again, and every answer is recorded before it is returned. A call that fails is an Answer
+with `error`, never content. Calls with the same key that are in flight together are asked once.
 """
 
 import asyncio
@@ -15,15 +15,17 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Self
 
-from her.backends.base import Backend
+from her.backends.base import Backend, Description
 from her.backends.open import open_backend
 from her.errors import BackendError, InputError
-from her.inference.budget import BudgetLeft, BudgetSpent, Prices, Purse, Tokens
-from her.inference.call import Answer, Attempts, Call, CallLimits, digest
-from her.inference.counters import Tally
-from her.inference.endpoints import Endpoint, Pool
-from her.inference.ledger_writer import Recorder
-from her.store.ledger import Entry, Failure, Ledger
+from her.inference.attempts import Attempts
+from her.inference.budget import Budget, BudgetLeft, BudgetSpent, Prices, TokenCount
+from her.inference.call import Answer, Call, CallLimits, call_key
+from her.inference.counters import Counters
+from her.inference.endpoints import Endpoint
+from her.inference.ledger_writer import LedgerWriter
+from her.inference.pool import Pool
+from her.store.ledger import UNANSWERED, Entry, Failure, Ledger
 
 __all__ = [
     "Answer",
@@ -33,25 +35,24 @@ __all__ = [
     "Caller",
     "Ledger",
     "Prices",
-    "Tally",
-    "digest",
 ]
 log = logging.getLogger(__name__)
-_TOGETHER = 128
-"""Recorded calls that are read together."""
+_GROUP = 128
+"""Recorded calls that are read together; a query for each of them would take ten times as long."""
 
 
 class Caller:
-    """Asks; one for each run and event loop, as an asynchronous context manager.
+    """Asks the endpoints of one model. One for each run and event loop, used as an asynchronous context manager.
 
     Args:
         endpoints: specs, which are opened and closed here, or open backends; all of one model.
-        ledger: None keeps nothing.
-        purse: another caller's, when a run has two models and one budget.
+        ledger: keeps the answers; None keeps nothing.
+        limits: of the run.
+        budget: of another caller, when a run has two models and one budget.
 
     Raises:
-        InputError: no endpoint, or they have different models.
-        BackendError: the model's name is not known and no endpoint says it.
+        InputError: there is no endpoint, or they have different models.
+        BackendError: no spec names the model and no endpoint reports it.
     """
 
     def __init__(
@@ -59,77 +60,93 @@ class Caller:
         endpoints: Sequence[str | Backend],
         ledger: Ledger | None = None,
         limits: CallLimits | None = None,
-        purse: Purse | None = None,
+        budget: Budget | None = None,
     ) -> None:
         if not endpoints:
             raise InputError("no endpoint is named; give one, such as 'openai:http://127.0.0.1:8000/v1'")
         self.limits = limits or CallLimits()
         self._ledger = ledger
         self._opened: list[Backend] = []
-        backends = [self._open(one) if isinstance(one, str) else one for one in endpoints]
+        backends = [self._open(endpoint) if isinstance(endpoint, str) else endpoint for endpoint in endpoints]
         self.endpoints = [Endpoint(backend, self.limits) for backend in backends]
         self._pool = Pool(self.endpoints, self.limits)
-        self._recorder = Recorder(ledger)
-        self._asking: dict[bytes, asyncio.Future[Answer]] = {}
+        self._writer = LedgerWriter(ledger)
+        self._in_flight: dict[bytes, asyncio.Future[Answer]] = {}
         self.model = ""
-        self.tally = Tally(self.endpoints, self.limits.prices)
-        spent = self._spent_before()
-        self.purse = purse or Purse(self.limits.budget_tokens, self.limits.budget_money, self.limits.prices, spent)
+        self.counters = Counters(self.endpoints, self.limits.prices)
+        spent = self._count_earlier()
+        self.budget = budget or Budget(self.limits.budget_tokens, self.limits.budget_money, self.limits.prices, spent)
 
     def _open(self, spec: str) -> Backend:
         self._opened.append(open_backend(spec, pipeline=True))
         return self._opened[-1]
 
-    def _spent_before(self) -> Tokens:
-        tokens, tiers = Tokens(), Counter[str]()
+    def _count_earlier(self) -> TokenCount:
+        """Count what earlier starts of the run used."""
+        tokens, tiers = TokenCount(), Counter[str]()
         for (_, tier), sums in (self._ledger.sums() if self._ledger is not None else {}).items():
-            tokens = tokens.plus(Tokens(sums.prompt_tokens, sums.completion_tokens))
-            tiers[tier] += sums.calls if tier and tier != "unanswered" else 0
-        self.tally.earlier(tokens, +tiers)
+            tokens = tokens.plus(TokenCount(sums.prompt_tokens, sums.completion_tokens))
+            if tier and tier != UNANSWERED:
+                tiers[tier] += sums.calls
+        self.counters.add_earlier(tokens, tiers)
         return tokens
 
     async def __aenter__(self) -> Self:
-        await asyncio.gather(*(self._greet(endpoint) for endpoint in self.endpoints))
+        errors = await asyncio.gather(*(self._learn_model(endpoint) for endpoint in self.endpoints))
         described = [endpoint.backend.describe() for endpoint in self.endpoints]
-        names = [one.spec if one.scripted else one.model + (f"@{one.revision}" if one.revision else "") for one in described]
-        self.model = self.limits.model or next(filter(None, names), "")
+        self.model = self.limits.model or next(filter(None, map(_model_name, described)), "")
         if not self.model:
-            raise BackendError("no endpoint answers and no spec names the model; start one, or write ...#MODEL", "unreachable")
-        self.tally.model = self.model
-        for endpoint, one in zip(self.endpoints, described, strict=True):
-            if one.model and not self.limits.model:
-                self._same(endpoint)
+            last = next(filter(None, reversed(errors)), None)
+            raise BackendError(
+                f"no spec names the model and no endpoint reports it ({last}); start an endpoint, or write ...#MODEL",
+                "unreachable",
+            )
+        self.counters.model = self.model
+        for endpoint, description in zip(self.endpoints, described, strict=True):
+            if description.model and not self.limits.model:
+                self._check_same_model(endpoint)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._recorder.close()
-        self._pool.stop()
+        await self._writer.close()
+        self._pool.close()
         for backend in self._opened:
             await backend.close()
 
-    async def _greet(self, endpoint: Endpoint) -> None:
-        """Learn the model of an endpoint whose spec names none; one that is silent is looked at again when it is asked."""
+    async def _learn_model(self, endpoint: Endpoint) -> BackendError | None:
+        """Ask an endpoint for its model if the spec does not name it. One that fails for now is tried again by the calls."""
         if endpoint.backend.describe().model:
-            return
+            return None
         try:
             await endpoint.backend.check()
         except BackendError as error:
             if not error.retryable:
                 raise
             log.warning("%s: %s", endpoint.name, error)
+            return error
+        return None
 
-    def _same(self, endpoint: Endpoint) -> None:
+    def _check_same_model(self, endpoint: Endpoint) -> None:
         try:
             endpoint.check_model(self.model)
         except BackendError as error:
             raise InputError(f"the endpoints of a run must have one model: {error}") from error
 
     def key(self, call: Call) -> bytes:
-        """Under which the answer is recorded."""
-        return digest(call, self.model)
+        """Return the key under which the answer is recorded, 32 bytes."""
+        return call_key(call, self.model)
+
+    def has(self, key: bytes) -> bool:
+        """Tell whether the ledger has the answer of this key."""
+        return key in self._writer
+
+    @property
+    def left(self) -> BudgetLeft:
+        """Return the unused part of the budget."""
+        return self.budget.left
 
     async def ask(self, call: Call) -> Answer:
-        """The answer to one call: from the ledger, from the same call on its way, or from an endpoint.
+        """Return the answer to one call: from the ledger, from the same call in flight, or from an endpoint.
 
         Raises:
             BudgetSpent: the budget does not allow it.
@@ -137,77 +154,76 @@ class Caller:
             StoreError: the answer could not be recorded.
         """
         key = self.key(call)
-        if key in self._recorder:
-            self.tally.recorded += 1
-            return Answer(call, await self._recorder.read(key), recorded=True)
-        return await self.ask_anew(call, key)
+        if key in self._writer:
+            self.counters.recorded += 1
+            return Answer(call, await self._writer.read(key), recorded=True)
+        return await self.ask_endpoint(call, key)
 
-    async def ask_anew(self, call: Call, key: bytes) -> Answer:
-        """The answer to a call that is not in the ledger."""
-        while (other := self._asking.get(key)) is not None:
+    async def ask_endpoint(self, call: Call, key: bytes) -> Answer:
+        """Return the answer to a call that is not in the ledger; raises as `ask`."""
+        while (other := self._in_flight.get(key)) is not None:
             await asyncio.wait([other])
-            if not other.cancelled():  # else who asked has left, and somebody else has to ask
-                return other.result().of(call)
+            if not other.cancelled():  # else its caller has left, and this one has to ask
+                return other.result().for_call(call)
         place: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._asking[key] = place
+        self._in_flight[key] = place
         try:
-            answer = await self._fresh(call, key)
+            answer = await self._request(call, key)
         except Exception as error:
             place.set_exception(error)
-            place.exception()  # seen: nobody has to wait for it
+            place.exception()  # marks it as retrieved: asyncio reports errors that nobody waits for
             raise
         except BaseException:
             place.cancel()
             raise
         finally:
-            del self._asking[key]
+            del self._in_flight[key]
         place.set_result(answer)
         return answer
 
-    def has(self, key: bytes) -> bool:
-        """Whether the ledger has the answer of this key."""
-        return key in self._recorder
-
-    @property
-    def left(self) -> BudgetLeft:
-        """What of the budget is left."""
-        return self.purse.left
-
-    def known(self, calls: Sequence[Call], keys: Sequence[bytes]) -> list[Answer | None]:
-        """Of each call the answer that is in the ledger, or None; read, some hundred together, when looked at."""
+    def recorded_answers(self, calls: Sequence[Call], keys: Sequence[bytes]) -> list[Answer | None]:
+        """Return for each call its answer from the ledger, or None. The entries are read in groups, when they are used."""
         answers: list[Answer | None] = []
-        for at in range(0, len(keys), _TOGETHER):
-            there = [key for key in keys[at : at + _TOGETHER] if key in self._recorder]
-            group, among = self._recorder.group(there), set(there)
-            for call, key in zip(calls[at : at + _TOGETHER], keys[at : at + _TOGETHER], strict=True):
-                answers.append(Answer(call, (group, key), recorded=True) if key in among else None)
-            self.tally.recorded += len(there)
+        for start in range(0, len(keys), _GROUP):
+            some_calls, some_keys = calls[start : start + _GROUP], keys[start : start + _GROUP]
+            recorded = [key for key in some_keys if key in self._writer]
+            group, present = self._writer.group(recorded), set(recorded)
+            for call, key in zip(some_calls, some_keys, strict=True):
+                answers.append(Answer(call, (group, key), recorded=True) if key in present else None)
+            self.counters.recorded += len(recorded)
         return answers
 
-    async def _fresh(self, call: Call, key: bytes) -> Answer:
-        exchange = Attempts(call, self._pool, self.purse, self.limits, self.tally)
+    async def _request(self, call: Call, key: bytes) -> Answer:
+        attempts = Attempts(call, self._pool, self.budget, self.limits, self.counters)
         try:
-            entry = await exchange.entry(key)
+            entry = await attempts.entry(key)
         except (BackendError, BudgetSpent) as error:
-            stops = isinstance(error, BudgetSpent) or self._pool.stopped is error
             reason = "budget" if isinstance(error, BudgetSpent) else error.reason
-            if not stops:
-                return await self.failed(call, Failure(key, call.stage, call.id, reason, str(error), *exchange.took))
-            if exchange.requests:
-                self.tally.took(exchange.took)
-                await self._recorder.write(failure=Failure(key, call.stage, call.id, reason, str(error), *exchange.took))
+            failure = Failure(key, call.stage, call.id, reason, str(error), *attempts.used)
+            if not isinstance(error, BudgetSpent) and self._pool.stopped is not error:
+                return await self.record_failure(call, failure)
+            if attempts.requests:  # the run ends, but its last requests cost tokens as well
+                self.counters.add_tokens(attempts.used)
+                await self._writer.write(failure=failure)
             raise
-        return await self.answered(call, entry)
+        return await self.record_answer(call, entry)
 
-    async def answered(self, call: Call, entry: Entry) -> Answer:
-        """Record what came back."""
-        await self._recorder.write(entry)
-        self.tally.fresh(entry)
+    async def record_answer(self, call: Call, entry: Entry) -> Answer:
+        """Record an answer and return it."""
+        await self._writer.write(entry)
+        self.counters.add_answer(entry)
         return Answer(call, entry)
 
-    async def failed(self, call: Call, failure: Failure) -> Answer:
-        """Record that nothing usable came back; the call is asked again when the run goes on."""
-        await self._recorder.write(failure=failure)
-        self.tally.took(Tokens(failure.prompt_tokens, failure.completion_tokens))
-        self.tally.failed += 1
+    async def record_failure(self, call: Call, failure: Failure) -> Answer:
+        """Record that a call has no answer, and return that; it is asked again when the run is resumed."""
+        await self._writer.write(failure=failure)
+        self.counters.add_tokens(TokenCount(failure.prompt_tokens, failure.completion_tokens))
+        self.counters.failed += 1
         return Answer(call, None, failure)
+
+
+def _model_name(description: Description) -> str:
+    """Return the name of the model in the ledger; scripted lines have no model, their name is the spec."""
+    if description.scripted:
+        return description.spec
+    return description.model + (f"@{description.revision}" if description.revision else "")

@@ -1,7 +1,7 @@
-"""The ledger as asynchronous callers see it: reads of one moment are one query, writes of one moment one transaction.
+"""Read and write the ledger from an event loop: one query for all reads of a moment, one transaction for all writes.
 
-A write returns when it is on disk. Between two commits lies SHARE times as long as the last one took: a commit a call
-would cost more than the call, and what is answered in between is asked again after a kill.
+A write returns when it is on disk. A commit for each call would cost more than the call, so writes gather during a pause
+between two commits. After a kill, only the calls whose write had not returned are asked again.
 """
 
 import asyncio
@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from her.store.ledger import Entry, Failure, Ledger
 
-SHARE, LONGEST = 4, 0.05
-"""The longest pause is in seconds."""
+PAUSE_FACTOR, LONGEST_PAUSE = 4, 0.05
+"""The pause is 4 times the duration of the last commit, at most 50 ms: commits take a fifth of the time of one thread."""
 
 
-class Group:
-    """Recorded calls that were found together; all their entries are read when the first is looked at, or never."""
+class RecordedGroup:
+    """Recorded calls that were looked up together; all their entries are read when the first is used, or never."""
 
     __slots__ = ("_entries", "_keys", "_ledger")
 
@@ -24,56 +24,57 @@ class Group:
         self._entries: dict[bytes, Entry] | None = None
 
     def read(self, key: bytes) -> Entry:
-        """One of them; the loop waits some milliseconds for the first."""
+        """Return one entry of the group; the first call blocks for some milliseconds."""
         if self._entries is None:
             self._entries = self._ledger.read(self._keys) if self._ledger is not None else {}
         return self._entries[key]
 
 
-class Recorder:
-    """Reads and writes one ledger from one event loop; None keeps nothing."""
+class LedgerWriter:
+    """Access to one ledger from one event loop; without a ledger nothing is kept."""
 
     def __init__(self, ledger: Ledger | None) -> None:
         self._ledger = ledger
-        self._wanted: dict[bytes, asyncio.Future[Entry]] = {}
+        self._reads: dict[bytes, asyncio.Future[Entry]] = {}
         self._entries: list[Entry] = []
         self._failures: list[Failure] = []
         self._written: asyncio.Future[None] | None = None
+        """Done when all that `_entries` and `_failures` hold is on disk."""
         self._writing: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "ledger")
 
     def __contains__(self, key: bytes) -> bool:
         return self._ledger is not None and key in self._ledger
 
-    def group(self, keys: Sequence[bytes]) -> Group:
-        """These keys, all of them recorded; a few hundred at most."""
-        return Group(self._ledger, keys)
+    def group(self, keys: Sequence[bytes]) -> RecordedGroup:
+        """Return these keys as one group; all are recorded, a few hundred at most."""
+        return RecordedGroup(self._ledger, keys)
 
     async def read(self, key: bytes) -> Entry:
-        """The entry of a key that is recorded."""
-        if key not in self._wanted:
+        """Return the entry of a recorded key."""
+        if key not in self._reads:
             loop = asyncio.get_running_loop()
-            self._wanted[key] = loop.create_future()
-            if len(self._wanted) == 1:
-                loop.call_soon(self._fetch)
-        return await asyncio.shield(self._wanted[key])
+            self._reads[key] = loop.create_future()
+            if len(self._reads) == 1:
+                loop.call_soon(self._read_all)
+        return await asyncio.shield(self._reads[key])
 
-    def _fetch(self) -> None:
-        wanted, self._wanted = self._wanted, {}
+    def _read_all(self) -> None:
+        reads, self._reads = self._reads, {}
         try:
-            found = self.group(list(wanted))
-            for key, place in wanted.items():
-                place.set_result(found.read(key))
+            group = self.group(list(reads))
+            for key, place in reads.items():
+                place.set_result(group.read(key))
         except Exception as error:
-            for place in wanted.values():
+            for place in reads.values():
                 if not place.done():
                     place.set_exception(error)
 
     async def write(self, entry: Entry | None = None, failure: Failure | None = None) -> None:
-        """Record; returns when it is on disk.
+        """Record an answer or a failure, and return when it is on disk.
 
         Raises:
-            StoreError: the disk is full, say; nothing of this moment was recorded then.
+            StoreError: nothing of this transaction was recorded, since the disk is full, for example.
         """
         if self._ledger is None:
             return
@@ -86,10 +87,10 @@ class Recorder:
         written = self._written
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write_all(self._ledger))
-        await asyncio.shield(written)
+        await asyncio.shield(written)  # a cancelled caller must not cancel the write of the others
 
     async def close(self) -> None:
-        """Write what is left."""
+        """Write the rest and end the thread."""
         while self._writing is not None and not self._writing.done():
             await asyncio.wait([self._writing])
         self._thread.shutdown()
@@ -106,4 +107,4 @@ class Recorder:
                 written.set_exception(error)
                 continue
             written.set_result(None)
-            await asyncio.sleep(min(LONGEST, SHARE * (loop.time() - began)))
+            await asyncio.sleep(min(LONGEST_PAUSE, PAUSE_FACTOR * (loop.time() - began)))

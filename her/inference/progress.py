@@ -1,11 +1,11 @@
-"""What is seen of many calls while they go: a moving display on a terminal, a line now and then elsewhere.
+"""Show the progress of many calls: a moving display on a terminal, log lines elsewhere.
 
-    with display(caller.tally, total=5_000):
+    with display(caller.counters, total=5_000):
         async for answer in ask_all(caller, calls): ...
 
-and of a run that asks in stages, also lines of numbers for `metrics.jsonl` and a forecast after the pilot:
+A run with stages also writes its numbers to `metrics.jsonl`, and a forecast after the pilot of each stage:
 
-    with Progress([caller.tally], run.metric, pilot=50) as progress:
+    with Progress([caller.counters], run.log_metric, pilot=50) as progress:
         progress.expect("judging", 5_000)
         progress.tick("judging", done=1, total=2_500)
 """
@@ -19,85 +19,88 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol, Self, TextIO
 
 from her.inference.budget import forecast
-from her.inference.counters import CountersSnapshot, Tally, snapshot_of
+from her.inference.counters import Counters, CountersSnapshot, snapshot_of_run
 
 log = logging.getLogger(__name__)
-ON_TERMINAL, ELSEWHERE = 0.25, 15.0
-"""Seconds between two looks."""
-IN_METRICS = 5.0
+TERMINAL_SECONDS, LOG_SECONDS = 0.25, 15.0
+"""Seconds between two updates."""
+METRIC_SECONDS = 5.0
 """Seconds between two lines of `metrics.jsonl`."""
 
 
 class Metric(Protocol):
-    """Takes one line of numbers, such as `her.runs.open_run.Run.log_metric`."""
+    """Writer of one line of numbers, such as `her.runs.open_run.Run.log_metric`."""
 
-    def __call__(self, **values: Any) -> None: ...
+    def __call__(self, **values: Any) -> None:
+        """Write the line."""
+        ...
 
 
 @contextmanager
 def display(
-    tally: Tally | Sequence[Tally], total: int | None = None, out: TextIO | None = None, every: float | None = None
+    counters: Counters | Sequence[Counters], total: int | None = None, out: TextIO | None = None, every: float | None = None
 ) -> Iterator[None]:
-    """Show a tally, or those of one run together, until the block ends, then once more.
+    """Show the counters of a run until the block ends, then once more.
 
     Args:
-        total: calls expected, for the time left.
-        out: where to; standard error by default. A terminal gets a moving line, anything else log lines.
-        every: seconds between two looks.
+        counters: of one caller, or of all callers of the run.
+        total: expected calls, for the time left.
+        out: stream; standard error by default. A terminal gets a moving line, anything else log lines.
+        every: seconds between two updates.
     """
-    tallies = [tally] if isinstance(tally, Tally) else list(tally)
-    tallies[0].total = total
+    counters = [counters] if isinstance(counters, Counters) else list(counters)
+    counters[0].total = total
     stream = out or sys.stderr
     if stream.isatty():
         with _moving(stream) as show:
-            with _watching(tallies, show, every or ON_TERMINAL):
+            with _updating(counters, show, every or TERMINAL_SECONDS):
                 yield
-            show(snapshot_of(tallies))
+            show(snapshot_of_run(counters))
     else:
-        with _watching(tallies, _log, every or ELSEWHERE):
+        with _updating(counters, _log, every or LOG_SECONDS):
             yield
-        _log(snapshot_of(tallies))
+        _log(snapshot_of_run(counters))
 
 
-def line(shot: CountersSnapshot) -> str:
-    """One line: done, rate, time left, cost, failures, and what is unusual."""
-    done = shot.answered + shot.recorded + shot.failed
-    said = [
+def progress_line(shot: CountersSnapshot) -> str:
+    """Return one line: calls done, rate, time left, cost, failures; zeros that are the rule are left out."""
+    done = shot.done
+    parts = [
         f"{done:,} of {shot.total:,} calls ({done / max(1, shot.total):.0%})" if shot.total is not None else f"{done:,} calls"
     ]
-    said += [f"{shot.recorded:,} from the ledger"] if shot.recorded else []
-    said += [f"{shot.rate:.1f}/s"]
-    said += [f"{clock(shot.seconds_left)} left"] if shot.seconds_left is not None else []
-    said += [f"{shot.prompt_tokens + shot.completion_tokens:,} tokens"]
-    said += [f"{shot.money:.2f} spent"] if shot.money else []
-    said += [f"{shot.failed:,} failed"]
-    said += [f"{shot.unusable:,} unusable"] if shot.unusable else []
-    said += [f"{sum(shot.retries.values()):,} asked again"] if shot.retries else []
-    said += [f"out: {', '.join(shot.out)}"] if shot.out else []
-    return ", ".join(said)
+    parts += [f"{shot.recorded:,} from the ledger"] if shot.recorded else []
+    parts += [f"{shot.rate:.1f}/s"]
+    parts += [f"{duration(shot.seconds_left)} left"] if shot.seconds_left is not None else []
+    parts += [f"{shot.prompt_tokens + shot.completion_tokens:,} tokens"]
+    parts += [f"{shot.money:.2f} spent"] if shot.money else []
+    parts += [f"{shot.failed:,} failed"]
+    parts += [f"{shot.unusable:,} unusable"] if shot.unusable else []
+    parts += [f"{sum(shot.retries.values()):,} asked again"] if shot.retries else []
+    parts += [f"out: {', '.join(shot.out)}"] if shot.out else []
+    return ", ".join(parts)
 
 
-def clock(seconds: float) -> str:
-    """Seconds in words."""
+def duration(seconds: float) -> str:
+    """Return seconds as text, such as `2 h 01 min`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
 def _log(shot: CountersSnapshot) -> None:
-    log.info("%s", line(shot))
+    log.info("%s", progress_line(shot))
 
 
 @contextmanager
-def _watching(tallies: Sequence[Tally], show: Callable[[CountersSnapshot], None], every: float) -> Iterator[None]:
-    """Look from a thread of its own, so that a busy loop is seen as well."""
+def _updating(counters: Sequence[Counters], show: Callable[[CountersSnapshot], None], every: float) -> Iterator[None]:
+    """Show the counters regularly, from a thread: a blocked event loop must be visible as well."""
     ended = threading.Event()
 
-    def watch() -> None:
+    def update() -> None:
         while not ended.wait(every):
-            show(snapshot_of(tallies))
+            show(snapshot_of_run(counters))
 
-    thread = threading.Thread(target=watch, name="progress", daemon=True)
+    thread = threading.Thread(target=update, name="progress", daemon=True)
     thread.start()
     try:
         yield
@@ -108,8 +111,8 @@ def _watching(tallies: Sequence[Tally], show: Callable[[CountersSnapshot], None]
 
 @contextmanager
 def _moving(stream: TextIO) -> Iterator[Callable[[CountersSnapshot], None]]:
-    """A bar and the line under it, which a narrow terminal wraps."""
-    from rich.console import Console, Group  # a tenth of a second, needed on a terminal only
+    """Open a bar with a line of text below it, which a narrow terminal wraps."""
+    from rich.console import Console, Group  # 0.1 s to import, needed on a terminal only
     from rich.live import Live
     from rich.progress_bar import ProgressBar
     from rich.text import Text
@@ -117,78 +120,78 @@ def _moving(stream: TextIO) -> Iterator[Callable[[CountersSnapshot], None]]:
     with Live(console=Console(file=stream), auto_refresh=False) as live:
 
         def show(shot: CountersSnapshot) -> None:
-            done = shot.answered + shot.recorded + shot.failed
-            live.update(Group(ProgressBar(total=shot.total, completed=done, width=40), Text(line(shot))), refresh=True)
+            bar = ProgressBar(total=shot.total, completed=shot.done, width=40)
+            live.update(Group(bar, Text(progress_line(shot))), refresh=True)
 
         yield show
 
 
 class Progress:
-    """A run that asks in stages; a context manager, within which its calls are shown. `tick` after every piece of work.
+    """Progress of a run with stages. A context manager that displays the calls; call `tick` after each piece of work.
 
     Args:
-        tallies: of all callers of the run, which have one ledger.
-        metric: takes the lines of numbers.
-        pilot: so many answers of a stage, and the rest of it is forecast; 0 never.
+        counters: of all callers of the run, which share one ledger.
+        metric: writes the lines of numbers.
+        pilot: answers of a stage after which the rest of it is forecast; 0 for no forecast.
     """
 
-    def __init__(self, tallies: Sequence[Tally], metric: Metric, pilot: int = 0) -> None:
-        self._tallies, self._metric, self._pilot = tallies, metric, pilot
-        self._noted = self._began = 0.0
+    def __init__(self, counters: Sequence[Counters], metric: Metric, pilot: int = 0) -> None:
+        self._counters, self._metric, self._pilot = counters, metric, pilot
+        self._noted_at = self._began = 0.0
         self._stack = ExitStack()
-        self._stage = self._forecast_of = ""
-        self._before = snapshot_of(tallies)
+        self._stage = self._forecast_stage = ""
+        self._before = snapshot_of_run(counters)
         self._expected: dict[str, int] = {}
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(display(self._tallies))
+        self._stack.enter_context(display(self._counters))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def expect(self, stage: str, calls: int) -> None:
-        """A stage begins, which has at least so many questions."""
-        shot = snapshot_of(self._tallies)
+        """Begin a stage that has at least so many calls."""
+        shot = snapshot_of_run(self._counters)
         self._expected[stage] = calls
         self._begin(stage, shot)
-        for tally in self._tallies:
-            tally.total = None
-        self._tallies[0].total = shot.answered + shot.recorded + shot.failed + calls
+        for counters in self._counters:
+            counters.total = None
+        self._counters[0].total = shot.done + calls
 
     def tick(self, stage: str, done: int, total: int) -> None:
-        """A piece of work more is done. `total` 0: nobody knows how many there are."""
-        now, shot = time.monotonic(), snapshot_of(self._tallies)
+        """Note that `done` of `total` pieces of work are finished; `total` 0 if their number is unknown."""
+        now, shot = time.monotonic(), snapshot_of_run(self._counters)
         if stage != self._stage:
             self._begin(stage, shot)
-        self._foresee(stage, total, shot)
+        self._forecast(stage, total, shot)
         last = bool(total) and done == total
-        if last or now - self._noted > IN_METRICS:
-            self._noted = now
+        if last or now - self._noted_at > METRIC_SECONDS:
+            self._noted_at = now
             self._metric(stage=stage, done=done, total=total, **_numbers(shot))
         if last:
             log.info("%s: %d scenes", stage, done)
 
     def _begin(self, stage: str, shot: CountersSnapshot) -> None:
         self._stage, self._began, self._before = stage, time.monotonic(), shot
-        for tally in self._tallies:
-            tally.latest.clear()
+        for counters in self._counters:
+            counters.latest.clear()
 
-    def _foresee(self, stage: str, total: int, shot: CountersSnapshot) -> None:
-        """Once a stage has answered as many calls as a pilot: what the whole stage will take."""
-        before = self._before
-        answered = shot.answered - before.answered
-        if not self._pilot or not total or self._forecast_of == stage or answered < self._pilot:
+    def _forecast(self, stage: str, total: int, shot: CountersSnapshot) -> None:
+        """Forecast a whole stage, once, when as many of its calls as the pilot has are answered."""
+        answered = shot.answered - self._before.answered
+        if not self._pilot or not total or self._forecast_stage == stage or answered < self._pilot:
             return
-        self._forecast_of = stage
-        each, failed = [tokens for tally in self._tallies for tokens in tally.latest], shot.failed - before.failed
+        self._forecast_stage = stage
+        used, failed = [tokens for each in self._counters for tokens in each.latest], shot.failed - self._before.failed
         calls = max(answered, self._expected.get(stage, 0))
-        seconds = (time.monotonic() - self._began) * (len(each) + failed) / (answered + failed)
-        seen = forecast(each, failed, calls, self._tallies[0].prices, seconds)
-        told = f"{calls:,} calls, {seen.prompt_tokens + seen.completion_tokens:,} tokens, {seen.money:.2f} in money"
-        told += f" ({seen.low:.2f} to {seen.high:.2f})" if seen.money else ""
-        log.info("forecast for %s from %d calls: %s, %s", stage, answered, told, clock(seen.seconds))
-        self._metric(stage=stage, forecast=seen.model_dump())
+        # `latest` keeps the last thousand only: the pilot's seconds are those of as many calls.
+        seconds = (time.monotonic() - self._began) * (len(used) + failed) / (answered + failed)
+        estimate = forecast(used, failed, calls, self._counters[0].prices, seconds)
+        text = f"{calls:,} calls, {estimate.prompt_tokens + estimate.completion_tokens:,} tokens, {estimate.money:.2f} in money"
+        text += f" ({estimate.low:.2f} to {estimate.high:.2f})" if estimate.money else ""
+        log.info("forecast for %s from %d calls: %s, %s", stage, answered, text, duration(estimate.seconds))
+        self._metric(stage=stage, forecast=estimate.model_dump())
 
 
 def _numbers(shot: CountersSnapshot) -> dict[str, Any]:

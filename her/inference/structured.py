@@ -1,12 +1,12 @@
-"""Structured answers: from the text of a model to a value of a pydantic class, by tiers that are counted.
+"""Turn the text of a model into a value of a pydantic class, by tiers that are counted.
 
-server      the server was held to the schema, and the text is the value as it stands
-plain       the text is JSON of the schema, perhaps after thinking aloud, in a fence or with words around it
-repaired    json-repair mended the JSON first
-reasked     the second answer was right, after the model was told what was wrong with the first
-failed      neither was; the answer carries an error and no value
+server      the server was held to the schema, and the whole text is valid JSON of it
+plain       the text contains valid JSON of the schema, after reasoning, in a code fence or between other words
+repaired    json-repair corrected the JSON first
+reasked     the second answer was valid, after the model was shown the problem of the first
+failed      neither was valid; the answer has an error and no value
 
-An answer that was cut off at its limit of tokens is never repaired: what was lost would look whole.
+A truncated answer (at its limit of tokens) is never repaired: the repaired value would look complete and is not.
 """
 
 import json
@@ -22,9 +22,10 @@ from her.types import Message
 Tier = Literal["", "server", "plain", "repaired", "reasked", "failed"]
 TIERS: tuple[Tier, ...] = ("server", "plain", "repaired", "reasked", "failed")
 """Free text has the empty tier."""
-_TRIED = 64
-"""Places in one answer where a JSON value may begin that are tried; a model that thinks in braces has few."""
-_LONGEST_PROBLEM = 400
+_MOST_STARTS = 64
+"""Positions in one answer at which a JSON value is looked for; text full of braces would take quadratic time."""
+_LONGEST_PROBLEM, _MOST_PROBLEMS = 400, 4
+"""Characters and single problems in the description of what is wrong with an answer."""
 
 _REASK = (
     "That answer cannot be used: {problem}\n"
@@ -33,100 +34,116 @@ _REASK = (
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What a text was read as: the JSON of the value, where it is not the text itself; or the problem, in words."""
+class StructuredText:
+    """A text read by its schema.
+
+    Args:
+        tier: how the value was found.
+        fixed: JSON of the value; empty if the text itself is that.
+        problem: why there is no value, in words for the model.
+    """
 
     tier: Tier
     fixed: str = ""
     problem: str = ""
 
 
-def parse_structured(text: str, schema: type[BaseModel], *, cut: bool, held: bool) -> Reading:
-    """Read an answer.
+def parse_structured(text: str, schema: type[BaseModel], *, truncated: bool, held: bool) -> StructuredText:
+    """Find the value of a schema in an answer.
 
     Args:
-        cut: it ended at its limit of tokens.
-        held: the server was asked to keep to the schema.
+        text: of the model.
+        schema: pydantic class of the value.
+        truncated: the answer ended at its limit of tokens.
+        held: the server was held to the schema.
     """
     problem = _problem(text, schema)
     if problem is None:
-        return Reading("server" if held else "plain")
-    if cut:
-        return Reading("failed", problem="it was cut off at the limit of tokens; say less")
-    for found in _values(text):
-        if _problem(found, schema) is None:
-            return Reading("plain", found)
-        problem = _problem(found, schema)
-    if (mended := _mended(text)) and _problem(mended, schema) is None:
-        return Reading("repaired", mended)
-    return Reading("failed", problem=problem or "")
+        return StructuredText("server" if held else "plain")
+    if truncated:
+        return StructuredText("failed", problem="it was cut off at the limit of tokens; say less")
+    for value in _json_values(text):
+        problem = _problem(value, schema)
+        if problem is None:
+            return StructuredText("plain", value)
+    if (repaired := _repaired(text)) and _problem(repaired, schema) is None:
+        return StructuredText("repaired", repaired)
+    return StructuredText("failed", problem=problem or "")
 
 
 def value_of(text: str, schema: type[BaseModel]) -> BaseModel:
-    """The value of a text that `read` accepted."""
+    """Return the value of a JSON text that `parse_structured` has accepted."""
     return schema.model_validate_json(text)
 
 
 def repair_messages(messages: tuple[Message, ...], text: str, problem: str, schema: type[BaseModel]) -> tuple[Message, ...]:
-    """The messages that ask again: what was answered, what is wrong with it, and the schema."""
+    """Return the messages of the second request: the first ones, the answer, its problem and the schema."""
     again = _REASK.format(problem=problem, schema=json.dumps(strict_schema(schema), ensure_ascii=False))
     return (*messages, Message(role="assistant", content=text), Message(role="user", content=again))
 
 
 @lru_cache(256)
 def strict_schema(schema: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema as servers want it that keep to one: every field required, no others, no defaults."""
+    """Return the JSON schema in the form of OpenAI's strict mode: every field required, no others, no defaults."""
     strict: dict[str, Any] = _strict(schema.model_json_schema())
     return strict
 
 
 def _strict(node: Any) -> Any:
     if isinstance(node, list):
-        return [_strict(each) for each in node]
+        return [_strict(item) for item in node]
     if not isinstance(node, dict):
         return node
-    kept = {name: _strict(each) for name, each in node.items() if name != "default" or isinstance(each, dict)}
-    if isinstance(fields := kept.get("properties"), dict) and kept.get("type") == "object":
-        kept |= {"required": list(fields), "additionalProperties": False}
-    return kept
+    # Below "properties", `default` is the name of a field if it maps to a schema.
+    strict = {name: _strict(item) for name, item in node.items() if name != "default" or isinstance(item, dict)}
+    if isinstance(fields := strict.get("properties"), dict) and strict.get("type") == "object":
+        strict |= {"required": list(fields), "additionalProperties": False}
+    return strict
 
 
 def _problem(text: str, schema: type[BaseModel]) -> str | None:
-    """What is wrong with a text as JSON of this schema, None when nothing is."""
+    """Describe what is wrong with a text as JSON of this schema; None if it is valid."""
     try:
         schema.model_validate_json(text)
     except ValidationError as error:
-        said = [f"{'.'.join(map(str, one['loc'])) or 'the answer'}: {one['msg']}" for one in error.errors(include_url=False)[:4]]
-        return "; ".join(said)[:_LONGEST_PROBLEM]
-    except ValueError as error:  # half a character (a lone surrogate)
+        problems = error.errors(include_url=False)[:_MOST_PROBLEMS]
+        texts = [f"{'.'.join(map(str, item['loc'])) or 'the answer'}: {item['msg']}" for item in problems]
+        return "; ".join(texts)[:_LONGEST_PROBLEM]
+    except ValueError as error:  # a lone surrogate cannot be encoded
         return str(error)[:_LONGEST_PROBLEM]
     return None
 
 
-def _values(text: str) -> Iterator[str]:
-    """The JSON objects and arrays in a text that stand in no other one, the last first: what is meant follows the thinking."""
-    decoder, found, at = json.JSONDecoder(strict=False), [], 0
-    for _ in range(_TRIED):
-        starts = [place for mark in "{[" if (place := text.find(mark, at)) >= 0]
-        if not starts:
+def _json_values(text: str) -> Iterator[str]:
+    """Yield the outermost JSON objects and arrays in a text, the last first: an answer follows its reasoning."""
+    decoder, values, at = json.JSONDecoder(strict=False), [], 0
+    for _ in range(_MOST_STARTS):
+        start = _first_bracket(text, at)
+        if start is None:
             break
         try:
-            value, at = decoder.raw_decode(text, min(starts))
-            found.append(value)
+            value, at = decoder.raw_decode(text, start)
+            values.append(value)
         except (ValueError, RecursionError):
-            at = min(starts) + 1
-    return (json.dumps(value, ensure_ascii=False) for value in reversed(found))
+            at = start + 1
+    return (json.dumps(value, ensure_ascii=False) for value in reversed(values))
 
 
-def _mended(text: str) -> str:
-    """The JSON object or array that json-repair makes of a text, empty when it makes none."""
-    starts = [place for mark in "{[" if (place := text.find(mark)) >= 0]
-    if not starts:
+def _repaired(text: str) -> str:
+    """Return the JSON object or array that json-repair makes of a text, or an empty string."""
+    start = _first_bracket(text, 0)
+    if start is None:
         return ""
-    import json_repair  # needed for broken answers only
+    import json_repair  # slow to import, needed for broken answers only
 
     try:
-        value = json_repair.loads(text[min(starts) :])
+        value = json_repair.loads(text[start:])
     except (ValueError, RecursionError):
         return ""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) and value else ""
+
+
+def _first_bracket(text: str, at: int) -> int | None:
+    """Return the position of the next opening brace or bracket."""
+    starts = [place for mark in "{[" if (place := text.find(mark, at)) >= 0]
+    return min(starts, default=None)

@@ -143,13 +143,13 @@ async def ask_readable(ask: Ask, call: Call, read: Callable[[str], ReadableT], l
     A failed call is returned as its error. The second reading is returned whatever it is.
     """
     answer = await ask(call)
-    reading = None if answer.error or answer.cut else read(answer.text)
+    reading = None if answer.error or answer.truncated else read(answer.text)
     if not answer.error and (reading is None or reading.problem):
         problem = reading.problem if reading is not None else TRUNCATED
         again = fill("judge_again", language, {"problem": problem})
         messages = (*call.messages, Message(role="assistant", content=answer.text or "-"), Message(role="user", content=again))
         answer = await ask(replace(call, id=f"{call.id}:again", messages=messages))
-        reading = None if answer.error or answer.cut else read(answer.text)
+        reading = None if answer.error or answer.truncated else read(answer.text)
     if answer.error:
         return answer.error
     return TRUNCATED if reading is None else reading

@@ -1,4 +1,7 @@
-"""The only SQL in the house: chats as trees, generations as they were, ratings that are only ever added to."""
+"""Store chats as trees, generations as they were sent and received, and ratings, to which rows are only added.
+
+No other package uses SQL.
+"""
 
 from her.store.records import (
     Choice,

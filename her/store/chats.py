@@ -1,7 +1,7 @@
-"""Conversations and their trees of turns. Nothing a rating may refer to is ever overwritten.
+"""Store conversations and their trees of turns. Nothing that a rating may refer to is ever overwritten.
 
-A conversation is a tree by `parent_id`; its head names the node shown last, and the path from a root to the head is what
-is on the screen. Siblings are swipes.
+A conversation is a tree by `parent_id`. Its head is the node shown last, and the path from a root to the head is what is
+on the screen. Siblings are swipes: alternatives at one place.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,17 +10,17 @@ from typing import Any
 from sqlalchemy import Connection, Row, exc, func, insert, select, update
 
 from her.errors import InputError, NotFound
-from her.store.core import Core, bury, node_in, nodes_of, now, owned, touch
+from her.store.core import Core, add_tombstones, node_in, nodes_of, now, owned, touch
 from her.store.records import Conversation, Draft, Generation, Node, Origin, PathNode, Summary
 from her.store.tables import conversations, edits, generations, nodes, visitors
 from her.types import Turn, new_id
 
 
 class Chats(Core):
-    """Methods take the visitor first and raise NotFound for what this visitor does not own."""
+    """Conversations of all visitors. Methods take the visitor first and raise NotFound for what this visitor does not own."""
 
     def ensure_visitor(self, visitor_id: str) -> None:
-        """Know this visitor (SHA-256 of their token) from now on; harmless when repeated."""
+        """Register a visitor (SHA-256 of their token); idempotent."""
         known = select(visitors.c.id).where(visitors.c.id == visitor_id)
         with self.reading() as connection:
             if connection.execute(known).first():
@@ -36,12 +36,12 @@ class Chats(Core):
         first_turns: Sequence[tuple[Turn, Origin]] = (),
         alternatives: Sequence[Turn] = (),
     ) -> Conversation:
-        """A new chat that opens with `first_turns`, one under the other; the head is the last of them.
+        """Create a chat that opens with `first_turns`, each below the one before; the head is the last of them.
 
         Args:
-            visitor_id: owner, made known when new.
-            draft: what the chat is made of.
-            first_turns: opening, greeting or a book's own turns.
+            visitor_id: owner, registered if new.
+            draft: fields of the chat.
+            first_turns: opening, greeting or turns of a book.
             alternatives: siblings of the last first turn, such as the other greetings.
         """
         self.ensure_visitor(visitor_id)
@@ -57,7 +57,7 @@ class Chats(Core):
         return self.conversation(visitor_id, conversation_id)
 
     def conversations(self, visitor_id: str, limit: int = 200) -> tuple[Summary, ...]:
-        """The visitor's chats, the last used first."""
+        """Return the visitor's chats, the last used first."""
         turns = (
             select(func.count())
             .where(nodes.c.conversation_id == conversations.c.id, nodes.c.deleted_at.is_(None))
@@ -74,29 +74,29 @@ class Chats(Core):
             return tuple(Summary(**row._mapping) for row in connection.execute(query))
 
     def conversation(self, visitor_id: str, conversation_id: str) -> Conversation:
-        """The chat's record, without its turns."""
+        """Return the chat's record, without its turns."""
         with self.reading() as connection:
             return _conversation(owned(connection, visitor_id, conversation_id))
 
     def path(self, visitor_id: str, conversation_id: str) -> tuple[PathNode, ...]:
-        """The nodes on the screen, root to head, each with its place among its swipes."""
+        """Return the nodes on the screen, root to head, each with its place among its swipes."""
         with self.reading() as connection:
             head = owned(connection, visitor_id, conversation_id).head_id
             parents = _skeleton(connection, conversation_id)
             children = _by_parent(parents)
-            line = _line(parents, head)
-            shown = set(line)
+            path = _path_to(parents, head)
+            shown = set(path)
             rows = {row.id: row for row in connection.execute(_with_generation(conversation_id)) if row.id in shown}
-        return tuple(_path_node(rows[one], children[parents[one]]) for one in line)
+        return tuple(_path_node(rows[node_id], children[parents[node_id]]) for node_id in path)
 
     def node(self, visitor_id: str, conversation_id: str, node_id: str) -> Node:
-        """One turn of the chat."""
+        """Return one turn of the chat."""
         with self.reading() as connection:
             owned(connection, visitor_id, conversation_id)
             return node_record(node_in(connection, conversation_id, node_id))
 
     def siblings(self, visitor_id: str, conversation_id: str, node_id: str) -> tuple[Node, ...]:
-        """The node and its swipes, oldest first."""
+        """Return the node and its swipes, oldest first."""
         with self.reading() as connection:
             owned(connection, visitor_id, conversation_id)
             parent = node_in(connection, conversation_id, node_id).parent_id
@@ -104,7 +104,7 @@ class Chats(Core):
             return tuple(node_record(row) for row in connection.execute(query))
 
     def leaf_of(self, visitor_id: str, conversation_id: str, node_id: str) -> str:
-        """The end of the newest continuation of a node: where to move the head when swiping back to it."""
+        """Return the end of the newest continuation of a node: the new head when a visitor swipes back to the node."""
         with self.reading() as connection:
             owned(connection, visitor_id, conversation_id)
             node_in(connection, conversation_id, node_id)
@@ -114,7 +114,7 @@ class Chats(Core):
         return node_id
 
     def generation(self, visitor_id: str, conversation_id: str, generation_id: str) -> Generation:
-        """The record of a call behind a turn on this chat's tree (also one copied by `branch`) or a failed one of it."""
+        """Return the record of a call: one of this chat, or one behind a turn that `branch` copied here."""
         used = select(nodes.c.id).where(nodes.c.conversation_id == conversation_id, nodes.c.generation_id == generation_id)
         with self.reading() as connection:
             owned(connection, visitor_id, conversation_id)
@@ -135,30 +135,38 @@ class Chats(Core):
         edit_of: str | None = None,
         move_head: bool = True,
     ) -> Node:
-        """Hang a turn under `parent_id` (None: a new root), with its generation and the head, all or nothing.
+        """Add a turn below `parent_id` (None: a new root), with its generation and the new head, in one transaction.
 
-        The generation's `conversation_id`, `parent_id` and `node_id` are set here.
+        Args:
+            visitor_id: owner of the chat.
+            conversation_id: the chat.
+            parent_id: node above, or None.
+            turn: the turn; its id becomes the node's.
+            origin: how the turn came about.
+            generation: the call that made it; `conversation_id`, `parent_id` and `node_id` are filled in here.
+            edit_of: node from whose text this one was made.
+            move_head: show the turn at once.
 
         Raises:
             NotFound: chat, parent or `edit_of` is not the visitor's.
-            InputError: a turn of this id exists.
+            InputError: a turn with this id exists.
         """
         at = now()
         with self.writing() as connection:
             owned(connection, visitor_id, conversation_id)
-            for one in {parent_id, edit_of} - {None}:
-                node_in(connection, conversation_id, str(one))
+            for node_id in {parent_id, edit_of} - {None}:
+                node_in(connection, conversation_id, str(node_id))
             row = _node_row(conversation_id, parent_id, turn, origin, at)
             if generation is not None:
-                here = {"conversation_id": conversation_id, "parent_id": parent_id, "node_id": turn.id}
-                _insert_generation(connection, generation.model_copy(update=here))
+                place = {"conversation_id": conversation_id, "parent_id": parent_id, "node_id": turn.id}
+                _insert_generation(connection, generation.model_copy(update=place))
                 row["generation_id"] = generation.id
             _insert_nodes(connection, [row | {"edit_of": edit_of}])
             touch(connection, conversation_id, at, **({"head_id": turn.id} if move_head else {}))
         return _node_of(row | {"edit_of": edit_of})
 
     def record_failure(self, visitor_id: str, generation: Generation) -> None:
-        """Keep a generation that gave no turn; the chat stays as it was."""
+        """Keep a generation that made no turn; the chat stays as it was."""
         with self.writing() as connection:
             owned(connection, visitor_id, generation.conversation_id)
             if generation.parent_id is not None:
@@ -166,7 +174,7 @@ class Chats(Core):
             _insert_generation(connection, generation.model_copy(update={"node_id": None}))
 
     def add_edit(self, visitor_id: str, conversation_id: str, original_id: str, turn: Turn, *, move_head: bool = True) -> Node:
-        """A rewritten turn as a sibling of the original; of a turn the model spoke, also an edit that teaches."""
+        """Add a rewritten turn as a sibling of the original; for a turn of the model, also an edit for training."""
         at = now()
         with self.writing() as connection:
             speaker = owned(connection, visitor_id, conversation_id).speaker
@@ -188,42 +196,42 @@ class Chats(Core):
             touch(connection, conversation_id, now(), head_id=node_id)
 
     def rename(self, visitor_id: str, conversation_id: str, title: str) -> None:
-        """Give the chat another title."""
+        """Change the title of the chat."""
         with self.writing() as connection:
             owned(connection, visitor_id, conversation_id)
             touch(connection, conversation_id, now(), title=title)
 
     def delete_turn(self, visitor_id: str, conversation_id: str, node_id: str) -> None:
-        """Hide a turn and all below it, here and in exports; a head among them moves to the turn's parent."""
+        """Hide a turn and all turns below it, here and in exports; a head among them moves to the turn's parent."""
         at = now()
         with self.writing() as connection:
             head = owned(connection, visitor_id, conversation_id).head_id
             parent = node_in(connection, conversation_id, node_id).parent_id
-            gone = _below(_by_parent(_skeleton(connection, conversation_id)), node_id)
-            for start in range(0, len(gone), 500):  # SQLite takes 32,766 variables in one statement, old ones 999
-                some = gone[start : start + 500]
+            deleted = _with_descendants(_by_parent(_skeleton(connection, conversation_id)), node_id)
+            for start in range(0, len(deleted), 500):  # SQLite takes 32,766 variables in one statement, old versions 999
+                some = deleted[start : start + 500]
                 connection.execute(update(nodes).where(nodes.c.id.in_(some)).values(deleted_at=at))
-            bury(connection, "node", gone, f"deleted with turn {node_id}", at)
-            touch(connection, conversation_id, at, **({"head_id": parent} if head in set(gone) else {}))
+            add_tombstones(connection, "node", deleted, f"deleted with turn {node_id}", at)
+            touch(connection, conversation_id, at, **({"head_id": parent} if head in set(deleted) else {}))
 
     def delete_conversation(self, visitor_id: str, conversation_id: str) -> None:
         """Hide the whole chat, here and in exports."""
         at = now()
         with self.writing() as connection:
             owned(connection, visitor_id, conversation_id)
-            bury(connection, "conversation", [conversation_id], "deleted by its visitor", at)
+            add_tombstones(connection, "conversation", [conversation_id], "deleted by its visitor", at)
             touch(connection, conversation_id, at, deleted_at=at)
 
     def branch(self, visitor_id: str, conversation_id: str, node_id: str) -> Conversation:
-        """A new chat with a copy of the path from the root to this node; ids new, content and generations the same."""
+        """Create a chat with a copy of the path from the root to this node: new ids, the same content and generations."""
         at, branch_id = now(), new_id()
         with self.writing() as connection:
             source = _conversation(owned(connection, visitor_id, conversation_id))
             node_in(connection, conversation_id, node_id)
-            line = _line(_skeleton(connection, conversation_id), node_id)
-            shown = set(line)
+            path = _path_to(_skeleton(connection, conversation_id), node_id)
+            shown = set(path)
             rows = {row.id: row for row in connection.execute(nodes_of(conversation_id)) if row.id in shown}
-            copies = _copies(branch_id, [rows[one] for one in line], at)
+            copies = _copies(branch_id, [rows[node] for node in path], at)
             draft = Draft(**{name: getattr(source, name) for name in Draft.model_fields})
             row = _conversation_row(branch_id, visitor_id, draft, copies[-1]["id"], at)
             row |= {"branch_of": conversation_id, "branch_node": node_id}
@@ -233,12 +241,12 @@ class Chats(Core):
 
 
 def node_record(row: Row[Any]) -> Node:
-    """The record of a row of `nodes`."""
+    """Return the record of a row of `nodes`."""
     return Node(**{name: getattr(row, name) for name in Node.model_fields})
 
 
 def generation_record(row: Row[Any]) -> Generation:
-    """The record of a row of `generations`."""
+    """Return the record of a row of `generations`."""
     return Generation(**{name: getattr(row, name) for name in Generation.model_fields})
 
 
@@ -308,28 +316,29 @@ def _insert_generation(connection: Connection, generation: Generation) -> None:
 
 
 def _skeleton(connection: Connection, conversation_id: str) -> dict[str, str | None]:
-    """Parent of every node that is not deleted, oldest node first."""
+    """Return the parent of every node that is not deleted, the oldest node first; a chat has a few thousand at most."""
     columns = nodes_of(conversation_id).with_only_columns(nodes.c.id, nodes.c.parent_id).order_by(nodes.c.seq)
     return {row.id: row.parent_id for row in connection.execute(columns)}
 
 
 def _by_parent(parents: dict[str, str | None]) -> dict[str | None, list[str]]:
     children: dict[str | None, list[str]] = {}
-    for one, parent in parents.items():
-        children.setdefault(parent, []).append(one)
+    for node_id, parent in parents.items():
+        children.setdefault(parent, []).append(node_id)
     return children
 
 
-def _line(parents: dict[str, str | None], last: str | None) -> list[str]:
-    line: list[str] = []
-    while last is not None and last in parents:
-        line.append(last)
-        last = parents[last]
-    return line[::-1]
+def _path_to(parents: dict[str, str | None], node_id: str | None) -> list[str]:
+    """Return the ids from the root to this node; empty for None and for a deleted node."""
+    path: list[str] = []
+    while node_id is not None and node_id in parents:
+        path.append(node_id)
+        node_id = parents[node_id]
+    return path[::-1]
 
 
-def _below(children: dict[str | None, list[str]], top: str) -> list[str]:
-    found = [top]
-    for one in found:  # grows while it is walked
-        found += children.get(one, [])
-    return found
+def _with_descendants(children: dict[str | None, list[str]], top: str) -> list[str]:
+    node_ids = [top]
+    for node_id in node_ids:  # the list grows while it is walked
+        node_ids += children.get(node_id, [])
+    return node_ids

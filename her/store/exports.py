@@ -1,6 +1,6 @@
-"""What the exports are made of, read as a stream in one transaction; what lies under a tombstone is left out here.
+"""Read what the exports are made of, as a stream in one transaction, without what has a tombstone.
 
-A reply's prompt is that of its generation; an edited reply's is that of the turn it was made from.
+The prompt of a reply is that of its generation; the prompt of an edited reply is that of the turn it was made from.
 """
 
 from collections.abc import Iterator
@@ -16,27 +16,28 @@ from her.store.tables import choices, conversations, edits, generations, nodes, 
 from her.types import Language, Message, Value
 
 BATCH = 200
+"""Rows that are fetched together."""
 
 
 class ExportedReply(Value):
-    """A turn with the call its text goes back to, None for a written greeting or a book's turn."""
+    """A turn with the call that its text comes from; None for a written greeting or a turn of a book."""
 
     node: Node
     generation: Generation | None
 
     @property
     def prompt(self) -> tuple[Message, ...]:
-        """The messages it answers."""
+        """Return the messages that it answers."""
         return self.generation.prompt if self.generation else ()
 
     @property
     def edited(self) -> bool:
-        """Whether a person wrote this text."""
+        """Tell whether a person wrote this text."""
         return self.node.origin == "edit"
 
 
 class RatedReply(Value):
-    """A rating that counts; `reply` is None for one of a whole chat."""
+    """A rating that counts; `reply` is None if it is for a whole chat."""
 
     rated: Rated
     persona_id: str
@@ -46,7 +47,7 @@ class RatedReply(Value):
 
 
 class EditedReply(Value):
-    """What the model said and what a person made of it."""
+    """A reply of the model and the text that a person made of it."""
 
     id: str
     visitor_id: str
@@ -67,7 +68,7 @@ class ChosenReply(Value):
 
 
 def rated_replies(store: Core) -> Iterator[RatedReply]:
-    """Ratings that count and are not withdrawn; those of one visitor on the swipes of one place come together."""
+    """Yield the ratings that count and are not withdrawn; those of one visitor on the swipes of one place are neighbours."""
     columns = (ratings, conversations.c.persona_id, conversations.c.language, conversations.c.speaker, nodes.c.parent_id)
     joined = ratings.join(conversations, ratings.c.conversation_id == conversations.c.id)
     joined = joined.outerjoin(nodes, ratings.c.node_id == nodes.c.id)
@@ -84,7 +85,7 @@ def rated_replies(store: Core) -> Iterator[RatedReply]:
 
 
 def edited_replies(store: Core) -> Iterator[EditedReply]:
-    """Edits of what the model said, oldest first."""
+    """Yield the edits of the model's replies, oldest first."""
     query = select(edits, conversations.c.persona_id).join(conversations, edits.c.conversation_id == conversations.c.id)
     query = query.where(_live(edits), _kept("node", edits.c.original_id), _kept("node", edits.c.edited_id))
     with store.reading() as connection:
@@ -101,7 +102,7 @@ def edited_replies(store: Core) -> Iterator[EditedReply]:
 
 
 def chosen_replies(store: Core) -> Iterator[ChosenReply]:
-    """The choice that counts at each place, oldest first; deleted alternatives are left out."""
+    """Yield the choice that counts at each place, oldest first; deleted alternatives are left out."""
     place = (choices.c.visitor_id, choices.c.conversation_id, choices.c.parent_id)
     last = select(func.max(choices.c.seq)).group_by(*place)
     query = select(choices, conversations.c.persona_id)
@@ -116,12 +117,12 @@ def chosen_replies(store: Core) -> Iterator[ChosenReply]:
                 choice=choice,
                 persona_id=row.persona_id,
                 chosen=_reply(connection, choice.chosen_id),
-                alternatives=tuple(_reply(connection, one) for one in others),
+                alternatives=tuple(_reply(connection, node_id) for node_id in others),
             )
 
 
 def totals(store: Core) -> dict[str, Any]:
-    """Numbers of rows that are not under a tombstone; generations by how they ended."""
+    """Return the numbers of rows without a tombstone; generations by how they ended."""
     live = [_kept("conversation", conversations.c.id), _kept("visitor", conversations.c.visitor_id)]
     chats = conversations.c.id.in_(select(conversations.c.id).where(*live))
     finishes = (
@@ -141,8 +142,9 @@ def totals(store: Core) -> dict[str, Any]:
 
 
 def _kept(kind: TombstoneKind, target: ColumnElement[Any]) -> ColumnElement[bool]:
-    stone = and_(tombstones.c.kind == kind, tombstones.c.target_id == target)
-    return or_(target.is_(None), ~exists(select(tombstones.c.seq).where(stone)))
+    """Return the condition that a row has no tombstone of this kind; a rating of a whole chat has no node to check."""
+    tombstone = and_(tombstones.c.kind == kind, tombstones.c.target_id == target)
+    return or_(target.is_(None), ~exists(select(tombstones.c.seq).where(tombstone)))
 
 
 def _live(table: Any) -> ColumnElement[bool]:
@@ -155,7 +157,7 @@ def _reply(connection: Connection, node_id: str) -> ExportedReply:
 
 
 def _generation(connection: Connection, row: Row[Any]) -> Generation | None:
-    """That of the row, or of what its text was made from."""
+    """Return the generation of a node, or of the node that its text was made from."""
     while row.generation_id is None and row.edit_of is not None:
         row = connection.execute(select(nodes).where(nodes.c.id == row.edit_of)).one()
     if row.generation_id is None:

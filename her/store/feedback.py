@@ -1,4 +1,4 @@
-"""What people say of turns: ratings, choices among swipes, withdrawals. Rows are only added; the newest counts."""
+"""Store what people think of turns: ratings, choices among swipes, withdrawals. Rows are only added; the newest counts."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -7,27 +7,27 @@ from typing import Any
 from sqlalchemy import ColumnElement, Insert, Row, Select, bindparam, func, insert, select
 
 from her.errors import InputError, NotFound
-from her.store.core import Core, bury, no_chat, no_turn, node_in, nodes_of, now, owned
+from her.store.core import Core, add_tombstones, no_chat, no_turn, node_in, nodes_of, now, owned
 from her.store.records import Choice, Rated, Rating, Seen
 from her.store.tables import choices, conversations, nodes, ratings
 from her.types import new_id
 
 
 class Feedback(Core):
-    """Methods take the visitor first and raise NotFound for what this visitor does not own."""
+    """Ratings and choices. Methods take the visitor first and raise NotFound for what this visitor does not own."""
 
     def rate(self, visitor_id: str, conversation_id: str, node_id: str | None, rating: Rating) -> int:
-        """Keep what the visitor says of a turn, or with None of the whole chat; an empty rating withdraws.
+        """Save a rating of a turn, or of the whole chat with `node_id` None; an empty rating withdraws the earlier one.
 
-        Check it first with `her.feedback.preferences.check`, which knows the rubric.
+        Check it first with `her.feedback.rubric.check`, which knows the rubric.
 
         Returns:
-            When it was saved (UTC, ms); it is on disk before this returns.
+            The time of saving (UTC, ms). The rating is on disk when this returns.
         """
         at = now()
-        said = {name: getattr(rating, name) for name in Rating.model_fields}
+        values = {name: getattr(rating, name) for name in Rating.model_fields}
         ids = {"id": new_id(), "visitor_id": visitor_id, "conversation_id": conversation_id, "node_id": node_id}
-        with self.reading() as connection:  # before the queue, so that the one writer at a time only writes
+        with self.reading() as connection:  # before the lock, so that the only writer just writes
             target = {"visitor": visitor_id, "chat": conversation_id, "node": node_id}
             row = connection.execute(_target(), target).one_or_none()
         if row is None:
@@ -35,17 +35,17 @@ class Feedback(Core):
         if node_id is not None and row.node is None:
             raise no_turn(node_id)
         with self.writing() as connection:
-            connection.execute(_insert_rating(), ids | said | {"created_at": at})
+            connection.execute(_insert_rating(), ids | values | {"created_at": at})
         return at
 
     def ratings(self, visitor_id: str, conversation_id: str) -> dict[str | None, Rated]:
-        """The visitor's rating that counts for each node (None: the whole chat), without the withdrawn."""
+        """Return the visitor's rating that counts for each node (None: the whole chat), without withdrawn ones."""
         mine = (ratings.c.visitor_id == visitor_id) & (ratings.c.conversation_id == conversation_id)
         query = select(ratings).where(mine, ratings.c.seq.in_(newest(mine))).order_by(ratings.c.seq)
         with self.reading() as connection:
             owned(connection, visitor_id, conversation_id)
             rated = [rated_record(row) for row in connection.execute(query)]
-        return {one.node_id: one for one in rated if not one.rating.empty}
+        return {item.node_id: item for item in rated if not item.rating.empty}
 
     def add_choice(
         self,
@@ -55,10 +55,18 @@ class Feedback(Core):
         seen: Seen | None = None,
         alternatives: Sequence[str] | None = None,
     ) -> Choice:
-        """'Keep this one' over its swipes (all of them, or the ones given); a later choice at this place replaces it.
+        """Save that a reply was kept over its swipes; a later choice at the same place replaces it.
+
+        Args:
+            visitor_id: owner of the chat.
+            conversation_id: the chat.
+            chosen_id: node that was kept.
+            seen: what the visitor saw.
+            alternatives: the other swipes; None for all of them.
 
         Raises:
-            InputError: there is nothing to choose from.
+            InputError: there is no other swipe.
+            NotFound: an alternative is not a swipe of the chosen node.
         """
         with self.writing() as connection:
             owned(connection, visitor_id, conversation_id)
@@ -67,8 +75,8 @@ class Feedback(Core):
             others = [row for row in connection.execute(query.with_only_columns(nodes.c.id)).scalars() if row != chosen_id]
             for stranger in set(alternatives or ()) - set(others):
                 raise NotFound(f"the turn {stranger[:40]!r} is no swipe of the one kept; reload the page")
-            kept = others if alternatives is None else [one for one in others if one in set(alternatives)]
-            if not kept:
+            rejected = others if alternatives is None else [node_id for node_id in others if node_id in set(alternatives)]
+            if not rejected:
                 raise InputError("there is only one reply here; ask for another before keeping one")
             choice = Choice(
                 id=new_id(),
@@ -76,7 +84,7 @@ class Feedback(Core):
                 conversation_id=conversation_id,
                 parent_id=parent,
                 chosen_id=chosen_id,
-                alternatives=tuple(kept),
+                alternatives=tuple(rejected),
                 seen=seen or Seen(),
                 created_at=now(),
             )
@@ -84,17 +92,17 @@ class Feedback(Core):
         return choice
 
     def choices(self, visitor_id: str, conversation_id: str) -> dict[str | None, Choice]:
-        """The choice that counts at each place, by parent node."""
+        """Return the choice that counts at each place, by parent node."""
         query = select(choices).where(choices.c.visitor_id == visitor_id, choices.c.conversation_id == conversation_id)
         with self.reading() as connection:
             owned(connection, visitor_id, conversation_id)
-            made = [choice_record(row) for row in connection.execute(query.order_by(choices.c.seq))]
-        return {one.parent_id: one for one in made}
+            records = [choice_record(row) for row in connection.execute(query.order_by(choices.c.seq))]
+        return {choice.parent_id: choice for choice in records}  # the newest of a place comes last
 
     def withdraw_visitor(self, visitor_id: str, reason: str = "consent withdrawn") -> None:
-        """Leave out of every export, from now on, all that this visitor wrote and rated."""
+        """Leave all that this visitor wrote and rated out of every export from now on."""
         with self.writing() as connection:
-            bury(connection, "visitor", [visitor_id], reason, now())
+            add_tombstones(connection, "visitor", [visitor_id], reason, now())
 
     def withdraw_rating(self, visitor_id: str, rating_id: str, reason: str = "withdrawn") -> None:
         """Leave one rating out of every export."""
@@ -102,12 +110,12 @@ class Feedback(Core):
         with self.writing() as connection:
             if not connection.execute(mine).first():
                 raise NotFound(f"there is no rating {rating_id[:40]!r} here; reload the page")
-            bury(connection, "rating", [rating_id], reason, now())
+            add_tombstones(connection, "rating", [rating_id], reason, now())
 
 
 @cache
 def _target() -> Select[Any]:
-    """What `rate` checks, in one query; kept, since building it takes longer than running it."""
+    """Return the query of what `rate` checks; cached, since building it takes longer than running it."""
     here = (nodes.c.id == bindparam("node")) & (nodes.c.conversation_id == conversations.c.id)
     both = conversations.outerjoin(nodes, here & nodes.c.deleted_at.is_(None))
     mine = (conversations.c.visitor_id == bindparam("visitor")) & conversations.c.deleted_at.is_(None)
@@ -121,18 +129,18 @@ def _insert_rating() -> Insert:
 
 
 def newest(*where: ColumnElement[bool]) -> Any:
-    """Query of the `seq` of the rating that counts for each visitor, chat and node."""
+    """Return the query of the `seq` of the rating that counts for each visitor, chat and node."""
     last = select(func.max(ratings.c.seq)).where(*where)
     return last.group_by(ratings.c.visitor_id, ratings.c.conversation_id, ratings.c.node_id)
 
 
 def rated_record(row: Row[Any]) -> Rated:
-    """The record of a row of `ratings`."""
+    """Return the record of a row of `ratings`."""
     rating = Rating(**{name: getattr(row, name) for name in Rating.model_fields})
     own = {name: getattr(row, name) for name in Rated.model_fields if name != "rating"}
     return Rated(**own, rating=rating)
 
 
 def choice_record(row: Row[Any]) -> Choice:
-    """The record of a row of `choices`."""
+    """Return the record of a row of `choices`."""
     return Choice(**{name: getattr(row, name) for name in Choice.model_fields})

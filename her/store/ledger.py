@@ -1,17 +1,14 @@
-"""The ledger of a run: one row for each call that was answered, in `calls.sqlite3` of the run's folder.
+"""Keep the ledger of a run: one row for each answered call, in `calls.sqlite3` of the run's folder.
 
-A call is known by the SHA-256 of all that determines its answer (her/inference/caller.py), so a resumed run finds what
- was answered and asks only the rest. Rows are written in groups, each on disk when `write` returns (WAL, FULL), and
-never changed. Answers are packed with zlib, which halves prose. One process at a time: the second is refused.
+The key of a call is the SHA-256 of all that determines its answer (`her.inference.call.call_key`), so a resumed run finds
+the answers and asks only the rest. Rows are written in groups, each on disk when `write` returns (WAL, synchronous FULL),
+and never changed. Answers are compressed with zlib, which halves prose. One process at a time: a second one is refused.
 """
 
-import json
 import os
 import sqlite3
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +31,17 @@ from sqlalchemy import (
 )
 
 from her.errors import FormatVersionError, InputError, StoreError
-from her.store.opening import place, sentences, sqlite_engine
+from her.store.ledger_records import Entry, Failure, StoredText, Sums
+from her.store.opening import database_name, sqlite_engine, store_errors
 
+__all__ = ["UNANSWERED", "Entry", "Failure", "Ledger", "StoredText", "Sums"]
 FORMAT = 1
 APPLICATION = 0x48455243
-"""'HERC' in the header of the file, so that no other database is taken for a ledger."""
-AT_ONCE = 400
-"""Keys in one query; SQLite takes 999 in its oldest builds."""
+"""'HERC' as SQLite's application id, in the header of the file: no other database is taken for a ledger."""
+QUERY_ROWS = 400
+"""Rows that one query reads."""
+UNANSWERED = "unanswered"
+"""Tier under which `sums` counts the failures."""
 
 _metadata = MetaData()
 _calls = Table(
@@ -75,110 +76,19 @@ _failures = Table(
 _FIELDS = [column for column in _calls.c if column.name != "number"]
 _NAMES = ", ".join(column.name for column in _FIELDS)
 _CACHE_KB = 32_000
-
-
-class StoredText:
-    """What a model said: unpacked only when it is looked at, because a run that goes on looks at little of it.
-
-    Args:
-        text: byte for byte.
-        reasoning: of an API-native field.
-        fixed: the JSON that was made of `text` where `text` itself is not that; else empty.
-    """
-
-    __slots__ = ("_packed", "_texts")
-
-    def __init__(self, text: str = "", reasoning: str = "", fixed: str = "", *, packed: bytes = b"") -> None:
-        self._packed = packed
-        self._texts = None if packed else (text, reasoning, fixed)
-
-    @property
-    def text(self) -> str:
-        return self._all()[0]
-
-    @property
-    def reasoning(self) -> str:
-        return self._all()[1]
-
-    @property
-    def fixed(self) -> str:
-        return self._all()[2]
-
-    @property
-    def packed(self) -> bytes:
-        """As it is stored."""
-        return self._packed or pack(*self._all())
-
-    def _all(self) -> tuple[str, str, str]:
-        if self._texts is None:
-            self._texts = unpack(self._packed)
-        return self._texts
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, StoredText) and self._all() == other._all()
-
-    def __hash__(self) -> int:
-        return hash(self._all())
-
-    def __repr__(self) -> str:
-        return f"Said{self._all()!r}"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One answered call as recorded. Tokens are those of all its requests together, also of failed ones.
-
-    Args:
-        key: SHA-256 of all that determines the answer, 32 bytes.
-        tier: how its structure was got (her/inference/structured.py), empty for free text.
-        error: why an answer is not usable; such an answer is recorded too, because asking again gives the same.
-    """
-
-    key: bytes
-    stage: str
-    model: str
-    said: StoredText
-    tier: str = ""
-    finish: str = "stop"
-    error: str = ""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    requests: int = 1
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A call that got no answer; asked again when the run goes on. `name` is the caller's name of the call."""
-
-    key: bytes
-    stage: str
-    name: str
-    reason: str
-    error: str
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Sums:
-    """What one stage holds: calls by tier and the tokens they and the failed ones took."""
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+"""Page cache of a reading connection; the default of 2 MB makes reading all entries of a long run slower."""
 
 
 class Ledger:
     """An open ledger, its keys in memory (about 100 bytes each). Methods block and may be called from any thread.
 
     Args:
-        path: the file; made when missing.
+        path: the file; created if missing.
 
     Raises:
-        InputError: another process has it open; its id is named.
-        StoreError: not a database, or it cannot be written.
-        FormatVersionError: written by another version.
+        InputError: another process has it open (the message names its id), or it is another program's database.
+        StoreError: it is not a database, or cannot be written.
+        FormatVersionError: it was written by another version.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -190,8 +100,8 @@ class Ledger:
         self._claim()
         try:
             url = make_url("sqlite://").set(database=str(self.path))
-            self._where, self._engine = place(url), sqlite_engine(url)
-            with sentences(self._where):
+            self._where, self._engine = database_name(url), sqlite_engine(url)
+            with store_errors(self._where):
                 self._prepare()
                 self._numbers = self._load()
         except BaseException:
@@ -199,7 +109,7 @@ class Ledger:
             raise
 
     def close(self) -> None:
-        """Let go of the file; may be called twice."""
+        """Release the file; may be called twice."""
         if engine := getattr(self, "_engine", None):
             engine.dispose()
         if self._lock.is_locked:
@@ -219,46 +129,51 @@ class Ledger:
         return len(self._numbers)
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """The entries of these keys; absent ones are left out."""
+        """Return the entries of these keys; absent keys are left out."""
         numbers = [self._numbers[key] for key in keys if key in self._numbers]
-        found: dict[bytes, Entry] = {}
+        entries: dict[bytes, Entry] = {}
         with self._reading() as connection:
-            for start in range(0, len(numbers), AT_ONCE):
-                # By number and past SQLAlchemy's rows: a run that goes on reads them all, and this is half of the time.
-                wanted = ",".join(map(str, numbers[start : start + AT_ONCE]))
-                rows = _bare(connection).execute(f"SELECT {_NAMES} FROM calls WHERE number IN ({wanted})")
-                found.update((row[0], _entry(row)) for row in rows)
-        return found
+            for start in range(0, len(numbers), QUERY_ROWS):
+                # By row number and without SQLAlchemy's row objects, which take as long as the rest: a resumed run reads
+                # all entries. The numbers are ours, so putting them into the SQL text is safe.
+                wanted = ",".join(map(str, numbers[start : start + QUERY_ROWS]))
+                rows = _driver_connection(connection).execute(f"SELECT {_NAMES} FROM calls WHERE number IN ({wanted})")
+                entries.update((row[0], _entry(row)) for row in rows)
+        return entries
 
     def entries(self, stage: str | None = None) -> Iterator[Entry]:
-        """All entries, or those of one stage, in the order they were answered; bounded memory."""
-        query = select(*_FIELDS).order_by(_calls.c.number).execution_options(yield_per=AT_ONCE)
+        """Yield all entries, or those of one stage, in the order of their writing; memory stays bounded."""
+        query = select(*_FIELDS).order_by(_calls.c.number).execution_options(yield_per=QUERY_ROWS)
         with self._reading() as connection:
             for row in connection.execute(query if stage is None else query.where(_calls.c.stage == stage)):
                 yield _entry(row)
 
     def write(self, entries: Iterable[Entry], failures: Iterable[Failure] = ()) -> None:
-        """Record answers and failures in one transaction, on disk when it returns."""
+        """Record answers and failures in one transaction, which is on disk when this returns.
+
+        Raises:
+            StoreError: nothing was recorded; a key that is recorded already is such an error.
+        """
         rows = [_row(entry) for entry in entries]
-        lost = [{name: getattr(failure, name) for name in Failure.__slots__} for failure in failures]
-        with sentences(self._where), self._engine.execution_options(write=True).begin() as connection:
+        failure_rows = [{name: getattr(failure, name) for name in Failure.__slots__} for failure in failures]
+        with store_errors(self._where), self._engine.execution_options(write=True).begin() as connection:
             first = int(connection.execute(select(func.coalesce(func.max(_calls.c.number), 0))).scalar_one()) + 1
             rows = [row | {"number": number} for number, row in enumerate(rows, first)]
             if rows:
                 connection.execute(insert(_calls), rows)
-            if lost:
-                connection.execute(insert(_failures), lost)
+            if failure_rows:
+                connection.execute(insert(_failures), failure_rows)
         self._numbers.update((row["key"], row["number"]) for row in rows)
 
     def failures(self) -> list[Failure]:
-        """The calls that got no answer and have none since, oldest first."""
+        """Return the calls that failed and have no answer since, oldest first."""
         columns = [column for column in _failures.c if column.name != "number"]
         query = select(*columns).where(_failures.c.key.not_in(select(_calls.c.key))).order_by(_failures.c.number)
         with self._reading() as connection:
             return [Failure(*row) for row in connection.execute(query)]
 
     def sums(self) -> dict[tuple[str, str], Sums]:
-        """By stage and tier, what was answered; under tier `unanswered` what the failures took."""
+        """Return the answered calls by stage and tier, and the failures of each stage under tier `UNANSWERED`."""
         tokens = [
             (func.count(), func.sum(table.c.prompt_tokens), func.sum(table.c.completion_tokens)) for table in (_calls, _failures)
         ]
@@ -266,10 +181,10 @@ class Ledger:
         failed = select(_failures.c.stage, *tokens[1]).group_by(_failures.c.stage)
         with self._reading() as connection:
             sums = {(row[0], row[1]): Sums(*row[2:]) for row in connection.execute(answered)}
-            return sums | {(row[0], "unanswered"): Sums(*row[1:]) for row in connection.execute(failed)}
+            return sums | {(row[0], UNANSWERED): Sums(*row[1:]) for row in connection.execute(failed)}
 
     def _claim(self) -> None:
-        """Take the lock. The kernel frees it when its process is killed, so a stale file is taken over without asking."""
+        """Take the lock. The kernel releases it when its process is killed, so a lock file left behind does not matter."""
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
@@ -279,10 +194,10 @@ class Ledger:
         self._owner.write_text(f"{os.getpid()}\n", "ascii")
 
     def _prepare(self) -> None:
-        """Make the tables in an empty file; refuse what is no ledger of this version. WAL lasts in the file."""
+        """Create the tables in an empty file; refuse a file that is not a ledger of this version."""
         with self._engine.connect() as connection:
-            bare = _bare(connection)
-            application, version = (bare.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+            driver = _driver_connection(connection)
+            application, version = (driver.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
             fresh = not inspect(connection).get_table_names()
         if not fresh and application != APPLICATION:
             raise InputError(f"file {str(self.path)!r} is a database of something else; give another run folder")
@@ -291,7 +206,7 @@ class Ledger:
                 f"ledger {str(self.path)!r} has format {version}, this program reads {FORMAT}; use the program that wrote it"
             )
         with self._engine.connect() as connection:
-            _bare(connection).execute("PRAGMA journal_mode=WAL")
+            _driver_connection(connection).execute("PRAGMA journal_mode=WAL")  # stays set in the file
         if fresh:
             with self._engine.execution_options(write=True).begin() as connection:
                 _metadata.create_all(connection)
@@ -299,49 +214,29 @@ class Ledger:
                 connection.exec_driver_sql(f"PRAGMA user_version={FORMAT}")
 
     def _load(self) -> dict[bytes, int]:
-        """Number of each key, from the index alone."""
+        """Return the row number of each key, read from the index alone."""
         with self._engine.connect() as connection:
-            return dict(_bare(connection).execute("SELECT key, number FROM calls").fetchall())
+            return dict(_driver_connection(connection).execute("SELECT key, number FROM calls").fetchall())
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         try:
-            with sentences(self._where), self._engine.connect() as connection:
-                _bare(connection).execute(f"PRAGMA cache_size=-{_CACHE_KB}")
+            with store_errors(self._where), self._engine.connect() as connection:
+                _driver_connection(connection).execute(f"PRAGMA cache_size=-{_CACHE_KB}")
                 yield connection
         except sqlite3.Error as error:
             raise StoreError(f"the ledger {self._where} cannot be read: {error}; restore a copy of it") from error
 
 
-def _bare(connection: Connection) -> Any:
-    """The connection below SQLAlchemy."""
+def _driver_connection(connection: Connection) -> Any:
+    """Return the connection of the sqlite3 module that SQLAlchemy uses."""
     return connection.connection.driver_connection
 
 
 def _row(entry: Entry) -> dict[str, Any]:
-    row = {name: getattr(entry, name) for name in Entry.__slots__ if name != "said"}
-    return row | {"packed": entry.said.packed}
+    row = {name: getattr(entry, name) for name in Entry.__slots__ if name != "content"}
+    return row | {"packed": entry.content.packed}
 
 
 def _entry(row: Any) -> Entry:
     return Entry(row[0], row[1], row[2], StoredText(packed=row[-1]), *row[3:-1])
-
-
-def pack(text: str, reasoning: str, fixed: str) -> bytes:
-    """Three texts as bytes, compressed where that pays. The first byte: 1 compressed, 2 only the first text is not empty."""
-    if not reasoning and not fixed:
-        mark, plain = 2, text.encode("utf-8", "surrogatepass")
-    else:
-        mark, plain = 0, json.dumps((text, reasoning, fixed), ensure_ascii=False).encode("utf-8", "surrogatepass")
-    small = zlib.compress(plain)
-    return bytes((mark | 1,)) + small if len(small) < len(plain) else bytes((mark,)) + plain
-
-
-def unpack(packed: bytes) -> tuple[str, str, str]:
-    """The texts that were packed."""
-    mark, plain = packed[0], packed[1:]
-    text = (zlib.decompress(plain) if mark & 1 else plain).decode("utf-8", "surrogatepass")
-    if mark & 2:
-        return text, "", ""
-    first, second, third = json.loads(text)
-    return first, second, third

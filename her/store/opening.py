@@ -1,7 +1,7 @@
-"""Open the database: refuse what is not ours before a byte of it changes, then migrate it to the newest revision.
+"""Open the database: refuse a foreign file before a byte of it changes, then migrate it to the newest revision.
 
-A SQLite file is checked for its folder, the right to write, header, schema and revision at every opening; its pages
-(`PRAGMA quick_check`) only up to CHECKED bytes, which takes about a tenth of a second, because the time grows with the
+At every opening, the folder, permissions, header, schema and revision of a SQLite file are checked. Its pages
+(`PRAGMA quick_check`) are checked up to QUICK_CHECK_BYTES only, which takes about 0.1 s, because the time grows with the
 file. Damage in a larger file is reported when the damaged page is read.
 """
 
@@ -25,58 +25,58 @@ from her.store.tables import metadata
 
 log = logging.getLogger(__name__)
 
-CHECKED = 32 * 1024 * 1024
+QUICK_CHECK_BYTES = 32 * 1024 * 1024
 BUSY_MS = 60_000
+"""How long SQLite waits for another program's lock."""
 MIGRATION_LOCK = 0x484552
-"""Key of the PostgreSQL advisory lock held while migrating ('HER')."""
+"""Key of the PostgreSQL advisory lock held during a migration ('HER')."""
+ALEMBIC = threading.Lock()
+"""Alembic keeps its state in module globals: one migration at a time in this process."""
+_ADVICE = (
+    ("is full", "is on a full disk, nothing was saved; free some space and try again"),
+    ("no space left", "is on a full disk, nothing was saved; free some space and try again"),
+    ("disk i/o error", "is out of reach, the disk refuses to read or write it; free some space or repair the disk"),
+    ("readonly", "cannot be written; allow this user to write the file and its folder"),
+    ("read-only", "cannot be written; allow this user to write the file and its folder"),
+    ("not a database", "is not a SQLite database and was left alone; move it away or set HER_DATABASE_URL"),
+    ("malformed", "is damaged and was left alone; move it away and restore a copy"),
+    ("locked", "was kept locked by another program for too long, nothing was saved; close that program and try again"),
+)
+"""Words in a message of SQLite or of the system, and what it means for a person."""
 
 
-def place(url: URL) -> str:
-    """How errors name this database: the file, or the URL without its password."""
+def database_name(url: URL) -> str:
+    """Return the database's name for messages: the file, or the URL without its password."""
     return repr(str(url.database)) if url.get_backend_name() == "sqlite" else repr(url.render_as_string())
 
 
-ALEMBIC = threading.Lock()
-"""Alembic keeps what it is doing in its own module: one migration at a time in this process."""
-
-
 @contextmanager
-def sentences(where: str) -> Iterator[None]:
-    """Turn what the database raises into one StoreError; errors of the house pass as they are."""
+def store_errors(where: str) -> Iterator[None]:
+    """Turn errors of the database library into a StoreError of one sentence; a HerError passes unchanged."""
     try:
         yield
     except exc.StatementError as error:
         if isinstance(error.orig, HerError):
             raise error.orig from None
-        raise StoreError(_sentence(where, error.orig)) from error
+        raise StoreError(_message(where, error.orig)) from error
     except (exc.SQLAlchemyError, OSError) as error:
-        raise StoreError(_sentence(where, error)) from error
+        raise StoreError(_message(where, error)) from error
 
 
-def _sentence(where: str, error: BaseException | None) -> str:
+def _message(where: str, error: BaseException | None) -> str:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    lowered = reason.lower()
-    for sign, advice in (
-        ("is full", "is on a full disk, nothing was saved; free some space and try again"),
-        ("no space left", "is on a full disk, nothing was saved; free some space and try again"),
-        ("disk i/o error", "is out of reach, the disk refuses to read or write it; free some space or mend the disk"),
-        ("readonly", "cannot be written; allow this user to write the file and its folder"),
-        ("read-only", "cannot be written; allow this user to write the file and its folder"),
-        ("not a database", "is not a SQLite database and was left alone; move it away or set HER_DATABASE_URL"),
-        ("malformed", "is damaged and was left alone; move it away and restore a copy"),
-        ("locked", "was kept locked by another program for too long, nothing was saved; close that program and try again"),
-    ):
-        if sign in lowered:
+    for words, advice in _ADVICE:
+        if words in reason.lower():
             return f"the database {where} {advice} ({reason})"
     return f"the database {where} cannot be used, nothing was saved: {reason}"
 
 
 @contextmanager
-def writers_queue(lock: Path | None) -> Iterator[None]:
-    """Wait in the kernel's queue for the one place of the writer; released by the kernel when a process is killed.
+def writer_lock(lock: Path | None) -> Iterator[None]:
+    """Hold the lock of the only writer; the kernel releases it when a process is killed. None: the server has its own.
 
-    SQLite's own waiting sleeps up to 100 ms between looks, so that with 8 writers the unlucky ones starve; the queue
-    wakes the next writer at once. Opened anew each time, so that threads and forked children exclude each other too.
+    SQLite polls for its lock and sleeps up to 100 ms in between, so that with 8 writers some starve; flock(2) queues them
+    and wakes the next one at once. The file is opened each time, so that threads and forked children exclude each other.
     """
     if lock is None or sys.platform == "win32":
         yield
@@ -92,23 +92,27 @@ def writers_queue(lock: Path | None) -> Iterator[None]:
 
 
 def open_engine(address: str | None) -> tuple[Engine, Path | None]:
-    """The engine, checked and migrated, and the file of its writers' queue (None where the server queues).
+    """Return the engine, checked and migrated, and the lock file of its writers (None for a database server).
+
+    Args:
+        address: URL of the database; None for `her.paths.database_url()`.
 
     Raises:
-        StoreError: one sentence; nothing was overwritten, and nothing created beside a file that was refused.
+        StoreError: nothing was overwritten, and no file was created beside one that was refused.
     """
     url = _url(address)
-    with sentences(place(url)):
+    where = database_name(url)
+    with store_errors(where):
         if url.get_backend_name() == "sqlite":
             return _open_sqlite(url)
         try:
             engine = create_engine(url, pool_pre_ping=True)
         except ModuleNotFoundError as error:
-            raise StoreError(f"the database {place(url)} needs the package {error.name!r}; install it with pip") from error
+            raise StoreError(f"the database {where} needs the package {error.name!r}; install it with pip") from error
         try:
             with engine.begin() as connection:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-                migrate(connection, place(url))
+                migrate(connection, where)
         except BaseException:
             engine.dispose()
             raise
@@ -128,7 +132,7 @@ def _url(address: str | None) -> URL:
 
 
 def _open_sqlite(url: URL) -> tuple[Engine, Path]:
-    where = place(url)
+    where = database_name(url)
     if url.database in (None, "", ":memory:"):
         raise StoreError("a database in memory would lose every rating; write 'sqlite:///FILE'")
     file = Path(str(url.database)).expanduser().absolute()
@@ -138,8 +142,8 @@ def _open_sqlite(url: URL) -> tuple[Engine, Path]:
     try:
         if not fresh:
             _check_content(engine, file, where)
-        with writers_queue(lock):
-            with engine.connect() as connection:  # WAL lasts in the file; it cannot be set inside a transaction
+        with writer_lock(lock):
+            with engine.connect() as connection:  # WAL stays set in the file; it cannot be set inside a transaction
                 connection.connection.driver_connection.execute("PRAGMA journal_mode=WAL")  # type: ignore[union-attr]
             with engine.execution_options(write=True).begin() as connection:
                 migrate(connection, where)
@@ -150,26 +154,27 @@ def _open_sqlite(url: URL) -> tuple[Engine, Path]:
 
 
 def _check_file(file: Path, where: str) -> bool:
-    """Whether the file is to be made; StoreError for what cannot become a database. Opens nothing."""
+    """Return whether the file has to be created, without opening it; StoreError if it cannot become a database."""
     if not file.parent.is_dir():
         raise StoreError(f"the folder of the database {where} does not exist; make it or set HER_HOME to another")
     if file.exists() and not file.is_file():
         raise StoreError(f"the database {where} is not a file; give the path of a file")
-    for path in (file, file.parent) if file.exists() else (file.parent,):
+    for path in (file, file.parent) if file.exists() else (file.parent,):  # SQLite writes its log beside the file
         if not os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
             raise StoreError(f"the database {where} cannot be written; allow this user to write {str(path)!r}")
     fresh = not file.exists() or file.stat().st_size == 0
-    rest = file.with_name(file.name + "-wal")
-    if fresh and rest.exists() and rest.stat().st_size:
-        raise StoreError(f"the database {where} is gone but its log {rest.name!r} is not; put the file back beside it")
+    log_file = file.with_name(file.name + "-wal")
+    # SQLite would delete the log of a new file, and with it the last commits of the lost one.
+    if fresh and log_file.exists() and log_file.stat().st_size:
+        raise StoreError(f"the database {where} is gone but its log {log_file.name!r} is not; put the file back beside it")
     return fresh
 
 
 def _check_content(engine: Engine, file: Path, where: str) -> None:
-    """Header, schema and revision, and the pages of a small file, read and not written."""
+    """Check header, schema and revision, and the pages of a small file; nothing is written."""
     with engine.connect() as connection:
         check_revision(connection, where)
-        if file.stat().st_size <= CHECKED:
+        if file.stat().st_size <= QUICK_CHECK_BYTES:
             verdict = str(connection.execute(text("PRAGMA quick_check(1)")).scalar())
             if verdict != "ok":
                 raise StoreError(
@@ -178,7 +183,7 @@ def _check_content(engine: Engine, file: Path, where: str) -> None:
 
 
 def check_revision(connection: Connection, where: str) -> str | None:
-    """The revision of the tables, None for an empty database; StoreError when the tables are not of a known one."""
+    """Return the revision of the tables, None for an empty database; StoreError if they have no known revision."""
     present = set(inspect(connection).get_table_names())
     if "alembic_version" not in present:
         if present & set(metadata.tables) or (present and connection.dialect.name == "sqlite"):
@@ -195,10 +200,10 @@ def check_revision(connection: Connection, where: str) -> str | None:
 
 
 def migrate(connection: Connection, where: str) -> None:
-    """Bring the tables to the newest revision, in the transaction of `connection`: whole or not at all."""
+    """Migrate the tables to the newest revision, in the transaction of `connection`: completely or not at all."""
     if check_revision(connection, where) == REVISIONS[-1]:
         return
-    from alembic import command  # a third of a second, needed only here
+    from alembic import command  # 0.3 s to import, needed only here
     from alembic.config import Config
 
     config = Config()
@@ -210,9 +215,12 @@ def migrate(connection: Connection, where: str) -> None:
 
 
 def sqlite_engine(url: URL) -> Engine:
-    """An engine whose transactions are SQLite's own: BEGIN for reading, BEGIN IMMEDIATE with the option `write`."""
+    """Return an engine with SQLite's own transactions: BEGIN for reading, BEGIN IMMEDIATE with the option `write`.
+
+    IMMEDIATE takes the write lock at once: a transaction that reads first and writes later may fail with "locked" in between.
+    """
     arguments = {"isolation_level": None, "timeout": BUSY_MS / 1000}
-    engine = create_engine(url, connect_args=arguments, pool_size=8, max_overflow=56)  # anyio runs 40 threads at most
+    engine = create_engine(url, connect_args=arguments, pool_size=8, max_overflow=56)  # more than anyio's 40 threads
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:

@@ -1,6 +1,6 @@
-"""What the store takes and gives: frozen values, one for each kind of row. All times are UTC in milliseconds.
+"""Define the values that the store takes and returns: frozen, one class for each kind of row. Times are UTC in ms.
 
-A visitor is known by `visitor_id`, the SHA-256 in hexadecimal of the secret token in their browser.
+A visitor is identified by `visitor_id`, the SHA-256 in hexadecimal of the secret token in their browser.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ LONGEST_COMMENT = 4_000
 
 
 class Draft(Value):
-    """What a conversation is made of; `speaker` is the cast member the model plays."""
+    """Fields of a new conversation; `speaker` is the cast member that the model plays."""
 
     title: str = ""
     persona_id: str = ""
@@ -34,7 +34,7 @@ class Draft(Value):
 
 
 class Conversation(Draft):
-    """A chat as stored. `head_id` is the node shown last, None when every turn was deleted."""
+    """A chat as stored. `head_id` is the node shown last, None if every turn was deleted."""
 
     id: str
     visitor_id: str
@@ -47,7 +47,7 @@ class Conversation(Draft):
 
 
 class Summary(Value):
-    """A line in the list of chats; `turns` counts all nodes that are not deleted, swipes included."""
+    """One line in the list of chats; `turns` counts all nodes that are not deleted, swipes included."""
 
     id: str
     title: str
@@ -60,7 +60,7 @@ class Summary(Value):
 
 
 class Node(Value):
-    """A turn at its place in the tree; `id` is the turn's id, `edit_of` the node its text was made from."""
+    """A turn at its place in the tree; `id` is the turn's id, `edit_of` the node that its text was made from."""
 
     id: str
     conversation_id: str
@@ -73,7 +73,7 @@ class Node(Value):
 
 
 class PathNode(Node):
-    """A node on the shown path. `swipe_index` (from 0) of `swipe_count` siblings; the rest from its generation."""
+    """A node on the shown path: number `swipe_index` (from 0) of `swipe_count` siblings; the rest is from its generation."""
 
     swipe_index: int
     swipe_count: int
@@ -82,9 +82,10 @@ class PathNode(Node):
 
 
 class Generation(Value):
-    """One call of a model, written once when it ended; failed ones carry `error_reason` and `error`.
+    """One call of a model, written once when it ended; a failed one has `error_reason` and `error`.
 
-    `messages` are exactly what was sent. `parent_id` is the node the reply hangs under, `node_id` the reply itself.
+    `messages` are exactly what was sent. `parent_id` is the node above the reply, `node_id` the reply itself. Token counts
+    are None if the server did not report them.
     """
 
     id: str = Field(default_factory=new_id)
@@ -110,7 +111,7 @@ class Generation(Value):
 
     @property
     def prompt_sha256(self) -> str:
-        """SHA-256 of role and content of every message; equal for equal prompts."""
+        """Return the SHA-256 of role and content of every message; equal for equal prompts."""
         digest = hashlib.sha256()
         for message in self.messages:
             digest.update(f"{message.role}\x00{len(message.content)}\x00{message.content}\x00".encode())
@@ -118,13 +119,22 @@ class Generation(Value):
 
     @property
     def prompt(self) -> tuple[Message, ...]:
-        """The messages up to the reply: without the beginning of it that a continuation was given."""
+        """Return the messages up to the reply, without its beginning, which the request for a continuation ends with."""
         continues = bool(self.messages) and self.messages[-1].role == "assistant"
         return self.messages[:-1] if continues else self.messages
 
 
 class Seen(Value):
-    """What the rater saw. The two flags: panels open over the whole transcript; `opened`: for this turn alone."""
+    """What the rater saw.
+
+    Args:
+        system_thinking: the panels of this kind were open in the whole transcript; `role_thinking` likewise.
+        opened: kinds of panels that were opened in this turn only.
+        swipe_index: place of the turn among its swipes, from 0.
+        swipe_count: number of swipes.
+        layout: of the page.
+        dwell_ms: how long the turn was on the screen.
+    """
 
     system_thinking: bool = False
     role_thinking: bool = False
@@ -136,7 +146,7 @@ class Seen(Value):
 
 
 class Rating(Value):
-    """What a person said of a turn or chat under one version of the rubric (`her.feedback.preferences.RUBRIC`)."""
+    """Rating of a turn or of a chat by one version of the rubric (`her.feedback.rubric.RUBRIC`)."""
 
     rubric: NonEmpty
     thumb: Thumb | None = None
@@ -147,12 +157,12 @@ class Rating(Value):
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is said; such a row withdraws the earlier one."""
+        """Tell whether the rating says nothing; such a row withdraws the earlier one."""
         return self.thumb is None and not self.stars and not self.tags and not self.comment.strip()
 
 
 class Rated(Value):
-    """A rating as stored; `node_id` None is the whole chat."""
+    """A rating as stored; `node_id` None means the whole chat."""
 
     id: str
     visitor_id: str
@@ -163,7 +173,7 @@ class Rated(Value):
 
 
 class Choice(Value):
-    """'Keep this one': the chosen node and those it was preferred to."""
+    """A visitor's choice: the node that was kept and the alternatives that were not."""
 
     id: str
     visitor_id: str

@@ -1,6 +1,6 @@
-"""The tables, as SQLAlchemy Core. Rows are never changed but for a conversation's head, title and the marks of deletion.
+"""Define the tables in SQLAlchemy Core. Rows never change, except a conversation's head and title and the deletion times.
 
-`seq` grows with every row and settles which of two rows of one millisecond is newer. A change here needs a migration
+`seq` grows with every row and tells which of two rows of one millisecond is newer. A change here needs a migration
 (migrations/versions/); tests/store/test_opening.py compares the two.
 """
 
@@ -23,8 +23,8 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-class Json(TypeDecorator[Any]):
-    """A spine value as JSON text: exact, and safe for NUL, which PostgreSQL refuses in plain text."""
+class JsonColumn(TypeDecorator[Any]):
+    """A typed value as JSON text: exact, and safe for NUL, which PostgreSQL refuses in plain text."""
 
     impl = Text
     cache_ok = True
@@ -34,7 +34,7 @@ class Json(TypeDecorator[Any]):
         self.kind = kind
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        """JSON of `value`; InputError when it holds half a character (a lone surrogate)."""
+        """Return the JSON of `value`; InputError if it has a lone surrogate."""
         if value is None:
             return None
         try:
@@ -43,7 +43,7 @@ class Json(TypeDecorator[Any]):
             raise InputError(f"a text cannot be stored: {error}; send valid Unicode") from error
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        """The value back; StoreError when the row was tampered with."""
+        """Return the value; StoreError if the row was changed by another program."""
         if value is None:
             return None
         try:
@@ -52,14 +52,14 @@ class Json(TypeDecorator[Any]):
             raise StoreError(f"a stored row cannot be read: {value[:80]!r} does not fit {self.kind}") from error
 
 
-class Plain(TypeDecorator[str]):
-    """A person's short text, readable in any database browser; NUL and half characters are refused alike everywhere."""
+class PlainColumn(TypeDecorator[str]):
+    """A person's short text, readable in any database browser; NUL and lone surrogates are refused on every database."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """`value` as it is; InputError for text that not every database can hold."""
+        """Return `value`; InputError for text that not every database can hold."""
         if value is None:
             return None
         if "\x00" in value:
@@ -67,18 +67,19 @@ class Plain(TypeDecorator[str]):
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise InputError(f"a text holds half a character at position {error.start}; send valid Unicode") from error
+            where = f"half a character (a lone surrogate) at position {error.start}"
+            raise InputError(f"a text has {where}; send valid Unicode") from error
         return value
 
 
-class Token(TypeDecorator[str]):
-    """An id or a short word of ours; what cannot be one finds no row rather than an error of the database."""
+class IdColumn(TypeDecorator[str]):
+    """An id or a keyword of the program; a text that cannot be one matches no row instead of raising a database error."""
 
     impl = String
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """`value`, with what no database can hold made visible."""
+        """Return `value` with characters that no database can hold escaped."""
         return None if value is None else value.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\0")
 
 
@@ -93,13 +94,13 @@ metadata = MetaData(
 
 
 def _key() -> Column[Any]:
-    return Column("id", Token, primary_key=True)
+    return Column("id", IdColumn, primary_key=True)
 
 
 def _seq() -> list[Column[Any]]:
     return [
         Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-        Column("id", Token, nullable=False, unique=True),
+        Column("id", IdColumn, nullable=False, unique=True),
     ]
 
 
@@ -108,7 +109,7 @@ def _at(name: str, *, nullable: bool = False) -> Column[Any]:
 
 
 def _to(name: str, target: str, *, nullable: bool = False) -> Column[Any]:
-    return Column(name, Token, ForeignKey(target), nullable=nullable)
+    return Column(name, IdColumn, ForeignKey(target), nullable=nullable)
 
 
 visitors = Table("visitors", metadata, _key(), _at("created_at"))
@@ -118,16 +119,16 @@ conversations = Table(
     metadata,
     _key(),
     _to("visitor_id", "visitors.id"),
-    Column("title", Plain, nullable=False),
-    Column("persona_id", Plain, nullable=False),
-    Column("language", Token, nullable=False),
-    Column("visitor_name", Plain, nullable=False),
-    Column("speaker", Plain, nullable=False),
-    Column("scenario", Json(Scenario), nullable=False),
-    Column("cast", Json(tuple[CastMember, ...]), nullable=False),
-    Column("head_id", Token),  # no foreign key: nodes refer to conversations, and SQLite cannot add one afterwards
+    Column("title", PlainColumn, nullable=False),
+    Column("persona_id", PlainColumn, nullable=False),
+    Column("language", IdColumn, nullable=False),
+    Column("visitor_name", PlainColumn, nullable=False),
+    Column("speaker", PlainColumn, nullable=False),
+    Column("scenario", JsonColumn(Scenario), nullable=False),
+    Column("cast", JsonColumn(tuple[CastMember, ...]), nullable=False),
+    Column("head_id", IdColumn),  # no foreign key: nodes refer to conversations, and SQLite cannot add one afterwards
     _to("branch_of", "conversations.id", nullable=True),
-    Column("branch_node", Token),
+    Column("branch_node", IdColumn),
     _at("created_at"),
     _at("updated_at"),
     _at("deleted_at", nullable=True),
@@ -140,8 +141,8 @@ nodes = Table(
     *_seq(),
     _to("conversation_id", "conversations.id"),
     _to("parent_id", "nodes.id", nullable=True),
-    Column("turn", Json(Turn), nullable=False),
-    Column("origin", Token, nullable=False),
+    Column("turn", JsonColumn(Turn), nullable=False),
+    Column("origin", IdColumn, nullable=False),
     _to("generation_id", "generations.id", nullable=True),
     _to("edit_of", "nodes.id", nullable=True),
     _at("created_at"),
@@ -154,22 +155,22 @@ generations = Table(
     metadata,
     _key(),
     _to("conversation_id", "conversations.id"),
-    Column("parent_id", Token),
-    Column("node_id", Token),  # no foreign keys to nodes: those point here, and are written after
-    Column("prompt_sha256", Token, nullable=False),
-    Column("messages", Json(tuple[Message, ...]), nullable=False),
-    Column("sampling", Json(Sampling), nullable=False),
+    Column("parent_id", IdColumn),
+    Column("node_id", IdColumn),  # no foreign keys to nodes: those point here, and are written after
+    Column("prompt_sha256", IdColumn, nullable=False),
+    Column("messages", JsonColumn(tuple[Message, ...]), nullable=False),
+    Column("sampling", JsonColumn(Sampling), nullable=False),
     Column("seed", BigInteger),
-    Column("spec", Plain, nullable=False),
-    Column("model", Plain, nullable=False),
-    Column("revision", Plain, nullable=False),
+    Column("spec", PlainColumn, nullable=False),
+    Column("model", PlainColumn, nullable=False),
+    Column("revision", PlainColumn, nullable=False),
     Column("prompt_tokens", Integer),
     Column("completion_tokens", Integer),
-    Column("finish", Token, nullable=False),
-    Column("error_reason", Token),
-    Column("error", Json(str), nullable=False),
-    Column("raw", Json(str), nullable=False),
-    Column("reasoning", Json(str), nullable=False),
+    Column("finish", IdColumn, nullable=False),
+    Column("error_reason", IdColumn),
+    Column("error", JsonColumn(str), nullable=False),
+    Column("raw", JsonColumn(str), nullable=False),
+    Column("reasoning", JsonColumn(str), nullable=False),
     _at("started_at"),
     _at("first_token_at", nullable=True),
     _at("ended_at"),
@@ -183,12 +184,12 @@ ratings = Table(
     _to("visitor_id", "visitors.id"),
     _to("conversation_id", "conversations.id"),
     _to("node_id", "nodes.id", nullable=True),
-    Column("rubric", Token, nullable=False),
+    Column("rubric", IdColumn, nullable=False),
     Column("thumb", SmallInteger),
-    Column("stars", Json(dict[str, int]), nullable=False),
-    Column("tags", Json(tuple[str, ...]), nullable=False),
-    Column("comment", Plain, nullable=False),
-    Column("seen", Json(Seen), nullable=False),
+    Column("stars", JsonColumn(dict[str, int]), nullable=False),
+    Column("tags", JsonColumn(tuple[str, ...]), nullable=False),
+    Column("comment", PlainColumn, nullable=False),
+    Column("seen", JsonColumn(Seen), nullable=False),
     _at("created_at"),
     Index("ix_ratings_target", "conversation_id", "visitor_id", "node_id", "seq"),
 )
@@ -201,8 +202,8 @@ choices = Table(
     _to("conversation_id", "conversations.id"),
     _to("parent_id", "nodes.id", nullable=True),
     _to("chosen_id", "nodes.id"),
-    Column("alternatives", Json(tuple[str, ...]), nullable=False),
-    Column("seen", Json(Seen), nullable=False),
+    Column("alternatives", JsonColumn(tuple[str, ...]), nullable=False),
+    Column("seen", JsonColumn(Seen), nullable=False),
     _at("created_at"),
     Index("ix_choices_target", "conversation_id", "visitor_id", "parent_id", "seq"),
 )
@@ -222,9 +223,9 @@ tombstones = Table(
     "tombstones",
     metadata,
     *_seq(),
-    Column("kind", Token, nullable=False),
-    Column("target_id", Token, nullable=False),
-    Column("reason", Plain, nullable=False),
+    Column("kind", IdColumn, nullable=False),
+    Column("target_id", IdColumn, nullable=False),
+    Column("reason", PlainColumn, nullable=False),
     _at("created_at"),
     Index("ix_tombstones_target", "kind", "target_id"),
 )

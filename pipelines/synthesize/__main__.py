@@ -16,7 +16,7 @@ from typing import Any
 from her.errors import BackendError
 from her.files import atomic
 from her.inference.caller import BudgetSpent, Ledger
-from her.inference.counters import snapshot_of
+from her.inference.counters import snapshot_of_run
 from her.inference.progress import Progress
 from her.runs.command_line import run_command_line
 from her.runs.open_run import Run, RunStopped, open_run
@@ -94,8 +94,8 @@ async def _run_stages(opened: Run, options: SynthesisOptions) -> dict[str, Any]:
     folder, source = opened.folder, FIRST_INPUT
     with Ledger(folder / "calls.sqlite3") as ledger:
         async with StageCallers(options, ledger) as callers:
-            tallies = [caller.tally for caller in callers.callers]
-            with Progress(tallies, opened.log_metric, options.calls.pilot) as progress:
+            counters = [caller.counters for caller in callers.callers]
+            with Progress(counters, opened.log_metric, options.calls.pilot) as progress:
                 await convert_books(options, folder, callers, progress.tick)
                 counts = read_all_scenes(options, folder)
                 for stage in options.chosen_stages():
@@ -115,10 +115,10 @@ def calls_record(callers: StageCallers, ledger: Ledger) -> dict[str, Any]:
         entry["completion_tokens"] += sums.completion_tokens
         if tier:
             entry["tiers"][tier] = entry["tiers"].get(tier, 0) + sums.calls
-    snapshot = snapshot_of([caller.tally for caller in callers.callers])
+    snapshot = snapshot_of_run([caller.counters for caller in callers.callers])
     return {
-        "model": callers.main.tally.model,
-        "rewriter": callers.rewriter.tally.model,
+        "model": callers.main.counters.model,
+        "rewriter": callers.rewriter.counters.model,
         "money": round(snapshot.money, 4),
         "stages": by_question,
         "failed": snapshot.failed,

@@ -18,7 +18,7 @@ class StageCallers:
         self._options = options
         self.main = Caller(options.endpoints, ledger, limits)
         # Both callers share one purse: the budget is for the whole run.
-        self.rewriter = Caller(options.rewriter, ledger, limits, self.main.purse) if options.rewriter else self.main
+        self.rewriter = Caller(options.rewriter, ledger, limits, self.main.budget) if options.rewriter else self.main
         self._count = 0
         self._stack = AsyncExitStack()
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -44,13 +44,13 @@ GOOD = '{"turns": [{"speaker": "Iago", "text": "I am not what I am."}], "default
         ("", "failed"),
         ("{}", "failed"),
         ('{"turns": "none"}', "failed"),
-        ("{" * 5_000, "failed"),
-        ("[" * 50_000, "failed"),
+        ("{" * 1_500, "failed"),
+        ("[" * 5_000, "failed"),
         ('{"turns": [{"speaker": "\ud800"}]}', "failed"),
     ],
 )
 def test_tiers(text: str, tier: Tier) -> None:
-    reading = parse_structured(text, Enhanced, cut=False, held=True)
+    reading = parse_structured(text, Enhanced, truncated=False, held=True)
     assert reading.tier == tier
     if tier == "failed":
         assert reading.problem
@@ -60,18 +60,19 @@ def test_tiers(text: str, tier: Tier) -> None:
 
 
 def test_a_value_as_it_stands_is_not_made_again() -> None:
-    assert parse_structured(GOOD, Enhanced, cut=False, held=False).tier == "plain"
-    assert parse_structured(GOOD, Enhanced, cut=False, held=False).fixed == ""
+    assert parse_structured(GOOD, Enhanced, truncated=False, held=False).tier == "plain"
+    assert parse_structured(GOOD, Enhanced, truncated=False, held=False).fixed == ""
 
 
 def test_what_was_cut_off_is_never_repaired() -> None:
-    reading = parse_structured('{"turns": [{"speaker": "Iago", "text": "I am not wh', Enhanced, cut=True, held=True)
+    reading = parse_structured('{"turns": [{"speaker": "Iago", "text": "I am not wh', Enhanced, truncated=True, held=True)
     assert reading.tier == "failed" and "cut off" in reading.problem
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(alphabet='{}[]":, abturnsspeaker\n\\', max_size=80))
 def test_no_text_breaks_the_reader(text: str) -> None:
-    reading = parse_structured(text, Enhanced, cut=False, held=False)
+    reading = parse_structured(text, Enhanced, truncated=False, held=False)
     assert (reading.tier == "failed") == bool(reading.problem)
     if reading.tier != "failed":
         assert isinstance(value_of(reading.fixed or text, Enhanced), Enhanced)

@@ -211,7 +211,7 @@ def test_a_turn_of_another_chat_is_not_found(store: Store, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"), [("\ud83d", "half a character at position 0"), ("a\x00", "NUL character at position 1")]
+    ("text", "sentence"), [("\ud83d", "half a character .* at position 0"), ("a\x00", "NUL character at position 1")]
 )
 def test_text_that_no_database_can_hold_is_refused(store: Store, text: str, sentence: str) -> None:
     chat, asked = greeted(store)

@@ -13,14 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from her.errors import FormatVersionError, HerError, InputError, StoreError
-from her.store.ledger import AT_ONCE, Entry, Failure, Ledger, StoredText, Sums, pack, unpack
+from her.store.ledger import QUERY_ROWS, Entry, Failure, Ledger, StoredText, Sums
+from her.store.ledger_records import pack, unpack
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=400)
 """Also NULs and halves of characters: what a model says is kept as it is."""
 
 
 def entry(name: str, **changes: object) -> Entry:
-    fields = {"said": StoredText(f"said {name}"), "prompt_tokens": 10, "completion_tokens": 5, **changes}
+    fields = {"content": StoredText(f"said {name}"), "prompt_tokens": 10, "completion_tokens": 5, **changes}
     return Entry(sha256(name.encode()).digest(), str(fields.pop("stage", "plans")), "model", **fields)  # type: ignore[arg-type]
 
 
@@ -36,14 +37,14 @@ def test_packing_pays_or_is_left(text: str) -> None:
 
 def test_entries_are_read_back_whole(tmp_path: Path) -> None:
     full = entry(
-        "a", said=StoredText("t\0\ud800", "r", "{}"), tier="repaired", finish="length", error="no", requests=3, seconds=1.5
+        "a", content=StoredText("t\0\ud800", "r", "{}"), tier="repaired", finish="length", error="no", requests=3, seconds=1.5
     )
-    many = [entry(str(number)) for number in range(AT_ONCE + 7)]
+    many = [entry(str(number)) for number in range(QUERY_ROWS + 7)]
     with Ledger(tmp_path / "calls.sqlite3") as ledger:
         ledger.write([full])
         ledger.write(many)
     with Ledger(tmp_path / "calls.sqlite3") as ledger:
-        assert len(ledger) == AT_ONCE + 8
+        assert len(ledger) == QUERY_ROWS + 8
         assert full.key in ledger and b"x" * 32 not in ledger
         assert ledger.read([full.key, b"x" * 32]) == {full.key: full}
         assert ledger.read([one.key for one in many]) == {one.key: one for one in many}
@@ -96,7 +97,7 @@ def test_the_lock_of_a_killed_run_is_taken_over(tmp_path: Path) -> None:
             Ledger(path)
         other.send_signal(signal.SIGKILL)
     with Ledger(path) as ledger:
-        assert [one.said.text for one in ledger.entries()] == ["kept"]
+        assert [one.content.text for one in ledger.entries()] == ["kept"]
 
 
 def text_file(path: Path) -> None:

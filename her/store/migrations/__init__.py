@@ -1,3 +1,3 @@
-"""The revisions of the tables, oldest first. New: `versions/NNNN_why.py`, and its number here."""
+"""List the revisions of the tables, oldest first. A new one is a file `versions/NNNN_why.py` and its number here."""
 
 REVISIONS = ("0001",)

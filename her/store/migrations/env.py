@@ -1,4 +1,4 @@
-"""Run by Alembic with the connection that her/store/opening.py put into its configuration."""
+"""Run the migrations; Alembic executes this file with the connection that her/store/opening.py configured."""
 
 from alembic import context
 from sqlalchemy import Connection
@@ -7,7 +7,7 @@ from her.store.tables import metadata
 
 
 def run(connection: Connection) -> None:
-    """Upgrade in the caller's transaction, so that a kill in the middle leaves the old tables."""
+    """Upgrade in the caller's transaction, so that a kill during the migration leaves the old tables."""
     context.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)
     context.run_migrations()
 

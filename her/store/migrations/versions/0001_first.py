@@ -1,4 +1,4 @@
-"""The first tables: visitors, conversations, generations, nodes, ratings, choices, edits, tombstones."""
+"""Create the first tables: visitors, conversations, generations, nodes, ratings, choices, edits, tombstones."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ SEQ = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Make them."""
+    """Create the tables."""
     _visitors()
     _conversations()
     _generations()
