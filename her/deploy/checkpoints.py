@@ -1,14 +1,14 @@
-"""A checkpoint folder, read and checked without torch: what it is, how large, and what is missing before it can chat.
+"""Read and check a checkpoint folder without torch: model, size, licence, and what is missing before it can chat.
 
 A checkpoint is named by its folder, or by the run that made it (HER_HOME/runs/NAME/model).
 """
 
 import json
-import math
 import shlex
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -17,26 +17,27 @@ from her.errors import InputError
 from her.runs.folder import runs_folder
 from her.types import Value
 
+INDEX = "model.safetensors.index.json"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-_WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
-_LONGEST_HEADER = 100_000_000
+_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+"""Number formats as safetensors and as transformers spell them."""
 
 
 class Checkpoint(Value):
-    """What a folder holds.
+    """Content of a checkpoint folder.
 
     Args:
-        name: of the run, else of the folder.
+        name: name of the run, else of the folder.
         architecture: class in transformers, such as Qwen3ForCausalLM.
-        dtype: of most weights, as transformers spells it.
-        weights: how many; `size` in bytes.
+        dtype: number format of most weights, as transformers spells it.
+        weights: number of weights; `size` is in bytes.
         context: longest prompt and reply in tokens; 0 when the config does not say.
-        heads: of attention; 0 when the config does not say.
-        cache: bytes of the key-value cache for one token, in the checkpoint's own dtype; 0 when not known.
-        licence: as the card says, else of the licence file "see LICENSE"; empty when neither is there.
-        ends: the tokens that end a reply, by their ids.
-        base: what it was trained from, when the card says so.
+        heads: attention heads; 0 when the config does not say.
+        cache: bytes of the key-value cache for one token, in the checkpoint's own dtype; 0 when unknown.
+        licence: licence of the model card, else "see LICENSE" when there is such a file; else empty.
+        ends: ids of the tokens that end a reply.
+        base: base model, when the model card names it.
     """
 
     folder: Path
@@ -53,11 +54,18 @@ class Checkpoint(Value):
     base: str = ""
 
 
-def locate(name: str) -> Path | None:
-    """The folder that a path or the name of a run means; None when there is neither.
+class _Weights(NamedTuple):
+    """Number of weights by number format of safetensors, and bytes of all tensors."""
+
+    counts: Counter[str]
+    size: int
+
+
+def find_folder(name: str) -> Path | None:
+    """Return the folder of a path or of the name of a run; None when neither exists.
 
     Raises:
-        InputError: the run is there and has no model yet.
+        InputError: the run exists and has no model yet.
     """
     folder = paths.expanded(name)
     if folder.is_dir():
@@ -65,95 +73,117 @@ def locate(name: str) -> Path | None:
     if "/" in name or name.startswith(".") or not (run := runs_folder() / name).is_dir():
         return None
     if not (run / "model").is_dir():
-        raise InputError(f"run '{name}' has no model yet ('{run / 'model'}' is missing); go on with it or name another")
+        raise InputError(f"run '{name}' has no model yet ('{run / 'model'}' is missing); resume it or name another")
     return run / "model"
 
 
 def read_checkpoint(name: str) -> Checkpoint:
-    """The checkpoint of a folder or a run.
+    """Read the checkpoint of a folder or a run.
 
     Raises:
-        InputError: no such folder or run; an adapter alone; or something that is missing, all of it named.
+        InputError: no such folder or run, an adapter without its base, or missing files, all of which are named.
     """
-    folder = locate(name)
+    folder = find_folder(name)
     if folder is None:
         raise InputError(f"'{name}' is neither a folder nor a run with a model; 'her runs' lists the runs")
     return read_folder(folder)
 
 
 def read_folder(folder: Path) -> Checkpoint:
-    """As `read`, for a folder."""
+    """Read the checkpoint in a folder. Raises as `read_checkpoint`."""
     _refuse_adapter(folder)
-    lacking = missing(folder)
-    if lacking:
-        raise InputError(f"'{folder}' is no checkpoint that can chat: {'; '.join(lacking)}")
-    config = _json(folder / "config.json")
-    tensors = _tensors(folder)
-    widths: dict[str, int] = {}
-    for form, count in tensors:
-        widths[form] = widths.get(form, 0) + count
-    card = _card(folder)
+    if problems := list_problems(folder):
+        raise InputError(f"'{folder}' is not a checkpoint that can chat: {'; '.join(problems)}")
+    config = _read_json(folder / "config.json")
+    weights = _count_weights(folder)
+    front = read_front_matter(folder / "README.md")
     return Checkpoint(
         folder=folder,
         name=folder.parent.name if folder.name == "model" else folder.name,
         architecture=next(iter(config.get("architectures") or [config.get("model_type", "")])),
-        dtype=_dtype(config, max(widths, key=lambda form: widths[form])),
-        weights=sum(widths.values()),
-        size=sum(count * _WIDTHS.get(form, 1) for form, count in tensors),
-        context=_context(config),
-        heads=_whole(_inner(config).get("num_attention_heads")),
-        cache=_cache(config),
-        licence=_licence(folder, card),
-        ends=_ends(folder, config),
-        base=_text(card.get("base_model")),
+        dtype=_dtype(config, weights.counts.most_common(1)[0][0]),
+        weights=weights.counts.total(),
+        size=weights.size,
+        context=_int(_text_config(config).get("max_position_embeddings")),
+        heads=_int(_text_config(config).get("num_attention_heads")),
+        cache=_cache_bytes(config),
+        licence=_licence(folder, front),
+        ends=_end_ids(folder, config),
+        base=_str(front.get("base_model")),
     )
 
 
-def missing(folder: Path) -> list[str]:
-    """What a checkpoint needs and this folder lacks, a phrase each with what would mend it."""
-    lacking = []
+def list_problems(folder: Path) -> list[str]:
+    """List what a checkpoint needs and this folder lacks, one phrase each with its remedy."""
+    problems = []
     if not (folder / "config.json").is_file():
-        lacking.append("config.json is missing, which says what model it is")
-    lacking += _missing_weights(folder)
+        problems.append("config.json is missing, which says what model it is")
+    if problem := weights_problem(folder):
+        problems.append(problem)
     if not any((folder / name).is_file() for name in TOKENIZERS):
-        lacking.append(f"the tokenizer is missing ({TOKENIZERS[0]}); save it beside the weights with save_pretrained")
+        problems.append(f"the tokenizer is missing ({TOKENIZERS[0]}); save it beside the weights with save_pretrained")
     elif not _has_template(folder):
-        lacking.append("the chat template is missing (chat_template.jinja); a base model has none, fine-tune it first")
-    if (folder / "config.json").is_file() and not _ends(folder, _json(folder / "config.json")):
-        lacking.append("no token is named that ends a reply (eos_token_id of generation_config.json)")
-    return lacking
+        problems.append("the chat template is missing (chat_template.jinja); a base model has none, fine-tune it first")
+    if (folder / "config.json").is_file() and not _end_ids(folder, _read_json(folder / "config.json")):
+        problems.append("no token is named that ends a reply (eos_token_id of generation_config.json)")
+    return problems
 
 
-def _missing_weights(folder: Path) -> list[str]:
-    index = folder / "model.safetensors.index.json"
+def weights_problem(folder: Path) -> str:
+    """Return what is wrong with the weight files of a folder, with the remedy; empty when all are there.
+
+    Raises:
+        InputError: the index of the weight files is damaged.
+    """
+    index = folder / INDEX
     if index.is_file():
-        named = shards(index)
-        gone = [name for name in named if not (folder / name).is_file()]
-        return [f"{len(gone)} of {len(named)} weight files are missing, such as {gone[0]}; copy it whole"] if gone else []
+        names = shard_names(index)
+        gone = [name for name in names if not (folder / name).is_file()]
+        return f"{len(gone)} of {len(names)} weight files are missing, such as {gone[0]}; copy the whole folder" if gone else ""
     if any(folder.glob("*.safetensors")):
-        return []
+        return ""
     pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
     if pickles:
-        return [f"its weights are pickles ({pickles[0]}), which can run code; save them with safe_serialization=True"]
-    return ["the weights are missing (model.safetensors)"]
+        return f"its weights are pickles ({pickles[0]}), which can run code; save them with safe_serialization=True"
+    return "the weights are missing (model.safetensors)"
 
 
-def shards(index: Path) -> list[str]:
-    """The weight files that an index names, all of them beside it."""
-    named = _json(index).get("weight_map")
-    names = list(named.values()) if isinstance(named, dict) else []
+def shard_names(index: Path) -> list[str]:
+    """Return the names of the weight files that an index lists; only files in its own folder are accepted.
+
+    Raises:
+        InputError: the index cannot be read, lists no files, or names a path.
+    """
+    listed = _read_json(index).get("weight_map")
+    names = list(listed.values()) if isinstance(listed, dict) else []
     if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
-        raise InputError(f"'{index}' names no weight files that stand beside it; copy it again")
+        raise InputError(f"'{index}' names no weight files in its own folder; copy it again")
     return sorted(set(names))
+
+
+def read_front_matter(card: Path) -> Mapping[str, Any]:
+    """Return the front matter of a model card (README.md); empty when there is no card or it has none.
+
+    Raises:
+        InputError: the front matter is not a YAML mapping.
+    """
+    if not card.is_file():
+        return {}
+    from huggingface_hub import metadata_load
+
+    try:
+        return metadata_load(card) or {}
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(f"the model card '{card}' has front matter that is not valid YAML; correct or delete it") from error
 
 
 def _refuse_adapter(folder: Path) -> None:
     path = folder / "adapter_config.json"
     if not path.is_file() or any(folder.glob("model*.safetensors")):
         return
-    base = _json(path).get("base_model_name_or_path") or "its base"
+    base = _read_json(path).get("base_model_name_or_path") or "its base"
     if (folder.parent / "model" / "config.json").is_file():
-        raise InputError(f"'{folder}' is an adapter of {base}; its merged model stands beside it: '{folder.parent / 'model'}'")
+        raise InputError(f"'{folder}' is an adapter of {base}; its merged model is beside it: '{folder.parent / 'model'}'")
     merge = (
         f"from peft import AutoPeftModelForCausalLM as M; M.from_pretrained({json.dumps(str(folder))})"
         f'.merge_and_unload().save_pretrained("MERGED")'
@@ -164,32 +194,33 @@ def _refuse_adapter(folder: Path) -> None:
     )
 
 
-def _tensors(folder: Path) -> list[tuple[str, int]]:
-    """Number format and size of every tensor; InputError for a file that is cut short or no safetensors."""
-    index = folder / "model.safetensors.index.json"
-    names = shards(index) if index.is_file() else sorted(path.name for path in folder.glob("*.safetensors"))
-    return [tensor for name in names for tensor in _header(folder / name)]
+def _count_weights(folder: Path) -> _Weights:
+    """Read the headers of all weight files; InputError for a truncated or foreign file."""
+    index = folder / INDEX
+    names = shard_names(index) if index.is_file() else sorted(path.name for path in folder.glob("*.safetensors"))
+    files = [_file_weights(folder / name) for name in names]
+    return _Weights(sum((file.counts for file in files), Counter()), sum(file.size for file in files))
 
 
-def _header(path: Path) -> list[tuple[str, int]]:
-    """The tensors that a safetensors file says it holds: 8 bytes of length, then JSON (its published format)."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        text = file.read(length) if 0 < length <= min(size - 8, _LONGEST_HEADER) else b""
+def _file_weights(path: Path) -> _Weights:
+    from huggingface_hub import parse_local_safetensors_file_metadata
+    from huggingface_hub.errors import SafetensorsParsingError
+
     try:
-        header = json.loads(text)
-        entries = [entry for key, entry in header.items() if key != "__metadata__"]
-        tensors = [(entry["dtype"], math.prod(entry["shape"]), entry["data_offsets"][1]) for entry in entries]
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise InputError(f"'{path}' is no safetensors file, or cut short; copy it again") from error
-    needed = 8 + length + max((end for _, _, end in tensors), default=0)
-    if size < needed or not tensors:
-        raise InputError(f"'{path}' is cut short ({size:,} of {needed:,} bytes); copy it again")
-    return [(form, count) for form, count, _ in tensors]
+        header = parse_local_safetensors_file_metadata(path)
+        ends = [tensor.data_offsets[1] for tensor in header.tensors.values()]
+    except (SafetensorsParsingError, ValueError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(f"'{path}' is not a safetensors file, or truncated; copy it again") from error
+    data_size = max(ends, default=0)
+    # The library checks the header only. The file is 8 bytes with the header's length, the header, then the data.
+    with path.open("rb") as file:
+        needed = 8 + int.from_bytes(file.read(8), "little") + data_size
+    if (size := path.stat().st_size) < needed or not ends:
+        raise InputError(f"'{path}' is truncated ({size:,} of {needed:,} bytes); copy it again")
+    return _Weights(Counter(header.parameter_count), data_size)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -203,63 +234,45 @@ def _has_template(folder: Path) -> bool:
     if (folder / "chat_template.jinja").is_file() or any(folder.glob("additional_chat_templates/*.jinja")):
         return True
     path = folder / "tokenizer_config.json"
-    return path.is_file() and bool(_json(path).get("chat_template"))
+    return path.is_file() and bool(_read_json(path).get("chat_template"))
 
 
-def _inner(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The part of the config that tells of the text model."""
+def _text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the config of the text model, which multimodal models nest."""
     inner = config.get("text_config")
     return inner if isinstance(inner, dict) else config
 
 
-def _context(config: Mapping[str, Any]) -> int:
-    return _whole(_inner(config).get("max_position_embeddings"))
-
-
-def _cache(config: Mapping[str, Any]) -> int:
-    """Bytes a token: keys and values of every layer, two bytes a number (four in float32)."""
-    inner = _inner(config)
-    layers, heads = _whole(inner.get("num_hidden_layers")), _whole(inner.get("num_attention_heads"))
-    width = _whole(inner.get("head_dim")) or (_whole(inner.get("hidden_size")) // heads if heads else 0)
-    shared = _whole(inner.get("num_key_value_heads")) or heads
-    return 2 * layers * shared * width * (4 if _dtype(config, "") == "float32" else 2)
+def _cache_bytes(config: Mapping[str, Any]) -> int:
+    """Return the bytes of keys and values of one token over all layers: two bytes a number, four in float32."""
+    inner = _text_config(config)
+    layers, heads = _int(inner.get("num_hidden_layers")), _int(inner.get("num_attention_heads"))
+    head_size = _int(inner.get("head_dim")) or (_int(inner.get("hidden_size")) // heads if heads else 0)
+    kv_heads = _int(inner.get("num_key_value_heads")) or heads
+    return 2 * layers * kv_heads * head_size * (4 if _dtype(config, "") == "float32" else 2)
 
 
 def _dtype(config: Mapping[str, Any], stored: str) -> str:
-    named = config.get("dtype") or config.get("torch_dtype") or _inner(config).get("dtype")
-    spelled = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}.get(stored, stored.lower())
-    return named if isinstance(named, str) else spelled
+    """Return the number format that the config names, else that of the stored weights."""
+    name = config.get("dtype") or config.get("torch_dtype") or _text_config(config).get("dtype")
+    return name if isinstance(name, str) else _DTYPES.get(stored, stored.lower())
 
 
-def _ends(folder: Path, config: Mapping[str, Any]) -> tuple[int, ...]:
+def _end_ids(folder: Path, config: Mapping[str, Any]) -> tuple[int, ...]:
     path = folder / "generation_config.json"
-    named = (_json(path) if path.is_file() else {}).get("eos_token_id", _inner(config).get("eos_token_id"))
-    listed = named if isinstance(named, list) else [named]
-    return tuple(each for each in listed if isinstance(each, int))
+    ids = (_read_json(path) if path.is_file() else {}).get("eos_token_id", _text_config(config).get("eos_token_id"))
+    return tuple(token for token in (ids if isinstance(ids, list) else [ids]) if isinstance(token, int))
 
 
-def _card(folder: Path) -> Mapping[str, Any]:
-    """The front matter of the model card; empty when it has none that can be read."""
-    path = folder / "README.md"
-    text = path.read_text("utf-8", "replace") if path.is_file() else ""
-    if not text.startswith("---\n"):
-        return {}
-    try:
-        front = yaml.safe_load(text[4:].partition("\n---")[0])
-    except yaml.YAMLError as error:
-        raise InputError(f"the card of '{folder}' (README.md) has front matter that is no YAML; mend or delete it") from error
-    return front if isinstance(front, dict) else {}
-
-
-def _licence(folder: Path, card: Mapping[str, Any]) -> str:
-    named = _text(card.get("license_name")) or _text(card.get("license"))
+def _licence(folder: Path, front: Mapping[str, Any]) -> str:
+    name = _str(front.get("license_name")) or _str(front.get("license"))
     files = sorted(path.name for pattern in ("LICENSE*", "LICENCE*") for path in folder.glob(pattern))
-    return named or (f"see {files[0]}" if files else "")
+    return name or (f"see {files[0]}" if files else "")
 
 
-def _text(value: object) -> str:
+def _str(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _whole(value: object) -> int:
+def _int(value: object) -> int:
     return value if isinstance(value, int) else 0

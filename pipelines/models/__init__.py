@@ -1,1 +1,1 @@
-"""What all pipelines that train share: loading, making and saving models, and chat templates. A library; nothing runs here."""
+"""Library for all pipelines that train: load, create and save models, encode samples, train with shared prefixes."""

@@ -1,13 +1,13 @@
-"""The attention of shared-prefix rows, registered with transformers as `shared_prefix`; only the pairs that are needed.
+"""Compute attention over shared-prefix rows; registered with transformers as `shared_prefix`.
 
-A row comes with `spans`, an integer tensor (spans, 4) of `pipelines.models.prefix_tree.Span`: each span is causal within
-itself and sees all of one stretch before it. Models pass it to their attention as a keyword, as transformers 5 does with every
-keyword of `forward`. Without `spans` this is PyTorch's scaled dot product attention, so that a model in training can generate.
+A row has `spans`, an integer tensor (spans, 4) of `pipelines.models.prefix_tree.Span`: a span is causal within itself and
+attends to all of one range before it. Transformers 5 passes every keyword of a model's `forward` on to its attention, so `spans`
+arrives as a keyword. Without `spans` this is PyTorch's scaled dot product attention, so that a model in training can generate.
 
-On a CPU each span is one or two calls of PyTorch's flash attention, the stretch unmasked and the span itself causal, joined by
-their log-sum-exp; in the backward pass each part gets the joined output and log-sum-exp, as ring attention does (Liu, Zaharia
-and Abbeel 2023). Nothing is masked that was computed. A dense mask over the row would be as exact and slower than expanded
-rows. Elsewhere FlexAttention skips the blocks that no token needs.
+On a CPU each span takes one or two calls of PyTorch's flash attention: the range before it without a mask, the span itself
+causal. Their outputs are combined by their log-sum-exp. In the backward pass each part is given the combined output and
+log-sum-exp, as in ring attention (Liu, Zaharia and Abbeel 2023). No pair is computed and then masked; a dense mask over the row
+gives the same numbers but was slower than one row per target. On other devices FlexAttention skips the blocks that no token needs.
 """
 
 import math
@@ -20,17 +20,17 @@ NAME = "shared_prefix"
 Tensor = Any
 
 
-def register() -> str:
-    """Make the attention known to transformers; its name, for `attn_implementation`. Any number of times."""
+def register_attention() -> str:
+    """Register the attention with transformers and return its name, for `attn_implementation`. Idempotent."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
-    AttentionInterface.register(NAME, attention)
+    AttentionInterface.register(NAME, shared_prefix_attention)
     AttentionMaskInterface.register(NAME, sdpa_mask)
     return NAME
 
 
-def attention(
+def shared_prefix_attention(
     module: Any,
     query: Tensor,
     key: Tensor,
@@ -41,53 +41,58 @@ def attention(
     spans: Tensor | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """As transformers' attention functions: query (1, heads, tokens, head), keys and values with their own number of heads.
+    """Compute attention with the signature of transformers' attention functions.
+
+    Args:
+        query: (1, heads, tokens, head size); `key` and `value` have kv_heads in place of heads, a divisor of it.
+        scaling: factor of the scores; None is 1 / sqrt(head size).
+        spans: (spans, 4) integers; None computes PyTorch's own attention.
 
     Returns:
-        (1, tokens, heads, head), and None for the weights that nobody computed.
+        Output (1, tokens, heads, head size), and None in place of attention weights, which are not computed.
 
     Raises:
-        HerError: the model asks for something that only a whole row can have: dropout, a sliding window, a cap, sinks.
+        HerError: the model asks for dropout, a sliding window, soft capping or sinks, which are not supported with spans.
     """
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if spans is None:
-        joined: tuple[Tensor, None] = sdpa_attention_forward(
+        plain: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )
-        return joined
-    _refuse(module, query, dropout, others)
+        return plain
+    _refuse_unsupported(module, query, dropout, others)
     scale = 1 / math.sqrt(query.shape[-1]) if scaling is None else scaling
     if query.device.type != "cpu":
         return _flex(module, query, key, value, scale, spans)
-    parts = [_autocast(each) for each in (query, key, value)]
-    out, _ = _joined_spans()(*parts, scale, spans)
+    parts = [_autocast(tensor) for tensor in (query, key, value)]
+    out, _ = _span_operator()(*parts, scale, spans)
     return out.transpose(1, 2), None
 
 
 def dense_mask(spans: Tensor, tokens: int) -> Tensor:
-    """Boolean (tokens, tokens): what `spans` mean, written out; for tests and for looking at."""
+    """Return `spans` as a boolean mask (tokens, tokens), True where a row attends to a column. For tests and debugging."""
     import torch
 
-    own, first, last = _bounds(spans, tokens)
-    place = torch.arange(tokens, device=spans.device)
-    return _sees(place[:, None], place[None, :], own[:, None], first[:, None], last[:, None])
+    start, first, last = _token_bounds(spans, tokens)
+    index = torch.arange(tokens, device=spans.device)
+    return _attends(index[:, None], index[None, :], start[:, None], first[:, None], last[:, None])
 
 
-def _refuse(module: Any, query: Tensor, dropout: float, others: dict[str, Any]) -> None:
+def _refuse_unsupported(module: Any, query: Tensor, dropout: float, others: dict[str, Any]) -> None:
     if query.shape[0] != 1:
-        raise HerError(f"shared-prefix rows come one at a time, this batch has {query.shape[0]}; let the collator join them")
-    asked = [name for name in ("sliding_window", "softcap", "s_aux", "position_bias") if others.get(name) is not None]
+        raise HerError(f"shared-prefix rows come as a batch of one, this batch has {query.shape[0]}; use the collator JoinRows")
+    unsupported = [name for name in ("sliding_window", "softcap", "s_aux", "position_bias") if others.get(name) is not None]
     if dropout:
-        asked.append(f"dropout {dropout}")
-    if asked:
+        unsupported.append(f"dropout {dropout}")
+    if unsupported:
         raise HerError(
-            f"{type(module).__name__} asks for {', '.join(asked)}, which shared prefixes do not have; use layout=plain"
+            f"{type(module).__name__} asks for {', '.join(unsupported)}, which shared prefixes do not support; use layout=plain"
         )
 
 
 def _autocast(tensor: Tensor) -> Tensor:
-    """In the precision that autocast would give PyTorch's own attention."""
+    """Cast to the precision that autocast would give PyTorch's own attention."""
     import torch
 
     kind = tensor.device.type
@@ -98,39 +103,41 @@ def _autocast(tensor: Tensor) -> Tensor:
 
 
 @cache
-def _joined_spans() -> Any:
-    """The operator `her::joined_spans` with its gradient; made at the first call, since torch is imported in functions only.
+def _span_operator() -> Any:
+    """Return the operator `her::joined_spans` with its gradient; created at the first call, because torch is imported lazily.
 
-    One operator, so that checkpointing can keep what it returns (pipelines/models/checkpointing.py).
+    One operator, so that light checkpointing can keep its output (pipelines/models/activation_checkpointing.py).
     """
     import torch
 
     schema = "(Tensor query, Tensor key, Tensor value, float scale, Tensor spans) -> (Tensor, Tensor)"
-    made = torch.library.custom_op("her::joined_spans", _forward, mutates_args=(), schema=schema, device_types="cpu")
-    made.register_autograd(_backward, setup_context=_kept)
-    return made
+    operator = torch.library.custom_op("her::joined_spans", _forward, mutates_args=(), schema=schema, device_types="cpu")
+    operator.register_autograd(_backward, setup_context=_save_for_backward)
+    return operator
 
 
 def _forward(query: Tensor, key: Tensor, value: Tensor, scale: float, spans: Tensor) -> tuple[Tensor, Tensor]:
-    """Output and log-sum-exp of query (1, heads, tokens, head); keys and values have as many heads, or a divisor of that."""
+    """Return output (1, heads, tokens, head size) and log-sum-exp (1, heads, tokens) of all spans."""
     import torch
 
-    # laid out as the model goes on with it, so that what is kept for the backward pass is not kept twice
-    out = query.new_empty([query.shape[place] for place in (0, 2, 1, 3)]).transpose(1, 2)
+    # Memory order (1, tokens, heads, head size), as the next layer reads it: otherwise the transposed copy would be kept for the
+    # backward pass beside this tensor.
+    out = query.new_empty([query.shape[axis] for axis in (0, 2, 1, 3)]).transpose(1, 2)
     lse = torch.empty(query.shape[:-1], dtype=torch.float32)
     for start, stop, first, last in spans.tolist():
-        near = slice(start, stop)
-        part, sums = _flash(query, key, value, scale, near, near)
+        span = slice(start, stop)
+        span_out, span_lse = _flash(query, key, value, scale, span, span)
         if last > first:
-            seen, before = _flash(query, key, value, scale, near, slice(first, last))
-            joined = torch.logaddexp(sums, before)
-            part = part * (sums - joined).exp()[..., None] + seen * (before - joined).exp()[..., None]
-            sums = joined
-        out[:, :, near], lse[:, :, near] = part, sums
+            prefix_out, prefix_lse = _flash(query, key, value, scale, span, slice(first, last))
+            # Softmax over both ranges: each output weighs by its share of the summed exponentials.
+            both = torch.logaddexp(span_lse, prefix_lse)
+            span_out = span_out * (span_lse - both).exp()[..., None] + prefix_out * (prefix_lse - both).exp()[..., None]
+            span_lse = both
+        out[:, :, span], lse[:, :, span] = span_out, span_lse
     return out, lse
 
 
-def _kept(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     *tensors, ctx.scale, ctx.spans = inputs
     ctx.save_for_backward(*tensors, *output)
 
@@ -139,33 +146,36 @@ def _backward(ctx: Any, gradient: Tensor, _: Any) -> tuple[Any, ...]:
     import torch
 
     saved = ctx.saved_tensors
-    sums = [torch.zeros_like(each, memory_format=torch.contiguous_format) for each in saved[:3]]
+    sums = [torch.zeros_like(tensor, memory_format=torch.contiguous_format) for tensor in saved[:3]]
     for start, stop, first, last in ctx.spans.tolist():
-        near = slice(start, stop)
-        for far in [near, slice(first, last)] if last > first else [near]:
-            parts = _flash_backward(gradient, saved, ctx.scale, near, far)
-            for total, part, place in zip(sums, parts, (near, far, far), strict=True):
-                total[:, :, place] += part
+        span = slice(start, stop)
+        for keys in [span, slice(first, last)] if last > first else [span]:
+            parts = _flash_backward(gradient, saved, ctx.scale, span, keys)
+            # Gradients of the query go to the span, those of key and value to the keys it attended to.
+            for total, part, where in zip(sums, parts, (span, keys, keys), strict=True):
+                total[:, :, where] += part
     return *sums, None, None
 
 
-def _flash(query: Tensor, key: Tensor, value: Tensor, scale: float, near: slice, far: slice) -> tuple[Tensor, Tensor]:
-    """Output and log-sum-exp of the queries at `near` over the keys at `far`; causal when these are the same."""
+def _flash(query: Tensor, key: Tensor, value: Tensor, scale: float, span: slice, keys: slice) -> tuple[Tensor, Tensor]:
+    """Return output and log-sum-exp of the queries at `span` over the keys at `keys`; causal when both are the same."""
     import torch
 
-    at = (query[:, :, near], key[:, :, far], value[:, :, far])
-    out, sums = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*at, 0.0, near == far, scale=scale)
-    return out, sums
+    tensors = (query[:, :, span], key[:, :, keys], value[:, :, keys])
+    out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*tensors, 0.0, span == keys, scale=scale)
+    return out, lse
 
 
-def _flash_backward(gradient: Tensor, saved: Any, scale: float, near: slice, far: slice) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of queries at `near`, keys and values at `far`, given the joined output and log-sum-exp."""
+def _flash_backward(gradient: Tensor, saved: Any, scale: float, span: slice, keys: slice) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of queries at `span` and of keys and values at `keys`, given the combined output and log-sum-exp."""
     import torch
 
     query, key, value, out, lse = saved
-    at = (gradient[:, :, near], query[:, :, near], key[:, :, far], value[:, :, far], out[:, :, near], lse[:, :, near])
+    at_span = (gradient[:, :, span], query[:, :, span])
+    at_keys = (key[:, :, keys], value[:, :, keys])
+    tensors = (*at_span, *at_keys, out[:, :, span], lse[:, :, span])
     backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-    parts: tuple[Tensor, Tensor, Tensor] = backward(*at, 0.0, near == far, scale=scale)
+    parts: tuple[Tensor, Tensor, Tensor] = backward(*tensors, 0.0, span == keys, scale=scale)
     return parts
 
 
@@ -173,49 +183,53 @@ def _flash_backward(gradient: Tensor, saved: Any, scale: float, near: slice, far
 
 
 def _flex(module: Any, query: Tensor, key: Tensor, value: Tensor, scale: float, spans: Tensor) -> tuple[Tensor, None]:
-    """FlexAttention with the block mask of the row."""
+    """Compute FlexAttention with the block mask of the row."""
     from transformers.integrations.flex_attention import flex_attention_forward
 
-    parts = [_autocast(each) for each in (query, key, value)]
+    parts = [_autocast(tensor) for tensor in (query, key, value)]
     out, _ = flex_attention_forward(module, *parts, attention_mask=_block_mask(spans, query.shape[2]), scaling=scale)
     return out, None
 
 
 def _block_mask(spans: Tensor, tokens: int) -> Any:
-    """The block mask of a row, made once: every layer asks with the same tensor."""
+    """Return the block mask of a row, created once: all layers of a forward pass share one `spans` tensor."""
     from torch.nn.attention.flex_attention import create_block_mask
 
-    masks = _masks()
+    masks = _mask_cache()
     if spans not in masks:
-        bounds = _bounds(spans, tokens)
+        bounds = _token_bounds(spans, tokens)
 
-        def mask(batch: Tensor, head: Tensor, asks: Tensor, asked: Tensor) -> Tensor:
-            return _sees(asks, asked, *(bound[asks] for bound in bounds))
+        def mask(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+            return _attends(query, key, *(bound[query] for bound in bounds))
 
         masks[spans] = create_block_mask(mask, None, None, tokens, tokens, device=str(spans.device))
     return masks[spans]
 
 
 @cache
-def _masks() -> Any:
-    """Block masks by the tensor of spans, as long as that lives."""
+def _mask_cache() -> Any:
+    """Return the cache of block masks; an entry lives as long as its `spans` tensor."""
     from torch.utils.weak import WeakTensorKeyDictionary
 
     return WeakTensorKeyDictionary()
 
 
-def _bounds(spans: Tensor, tokens: int) -> tuple[Tensor, Tensor, Tensor]:
-    """For each token the begin of its span, and from where to where it sees all; tokens behind the last span see themselves."""
+def _token_bounds(spans: Tensor, tokens: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return three tensors (tokens,): the start of a token's span, and the first and last bound of the range it attends to.
+
+    Padding after the last span attends to itself only: its own index is its start and its range is empty.
+    """
     import torch
 
-    own = torch.arange(tokens, device=spans.device)
-    first, last = torch.zeros_like(own), torch.zeros_like(own)
+    start = torch.arange(tokens, device=spans.device)
+    first, last = torch.zeros_like(start), torch.zeros_like(start)
     lengths = spans[:, 1] - spans[:, 0]
-    where = torch.repeat_interleave(torch.arange(len(spans), device=spans.device), lengths)
-    covered = len(where)
-    own[:covered], first[:covered], last[:covered] = spans[where, 0], spans[where, 2], spans[where, 3]
-    return own, first, last
+    span_of = torch.repeat_interleave(torch.arange(len(spans), device=spans.device), lengths)
+    covered = len(span_of)  # spans are contiguous from token 0 on
+    start[:covered], first[:covered], last[:covered] = spans[span_of, 0], spans[span_of, 2], spans[span_of, 3]
+    return start, first, last
 
 
-def _sees(asks: Tensor, asked: Tensor, own: Tensor, first: Tensor, last: Tensor) -> Tensor:
-    return ((asked >= own) & (asked <= asks)) | ((asked >= first) & (asked < last))
+def _attends(query: Tensor, key: Tensor, start: Tensor, first: Tensor, last: Tensor) -> Tensor:
+    """Return whether token `query`, with these bounds, attends to token `key`."""
+    return ((key >= start) & (key <= query)) | ((key >= first) & (key < last))

@@ -1,4 +1,4 @@
-"""The settings of a model to train, shared by the pipelines that train: shape, base, template, precision and adapters."""
+"""Settings of a model to train, shared by the pipelines that train: shape, base, template, precision and adapters."""
 
 from typing import Literal
 
@@ -10,15 +10,15 @@ Precision = Literal["float32", "bfloat16", "mixed"]
 
 
 class ShapeOptions(Value):
-    """A Qwen3 model with random weights and a byte-level tokenizer made from the run's own samples.
+    """Shape of a Qwen3 model with random weights, whose byte-level tokenizer is trained on the run's own samples.
 
     Args:
-        hidden: width; `intermediate` of the MLP.
-        heads: query heads; `kv_heads` of keys and values; `head` the width of one.
-        vocabulary: most tokens of the tokenizer; it has fewer when the samples do not offer so many.
+        hidden: hidden size; `intermediate` is the size inside the MLP.
+        heads: query heads; `kv_heads` are the key-value heads, `head` is the size of one head.
+        vocabulary: most tokens of the tokenizer; it has fewer when the samples hold fewer distinct pieces.
         context: most positions.
-        reading: steps in which the model first reads its samples as short texts (pipelines/sft/train/first_reading.py).
-        noise: share of the words that it reads wrong while it is trained (pipelines/sft/rows/noise.py).
+        pretraining_steps: steps of text pretraining before fine-tuning (pipelines/sft/train/text_pretraining.py); 0 for none.
+        token_noise: share of trained input tokens that are replaced, 0 to 1 (pipelines/sft/rows/noise.py); 0 for none.
     """
 
     hidden: int = Field(default=256, ge=8)
@@ -29,20 +29,20 @@ class ShapeOptions(Value):
     head: int = Field(default=64, ge=8)
     vocabulary: int = Field(default=4096, ge=300)
     context: int = Field(default=4096, ge=256)
-    reading: int = Field(default=0, ge=0)
-    noise: float = Field(default=0, ge=0, lt=1)
+    pretraining_steps: int = Field(default=0, ge=0)
+    token_noise: float = Field(default=0, ge=0, lt=1)
 
 
 class ModelOptions(Value):
-    """What is trained.
+    """Model to train.
 
     Args:
-        base: folder or repository of a causal language model with safetensors; empty makes one of `shape`.
+        base: folder or repository of a causal language model with safetensors; empty creates one of `shape` from scratch.
         revision: branch, tag or commit of a repository.
-        template: `chatml` (pipelines/models/chatml.jinja: turns as they are, nothing added), `own` for that of the base, or the
-            path of a Jinja file. It is saved with the checkpoint.
-        precision: of the weights: `float32`, `bfloat16`, or `mixed` (float32 weights, bfloat16 arithmetic).
-        licence: of the base, for the checkpoint's card; empty takes that of the base's own card.
+        template: chat template: `chatml` (pipelines/models/chatml.jinja, which writes turns unchanged), `own` for the base's
+            own, or the path of a Jinja file. It is saved with the checkpoint.
+        precision: `float32`; `bfloat16` for weights and arithmetic; `mixed` for float32 weights with bfloat16 autocast.
+        licence: licence of the base, for the model card; empty takes it from the base's own model card.
     """
 
     base: str = ""
@@ -54,13 +54,14 @@ class ModelOptions(Value):
 
 
 class LoraOptions(Value):
-    """Low-rank adapters (Hu et al. 2021); QLoRA (Dettmers et al. 2023) with `quantise`.
+    """Low-rank adapters (LoRA, Hu et al. 2021); QLoRA (Dettmers et al. 2023) with `quantise`.
 
     Args:
-        rank: 0 trains all weights.
-        alpha: scale, divided by the rank.
+        rank: rank of the adapters; 0 trains all weights.
+        alpha: scale of the adapters, divided by the rank.
+        dropout: dropout before the adapters, 0 to 1.
         targets: `all-linear`, or names of modules.
-        quantise: `nf4` holds the base in 4 bits (a GPU and the extra `quantise` are needed).
+        quantise: `nf4` holds the base in 4 bits; needs a GPU and the extra `quantise`.
     """
 
     rank: int = Field(default=0, ge=0)
@@ -70,7 +71,7 @@ class LoraOptions(Value):
     quantise: Literal["", "nf4"] = ""
 
     @model_validator(mode="after")
-    def _adapted(self) -> "LoraOptions":
+    def _require_adapters(self) -> "LoraOptions":
         if self.quantise and not self.rank:
             raise ValueError("lora.quantise=nf4 freezes the base, so lora.rank must be above 0")
         return self

@@ -1,16 +1,16 @@
-"""Conversations as trees: the history once, every target turn a branch of it. Pure; token ids in, rows of token ids out.
+"""Arrange the samples of a conversation as a tree: the history once, every target turn a branch. Pure: token ids in, rows out.
 
-A plan stands in its target and in no history, so the N target turns of a conversation fit no causal sequence, and one row for
-each reads the history N times. A tree holds it once:
+The system thinking of a turn is in its target and in no later history, so the N target turns of a conversation do not fit one
+causal sequence, and one row per target encodes the history N times. A tree holds it once:
 
-    trunk    system prompt and history, as the longest prompt has it, without plans
-    branch   what a prompt has of its own after the `fork`, at least its last token, then the target
+    trunk    system prompt and history, as in the longest prompt, without system thinking
+    branch   the tokens of a prompt after its `fork` (at least its last token), then the target
 
-A branch sees the trunk up to its fork and itself; positions go on from the fork. So every target has the context, positions
-and labels of its own row, and the same loss and gradients. Forks are found in the token ids, whatever the template does:
-what two prompts do not share, they do not share here. The branch with the last fork goes on where the trunk ends.
+A branch attends to the trunk up to its fork and to itself; its positions continue from the fork. So every target has the same
+context, positions and labels as in a row of its own, and the same loss and gradients. Forks are found in the token ids, so any
+chat template works: prompts share exactly their common prefix. The branch with the last fork continues where the trunk ends.
 
-A row is one tree or several; its `spans` say who sees what, for the attention in pipelines/models/attention.py.
+A row is one tree or several. Its `spans` say which tokens attend to which, for pipelines/models/attention.py.
 """
 
 import bisect
@@ -25,17 +25,17 @@ from her.errors import InputError
 
 Ids = NDArray[np.int32]
 IGNORED = -100
-"""The label of a token that is not trained, as PyTorch's cross entropy has it."""
+"""Label of a token that is not trained, as in PyTorch's cross entropy."""
 SHARED = 0.5
-"""A prompt that has less than this share of itself in common with a trunk begins a tree of its own."""
+"""A prompt that has a smaller share of itself in common with the trunk starts a tree of its own."""
 
 
 class Encoded(NamedTuple):
-    """A sample's tokens. Samples with one `key` (a conversation as one character sees it) may share a trunk.
+    """Tokens of one sample. Samples with the same `key` (a conversation as one character sees it) may share a trunk.
 
     Args:
         prompt: int32, up to the point of generation; at least one token.
-        target: int32, what is trained; at least one token.
+        target: int32, the trained tokens; at least one.
     """
 
     key: str
@@ -44,7 +44,7 @@ class Encoded(NamedTuple):
 
 
 class Branch(NamedTuple):
-    """One target: it leaves the trunk after `fork` tokens; `ids[trained:]` is the target. `sample` counts as they were given."""
+    """One target: it leaves the trunk after `fork` tokens, and `ids[trained:]` is the target. `sample` is its input index."""
 
     fork: int
     ids: Ids
@@ -53,19 +53,19 @@ class Branch(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """Branches in the order of their forks, and the trunk up to the last of these."""
+    """Branches sorted by fork, and the trunk up to the last fork."""
 
     trunk: Ids
     branches: tuple[Branch, ...]
 
     @property
     def tokens(self) -> int:
-        """Of the trunk and all branches."""
+        """Return the tokens of the trunk and all branches."""
         return len(self.trunk) + sum(len(branch.ids) for branch in self.branches)
 
 
 class Span(NamedTuple):
-    """Tokens `start` to `stop` of a row: each sees this span up to itself, and all tokens from `first` to `last`."""
+    """Tokens `start` to `stop` of a row: each attends to this span up to itself, and to all tokens from `first` to `last`."""
 
     start: int
     stop: int
@@ -74,7 +74,7 @@ class Span(NamedTuple):
 
 
 class TokenRow(NamedTuple):
-    """What a model reads at once; four arrays of one length, but for `spans`."""
+    """One row for a model; all lists have one entry per token, except `spans`."""
 
     input_ids: list[int]
     labels: list[int]
@@ -82,26 +82,27 @@ class TokenRow(NamedTuple):
     spans: list[Span]
 
 
-def trees(samples: Iterable[Encoded], most: int) -> Iterator[Tree]:
-    """The samples as trees of at most `most` tokens; neighbours with one key share a trunk.
+def grow_trees(samples: Iterable[Encoded], most: int) -> Iterator[Tree]:
+    """Yield the samples as trees of at most `most` tokens; only neighbours with the same key share a trunk.
 
     Raises:
-        InputError: a sample alone has more tokens than `most`, or no prompt or target.
+        InputError: a single sample has more than `most` tokens, or no prompt or target.
     """
     for _, neighbours in groupby(enumerate(samples), key=lambda numbered: numbered[1].key):
         members = []
         for number, sample in neighbours:
-            _check(sample, most)
+            _require_trainable(sample, most)
             whole = np.concatenate((sample.prompt, sample.target))
             members.append(Branch(0, whole, len(sample.prompt), number))
-        yield from _grown(members, most)
+        yield from _grow(members, most)
 
 
 def pack(sizes: Sequence[int], most: int) -> list[list[int]]:
-    """Rows of at most `most` tokens, best fit decreasing: the indices of what goes into each, in order."""
-    free: list[tuple[int, int]] = []
+    """Pack items of these sizes into rows of at most `most` tokens, best fit decreasing; return the indices of each row."""
+    free: list[tuple[int, int]] = []  # (room, row), sorted
     rows: list[list[int]] = []
-    for index in sorted(range(len(sizes)), key=lambda each: -sizes[each]):
+    for index in sorted(range(len(sizes)), key=lambda item: -sizes[item]):
+        # The first entry with at least this room is the tightest fit; -1 sorts before every row number.
         place = bisect.bisect_left(free, (sizes[index], -1))
         room, row = free.pop(place) if place < len(free) else (most, len(rows))
         if row == len(rows):
@@ -111,51 +112,59 @@ def pack(sizes: Sequence[int], most: int) -> list[list[int]]:
     return [sorted(row) for row in rows]
 
 
-def row(packed: Sequence[Tree]) -> TokenRow:
-    """Trees, one behind the other."""
-    made = TokenRow([], [], [], [])
-    for tree in packed:
-        _lay(made, tree)
-    return made
+def build_row(trees: Sequence[Tree]) -> TokenRow:
+    """Lay out trees one behind the other as one row."""
+    row = TokenRow([], [], [], [])
+    for tree in trees:
+        _append_tree(row, tree)
+    return row
 
 
-def _check(sample: Encoded, most: int) -> None:
+def common_prefix(first: Ids, second: Ids) -> int:
+    """Return the number of ids that both begin with."""
+    size = min(len(first), len(second))
+    differ = np.flatnonzero(first[:size] != second[:size])
+    return int(differ[0]) if len(differ) else size
+
+
+def _require_trainable(sample: Encoded, most: int) -> None:
     if not len(sample.prompt) or not len(sample.target):
         raise InputError(f"a sample of {sample.key!r} has no prompt or no target; it cannot be trained")
     if (size := len(sample.prompt) + len(sample.target)) > most:
         raise InputError(f"a sample of {sample.key!r} has {size} tokens and a row at most {most}; raise row_tokens")
 
 
-def _grown(members: list[Branch], most: int) -> Iterator[Tree]:
-    """The trees of samples that may share; each comes as a branch that has forked nowhere yet."""
+def _grow(members: list[Branch], most: int) -> Iterator[Tree]:
+    """Yield the trees of samples that may share a trunk; each comes as a branch with fork 0 and its whole prompt.
+
+    The longest prompt is the trunk. Samples with too little in common with it are left for the next trunk.
+    """
     while members:
         trunk = max((branch.ids[: branch.trained] for branch in members), key=len)
-        forked, others = [], []
+        forked: list[Branch] = []
+        others: list[Branch] = []
         for branch in members:
-            fork = min(_shared(branch.ids[: branch.trained], trunk), branch.trained - 1)
-            near = fork >= SHARED * (branch.trained - 1)
-            (forked if near else others).append(_forked(branch, fork) if near else branch)
+            # At most trained - 1: a branch keeps the last token of its prompt, whose next token is the first trained one.
+            fork = min(common_prefix(branch.ids[: branch.trained], trunk), branch.trained - 1)
+            if fork >= SHARED * (branch.trained - 1):
+                forked.append(_forked(branch, fork))
+            else:
+                others.append(branch)
         yield from _split(trunk, sorted(forked, key=lambda branch: branch.fork), most)
         members = others
 
 
 def _forked(branch: Branch, fork: int) -> Branch:
-    # a copy: a view would keep the whole prompt in memory, once for every target
+    # A copy: a view would keep the whole prompt of every target in memory.
     return Branch(fork, branch.ids[fork:].copy(), branch.trained - fork, branch.sample)
 
 
-def _shared(one: Ids, other: Ids) -> int:
-    """Length of the common beginning."""
-    size = min(len(one), len(other))
-    differ = np.flatnonzero(one[:size] != other[:size])
-    return int(differ[0]) if len(differ) else size
-
-
 def _split(trunk: Ids, branches: list[Branch], most: int) -> Iterator[Tree]:
-    """As few trees as there have to be; each has the trunk up to its own last fork, so no target loses any context."""
+    """Split branches over as few trees as needed; each has the trunk up to its last fork, so no target loses context."""
     kept: list[Branch] = []
     size = 0
     for branch in branches:
+        # Branches are sorted by fork, so branch.fork is the trunk that this tree would need.
         if kept and branch.fork + size + len(branch.ids) > most:
             yield Tree(trunk[: kept[-1].fork].copy(), tuple(kept))
             kept, size = [], 0
@@ -164,23 +173,23 @@ def _split(trunk: Ids, branches: list[Branch], most: int) -> Iterator[Tree]:
     yield Tree(trunk[: kept[-1].fork].copy(), tuple(kept))
 
 
-def _lay(made: TokenRow, tree: Tree) -> None:
-    """Trunk and last branch as one span, then the others, each a span that sees its part of the trunk."""
+def _append_tree(row: TokenRow, tree: Tree) -> None:
+    """Append the trunk and the last branch as one span, then each other branch as a span that attends to its part of the trunk."""
     *early, last = tree.branches
-    begin = len(made.input_ids)
-    made.input_ids.extend(tree.trunk.tolist())
-    made.labels.extend([IGNORED] * len(tree.trunk))
-    made.position_ids.extend(range(len(tree.trunk)))
-    _add(made, last)
-    made.spans.append(Span(begin, len(made.input_ids), begin, begin))
+    begin = len(row.input_ids)
+    row.input_ids.extend(tree.trunk.tolist())
+    row.labels.extend([IGNORED] * len(tree.trunk))
+    row.position_ids.extend(range(len(tree.trunk)))
+    _append_branch(row, last)
+    row.spans.append(Span(begin, len(row.input_ids), begin, begin))
     for branch in early:
-        start = len(made.input_ids)
-        _add(made, branch)
-        made.spans.append(Span(start, len(made.input_ids), begin, begin + branch.fork))
+        start = len(row.input_ids)
+        _append_branch(row, branch)
+        row.spans.append(Span(start, len(row.input_ids), begin, begin + branch.fork))
 
 
-def _add(made: TokenRow, branch: Branch) -> None:
+def _append_branch(row: TokenRow, branch: Branch) -> None:
     ids = branch.ids.tolist()
-    made.input_ids.extend(ids)
-    made.labels.extend([IGNORED] * branch.trained + ids[branch.trained :])
-    made.position_ids.extend(range(branch.fork, branch.fork + len(ids)))
+    row.input_ids.extend(ids)
+    row.labels.extend([IGNORED] * branch.trained + ids[branch.trained :])
+    row.position_ids.extend(range(branch.fork, branch.fork + len(ids)))

@@ -1,6 +1,6 @@
-"""A trained model as a folder that the playground and vLLM open: merged, in safetensors, with all that belongs to it.
+"""Save a trained model as a folder that the playground and vLLM open: merged weights, tokenizer, template, configs, model card.
 
-It is read back from disk before it appears, and its answers are compared with those of the model in memory.
+The folder is read back from disk before it takes its final name, and its logits are compared with those of the model in memory.
 """
 
 import copy
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from her.errors import HerError
 from her.types import Value
-from pipelines.models.card import adapter_card, licence_files, licence_of, model_card
-from pipelines.models.disk import whole_folder
+from pipelines.models.atomic_folder import atomic_folder
+from pipelines.models.model_card import adapter_card, licence_files, licence_of, model_card
 from pipelines.models.merging import adapter_of, base_of, merged_weights
 
 if TYPE_CHECKING:
@@ -22,29 +22,31 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SAMPLING = {"do_sample": True, "temperature": 0.7, "top_p": 0.95}
-"""Of a base that does not say how it is to be sampled: the playground's own."""
+"""Sampling for a base whose generation config has none; the same as the playground's."""
 _PROBE = (
     ("system", "You are Ann, a baker in the old mill."),
     ("user", "Bell: May I come in?"),
     ("assistant", "Ann: Come in, the kettle is on."),
 )
 _EXACT, _ROUNDED = 1e-3, 5e-2
-"""Of the largest logit: what float32 on one device may differ by, and what bfloat16, a GPU's own rounding or 4 bits may."""
+"""Allowed difference of logits, relative to the largest: float32 on a CPU; bfloat16, a GPU or 4 bits."""
 
 
 class Saved(Value):
-    """What was written.
+    """Record of a saved model.
 
     Args:
-        folder: the model; `adapter` the adapter alone, None when all weights were trained or the base is kept nowhere.
-        apart: largest difference between the logits of the model in memory and of the one read back, as a share of the
-            largest logit; 0 where the model lies in shards, whose weights are compared bit by bit instead.
-        weights: how many; `licence` as the card says it.
+        folder: folder of the model.
+        adapter: folder of the adapter alone; None when all weights were trained, or when the base was random weights.
+        difference: largest difference between logits in memory and read back, relative to the largest logit; 0 for a model in
+            shards, whose weights are compared bit by bit instead.
+        weights: number of weights.
+        licence: licence in the model card.
     """
 
     folder: Path
     adapter: Path | None
-    apart: float
+    difference: float
     weights: int
     licence: str
 
@@ -59,36 +61,38 @@ def save(
     facts: Mapping[str, Any],
     state: "Mapping[str, torch.Tensor] | None" = None,
 ) -> Saved:
-    """Write the model to `folder`, and the adapter of a LoRA to `adapter` beside it; each appears whole or not at all.
+    """Save the model to `folder`, and a LoRA adapter to `adapter` beside it; both atomically.
 
     Args:
-        model: of transformers, with or without PEFT around it, unwrapped; it stays as it is, bit for bit.
-        tokenizer: with its template; its end-of-sequence token ends a turn.
-        base: folder or repository it was trained from; empty for random weights.
-        licence: of the base; empty takes that of the base's own card.
-        facts: for the card.
-        state: the whole state dict when several processes trained; then only the first one calls this.
+        model: a transformers model, with or without PEFT's wrapper, unwrapped from DDP or FSDP; it stays unchanged, bit for bit.
+        tokenizer: with its chat template; its EOS token ends a turn.
+        base: folder or repository that was trained from; empty for random weights.
+        licence: licence of the base; empty takes it from the base's own model card.
+        facts: facts of the run, for the model card.
+        state: full state dict when the weights are sharded over processes; then only the main process calls this.
 
     Raises:
-        HerError: there is no room left (the last good checkpoint is named), the adapter cannot be merged, `state` is not
-            whole, or what was read back answers otherwise. `folder` is then as it was before.
+        HerError: no room left on the disk (the last good checkpoint is named), the adapter cannot be merged, `state` is not
+            complete, or the model read back gives other logits. `folder` is then as before.
     """
     licence = licence_of(base, licence)
-    clean = _clean(model, tokenizer)
-    held = _complete(clean, merged_weights(model, state))
-    with whole_folder(folder) as part:
-        # save_pretrained empties the dict it is given, shard by shard
-        clean.save_pretrained(part, state_dict=dict(held))
+    skeleton = _skeleton(model, tokenizer)
+    weights = _complete_weights(skeleton, merged_weights(model, state))
+    with atomic_folder(folder) as part:
+        # A copy: save_pretrained removes the entries of the dict it is given, shard by shard.
+        skeleton.save_pretrained(part, state_dict=dict(weights))
         tokenizer.save_pretrained(part)
-        _accompany(part, folder.name, base, model_card(folder.name, base, licence, facts, _shown(tokenizer), tokenizer.eos_token))
-        apart = _read_back(part, model, tokenizer, held)
+        card = model_card(folder.name, base, licence, facts, _example_chat(tokenizer), tokenizer.eos_token)
+        _write_card_and_licences(part, base, card)
+        difference = _read_back(part, model, tokenizer, weights)
         adapter = _save_adapter(model, tokenizer, folder.with_name("adapter"), base, licence, state)
-    log.info("%s: %.1f million weights, read back and %.1e apart", folder, clean.num_parameters() / 1e6, apart)
-    return Saved(folder=folder, adapter=adapter, apart=apart, weights=clean.num_parameters(), licence=licence)
+    count = skeleton.num_parameters()
+    log.info("%s: %.1f million weights, read back with a difference of %.1e", folder, count / 1e6, difference)
+    return Saved(folder=folder, adapter=adapter, difference=difference, weights=count, licence=licence)
 
 
-def _clean(model: Any, tokenizer: "PreTrainedTokenizerBase") -> "PreTrainedModel":
-    """The model's own class without weights and adapters, with the stop token in its configs."""
+def _skeleton(model: Any, tokenizer: "PreTrainedTokenizerBase") -> "PreTrainedModel":
+    """Return a model of the same class without weights and adapters, with the stop token in its configs."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -100,57 +104,58 @@ def _clean(model: Any, tokenizer: "PreTrainedTokenizerBase") -> "PreTrainedModel
     config.get_text_config().pad_token_id = tokenizer.pad_token_id
     config.use_cache = True
     with torch.device("meta"):
-        clean = AutoModelForCausalLM.from_config(config, dtype=_dtype(base), attn_implementation="sdpa")
-    clean.generation_config = _generation(base.generation_config, tokenizer)
-    return clean
+        skeleton = AutoModelForCausalLM.from_config(config, dtype=_dtype(base), attn_implementation="sdpa")
+    skeleton.generation_config = _generation_config(base.generation_config, tokenizer)
+    return skeleton
 
 
 def _dtype(base: "PreTrainedModel") -> "torch.dtype":
-    """Of the weights that are saved: of the embeddings, which nothing quantises."""
-    return base.get_input_embeddings().weight.dtype
+    """Return the dtype of the saved weights: that of the embeddings, which are never quantised."""
+    dtype: torch.dtype = base.get_input_embeddings().weight.dtype
+    return dtype
 
 
 def _device(model: Any) -> "torch.device":
-    return base_of(model).get_input_embeddings().weight.device
+    device: torch.device = base_of(model).get_input_embeddings().weight.device
+    return device
 
 
-def _generation(config: "GenerationConfig", tokenizer: "PreTrainedTokenizerBase") -> "GenerationConfig":
-    """The base's, with the stop token first among those that end a reply, a pad token, and a way of sampling."""
-    made = copy.deepcopy(config)
-    ends = made.eos_token_id if isinstance(made.eos_token_id, list) else [made.eos_token_id]
-    made.eos_token_id = list(dict.fromkeys([tokenizer.eos_token_id, *(end for end in ends if end is not None)]))
-    made.pad_token_id = tokenizer.pad_token_id
-    made._from_model_config = False
-    if not made.do_sample:
-        made.update(**SAMPLING)
-    return made
+def _generation_config(config: "GenerationConfig", tokenizer: "PreTrainedTokenizerBase") -> "GenerationConfig":
+    """Return the base's generation config with our stop token first, the pad token, and sampling turned on."""
+    changed = copy.deepcopy(config)
+    ends = changed.eos_token_id if isinstance(changed.eos_token_id, list) else [changed.eos_token_id]
+    changed.eos_token_id = list(dict.fromkeys([tokenizer.eos_token_id, *(end for end in ends if end is not None)]))
+    changed.pad_token_id = tokenizer.pad_token_id
+    changed._from_model_config = False  # otherwise transformers derives it from the model's config again and drops the changes
+    if not changed.do_sample:
+        changed.update(**SAMPLING)
+    return changed
 
 
-def _complete(clean: "PreTrainedModel", weights: Any) -> "dict[str, torch.Tensor]":
-    """The weights by name on the CPU, as many and of the shapes the clean model has; the second of two tied ones is left out.
+def _complete_weights(skeleton: "PreTrainedModel", weights: Any) -> "dict[str, torch.Tensor]":
+    """Return the weights by name on the CPU; of two tied weights only the first, as safetensors stores them.
 
     Raises:
-        HerError: a weight is missing, too many, a shard, or not finite.
+        HerError: a weight is missing, unexpected, a shard, or not finite.
     """
-    wanted = clean.state_dict()
-    tied = set(clean.all_tied_weights_keys) if clean.config.get_text_config().tie_word_embeddings else set()
-    held = {name: tensor.cpu() for name, tensor in weights if name not in tied}
-    if odd := sorted((wanted.keys() - tied) ^ held.keys()):
-        raise HerError(f"the model's weights do not make a whole checkpoint: {', '.join(odd[:3])} is missing or too many")
     import torch
 
-    for name, tensor in held.items():
+    wanted = skeleton.state_dict()
+    tied = set(skeleton.all_tied_weights_keys) if skeleton.config.get_text_config().tie_word_embeddings else set()
+    tensors = {name: tensor.cpu() for name, tensor in weights if name not in tied}
+    if odd := sorted((wanted.keys() - tied) ^ tensors.keys()):
+        raise HerError(f"the model's weights are not a complete checkpoint: {', '.join(odd[:3])} is missing or unexpected")
+    for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise HerError(f"{name} has numbers that are not finite; the training went astray, go back to an earlier checkpoint")
+            raise HerError(f"{name} has NaN or infinite numbers: the training diverged; go back to an earlier checkpoint")
         if tensor.shape != wanted[name].shape:
             raise HerError(
                 f"{name} has the shape {tuple(tensor.shape)}, not {tuple(wanted[name].shape)}; gather the shards first"
             )
-    return held
+    return tensors
 
 
-def _accompany(part: Path, name: str, base: str, card: str) -> None:
-    """The card, and the licence files of a base that is a folder."""
+def _write_card_and_licences(part: Path, base: str, card: str) -> None:
     for path in licence_files(base):
         shutil.copyfile(path, part / path.name)
     (part / "README.md").write_text(card, "utf-8")
@@ -159,7 +164,7 @@ def _accompany(part: Path, name: str, base: str, card: str) -> None:
 def _save_adapter(
     model: Any, tokenizer: "PreTrainedTokenizerBase", folder: Path, base: str, licence: str, state: Any
 ) -> Path | None:
-    """The adapter in PEFT's format, with the base it goes onto; None when there is none, or its base is kept nowhere."""
+    """Save the adapter in PEFT's format with the name of its base; None without an adapter, or when the base was random weights."""
     name = adapter_of(model)
     if not name or not base:
         return None
@@ -169,7 +174,7 @@ def _save_adapter(
     config = copy.deepcopy(model.peft_config[name])
     config.inference_mode, config.base_model_name_or_path = True, base
     factors = get_peft_model_state_dict(model, state_dict=state, adapter_name=name, save_embedding_layers=False)
-    with whole_folder(folder) as part:
+    with atomic_folder(folder) as part:
         save_file(
             {key: tensor.contiguous() for key, tensor in factors.items()},
             part / "adapter_model.safetensors",
@@ -177,86 +182,99 @@ def _save_adapter(
         )
         config.save_pretrained(part)
         tokenizer.save_pretrained(part)
-        _accompany(part, folder.name, base, adapter_card(folder.name, base, licence))
+        _write_card_and_licences(part, base, adapter_card(folder.name, base, licence))
     return folder
 
 
-def _read_back(part: Path, model: Any, tokenizer: "PreTrainedTokenizerBase", held: "Mapping[str, torch.Tensor]") -> float:
-    """Open what was written, compare it, and say how far its logits are from those in memory.
+def _read_back(part: Path, model: Any, tokenizer: "PreTrainedTokenizerBase", weights: "Mapping[str, torch.Tensor]") -> float:
+    """Load what was written, compare it with what is in memory, and return the relative difference of logits.
 
     Raises:
-        HerError: weights are missing, differ, or answer otherwise; or the tokenizer reads otherwise.
+        HerError: weights are missing or differ, the tokenizer encodes differently, or the logits differ too much.
     """
-    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    device = _room_for(held, model)
-    written, report = AutoModelForCausalLM.from_pretrained(
+    loaded, report = AutoModelForCausalLM.from_pretrained(
         part, use_safetensors=True, trust_remote_code=False, output_loading_info=True, attn_implementation="sdpa"
     )
     if report["missing_keys"] or report["unexpected_keys"]:
         raise HerError(f"'{part.name}' was read back with other weights than were written; nothing was kept")
-    found = written.state_dict()
-    if other := [name for name, tensor in held.items() if not torch.equal(found[name], tensor.to(found[name].device))]:
-        raise HerError(
-            f"{other[0]} was read back with other numbers than were written; the disk may be failing, nothing was kept"
-        )
+    _require_equal(loaded.state_dict(), weights)
     reread = AutoTokenizer.from_pretrained(part, trust_remote_code=False)
-    ids = tokenizer.encode(_shown(tokenizer), add_special_tokens=False)
-    if reread.encode(_shown(reread), add_special_tokens=False) != ids or reread.eos_token_id != tokenizer.eos_token_id:
-        raise HerError("the tokenizer was read back otherwise than it was written; nothing was kept")
-    if _sharded(model):
-        return 0.0
-    before, after = logits(model, ids), logits(written.to(device), ids)
-    apart = _apart(before, after)
+    ids = tokenizer.encode(_example_chat(tokenizer), add_special_tokens=False)
+    if reread.encode(_example_chat(reread), add_special_tokens=False) != ids or reread.eos_token_id != tokenizer.eos_token_id:
+        raise HerError("the tokenizer that was read back encodes differently than the one written; nothing was kept")
+    return 0.0 if _is_sharded(model) else _compare_logits(model, loaded, weights, ids)
+
+
+def _require_equal(found: "Mapping[str, torch.Tensor]", weights: "Mapping[str, torch.Tensor]") -> None:
+    import torch
+
+    if different := [name for name, tensor in weights.items() if not torch.equal(found[name], tensor.to(found[name].device))]:
+        raise HerError(
+            f"{different[0]} was read back with other numbers than were written; the disk may be failing, nothing was kept"
+        )
+
+
+def _compare_logits(model: Any, loaded: Any, weights: "Mapping[str, torch.Tensor]", ids: list[int]) -> float:
+    """Return the relative difference of the logits of one chat; HerError when it is too large."""
+    import torch
+
+    device = _comparison_device(weights, model)
+    before, after = logits(model, ids), logits(loaded.to(device), ids)
+    difference = _relative_difference(before, after)
     exact = device == _device(model) and device.type == "cpu" and _dtype(base_of(model)) == torch.float32
     allowed = _EXACT if exact else _ROUNDED
-    if apart > allowed and adapter_of(model):
-        # rounding may be made large by sharp attention; a wrong sum is as far away as the base without its adapter
+    if difference > allowed and adapter_of(model):
+        # Sharp attention can amplify rounding. A wrong merge is about as far away as the base without its adapter, so a quarter
+        # of that distance still tells the two apart.
         with model.disable_adapter():
-            allowed = max(allowed, _apart(before, logits(model, ids)) / 4)
-    if not apart <= allowed:
-        raise HerError(f"the model read back answers otherwise than the one in memory: {apart:.1e} apart, {allowed:.0e} at most")
-    return apart
+            allowed = max(allowed, _relative_difference(before, logits(model, ids)) / 4)
+    if not difference <= allowed:  # also true for NaN
+        raise HerError(
+            f"the model read back gives other logits than the one in memory: {difference:.1e} apart, {allowed:.0e} allowed"
+        )
+    return difference
 
 
-def _apart(before: "torch.Tensor", after: "torch.Tensor") -> float:
-    """The largest difference as a share of the largest of `before`."""
+def _relative_difference(before: "torch.Tensor", after: "torch.Tensor") -> float:
+    """Return the largest difference relative to the largest number of `before`."""
     return float((before - after).abs().max() / before.abs().max().clamp_min(1e-9))
 
 
 def logits(model: Any, ids: list[int]) -> "torch.Tensor":
-    """Of one row, in float32 on the CPU, shape (tokens, vocabulary); the model's mode is as before afterwards."""
+    """Return the logits of one row as float32 (tokens, vocabulary) on the CPU; the model's mode stays as before."""
     import torch
 
-    mode = model.training
+    training = model.training
     model.eval()
-    # the trainer's wrapper computes in bfloat16, and what is compared are the weights
+    # The trainer wraps `forward` to compute in bfloat16; the comparison is of weights, so it takes the original.
     forward = vars(model).get("_original_forward", model)
     try:
         with torch.no_grad():
             row = torch.tensor([ids], device=_device(model))
-            return forward(input_ids=row, use_cache=False).logits[0].float().cpu()
+            output: torch.Tensor = forward(input_ids=row, use_cache=False).logits[0].float().cpu()
+            return output
     finally:
-        model.train(mode)
+        model.train(training)
 
 
-def _shown(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """A chat as the template writes it."""
+def _example_chat(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Return a short chat as the template renders it."""
     return str(tokenizer.apply_chat_template([{"role": role, "content": text} for role, text in _PROBE], tokenize=False))
 
 
-def _sharded(model: Any) -> bool:
-    """Whether this process holds pieces of the weights only (FSDP2's DTensor, ZeRO-3's emptied parameters)."""
+def _is_sharded(model: Any) -> bool:
+    """Return whether this process holds shards only: FSDP2's DTensor has `placements`, ZeRO-3's parameters have `ds_id`."""
     return any(hasattr(weight, "placements") or hasattr(weight, "ds_id") for weight in model.parameters())
 
 
-def _room_for(held: "Mapping[str, torch.Tensor]", model: Any) -> "torch.device":
-    """Where the model that is read back is tried: beside the one in memory when there is room for both, else on the CPU."""
+def _comparison_device(weights: "Mapping[str, torch.Tensor]", model: Any) -> "torch.device":
+    """Return where the loaded model is compared: the GPU of the model in memory when both fit there, else the CPU."""
     import torch
 
     device = _device(model)
     if device.type != "cuda":
         return torch.device("cpu")
-    needed = sum(tensor.numel() * tensor.element_size() for tensor in held.values())
-    return device if torch.cuda.mem_get_info(device)[0] > 1.2 * needed else torch.device("cpu")
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
+    return device if torch.cuda.mem_get_info(device)[0] > 1.2 * needed else torch.device("cpu")  # 20 % for activations

@@ -1,4 +1,4 @@
-"""Shared rows on their way through a model: batches of them, logits where something is trained, and a check before the start."""
+"""Feed shared-prefix rows to a model: batches, logits of trained tokens only, and a check before the first step."""
 
 import logging
 import math
@@ -11,22 +11,25 @@ from pipelines.models.prefix_tree import IGNORED
 log = logging.getLogger("sft")
 
 
-class Join:
-    """Puts shared rows one behind the other: a batch is one long row, and no token of it is padding but on a GPU.
+class JoinRows:
+    """Collator that joins shared rows into one long row without padding.
 
-    There the length is raised to a multiple of `BLOCK`, so that FlexAttention is compiled for few lengths.
+    Args:
+        pad: raise the length to a multiple of `BLOCK` (on a GPU), so that FlexAttention is compiled for few lengths.
     """
 
     BLOCK = 512
 
-    def __init__(self, blocks: bool) -> None:
-        self._blocks = blocks
+    def __init__(self, pad: bool) -> None:
+        self._pad = pad
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Tensors (1, tokens) of ids, positions and ones; `spans` (spans, 4); what is trained, for `only_trained`.
+        """Return the batch as tensors.
 
-        `sources` (targets + 1) are the places whose next token is trained, and one more; `labels` (1, targets + 1) those tokens
-        behind one that is ignored: a loss that shifts labels by one puts both side by side.
+        Returns:
+            `input_ids`, `position_ids` and `attention_mask` (1, tokens); `spans` (spans, 4); `sources` (targets + 1), the places
+            whose next token is trained and one place more; `labels` (1, targets + 1), those next tokens behind one ignored
+            label. A loss that shifts labels by one then compares the logits at `sources` with the right tokens.
         """
         import torch
 
@@ -35,23 +38,23 @@ class Join:
         positions: list[int] = []
         spans: list[list[int]] = []
         for row in rows:
-            spans += [[edge + len(ids) for edge in span] for span in row["spans"]]
+            spans += [[bound + len(ids) for bound in span] for span in row["spans"]]
             ids += row["input_ids"]
             labels += row["labels"]
             positions += row["position_ids"]
-        if self._blocks and (missing := -len(ids) % self.BLOCK):
+        if self._pad and (missing := -len(ids) % self.BLOCK):
             ids, positions = ids + [0] * missing, positions + [0] * missing
         sources = [place - 1 for place, label in enumerate(labels) if label != IGNORED]
         trained = [IGNORED, *(labels[place + 1] for place in sources)]
-        tensors = {"input_ids": ids, "labels": trained, "position_ids": positions, "attention_mask": [1] * len(ids)}
-        made = {name: torch.tensor([each]) for name, each in tensors.items()}
-        return {**made, "spans": torch.tensor(spans), "sources": torch.tensor([*sources, 0])}
+        columns = {"input_ids": ids, "labels": trained, "position_ids": positions, "attention_mask": [1] * len(ids)}
+        batch = {name: torch.tensor([column]) for name, column in columns.items()}
+        return {**batch, "spans": torch.tensor(spans), "sources": torch.tensor([*sources, 0])}
 
 
-def only_trained(backbone: Any) -> None:
-    """Let a backbone hand on the hidden states at `sources` alone, where it is given these.
+def select_trained(backbone: Any) -> None:
+    """Make a backbone return hidden states only at `sources`, when that keyword is given.
 
-    The trunk is not trained, so its tokens need no logits; computing them is the larger part of a small model's work.
+    The trunk is not trained, so its tokens need no logits. The head is the larger part of a small model's work.
     """
 
     def select(module: Any, positional: Any, named: dict[str, Any], output: Any) -> Any:
@@ -62,75 +65,78 @@ def only_trained(backbone: Any) -> None:
     backbone.register_forward_hook(select, with_kwargs=True)
 
 
-def honours_spans(trainer: Any, tolerance: float = 1e-4) -> None:
-    """Compare one small tree with its expanded rows on the very model that will be trained.
+def require_spans_honoured(trainer: Any, tolerance: float = 1e-4) -> None:
+    """Compare the losses of one small tree with those of its expanded rows, on the model that will be trained.
 
-    Architectures that do not hand their keywords on, or have no softmax attention, would train on the wrong context without a
-    word. Every process takes part, as sharded weights need.
+    An architecture that does not pass keywords on to its attention, or has no softmax attention, would train on a wrong context
+    without any error. All processes must call this, because sharded weights are gathered.
 
     Raises:
-        HerError: the losses differ by more than `tolerance`; in half precision, whose rounding may be large, by more than a
-            hundred times that and a quarter of what a model that knows nothing of spans is off by.
+        HerError: the relative difference is above `tolerance` in float32. Rounding in half precision can be large, so there the
+            limit is the larger of 100 x tolerance and a quarter of the difference of a model that ignores spans.
     """
     import torch
 
-    made = smallest_shared(trainer.train_dataset)
-    if made is None:
+    row = smallest_shared(trainer.train_dataset)
+    if row is None:
         return
     model, device = trainer.model, trainer.args.device
     training = model.training
     model.eval()
     with torch.no_grad(), trainer.compute_loss_context_manager():
-        blind = {**made, "spans": [[0, len(made["input_ids"]), 0, 0]]}
-        ours, theirs, wrong = (_losses(model, rows, device) for rows in ([made], expanded(made), [blind]))
+        causal = {**row, "spans": [[0, len(row["input_ids"]), 0, 0]]}
+        ours = _losses(model, [row], device)
+        expected = _losses(model, expand(row), device)
+        ignoring = _losses(model, [causal], device)
     model.train(training)
     exact = next(model.parameters()).dtype == torch.float32 and not trainer.args.bf16
-    apart, ignored = (float((each - theirs).abs().max() / theirs.abs().max().clamp(min=1e-6)) for each in (ours, wrong))
-    if not math.isfinite(apart) or apart > (tolerance if exact else max(100 * tolerance, ignored / 4)):
+    difference, worst = (
+        float((losses - expected).abs().max() / expected.abs().max().clamp(min=1e-6)) for losses in (ours, ignoring)
+    )
+    if not math.isfinite(difference) or difference > (tolerance if exact else max(100 * tolerance, worst / 4)):
         raise HerError(
-            f"{type(model).__name__} does not honour shared prefixes: its losses differ by {apart:.1e} from those of expanded "
-            "rows; use layout=plain"
+            f"{type(model).__name__} does not honour shared prefixes: its losses differ by {difference:.1e} from those of "
+            "expanded rows; use layout=plain"
         )
-    log.info("shared prefixes agree with expanded rows to %.1e", apart)
+    log.info("shared prefixes agree with expanded rows to %.1e", difference)
 
 
-def smallest_shared(rows: Any, looked_at: int = 64) -> dict[str, list[Any]] | None:
-    """Of the first rows, the smallest trunk that has a branch, alone with it: a row of two spans."""
+def smallest_shared(rows: Any, most_rows: int = 64) -> dict[str, list[Any]] | None:
+    """Return the smallest pair of trunk and branch in the first rows, as a row of two spans; None when nothing is shared."""
     best: dict[str, list[Any]] | None = None
-    for row in (rows[place] for place in range(min(len(rows), looked_at))):
-        starts = {span[0]: span for span in row["spans"] if span[2] == span[3]}
+    for row in (rows[index] for index in range(min(len(rows), most_rows))):
+        trunks = {span[0]: span for span in row["spans"] if span[2] == span[3]}
         for start, stop, first, last in row["spans"]:
             if last <= first:
                 continue
-            trunk = starts[first]
-            size = trunk[1] - trunk[0] + stop - start
+            trunk = trunks[first]
+            trunk_size = trunk[1] - trunk[0]
+            size = trunk_size + stop - start
             if best is not None and size >= len(best["input_ids"]):
                 continue
-            cut = {
-                name: row[name][trunk[0] : trunk[1]] + row[name][start:stop] for name in ("input_ids", "labels", "position_ids")
-            }
-            wide = trunk[1] - trunk[0]
-            best = {**cut, "spans": [[0, wide, 0, 0], [wide, size, 0, last - first]]}
+            columns = ("input_ids", "labels", "position_ids")
+            cut = {name: row[name][trunk[0] : trunk[1]] + row[name][start:stop] for name in columns}
+            best = {**cut, "spans": [[0, trunk_size, 0, 0], [trunk_size, size, 0, last - first]]}
     return best
 
 
-def expanded(row: Mapping[str, list[Any]]) -> list[dict[str, list[Any]]]:
-    """Each span of a row as a row of its own, with all that it sees before it."""
+def expand(row: Mapping[str, list[Any]]) -> list[dict[str, list[Any]]]:
+    """Return each span of a row as a row of its own, with the range before it that it attends to."""
     rows = []
     for start, stop, first, last in row["spans"]:
-        seen = {name: row[name][first:last] + row[name][start:stop] for name in ("input_ids", "position_ids")}
+        tokens = {name: row[name][first:last] + row[name][start:stop] for name in ("input_ids", "position_ids")}
         labels = [IGNORED] * (last - first) + row["labels"][start:stop]
-        rows.append({**seen, "labels": labels, "spans": [[0, len(labels), 0, 0]]})
+        rows.append({**tokens, "labels": labels, "spans": [[0, len(labels), 0, 0]]})
     return rows
 
 
 def _losses(model: Any, rows: Sequence[Mapping[str, Any]], device: Any) -> Any:
-    """Of every trained token, in order."""
+    """Return the loss of every trained token, in order, float32 (targets,)."""
     import torch
 
-    found = []
+    losses = []
     for row in rows:
-        inputs = {name: tensor.to(device) for name, tensor in Join(device.type != "cpu")([row]).items()}
-        out = model(**inputs, use_cache=False, fused_lm_head=True)
-        found.append(-out.log_probs[out.label_mask].float())
-    return torch.cat(found)
+        inputs = {name: tensor.to(device) for name, tensor in JoinRows(device.type != "cpu")([row]).items()}
+        output = model(**inputs, use_cache=False, fused_lm_head=True)
+        losses.append(-output.log_probs[output.label_mask].float())
+    return torch.cat(losses)

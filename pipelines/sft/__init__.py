@@ -1,1 +1,1 @@
-"""Supervised fine-tuning: samples -> a checkpoint that chats in the playground."""
+"""Fine-tune a model on samples (supervised fine-tuning, SFT) and save a checkpoint that chats in the playground."""

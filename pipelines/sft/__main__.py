@@ -1,10 +1,10 @@
-"""Supervised fine-tuning, whole: samples -> rows -> a checkpoint that chats in the playground.
+"""Run supervised fine-tuning: samples -> rows -> a checkpoint that chats in the playground.
 
     python -m pipelines.sft @pipelines/configs/sft_smoke.toml name=first --dry-run
     accelerate launch --config_file pipelines/configs/accelerate/fsdp2_node.yaml -m pipelines.sft @FILE.toml
 
-The first is also `her run sft @pipelines/configs/sft_smoke.toml`. The run folder is HER_HOME/runs/NAME; the model is in its
-`model/`. Started again with the same settings it goes on from its last whole checkpoint.
+The first is also `her run sft @pipelines/configs/sft_smoke.toml`. The run folder is HER_HOME/runs/NAME, the model is in its
+`model/`. Started again with the same settings, an unfinished run resumes from its last complete checkpoint.
 """
 
 import sys
@@ -18,65 +18,74 @@ from her.files import atomic as files
 from her.runs.command_line import run_command_line
 from her.runs.folder import run_folder
 from her.runs.open_run import Run, open_run
-from pipelines.models.loading import base_files, device_of
+from pipelines.models.loading import base_files, resolve_device
 from pipelines.models.saving import save
 from pipelines.sft.options import TrainingOptions
-from pipelines.sft.rows import prepare as preparing
-from pipelines.sft.rows.reading import file_list
+from pipelines.sft.rows.prepare import Prepared, load_prepared, prepare_rows
+from pipelines.sft.rows.sample_files import input_files
 
-PATIENCE_HOURS = 6
-"""How long the other processes wait while the first one prepares the samples."""
+PREPARATION_HOURS = 6
+"""Longest time that the other processes wait while the main process prepares the samples."""
 
 
 def main(words: Sequence[str]) -> int:
-    """The command line; its exit code as `her.runs.command_line.run_command_line` says."""
+    """Run the command line; return an exit code as in `her.runs.command_line.run_command_line`."""
     return run_command_line(words, TrainingOptions, run, "sft")
 
 
 def run(options: TrainingOptions) -> Path:
-    """A whole run; the model it left. Raises HerError; `RunStopped` among them when it can be gone on with."""
-    from accelerate import PartialState
-    from transformers.utils import logging as library
+    """Run all of it and return the folder of the model.
 
-    library.disable_progress_bar()
-    device = device_of(options.device)
-    state = PartialState(cpu=device == "cpu", timeout=timedelta(hours=PATIENCE_HOURS))
+    Raises:
+        HerError: the run cannot start or go on; RunStopped when it can be resumed.
+    """
+    from accelerate import PartialState
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    device = resolve_device(options.device)
+    state = PartialState(cpu=device == "cpu", timeout=timedelta(hours=PREPARATION_HOURS))
     folder = run_folder(options.name)
     with _open_in_main_process(options, state) as opened:
         if state.is_main_process:
-            preparing.prepare(options, folder)
+            prepare_rows(options, folder)
         state.wait_for_everyone()
         _train_and_save(options, folder, opened, device)
-    state.wait_for_everyone()  # a process that ended while the first one saves would be reported as lost
+    # The launcher would report a process that exits while the main process saves as lost.
+    state.wait_for_everyone()
     state.destroy_process_group()
     return folder / "model"
 
 
 @contextmanager
 def _open_in_main_process(options: TrainingOptions, state: Any) -> Iterator[Run | None]:
-    """The run, in the first of several processes; the others have none and write nothing."""
+    """Open the run in the main process; yield None in the others, which write nothing."""
     if not state.is_main_process:
         yield None
         return
-    inputs = [*file_list(options.samples), *base_files(options.model)]
+    inputs = [*input_files(options.samples), *base_files(options.model)]
     with open_run("sft", options.name, options, seed=options.seed, hashes=files.file_hashes(inputs)) as opened:
         yield opened
 
 
 def _train_and_save(options: TrainingOptions, folder: Path, opened: Run | None, device: str) -> None:
-    """Train, and save what was trained where the playground opens it."""
-    from pipelines.sft.train.first_reading import read_first
-    from pipelines.sft.train.loop import train
+    from pipelines.sft.train.text_pretraining import pretrain_on_text
+    from pipelines.sft.train.training import train
 
-    def silent(**_: Any) -> None:
-        """Only the first process writes metrics."""
+    def no_metric(**_: Any) -> None:
+        """Write nothing: only the main process writes metrics."""
 
-    prepared = preparing.load(folder)
-    metric = opened.log_metric if opened else silent
-    trainer = train(read_first(options, prepared, folder, metric, device), prepared, folder, metric, device)
-    whole = _gathered(trainer)
-    if opened is None:
-        return
+    prepared = load_prepared(folder)
+    metric = opened.log_metric if opened else no_metric
+    pretrained = pretrain_on_text(options, prepared, folder, metric, device)
+    trainer = train(pretrained, prepared, folder, metric, device)
+    state = _full_state(trainer)  # in all processes
+    if opened is not None:
+        _save_model(options, prepared, folder, opened, trainer, state)
+
+
+def _save_model(options: TrainingOptions, prepared: Prepared, folder: Path, opened: Run, trainer: Any, state: Any) -> None:
+    """Save the model where the playground opens it, and record its hashes."""
     facts = {
         "pipeline": "sft",
         "layout": options.layout,
@@ -92,15 +101,15 @@ def _train_and_save(options: TrainingOptions, folder: Path, opened: Run | None, 
         base=options.model.base,
         licence=options.model.licence,
         facts=facts,
-        state=whole,
+        state=state,
     )
-    opened.log_metric(step=trainer.state.global_step, saved="model", apart=saved.apart)
+    opened.log_metric(step=trainer.state.global_step, saved="model", difference=saved.difference)
     weights = sorted((folder / "model").glob("*.safetensors"))
     opened.update_status(outputs={f"model/{path.name}": files.file_hash(path) for path in weights})
 
 
-def _gathered(trainer: Any) -> Any:
-    """The whole state dict where every process holds a piece of the weights (FSDP, DeepSpeed), else None; all take part."""
+def _full_state(trainer: Any) -> Any:
+    """Gather the full state dict when the weights are sharded (FSDP, DeepSpeed), else return None. All processes call this."""
     from accelerate import DistributedType
 
     kind = trainer.accelerator.distributed_type
@@ -110,7 +119,8 @@ def _gathered(trainer: Any) -> Any:
     if kind == DistributedType.DEEPSPEED:
         from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-        unset_hf_deepspeed_config()  # or the model that is read back would be cut up among processes that have gone
+        # Otherwise transformers would shard the model that is read back over all processes, of which only this one loads it.
+        unset_hf_deepspeed_config()
     return state
 
 

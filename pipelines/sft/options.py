@@ -1,4 +1,9 @@
-"""The settings of a fine-tuning run: `@pipelines/configs/sft.toml key=value`; unknown keys and impossible values are refused."""
+"""Settings of a fine-tuning run, with their defaults: the learning rate's default stands here and nowhere else.
+
+    python -m pipelines.sft @pipelines/configs/sft.toml learning_rate=2e-5 --dry-run
+
+Settings of the model are in pipelines/models/options.py. Unknown keys and impossible values are refused.
+"""
 
 from pathlib import Path
 from typing import Literal
@@ -11,21 +16,25 @@ from her.types import NonEmpty, Value
 from pipelines.models.options import LoraOptions, ModelOptions
 
 Layout = Literal["shared_prefix", "plain"]
+BUNDLED = "bundled"
+"""Value of `samples.personas` that means the personas of this project."""
 
 
 class SampleOptions(Value):
-    """What is learned.
+    """Samples to learn from and to evaluate on.
 
     Args:
-        files: samples: `dataset/sft/trl.parquet` of a synthesis, JSONL of samples, `her ratings export --format sft`.
-        runs: names of synthesis runs, whose `dataset/SPLIT/trl.parquet` is learned; `split` which one.
-        personas: persona folders whose written exchanges are learned as chats; `house` for those of the house.
-        chats: chats made for each persona; `exchanges` in each.
-        held_out: files of samples to evaluate on; none takes `held_out_share` of the transcripts, chosen by the seed.
-        held_out_share: as a share of the transcripts.
-        most_tokens: longest sample, prompt and target; a longer one is a problem that ends the run before its first step.
-        dropped: share of the samples that may be longer than that; they are left out whole and counted.
-        plans: whether every target has to have system thinking.
+        files: `dataset/sft/trl.parquet` of a synthesis, JSONL of samples, or `her ratings export --format sft`.
+        runs: names of synthesis runs, whose `dataset/SPLIT/trl.parquet` is used.
+        split: SPLIT of these runs.
+        personas: persona folders whose written exchanges become chats; `bundled` for the personas of this project.
+        chats: chats for each persona.
+        exchanges: exchanges in each chat.
+        held_out: files to evaluate on; empty holds out `held_out_share` instead.
+        held_out_share: share of the transcripts, chosen by the seed, that is evaluated on and not learned; 0 to 1.
+        most_tokens: longest sample, prompt and target together. A longer one stops the run before its first step.
+        dropped: share of the samples that may be longer; they are left out whole and counted. 0 to 1.
+        plans: whether every target must have system thinking.
     """
 
     files: tuple[Path, ...] = ()
@@ -41,21 +50,22 @@ class SampleOptions(Value):
     plans: bool = True
 
     @model_validator(mode="after")
-    def _something(self) -> "SampleOptions":
+    def _require_source(self) -> "SampleOptions":
         if not (self.files or self.runs or self.personas):
             raise ValueError(
-                'nothing to learn: give samples.runs=["synthesize"], samples.files=[...] or samples.personas=["house"]'
+                f'there is nothing to learn: give samples.runs=["synthesize"], samples.files=[...] or samples.personas=["{BUNDLED}"]'
             )
         return self
 
 
 class EvaluationOptions(Value):
-    """What is looked at during training.
+    """Evaluation during training: the loss on held-out samples, and turns sampled from held-out prompts.
 
     Args:
-        every: steps between evaluations; 0 only at the end.
-        turns: turns sampled from held-out prompts and read for defects; 0 for none.
-        temperature: of the sampled turns; `tokens` the most of each.
+        every: steps between evaluations; 0 evaluates at the end only.
+        turns: turns to sample and parse for format defects; 0 for none.
+        temperature: sampling temperature of these turns.
+        tokens: most tokens of a sampled turn.
     """
 
     every: int = Field(default=0, ge=0)
@@ -65,26 +75,32 @@ class EvaluationOptions(Value):
 
 
 class TrainingOptions(Value):
-    """All settings of a run.
+    """All settings of a fine-tuning run.
 
     Args:
-        name: of the run's folder in HER_HOME/runs.
-        device: `cuda` refuses to start without a GPU; `auto` takes one where there is one.
-        layout: `shared_prefix` holds the history of a conversation once, with every target turn as a branch of it; `plain` has
-            one row a target turn, prompt and completion, as TRL trains them. Both give the same loss and gradients.
-        packing: in the plain layout, several samples in one row.
+        name: name of the run's folder in HER_HOME/runs.
+        seed: seed of weights, order, noise and held-out transcripts.
+        device: `cuda` refuses to start without a GPU; `auto` uses one when there is one.
+        layout: `shared_prefix` holds the history of a conversation once, with every target turn as a branch; `plain` has one
+            row a target turn, as TRL's prompt-completion rows. Both give the same loss and gradients.
+        packing: several samples in one row; plain layout only.
         row_tokens: most tokens of a packed or shared row; 0 takes `samples.most_tokens`.
-        rows: so many rows at once on a device.
-        batch: target turns of one optimiser step, over all devices; packed and shared rows come as near to it as they can.
-        epochs: passes over the samples; `steps` above 0 ends after so many steps instead.
-        learning_rate: the highest; `schedule` how it goes on after `warmup`, a share of all steps.
-        beta2: decay of AdamW's second moment; 0.95 for short runs at high rates.
+        rows: rows in one batch on one device.
+        batch: target turns of one optimiser step, over all devices; packed and shared rows come as close as whole rows allow.
+        epochs: passes over the samples.
+        steps: number of optimiser steps; 0 takes `epochs` instead.
+        learning_rate: peak learning rate of AdamW.
+        schedule: course of the learning rate after the warm-up.
+        warmup: share of all steps in which the learning rate rises linearly; 0 to 1.
+        weight_decay: weight decay of AdamW.
+        beta2: decay of AdamW's second moment; 0.95 suits short runs with a high learning rate.
         clip: largest norm of the gradients.
-        checkpointing: which activations are kept: all (`none`), what is dear to compute again (`light`, about half the memory),
-            or the inputs of layers (`full`, a third more work); see pipelines/models/checkpointing.py.
-        save_every: steps between checkpoints, which a later start goes on from; `keep` of them stay.
+        checkpointing: activations kept for the backward pass: `none` keeps all, `light` about half of the memory, `full` least
+            memory for a third more work (pipelines/models/activation_checkpointing.py).
+        save_every: steps between checkpoints, from which a run resumes.
+        keep: checkpoints that are kept.
         log_every: steps between lines of metrics.jsonl.
-        track: `trackio` writes the metrics there as well (a database in HER_HOME/trackio, no account).
+        track: `trackio` writes the metrics there as well (a local database in HER_HOME/trackio, no account).
     """
 
     name: NonEmpty = "sft"
@@ -114,7 +130,7 @@ class TrainingOptions(Value):
     track: Literal["none", "trackio"] = Field(default="none", json_schema_extra=MAY_CHANGE)
 
     @model_validator(mode="after")
-    def _fitting(self) -> "TrainingOptions":
+    def _require_consistent(self) -> "TrainingOptions":
         if self.row_tokens and self.row_tokens < self.samples.most_tokens:
             raise ValueError(
                 f"row_tokens={self.row_tokens} is below samples.most_tokens={self.samples.most_tokens}, so the longest sample "

@@ -1,1 +1,1 @@
-"""Turn samples into rows of tokens."""
+"""Prepare the rows of a run: read samples, audit them, encode them, write Arrow files."""

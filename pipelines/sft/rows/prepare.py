@@ -1,11 +1,12 @@
-"""From samples to rows on disk, once a run: `prepared/` in its folder. A later start, and every other process, reads it there.
+"""Turn samples into rows on disk, once a run: `prepared/` in its folder. Later starts and the other processes read it there.
 
-prepared/  tokenizer/        with its chat template; of a model from random weights it is made here
-           train/ held_out/  rows as the trainer takes them, Arrow files that are mapped and not read
-           reading/ base/    what a model from nothing reads first, and what comes of it (first_reading.py)
-           held_out.jsonl    the samples from whose prompts turns are sampled
-           audit.jsonl, .md  what was counted (her/training_data/audit.py)
-           facts.json        `Facts`; written last, so it says that all the rest is whole
+    prepared/  tokenizer/                 with its chat template; trained here for a model from scratch
+               train/ held_out/           rows as the trainer reads them, memory-mapped Arrow files
+               text_pretraining/          rows of text pretraining
+               pretrained/                the model after text pretraining (train/text_pretraining.py)
+               held_out.jsonl             samples whose prompts are sampled from
+               audit.jsonl, audit.md      what training sees (her/training_data/audit.py)
+               facts.json                 `RowFacts`; written last, so it marks `prepared/` as complete
 """
 
 import logging
@@ -20,43 +21,43 @@ from her.files import jsonl
 from her.files.atomic import replacing
 from her.training_data.audit import write_audit
 from her.types import Sample
-from pipelines.models.card import licence_of
-from pipelines.models.disk import naming_last_good
-from pipelines.models.loading import load_tokenizer, source_of
-from pipelines.models.template import ChatTemplate
+from pipelines.models.atomic_folder import explain_full_disk
+from pipelines.models.chat_template import ChatTemplate
+from pipelines.models.loading import load_tokenizer, model_source
+from pipelines.models.model_card import licence_of
 from pipelines.sft.options import TrainingOptions
-from pipelines.sft.rows.audit import check
-from pipelines.sft.rows.noise import noise_of, noised
-from pipelines.sft.rows.reading import read_samples
-from pipelines.sft.rows.rows import Facts, encoded, lay_out, mapped, passages, read_rows, save_rows
+from pipelines.sft.rows.audit import audit_samples
+from pipelines.sft.rows.noise import add_noise, noise_for
+from pipelines.sft.rows.rows import RowFacts, encode_passages, encode_samples, load_rows, save_rows, text_rows, write_rows
+from pipelines.sft.rows.sample_files import read_samples
 
-log = logging.getLogger("sft")
-FOLDER, READING, BASE = "prepared", "reading", "base"
+log = logging.getLogger(__name__)
+PREPARED, TEXT_ROWS, PRETRAINED = "prepared", "text_pretraining", "pretrained"
 
 
 class Prepared(NamedTuple):
-    """What training needs; `train` and `held_out` are `datasets.Dataset`, the second None when nothing is held out."""
+    """Input of training. `train` and `held_out` are `datasets.Dataset`; the latter is None when nothing is held out."""
 
     template: ChatTemplate
     train: Any
     held_out: Any
     prompts: tuple[Sample, ...]
-    facts: Facts
+    facts: RowFacts
 
 
-def prepare(options: TrainingOptions, folder: Path) -> Facts:
-    """Read, check and lay out the samples, unless an earlier start has; `folder` is the run's.
+def prepare_rows(options: TrainingOptions, folder: Path) -> RowFacts:
+    """Read, audit, encode and write the samples, unless an earlier start did; `folder` is that of the run.
 
     Raises:
-        InputError: nothing to learn, or the audit found something that training would do in silence.
-        HerError: there is no room left for the rows.
+        InputError: nothing to learn, or the audit found a problem.
+        HerError: no room left on the disk.
     """
-    home = folder / FOLDER
+    home = folder / PREPARED
     if (home / "facts.json").is_file():
-        return Facts.model_validate_json((home / "facts.json").read_text("utf-8"))
+        return _read_facts(home)
     shutil.rmtree(home, ignore_errors=True)
-    with naming_last_good(folder):
-        facts = _prepared(options, home)
+    with explain_full_disk(folder):
+        facts = _prepare(options, home)
     log.info(
         "%s targets in %s rows of %s tokens, %.2f times fewer than expanded rows",
         *(facts.targets, facts.rows, facts.laid_tokens, facts.expanded_tokens / facts.laid_tokens),
@@ -64,52 +65,34 @@ def prepare(options: TrainingOptions, folder: Path) -> Facts:
     return facts
 
 
-def _prepared(options: TrainingOptions, home: Path) -> Facts:
-    """Everything from the beginning, into an empty `home`."""
-    licence_of(options.model.base, options.model.licence)  # a card that cannot be read is said now, not when all is trained
-    train, held_out = read_samples(options.samples, options.seed)
-    texts = (message.content for sample in train for message in sample.messages)
-    template = ChatTemplate(load_tokenizer(options.model, texts))
-    reports, train, held_out = check(train, held_out, template, options, context_of(options))
-    home.mkdir(parents=True)
-    template.tokenizer.save_pretrained(home / "tokenizer")
-    write_audit(home, reports)
-    dice = random.Random(options.seed)
-    jsonl.write(home / "held_out.jsonl", dice.sample(held_out, min(options.evaluation.turns, len(held_out))))
-    noise = noise_of(options, template)
-    change = partial(noised, noise=noise, passes=options.steps * options.batch / len(train))
-    facts = lay_out(options, home, encoded(train, template), list(encoded(held_out, template)), change)
-    if reads_first(options):
-        short = list(read_rows(list(passages(train, template)), options.seed))
-        save_rows(home / READING, noised(short, noise, options.model.shape.reading / len(short)))
-    _write(home / "facts.json", facts.model_dump_json(indent=2))
-    return facts
+def load_prepared(folder: Path) -> Prepared:
+    """Load what `prepare_rows` wrote.
 
-
-def load(folder: Path) -> Prepared:
-    """What `prepare` wrote; HerError where this process does not see it."""
-    home = folder / FOLDER
+    Raises:
+        HerError: this process does not see it, so HER_HOME is not shared by all nodes.
+    """
+    home = folder / PREPARED
     if not (home / "facts.json").is_file():
-        raise HerError(f"'{home}' is not there for this process; HER_HOME has to be a folder that all nodes share, at once")
+        raise HerError(f"this process does not see '{home}'; HER_HOME must be a folder that all nodes share")
     return Prepared(
         ChatTemplate(str(home / "tokenizer")),
-        mapped(home / "train"),
-        mapped(home / "held_out"),
+        load_rows(home / "train"),
+        load_rows(home / "held_out"),
         tuple(jsonl.read(home / "held_out.jsonl", Sample)),
-        Facts.model_validate_json((home / "facts.json").read_text("utf-8")),
+        _read_facts(home),
     )
 
 
-def reads_first(options: TrainingOptions) -> bool:
-    """Whether the model is made from nothing and reads before it is trained."""
-    return not options.model.base and options.model.shape.reading > 0
+def has_text_pretraining(options: TrainingOptions) -> bool:
+    """Return whether the model is from scratch and is pretrained on text first."""
+    return not options.model.base and options.model.shape.pretraining_steps > 0
 
 
 def context_of(options: TrainingOptions) -> int:
-    """The most positions of the model that is trained.
+    """Return the most positions of the model that is trained.
 
     Raises:
-        InputError: the base has no config that transformers knows, or one that says nothing of them.
+        InputError: the base has no config that transformers knows, or the config does not say.
     """
     base = options.model.base
     if not base:
@@ -118,16 +101,39 @@ def context_of(options: TrainingOptions) -> int:
 
     try:
         config = AutoConfig.from_pretrained(
-            source_of(options.model), revision=options.model.revision or None, trust_remote_code=False
+            model_source(options.model), revision=options.model.revision or None, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"the config of '{base}' cannot be read: {' '.join(str(error).split())[:240]}") from error
     positions = getattr(config.get_text_config(), "max_position_embeddings", None)
     if not positions:
-        raise InputError(f"the config of '{base}' says no max_position_embeddings, so nobody knows what is too long for it")
+        raise InputError(f"the config of '{base}' has no max_position_embeddings, so the longest sample is not known")
     return int(positions)
 
 
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as file:
-        file.write(text)
+def _prepare(options: TrainingOptions, home: Path) -> RowFacts:
+    """Do all of it, into a `home` that does not exist yet."""
+    licence_of(options.model.base, options.model.licence)  # raises for an unreadable model card now, not after training
+    train, held_out = read_samples(options.samples, options.seed)
+    texts = (message.content for sample in train for message in sample.messages)
+    template = ChatTemplate(load_tokenizer(options.model, texts))
+    reports, train, held_out = audit_samples(train, held_out, template, options, context_of(options))
+    home.mkdir(parents=True)
+    template.tokenizer.save_pretrained(home / "tokenizer")
+    write_audit(home, reports)
+    prompts = random.Random(options.seed).sample(held_out, min(options.evaluation.turns, len(held_out)))
+    jsonl.write(home / "held_out.jsonl", prompts)
+    noise = noise_for(options, template)
+    # Each pass over the samples gets its own noise, so the rows are written once for each pass.
+    change = partial(add_noise, noise=noise, passes=options.steps * options.batch / len(train))
+    facts = write_rows(options, home, encode_samples(train, template), list(encode_samples(held_out, template)), change)
+    if has_text_pretraining(options):
+        rows = list(text_rows(list(encode_passages(train, template)), options.seed))
+        save_rows(home / TEXT_ROWS, add_noise(rows, noise, options.model.shape.pretraining_steps / len(rows)))
+    with replacing(home / "facts.json") as file:
+        file.write(facts.model_dump_json(indent=2))
+    return facts
+
+
+def _read_facts(home: Path) -> RowFacts:
+    return RowFacts.model_validate_json((home / "facts.json").read_text("utf-8"))

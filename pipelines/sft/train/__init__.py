@@ -1,1 +1,1 @@
-"""Train on rows: trainer, loop, checkpoints, sampled turns."""
+"""Train on prepared rows: arguments, trainer, callbacks, text pretraining, training."""

@@ -1,4 +1,4 @@
-"""A model from nothing: a Qwen3 with random weights and a byte-level tokenizer of the run's own texts."""
+"""Create a model from scratch: a Qwen3 with random weights and a byte-level BPE tokenizer trained on the run's own texts."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -11,18 +11,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 PAD, TURN, STOP = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
-"""The only special tokens. The tags of the format are text, written and read as any other."""
+"""The only special tokens. The tags of the format are ordinary text."""
 _ROLES = "system\nuser\nassistant\n"
 _TAG = "</?[a-z_]+>"
 _WORDS = rf"{_TAG}|'(?:s|t|re|ve|m|ll|d)| ?\p{{L}}+| ?\p{{N}}+| ?(?:(?!{_TAG})[^\s\p{{L}}\p{{N}}])+|\s+(?!\S)|\s+"
-"""The words of GPT-2 (Radford et al. 2019), and tags as words: a tag is one token as soon as the texts have it often."""
+"""GPT-2's word pattern (Radford et al. 2019), with tags as words of their own: a frequent tag becomes one token."""
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int, context: int) -> "PreTrainedTokenizerFast":
-    """A byte-level BPE tokenizer with at most `vocabulary` tokens; every byte is one, so any text goes round.
-
-    A line break is always a token by itself, so what stands after one never changes the tokens before it: with ChatML a
-    prompt's tokens are the beginning of the whole sample's, whatever the turn begins with.
+    """Train a byte-level BPE tokenizer with at most `vocabulary` tokens; every byte is a token, so any text round-trips.
 
     Raises:
         InputError: there are no texts.
@@ -33,6 +30,8 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, context: int) -> "Pre
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [
+            # A line end is always a separate token, so the text after it never changes the tokens before it. With ChatML the
+            # tokens of a prompt are therefore a prefix of the whole sample's tokens, whatever the turn begins with.
             pre_tokenizers.Split("\n", "isolated"),
             pre_tokenizers.Split(Regex(_WORDS), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
@@ -45,18 +44,20 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, context: int) -> "Pre
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    seen = 0
+    count = 0
 
-    def counted() -> Iterable[str]:
-        nonlocal seen
+    def counted_texts() -> Iterable[str]:
+        nonlocal count
         yield _ROLES
         for text in texts:
-            seen += bool(text)
+            count += bool(text)
             yield text
 
-    bpe.train_from_iterator(counted(), trainer)
-    if not seen:
-        raise InputError("a tokenizer cannot be made of no text; give samples, or model.base a folder that has a tokenizer")
+    bpe.train_from_iterator(counted_texts(), trainer)
+    if not count:
+        raise InputError(
+            "a tokenizer cannot be trained without text; give samples, or set model.base to a folder with a tokenizer"
+        )
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         eos_token=STOP,
@@ -68,19 +69,19 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, context: int) -> "Pre
     )
 
 
-def shaped_model(
+def create_model(
     shape: ShapeOptions, tokenizer: "PreTrainedTokenizerFast", dtype: "torch.dtype", attention: str = "sdpa"
 ) -> "Qwen3ForCausalLM":
-    """A Qwen3 of this shape, random weights from torch's generator as it stands; embeddings are tied.
+    """Create a Qwen3 of this shape with tied embeddings; torch's global generator draws the weights.
 
     Raises:
-        InputError: the heads cannot share the key heads evenly, or the width of a head is odd.
+        InputError: `heads` is not a multiple of `kv_heads`, or the size of a head is odd.
     """
     from transformers import AutoModelForCausalLM, Qwen3Config
 
     if shape.heads % shape.kv_heads or shape.head % 2:
         raise InputError(
-            f"model.shape: heads={shape.heads} has to be a multiple of kv_heads={shape.kv_heads}, and head={shape.head} even"
+            f"model.shape: heads={shape.heads} must be a multiple of kv_heads={shape.kv_heads}, and head={shape.head} even"
         )
     config = Qwen3Config(
         vocab_size=len(tokenizer),
