@@ -19,7 +19,7 @@ from her.capacity.recipe import Recipe
 from her.capacity.shapes import SHAPES
 from her.capacity.training_cost import count_flops
 from her.capacity.work import Work
-from pipelines.models.prefix_tree import Encoded, TokenRow, pack, row, trees
+from pipelines.models.prefix_tree import Encoded, TokenRow, build_row, grow_trees, pack
 
 SYSTEM, TURN, PLAN, BUDGET, TARGETS, REPEATS = 1200, 60, 580, 16384, (4, 20), 5
 MODELS = ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-4B")
@@ -63,9 +63,9 @@ def compare(name: str, targets: int, rate: float) -> dict[str, Any]:
     import torch
 
     samples = conversations(targets)
-    grown = list(trees(samples, BUDGET))
-    shared = [row([grown[index] for index in indices]) for indices in pack([tree.tokens for tree in grown], BUDGET)]
-    expanded = [row(list(trees([sample], BUDGET))) for sample in samples]
+    grown = list(grow_trees(samples, BUDGET))
+    shared = [build_row([grown[index] for index in indices]) for indices in pack([tree.tokens for tree in grown], BUDGET)]
+    expanded = [build_row(list(grow_trees([sample], BUDGET))) for sample in samples]
     sides = {"shared": _side(name, "shared_prefix", shared), "expanded": _side(name, "sdpa", expanded)}
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     for repeat in range(REPEATS + 1):
@@ -95,10 +95,10 @@ def _side(name: str, attention: str, rows: Sequence[TokenRow]) -> Callable[[], N
     from transformers import AutoModelForCausalLM, Qwen3Config
     from trl.trainer.utils import add_fused_lm_head
 
-    from pipelines.models.attention import register
-    from pipelines.models.shared_rows import Join, only_trained
+    from pipelines.models.attention import register_attention
+    from pipelines.models.shared_rows import JoinRows, select_trained
 
-    register()
+    register_attention()
     shape = SHAPES[name]
     config = Qwen3Config(
         vocab_size=shape.vocabulary,
@@ -116,9 +116,9 @@ def _side(name: str, attention: str, rows: Sequence[TokenRow]) -> Callable[[], N
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, attn_implementation=attention)
     model.train()
     model.gradient_checkpointing_enable({"use_reentrant": False})
-    only_trained(model.base_model)
+    select_trained(model.base_model)
     add_fused_lm_head(model, outputs=("log_probs", "entropy", "is_top1"))
-    join = Join(attention != "sdpa")
+    join = JoinRows(attention != "sdpa")
     batches = [join([made._asdict()]) for made in rows]
 
     def run() -> None:

@@ -3,7 +3,7 @@
 Runs `her run sft @pipelines/configs/tiny.toml` in a home of its own, from random weights, on the project's own personas and
 scenes; then the checkpoint, read back from disk, answers 100 prompts from chats that it was not trained on (another seed
 draws scenes, visitors and earlier exchanges), every persona and both languages among them. A turn is well formed when it has
-no defect of her/format and ends by itself (pipelines/sft/train/sampled_turns.py). Minutes are those of the whole run:
+no defect of her/format and ends by itself (pipelines/models/sampled_turns.py). Minutes are those of the whole run:
 reading, tokenizer, audit, training, saving; sampling comes after it. `own_share` is reported beside it: the same from prompts
 of its own chats. Arguments are settings, to try others.
 """
@@ -17,10 +17,10 @@ from pathlib import Path
 
 from benchmarks.report import report
 from her.config import load
-from pipelines.models.template import ChatTemplate
+from pipelines.models.chat_template import ChatTemplate
+from pipelines.models.sampled_turns import SampledTurns, sample_turns
 from pipelines.sft.options import TrainingOptions
-from pipelines.sft.rows.reading import read_samples
-from pipelines.sft.train.sampled_turns import Sampled, sample_turns
+from pipelines.sft.rows.sample_files import read_samples
 
 CONFIG = "@pipelines/configs/tiny.toml"
 TURNS, TEMPERATURE, TOKENS, SEED = 100, 0.5, 512, 1
@@ -42,7 +42,7 @@ def trained(home: Path, words: list[str], name: str) -> float:
     return (time.monotonic() - began) / 60
 
 
-def played(model: Path, options: TrainingOptions, seed: int) -> Sampled:
+def played(model: Path, options: TrainingOptions, seed: int) -> SampledTurns:
     """Turns of the checkpoint, from the prompts of the chats that a seed makes; evenly over these."""
     from transformers import AutoModelForCausalLM
 

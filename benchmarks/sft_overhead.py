@@ -55,12 +55,12 @@ def _ask(side: str) -> dict[str, Any]:
 
 def measure(side: str) -> dict[str, Any]:
     """Train a few steps; seconds and losses."""
+    from pipelines.models.chat_template import ChatTemplate
     from pipelines.models.loading import load_tokenizer
-    from pipelines.models.template import ChatTemplate
     from pipelines.sft.options import TrainingOptions
-    from pipelines.sft.rows.reading import read_samples
+    from pipelines.sft.rows.sample_files import read_samples
 
-    samples = {"personas": ("house",), "chats": 1, "exchanges": 3, "held_out_share": 0}
+    samples = {"personas": ("bundled",), "chats": 1, "exchanges": 3, "held_out_share": 0}
     shape = {"hidden": 256, "intermediate": 768, "layers": 4, "vocabulary": 4096, "context": 8192}
     settings = {"batch": BATCH, "steps": STEPS, "learning_rate": 1e-3, "schedule": "constant", "warmup": 0}
     options = TrainingOptions.model_validate(

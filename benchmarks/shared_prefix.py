@@ -157,11 +157,11 @@ def targets(folder: Path, name: str, tokenizer: Any) -> list[list[Sample]]:
 
 def measure(folder: Path, side: str, name: str, row: int) -> dict[str, Any]:
     """Train the targets of a set once; seconds of the steps alone, tokens, peak memory."""
+    from pipelines.models.chat_template import ChatTemplate
     from pipelines.models.loading import load_tokenizer
     from pipelines.models.options import ModelOptions, ShapeOptions
-    from pipelines.models.prefix_tree import trees
-    from pipelines.models.template import ChatTemplate
-    from pipelines.sft.rows.rows import encoded
+    from pipelines.models.prefix_tree import grow_trees
+    from pipelines.sft.rows.rows import encode_samples
 
     shape = ShapeOptions(hidden=512, intermediate=1536, layers=4, heads=8, kv_heads=4, vocabulary=VOCABULARY, context=16384)
     options = ModelOptions(shape=shape)
@@ -171,10 +171,10 @@ def measure(folder: Path, side: str, name: str, row: int) -> dict[str, Any]:
     template = ChatTemplate(tokenizer)
     groups = targets(folder, name, tokenizer)
     everything = [sample for group in groups for sample in group]
-    sizes = [len(each.prompt) + len(each.target) for each in encoded(everything, template)]
-    fewer = sum(sizes) / sum(tree.tokens for tree in trees(encoded(everything, template), BUDGETS[name]))
+    sizes = [len(each.prompt) + len(each.target) for each in encode_samples(everything, template)]
+    fewer = sum(sizes) / sum(tree.tokens for tree in grow_trees(encode_samples(everything, template), BUDGETS[name]))
     chosen = [sample for group in groups[: GROUPS[name]] for sample in group]
-    longest = max(len(each.prompt) + len(each.target) for each in encoded(chosen, template))
+    longest = max(len(each.prompt) + len(each.target) for each in encode_samples(chosen, template))
     row = row or longest
     with tempfile.TemporaryDirectory() as home:
         if side == "trl":
@@ -189,7 +189,7 @@ def _shared(samples: list[Sample], model: Any, template: Any, row: int, home: Pa
     from pipelines.sft.options import SampleOptions, TrainingOptions
 
     asked = {"batch": 10_000, "checkpointing": kept, "device": "cpu"}
-    options = TrainingOptions(model=model, samples=SampleOptions(personas=("house",), most_tokens=row), **asked)
+    options = TrainingOptions(model=model, samples=SampleOptions(personas=("bundled",), most_tokens=row), **asked)
     trainer, tokens = shipped(samples, options, template, home)
     found = timed(trainer)
     return {"seconds": found["seconds"], "loss": found["losses"][0], "tokens": tokens}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from her.types import Message, Sample
 
 if TYPE_CHECKING:
+    from pipelines.models.chat_template import ChatTemplate
     from pipelines.models.options import ModelOptions
-    from pipelines.models.template import ChatTemplate
     from pipelines.sft.options import TrainingOptions
 
 
@@ -49,11 +49,11 @@ def bare_trl(samples: Sequence[Sample], model: "ModelOptions", template: "ChatTe
 def shipped(samples: Sequence[Sample], options: "TrainingOptions", template: "ChatTemplate", home: Path) -> tuple[Any, int]:
     """The trainer of `her run sft` over these samples, and how many tokens its rows have."""
     from pipelines.sft.rows.prepare import Prepared
-    from pipelines.sft.rows.rows import encoded, lay_out, mapped
-    from pipelines.sft.train.loop import build
+    from pipelines.sft.rows.rows import encode_samples, load_rows, write_rows
+    from pipelines.sft.train.training import build_trainer
 
-    facts = lay_out(options, home, encoded(samples, template), [])
-    trainer = build(options, Prepared(template, mapped(home / "train"), None, (), facts), home, "cpu")
+    facts = write_rows(options, home, encode_samples(samples, template), [])
+    trainer = build_trainer(options, Prepared(template, load_rows(home / "train"), None, (), facts), home, "cpu")
     return trainer, facts.laid_tokens
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from her.types import Message
+from pipelines.models.from_scratch import create_model, train_tokenizer
 from pipelines.models.options import ShapeOptions
-from pipelines.models.shaping import shaped_model, train_tokenizer
 
 TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}"
@@ -32,7 +32,7 @@ def make_tiny(folder: Path, context: int = 512, seed: int = 0, template: str | N
     shape = ShapeOptions(hidden=64, intermediate=192, layers=2, heads=2, kv_heads=1, head=64, context=context)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = shaped_model(shape, tokenizer, torch.float32)
+        model = create_model(shape, tokenizer, torch.float32)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

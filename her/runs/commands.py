@@ -4,10 +4,11 @@ import json
 import shutil
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from filelock import AcquireReturnProxy, Timeout
+from filelock import Timeout
 from pydantic import BaseModel
 
 from her import config
@@ -122,7 +123,7 @@ def folder_size(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_symlink() or path.is_file())
 
 
-def _locked(folder: Path, name: str) -> AcquireReturnProxy:
+def _locked(folder: Path, name: str) -> AbstractContextManager[object]:
     """Hold the lock of a run, so that nobody starts it meanwhile."""
     try:
         return lock_run(folder)

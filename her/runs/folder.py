@@ -11,10 +11,11 @@ A run that ended for whatever reason is resumed by starting it again with the sa
 """
 
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import AcquireReturnProxy, FileLock, Timeout
+from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from her import paths
@@ -125,7 +126,7 @@ def read_curve(name: str) -> list[dict[str, Any]]:
     return sorted(kept, key=lambda line: float(line["step"]))
 
 
-def lock_run(folder: Path, timeout: float = 0) -> AcquireReturnProxy:
+def lock_run(folder: Path, timeout: float = 0) -> AbstractContextManager[object]:
     """Acquire the lock of a run; the `with` statement on the return value releases it.
 
     Args:

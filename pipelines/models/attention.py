@@ -1,13 +1,15 @@
 """Compute attention over shared-prefix rows; registered with transformers as `shared_prefix`.
 
 A row has `spans`, an integer tensor (spans, 4) of `pipelines.models.prefix_tree.Span`: a span is causal within itself and
-attends to all of one range before it. Transformers 5 passes every keyword of a model's `forward` on to its attention, so `spans`
-arrives as a keyword. Without `spans` this is PyTorch's scaled dot product attention, so that a model in training can generate.
+attends to all of one range before it. Transformers 5 passes every keyword of a model's `forward` on to its attention, so
+`spans` arrives as a keyword. Without `spans` this is PyTorch's scaled dot product attention, so that a model in training can
+generate.
 
 On a CPU each span takes one or two calls of PyTorch's flash attention: the range before it without a mask, the span itself
 causal. Their outputs are combined by their log-sum-exp. In the backward pass each part is given the combined output and
 log-sum-exp, as in ring attention (Liu, Zaharia and Abbeel 2023). No pair is computed and then masked; a dense mask over the row
-gives the same numbers but was slower than one row per target. On other devices FlexAttention skips the blocks that no token needs.
+gives the same numbers but was slower than one row per target. On other devices FlexAttention skips the blocks that no token
+needs.
 """
 
 import math

@@ -1,8 +1,8 @@
 """Encode messages as token ids; the only place that does, with the same result as TRL for prompt-completion rows.
 
-The chat template renders the prompt with a generation prompt, and all messages. The common prefix of both is the prompt, the rest
-is trained. Messages of a conversation come back in each of its samples, so texts are split at the special tokens and each piece is
-encoded once: the same ids, many times as fast.
+The chat template renders the prompt with a generation prompt, and all messages. The common prefix of both is the prompt, the
+rest is trained. Messages of a conversation come back in each of its samples, so texts are split at the special tokens and each
+piece is encoded once: the same ids, many times as fast.
 """
 
 import json
@@ -163,7 +163,7 @@ def _split_tokens(tokenizer: Any) -> set[str]:
 
 
 def _is_local(pre_tokenizer: Any) -> bool:
-    """Return whether a pre-tokenizer treats every piece alike; Metaspace, for one, treats the first piece of a text differently."""
+    """Return whether a pre-tokenizer treats every piece alike; Metaspace treats the first piece of a text differently."""
     if pre_tokenizer is None:
         return False
 

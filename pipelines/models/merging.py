@@ -1,7 +1,7 @@
 """Merge a LoRA adapter into the weights of its base, layer by layer and out of place.
 
-PEFT merges in place and subtracts the adapter again afterwards, which changes a bfloat16 base a little each time. Here the base is
-only read. The sum is PEFT's own: the delta from its `get_delta_weight`, added in float32 and rounded once.
+PEFT merges in place and subtracts the adapter again afterwards, which changes a bfloat16 base a little each time. Here the base
+is only read. The sum is PEFT's own: the delta from its `get_delta_weight`, added in float32 and rounded once.
 """
 
 from collections.abc import Iterator, Mapping

@@ -174,7 +174,7 @@ def _split(trunk: Ids, branches: list[Branch], most: int) -> Iterator[Tree]:
 
 
 def _append_tree(row: TokenRow, tree: Tree) -> None:
-    """Append the trunk and the last branch as one span, then each other branch as a span that attends to its part of the trunk."""
+    """Append trunk and last branch as one span, then each other branch as a span that attends to its part of the trunk."""
     *early, last = tree.branches
     begin = len(row.input_ids)
     row.input_ids.extend(tree.trunk.tolist())

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from her.errors import HerError
 from her.types import Value
 from pipelines.models.atomic_folder import atomic_folder
-from pipelines.models.model_card import adapter_card, licence_files, licence_of, model_card
 from pipelines.models.merging import adapter_of, base_of, merged_weights
+from pipelines.models.model_card import adapter_card, licence_files, licence_of, model_card
 
 if TYPE_CHECKING:
     import torch
@@ -164,7 +164,7 @@ def _write_card_and_licences(part: Path, base: str, card: str) -> None:
 def _save_adapter(
     model: Any, tokenizer: "PreTrainedTokenizerBase", folder: Path, base: str, licence: str, state: Any
 ) -> Path | None:
-    """Save the adapter in PEFT's format with the name of its base; None without an adapter, or when the base was random weights."""
+    """Save the adapter in PEFT's format with the name of its base; None without an adapter, or when there is no base."""
     name = adapter_of(model)
     if not name or not base:
         return None

@@ -53,7 +53,8 @@ class SampleOptions(Value):
     def _require_source(self) -> "SampleOptions":
         if not (self.files or self.runs or self.personas):
             raise ValueError(
-                f'there is nothing to learn: give samples.runs=["synthesize"], samples.files=[...] or samples.personas=["{BUNDLED}"]'
+                'there is nothing to learn: give samples.runs=["synthesize"], samples.files=[...] or '
+                f'samples.personas=["{BUNDLED}"]'
             )
         return self
 

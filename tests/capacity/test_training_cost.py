@@ -13,7 +13,7 @@ from her.capacity.recipe import Checkpointing, Recipe
 from her.capacity.shapes import SHAPES, Shape
 from her.capacity.training_cost import count_flops, forecast_training, gpus_needed
 from her.capacity.work import Work, causal_pairs
-from pipelines.models import checkpointing as kept_activations
+from pipelines.models import activation_checkpointing as kept_activations
 from tests.capacity.examples import ADAPTERS, FULL, H200, LENGTH, RECIPE, ROW, SHAPE, TINY, tiny_model, token_ids
 
 
@@ -105,7 +105,7 @@ def test_flops_are_those_torch_counts(rank: int, checkpointing: Checkpointing) -
     if checkpointing == "full":
         model.gradient_checkpointing_enable({"use_reentrant": False})
     if checkpointing == "light":
-        kept_activations.keep_dear(model)
+        kept_activations.enable_light_checkpointing(model)
     if rank:
         model = get_peft_model(model, LoraConfig(r=rank, target_modules="all-linear", task_type="CAUSAL_LM"))
         model.enable_input_require_grads()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from her.capacity.recipe import Precision, Recipe
 from her.capacity.shapes import SHAPES, Shape, count_parameters
 from her.capacity.training_memory import estimate_memory
-from pipelines.models import checkpointing as kept_activations
+from pipelines.models import activation_checkpointing as kept_activations
 from tests.capacity.examples import RECIPE, SHAPE, TINY, tiny_model, token_ids
 
 
@@ -105,7 +105,7 @@ def test_light_checkpointing_keeps_what_matrices_and_attention_return(rank: int)
     model = tiny_model(attention="sdpa")
     if rank:
         model = get_peft_model(model, LoraConfig(r=rank, target_modules="all-linear", task_type="CAUSAL_LM"))
-    first, _ = create_selective_checkpoint_contexts(kept_activations._choose)
+    first, _ = create_selective_checkpoint_contexts(kept_activations._policy)
     with first:
         model(token_ids(tokens), logits_to_keep=1)
     held = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in _tensors(first.storage)}

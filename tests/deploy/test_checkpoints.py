@@ -29,7 +29,7 @@ def test_a_run_is_named_by_its_name(tmp_path: Path) -> None:
 
 def test_a_run_without_a_model_says_so() -> None:
     (paths.home() / "runs" / "ann-5").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"run 'ann-5' has no model yet \('.*model' is missing\); go on with it"):
+    with pytest.raises(InputError, match=r"run 'ann-5' has no model yet \('.*model' is missing\); resume it"):
         checkpoints.read_checkpoint("ann-5")
 
 
@@ -85,12 +85,12 @@ def bad_card(folder: Path) -> None:
         (without("tokenizer.json"), r"the tokenizer is missing \(tokenizer.json\); save it beside"),
         (without("chat_template.jinja"), r"the chat template is missing \(chat_template.jinja\); a base model has none"),
         (pickled, r"its weights are pickles \(pytorch_model.bin\), which can run code"),
-        (half_sharded, "1 of 2 weight files are missing, such as model-2.safetensors; copy it whole"),
+        (half_sharded, "1 of 2 weight files are missing, such as model-2.safetensors; copy the whole folder"),
         (endless, "no token is named that ends a reply"),
-        (cut, r"model.safetensors' is cut short \(\d+ of \d+ bytes\); copy it again"),
-        (headless, "model.safetensors' is no safetensors file, or cut short"),
+        (cut, r"model.safetensors' is truncated \(\d+ of \d+ bytes\); copy it again"),
+        (headless, "model.safetensors' is not a safetensors file, or truncated"),
         (garbled, "config.json' cannot be read as JSON"),
-        (bad_card, "has front matter that is no YAML"),
+        (bad_card, "has front matter that is not valid YAML"),
     ],
 )
 def test_what_is_missing_or_wrong_is_said(spoil: Callable[[Path], None], sentence: str, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_everything_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
 def test_an_index_that_names_no_files_beside_it_is_refused(tmp_path: Path, named: object) -> None:
     folder = checkpoint(tmp_path / "ann")
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": named}), "utf-8")
-    with pytest.raises(InputError, match="index.json' names no weight files that stand beside it"):
+    with pytest.raises(InputError, match="index.json' names no weight files in its own folder"):
         checkpoints.read_checkpoint(str(folder))
 
 
@@ -133,7 +133,7 @@ def test_an_adapter_alone_is_told_how_to_become_a_model(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is an adapter of Qwen/Qwen3-0.6B, not a model; merge it first: .*merge_and_unload"):
         checkpoints.read_checkpoint(str(folder))
     checkpoint(tmp_path / "run" / "model")
-    with pytest.raises(InputError, match=r"its merged model stands beside it: '.*run/model'"):
+    with pytest.raises(InputError, match=r"its merged model is beside it: '.*run/model'"):
         checkpoints.read_checkpoint(str(folder))
 
 

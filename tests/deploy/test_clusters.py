@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from her.cli import app
-from her.deploy import clusters as launching
-from her.deploy.clusters import Job
+from her.deploy import clusters
+from her.deploy.clusters import ClusterJob
 from her.errors import InputError
 from her.runs.folder import runs_folder
 
@@ -33,9 +33,9 @@ def her(*words: str) -> Result:
     return CliRunner().invoke(app, ["launch", *words])
 
 
-def job(target: Any = "slurm", **changes: Any) -> Job:
+def job(target: Any = "slurm", **changes: Any) -> ClusterJob:
     asked = {"pipeline": "sft", "words": (FILES,), "name": "first", "gpu": "H200", **changes}
-    return launching.checked(target, Job(**asked))
+    return clusters.check_job(target, ClusterJob(**asked))
 
 
 def started(text: str, target: Any = "slurm") -> list[str]:
@@ -51,7 +51,7 @@ def started(text: str, target: Any = "slurm") -> list[str]:
 )
 @pytest.mark.parametrize("target", ["slurm", "skypilot"])
 def test_nodes_and_gpus_choose_the_configuration(target: str, nodes: int, gpus: int, file: str, processes: str) -> None:
-    words = started(launching.text(target, job(target, nodes=nodes, gpus=gpus), "go"), target)  # type: ignore[arg-type]
+    words = started(clusters.launch_file(target, job(target, nodes=nodes, gpus=gpus), "go"), target)  # type: ignore[arg-type]
     assert words[:2] == ["--config_file", f"pipelines/configs/accelerate/{file}.yaml"]
     assert (ROOT / words[1]).is_file()
     assert words[words.index("--num_machines") + 1] == str(nodes)
@@ -61,7 +61,7 @@ def test_nodes_and_gpus_choose_the_configuration(target: str, nodes: int, gpus: 
 
 
 def test_a_slurm_file_has_what_slurm_reads() -> None:
-    text = launching.text("slurm", job(nodes=2, hours=36.5, partition="gpu,long", account="lab-7"), "sbatch x")
+    text = clusters.launch_file("slurm", job(nodes=2, hours=36.5, partition="gpu,long", account="lab-7"), "sbatch x")
     directives = dict(line.removeprefix("#SBATCH --").partition("=")[::2] for line in text.splitlines() if "#SBATCH" in line)
     assert directives == {
         "job-name": "first",
@@ -86,15 +86,15 @@ def test_a_slurm_file_has_what_slurm_reads() -> None:
 
 
 def test_a_part_of_a_node_takes_no_whole_one() -> None:
-    text = launching.text("slurm", job(gpus=2, gpu=""), "sbatch x")
+    text = clusters.launch_file("slurm", job(gpus=2, gpu=""), "sbatch x")
     assert "#SBATCH --gpus-per-node=2\n" in text
     assert "--exclusive" not in text
     assert "--partition" not in text
 
 
 def test_a_skypilot_file_is_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launching.metadata, "version", lambda package: "1.2.3+cpu")
-    text = launching.text("skypilot", job("skypilot", nodes=2, hours=1.5, spot=True, accelerate="zero3"), "sky x")
+    monkeypatch.setattr(clusters.metadata, "version", lambda package: "1.2.3+cpu")
+    text = clusters.launch_file("skypilot", job("skypilot", nodes=2, hours=1.5, spot=True, accelerate="zero3"), "sky x")
     task = yaml.safe_load(text)
     assert set(task) == {"name", "workdir", "num_nodes", "resources", "envs", "file_mounts", "setup", "run"}
     assert (task["name"], task["num_nodes"], task["workdir"]) == ("first", 2, str(ROOT))
@@ -115,7 +115,7 @@ HOSTILE = ["$(id)", "`id`", "'; rm -rf /; '", '"', "%%{home}", "$HOME", "a b", "
 @pytest.mark.parametrize("value", HOSTILE)
 def test_a_hostile_setting_stays_one_word(target: Any, value: str) -> None:
     word = f"model.base={value}"
-    text = launching.text(target, job(target, words=(FILES, word)), "go")
+    text = clusters.launch_file(target, job(target, words=(FILES, word)), "go")
     assert word in started(text, target)
 
 
@@ -123,17 +123,17 @@ def test_a_hostile_setting_stays_one_word(target: Any, value: str) -> None:
 def test_any_printable_setting_stays_one_word(value: str) -> None:
     word = f"model.base={value}"
     for target in ("slurm", "skypilot"):
-        made = Job(pipeline="sft", words=(word,), name="first", gpu="H200", accelerate="one_gpu")
-        text = launching.text(target, made, "go")  # type: ignore[arg-type]
+        made = ClusterJob(pipeline="sft", words=(word,), name="first", gpu="H200", accelerate="one_gpu")
+        text = clusters.launch_file(target, made, "go")  # type: ignore[arg-type]
         assert word in started(text, target)
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"name": "a b"}, "name 'a b' cannot be that of a job"),
-        ({"name": "x\n#SBATCH --wrap=id"}, "cannot be that of a job"),
-        ({"name": "-x"}, "cannot be that of a job"),
+        ({"name": "a b"}, "name 'a b' cannot be a job's"),
+        ({"name": "x\n#SBATCH --wrap=id"}, "cannot be a job's"),
+        ({"name": "-x"}, "cannot be a job's"),
         ({"name": "x" * 64}, "63 at most"),
         ({"gpu": "H200 --wrap=id"}, "--gpu is 'H200 --wrap=id'"),
         ({"gpu": "H200\n"}, "--gpu is"),
@@ -144,20 +144,23 @@ def test_any_printable_setting_stays_one_word(value: str) -> None:
         ({"hours": float("nan")}, "--hours is nan"),
         ({"hours": 0.1}, "--hours is 0.1"),
         ({"accelerate": "../x"}, "--accelerate is '../x'; there are cpu2, fsdp2_node"),
-        ({"accelerate": "one_gpu", "nodes": 2}, "--accelerate one_gpu is one process, and this job has"),
-        ({"accelerate": "cpu2"}, "cpu2 is two processes on this machine's processor"),
-        ({"gpus": 4, "words": (FILES, "lora.rank=8", "lora.quantise=nf4")}, "lies whole on one GPU; give --nodes 1 --gpus 1"),
+        ({"accelerate": "one_gpu", "nodes": 2}, "--accelerate one_gpu starts one process, and this job has"),
+        ({"accelerate": "cpu2"}, "cpu2 starts two processes on a CPU"),
+        (
+            {"gpus": 4, "words": (FILES, "lora.rank=8", "lora.quantise=nf4")},
+            "must be complete on one GPU; give --nodes 1 --gpus 1",
+        ),
         ({"accelerate": "zero3", "words": (FILES, "lora.rank=8", "checkpointing=light")}, "give checkpointing=full"),
         ({"words": (FILES, "device=cpu")}, "device=cpu in the settings, and the job has GPUs"),
         ({"words": (FILES, "a=b\nc")}, "control character"),
-        ({"words": (FILES, "model.base=hf_" + "a" * 30)}, "'model.base' seems to hold a secret"),
-        ({"words": (FILES, "model.base=https://me:pw@host/x")}, "seems to hold a secret"),
+        ({"words": (FILES, "model.base=hf_" + "a" * 30)}, "'model.base' seems to be a secret"),
+        ({"words": (FILES, "model.base=https://me:pw@host/x")}, "seems to be a secret"),
         ({"words": (FILES, "learnin_rate=1")}, "no setting 'learnin_rate'; did you mean 'learning_rate'"),
         ({"words": (FILES, "batch=0")}, "'batch' is 0"),
         ({"words": (FILES, "@absent.toml")}, "absent.toml' cannot be read"),
         ({"words": (FILES, "--dry-run")}, "give it to her launch"),
         ({"pipeline": "cook"}, "no pipeline 'cook'"),
-        ({"pipeline": "synthesize", "words": (SMOKE,)}, "'synthesize' is one process; give --nodes 1 --gpus 1"),
+        ({"pipeline": "synthesize", "words": (SMOKE,)}, "'synthesize' runs in one process; give --nodes 1 --gpus 1"),
     ],
 )
 def test_what_cannot_be_is_refused(changes: dict[str, Any], told: str) -> None:
@@ -180,16 +183,16 @@ def test_words_are_meant_from_where_one_stands(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(ROOT / "pipelines")
     made = job(pipeline="synthesize", words=("@configs/synthesize_smoke.toml",), gpus=1)
     assert made.words[0] == SMOKE
-    with pytest.raises(InputError, match="is meant from '.*pipelines', but the job starts in"):
+    with pytest.raises(InputError, match="is relative to '.*pipelines', but the job starts in"):
         job(words=(FILES,))
 
 
 def test_a_file_that_would_not_be_one_is_never_written() -> None:
-    with pytest.raises(launching.HerError, match="no YAML"):
-        launching.check("skypilot", "a: [")
+    with pytest.raises(clusters.HerError, match="not be valid YAML"):
+        clusters.check_syntax("skypilot", "a: [")
     if shutil.which("bash"):
-        with pytest.raises(launching.HerError, match="no shell script"):
-            launching.check("slurm", "if then '")
+        with pytest.raises(clusters.HerError, match="not be a valid shell script"):
+            clusters.check_syntax("slurm", "if then '")
 
 
 @pytest.mark.parametrize(("target", "file"), [("slurm", "x.sbatch"), ("skypilot", "x.sky.yaml")])
@@ -200,17 +203,17 @@ def test_the_command_writes_once(target: str, file: str, tmp_path: Path) -> None
     assert not list(tmp_path.iterdir())
     wrote = her(*words)
     assert (wrote.exit_code, wrote.stdout.count("\n")) == (0, 1)
-    assert f"start it with: {launching.submission(target, tmp_path / file)}" in wrote.stdout  # type: ignore[arg-type]
+    assert f"submit it with: {clusters.submit_command(target, tmp_path / file)}" in wrote.stdout  # type: ignore[arg-type]
     text = (tmp_path / file).read_text("utf-8")
     assert dry.stdout.startswith(text)
-    assert "is there already; give --force" in her(*words).stderr
+    assert "exists already; give --force" in her(*words).stderr
     assert her(*words, "--force").exit_code == 0
     assert started(text, target)[-3:] == ["pipelines.synthesize", SMOKE, 'name="x"']
 
 
 def test_the_name_is_that_of_the_settings_unless_given() -> None:
     said = her("slurm", "synthesize", SMOKE, "--gpus", "1", "--dry-run")
-    assert "# not written; synthesize-smoke.sbatch would be started with: sbatch synthesize-smoke.sbatch" in said.stdout
+    assert "# not written; submit synthesize-smoke.sbatch with: sbatch synthesize-smoke.sbatch" in said.stdout
 
 
 def test_a_place_with_a_line_break_is_refused(tmp_path: Path) -> None:
@@ -222,12 +225,12 @@ def test_the_scripts_are_read_by_bash() -> None:
     bash = shutil.which("bash")
     assert bash, "bash is needed for this test"
     for target in ("slurm", "skypilot"):
-        text = launching.text(target, job(target, words=(FILES, *(f"model.base={value}" for value in HOSTILE))), "go")  # type: ignore[arg-type]
+        text = clusters.launch_file(target, job(target, words=(FILES, *(f"model.base={value}" for value in HOSTILE))), "go")  # type: ignore[arg-type]
         scripts = [text] if target == "slurm" else [yaml.safe_load(text)[part] for part in ("setup", "run")]
         for script in scripts:
             subprocess.run([bash, "-n"], input=script, text=True, check=True)
 
 
 def test_the_house_of_runs_is_named_in_the_file(home: Path) -> None:
-    assert f"export HER_HOME={home}\n" in launching.text("slurm", job(), "go")
+    assert f"export HER_HOME={home}\n" in clusters.launch_file("slurm", job(), "go")
     assert runs_folder() == home / "runs"

@@ -1,1 +1,1 @@
-"""Estimate what a fine-tuning run takes before it starts."""
+"""Estimate memory, time and cost of a fine-tuning run before it starts."""

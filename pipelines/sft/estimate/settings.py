@@ -1,4 +1,4 @@
-"""What is asked about a run (`estimate.KEY=VALUE`) and what the answer holds."""
+"""Settings of an estimate (`estimate.KEY=VALUE`), and its content."""
 
 from pydantic import Field, model_validator
 
@@ -13,17 +13,22 @@ from pipelines.sft.options import TrainingOptions
 
 
 class EstimateSettings(Value):
-    """What is asked about a run.
+    """Hardware of an estimate, and a description of samples that are not on this machine.
 
     Args:
-        gpu: a card that her/capacity/gpus.py knows; with `memory` (GB), `tflops` (bf16) and `bandwidth` (TB/s) any other.
-        gpus: cards that share the weights.
-        mfu: share of the card's rate that is expected.
-        dollars: an hour of one card; 0 leaves out what the run costs.
+        gpu: a GPU of her/capacity/gpus.py; any other one with `memory`, `tflops` and `bandwidth`.
+        memory: memory of the GPU in GB.
+        tflops: its bfloat16 rate in TFLOP per second, without sparsity.
+        bandwidth: its memory bandwidth in TB per second.
+        gpus: GPUs that share the weights.
+        mfu: share of the GPU's rate that is expected (model FLOPs utilisation).
+        dollars: price of one GPU for an hour; 0 leaves out the cost of the run.
         master: whether bfloat16 weights have a float32 copy beside them (DeepSpeed).
-        targets: of an epoch, where the samples are not at hand; with the mean tokens of a prompt and of a target, plan included.
+        targets: target turns of an epoch, when the samples are not on this machine; 0 counts the samples of the settings.
+        prompt_tokens: mean tokens of a prompt, with `targets`.
+        target_tokens: mean tokens of a target, system thinking included, with `targets`.
         turns: targets of one character in one conversation.
-        between: tokens the history grows by from one of these to the next.
+        between: tokens by which the history grows from one of these targets to the next.
         context: tokens of a chat when the model is served.
     """
 
@@ -43,41 +48,41 @@ class EstimateSettings(Value):
     context: int = Field(default=4096, ge=1)
 
     @model_validator(mode="after")
-    def _whole(self) -> "EstimateSettings":
+    def _require_description(self) -> "EstimateSettings":
         if self.targets and not (self.prompt_tokens and self.target_tokens):
-            raise ValueError(
-                "estimate.targets needs estimate.prompt_tokens and estimate.target_tokens, the mean of each, beside it"
-            )
-        if self.targets and self._first() < 1:
+            raise ValueError("estimate.targets needs estimate.prompt_tokens and estimate.target_tokens, the mean of each")
+        if self.targets and self._first_prompt() < 1:
             raise ValueError(
                 f"estimate.prompt_tokens={self.prompt_tokens} is too short for estimate.turns={self.turns} with "
-                f"estimate.between={self.between}: the first prompt would have {self._first()} tokens; "
+                f"estimate.between={self.between}: the first prompt would have {self._first_prompt()} tokens; "
                 "take fewer turns or a smaller estimate.between"
             )
         return self
 
-    def _first(self) -> int:
-        """Tokens of the first prompt of a conversation, so that the mean of all is `prompt_tokens`."""
+    def _first_prompt(self) -> int:
+        """Return the tokens of the first prompt of a conversation, so that the mean of all is `prompt_tokens`."""
         return self.prompt_tokens - (self.turns - 1) * self.between // 2
 
     def conversation(self) -> list[tuple[int, int]]:
-        """Tokens of prompt and target of every target of one character in one conversation."""
-        return [(self._first() + turn * self.between, self.target_tokens) for turn in range(self.turns)]
+        """Return (prompt tokens, target tokens) of every target of one character in one conversation."""
+        return [(self._first_prompt() + turn * self.between, self.target_tokens) for turn in range(self.turns)]
 
 
 class EstimateOptions(TrainingOptions):
-    """The settings of a run, and what is asked about it."""
+    """Settings of a run and of its estimate."""
 
     estimate: EstimateSettings = EstimateSettings()
 
 
 class RunEstimate(Value):
-    """The answer.
+    """Estimate of a run.
 
     Args:
-        base: what is trained; `shape` and `weights` of it.
+        base: base of the model, or "random weights".
+        weights: number of weights by part; `adapters` the number of weights of LoRA adapters.
         counted: how the tokens were counted.
-        load: of one epoch; `step` target turns of one step, by layout: as near to `batch` as whole rows come.
+        load: tokens and targets of one epoch.
+        step: target turns of one step, by layout: as close to `batch` as whole rows allow.
     """
 
     base: str

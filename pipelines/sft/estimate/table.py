@@ -1,4 +1,4 @@
-"""An estimate for people and for programs: both layouts side by side, or one JSON object."""
+"""Format an estimate: a table with both layouts side by side, or one JSON object."""
 
 import json
 
@@ -8,88 +8,90 @@ from pipelines.sft.estimate.settings import RunEstimate
 LAYOUTS = ("plain", "shared_prefix")
 
 
-def as_json(made: RunEstimate) -> str:
-    """One JSON object, with the sums that a reader would make."""
-    told = made.model_dump(mode="json")
-    told["weights"]["total"] = made.weights.total
+def to_json(estimate: RunEstimate) -> str:
+    """Return the estimate as one JSON object, with totals."""
+    fields = estimate.model_dump(mode="json")
+    fields["weights"]["total"] = estimate.weights.total
     for layout in LAYOUTS:
-        told[layout]["memory"]["total"] = getattr(made, layout).memory.total
-    return json.dumps(told, indent=2) + "\n"
+        fields[layout]["memory"]["total"] = getattr(estimate, layout).memory.total
+    return json.dumps(fields, indent=2) + "\n"
 
 
-def table(made: RunEstimate) -> str:
-    """For people: what was asked, both layouts side by side, and what the model could answer when it is served."""
-    return "\n".join([*_head(made), "", *_rows(made), "", *_foot(made)]) + "\n"
+def to_table(estimate: RunEstimate) -> str:
+    """Return a table: model and hardware, both layouts side by side, and the speed of serving the model."""
+    return "\n".join([*_head(estimate), "", *_rows(estimate), "", *_foot(estimate)]) + "\n"
 
 
-def _head(made: RunEstimate) -> list[str]:
-    weights, recipe, load = made.weights, made.recipe, made.load
-    how = f"adapters of rank {recipe.rank} ({_count(made.adapters)})" if recipe.rank else "all weights trained"
+def _head(estimate: RunEstimate) -> list[str]:
+    weights, recipe, load = estimate.weights, estimate.recipe, estimate.load
+    how = f"adapters of rank {recipe.rank} ({_count(estimate.adapters)})" if recipe.rank else "all weights trained"
     head = f"head {_count(weights.head)}" if weights.head else "head tied"
     held = f"{recipe.precision}{', base in NF4' if recipe.quantise else ''}{', master copy' if recipe.master else ''}"
-    cards = f"{recipe.gpus} x {made.gpu.name}" if recipe.gpus > 1 else made.gpu.name
+    gpus = f"{recipe.gpus} x {estimate.gpu.name}" if recipe.gpus > 1 else estimate.gpu.name
     return [
-        f"model    {made.base}: {_count(weights.total)} weights (embedding {_count(weights.embedding)}, attention "
+        f"model    {estimate.base}: {_count(weights.total)} weights (embedding {_count(weights.embedding)}, attention "
         f"{_count(weights.attention)}, MLP {_count(weights.mlp)}, {head})",
         f"recipe   {how}, {held}, {recipe.checkpointing} checkpointing",
-        f"cards    {cards}, each {made.gpu.memory / 1e9:.0f} GB, {made.gpu.flops / 1e12:.0f} TFLOP/s bf16, "
-        f"{made.gpu.bandwidth / 1e12:.2f} TB/s{', sharing the weights' if recipe.gpus > 1 and not recipe.quantise else ''}",
-        f"samples  {load.targets:,} targets in {load.trees:,} trunks, {made.counted}",
+        f"gpus     {gpus}, each {estimate.gpu.memory / 1e9:.0f} GB, {estimate.gpu.flops / 1e12:.0f} TFLOP/s bf16, "
+        f"{estimate.gpu.bandwidth / 1e12:.2f} TB/s{', sharing the weights' if recipe.gpus > 1 and not recipe.quantise else ''}",
+        f"samples  {load.targets:,} targets in {load.trees:,} trunks, {estimate.counted}",
     ]
 
 
-def _rows(made: RunEstimate) -> list[str]:
-    pair = (made.plain, made.shared_prefix)
+def _rows(estimate: RunEstimate) -> list[str]:
+    pair = (estimate.plain, estimate.shared_prefix)
     parts = ("weights", "gradients", "states", "master", "copies", "activations", "head")
     rows = [("", ["plain", "shared prefix"])]
-    rows += [("tokens", [_count(each.work.tokens) for each in pair])]
-    rows += [("targets a step", [f"{made.step[name]:,.1f}" for name in ("plain", "shared_prefix")])]
-    rows += [("targets in the run", [f"{each.target_reads:,}" for each in pair])]
-    rows += [("pairs of attention", [_count(each.work.pairs) for each in pair])]
-    rows += [("FLOP", [_count(each.flops) for each in pair])]
-    rows += [("tokens at once", [f"{each.tokens_at_once:,}" for each in pair])]
-    rows += [(f"GB {part}", [_gigabytes(getattr(each.memory, part)) for each in pair]) for part in parts]
-    rows += [("GB in all", [_gigabytes(each.memory.total) for each in pair])]
-    rows += [("fits", ["yes" if each.fits else "no" for each in pair])]
-    rows += [("tokens/s, ceiling", [f"{each.ceiling:,.0f}" for each in pair])]
-    rows += [(f"tokens/s at {made.mfu:.0%}", [f"{each.expected:,.0f}" for each in pair])]
-    rows += [(f"targets/s at {made.mfu:.0%}", [f"{each.targets:,.2f}" for each in pair])]
-    rows += [("hours", [f"{each.hours:,.2f}" for each in pair])]
-    rows += [("dollars", [f"{each.dollars:,.2f}" for each in pair if each.dollars is not None])] if made.gpu.dollars else []
+    rows += [("tokens", [_count(forecast.work.tokens) for forecast in pair])]
+    rows += [("targets a step", [f"{estimate.step[name]:,.1f}" for name in ("plain", "shared_prefix")])]
+    rows += [("targets in the run", [f"{forecast.target_reads:,}" for forecast in pair])]
+    rows += [("pairs of attention", [_count(forecast.work.pairs) for forecast in pair])]
+    rows += [("FLOP", [_count(forecast.flops) for forecast in pair])]
+    rows += [("tokens at once", [f"{forecast.tokens_at_once:,}" for forecast in pair])]
+    rows += [(f"GB {part}", [_gigabytes(getattr(forecast.memory, part)) for forecast in pair]) for part in parts]
+    rows += [("GB in all", [_gigabytes(forecast.memory.total) for forecast in pair])]
+    rows += [("fits", ["yes" if forecast.fits else "no" for forecast in pair])]
+    rows += [("tokens/s, ceiling", [f"{forecast.ceiling:,.0f}" for forecast in pair])]
+    rows += [(f"tokens/s at {estimate.mfu:.0%}", [f"{forecast.expected:,.0f}" for forecast in pair])]
+    rows += [(f"targets/s at {estimate.mfu:.0%}", [f"{forecast.targets:,.2f}" for forecast in pair])]
+    rows += [("hours", [f"{forecast.hours:,.2f}" for forecast in pair])]
+    if estimate.gpu.dollars:
+        rows += [("dollars", [f"{forecast.dollars:,.2f}" for forecast in pair if forecast.dollars is not None])]
     return [f"{name:<20}{''.join(f'{value:>16}' for value in values)}" for name, values in rows]
 
 
-def _foot(made: RunEstimate) -> list[str]:
-    served, plain, shared = made.serving, made.plain, made.shared_prefix
+def _foot(estimate: RunEstimate) -> list[str]:
+    served, plain, shared = estimate.serving, estimate.plain, estimate.shared_prefix
     fewer = plain.work.tokens / shared.work.tokens
-    lines = [] if plain.fits and shared.fits else [_needed(made)]
-    if made.recipe.precision == "float32":
-        lines.append("Arithmetic in float32 does not come near these rates, which are of bfloat16; take model.precision=mixed.")
+    lines = [] if plain.fits and shared.fits else [_needed(estimate)]
+    if estimate.recipe.precision == "float32":
+        lines.append("These rates are for bfloat16; arithmetic in float32 is much slower. Take model.precision=mixed.")
     lines += [
-        f"Shared prefixes: {fewer:.2f} times fewer tokens, {shared.targets / plain.targets:.2f} times the targets a second, "
-        f"if both reach {made.mfu:.0%}."
+        f"Shared prefixes: {fewer:.2f} times fewer tokens, {shared.targets / plain.targets:.2f} times the targets per second, "
+        f"if both reach {estimate.mfu:.0%}."
     ]
+    gpu = estimate.gpu.name
     if not served.concurrency:
-        return [*lines, f"Served on one {made.gpu.name}: its bf16 weights leave no room for a chat of {served.context} tokens."]
+        return [*lines, f"Served on one {gpu}: its bf16 weights leave no memory for a chat of {served.context} tokens."]
     return [
         *lines,
-        f"Served on one {made.gpu.name}, bf16: {served.kv_bytes / 1024:.0f} KiB of cache a token, {served.concurrency} chats of "
-        f"{served.context} tokens, at most {served.decode:,.0f} tokens/s written and {served.prefill:,.0f} read.",
+        f"Served on one {gpu}, bf16: {served.kv_bytes / 1024:.0f} KiB of cache per token, {served.concurrency} chats of "
+        f"{served.context} tokens, at most {served.decode:,.0f} tokens/s generated and {served.prefill:,.0f} prefilled.",
     ]
 
 
-def _needed(made: RunEstimate) -> str:
-    """What would hold it."""
-    told = [
-        f"{name} needs {each.gpus_needed} cards that share the weights"
-        if each.gpus_needed
-        else f"{name} fits on no number of cards"
-        for name, each in (("plain", made.plain), ("shared prefix", made.shared_prefix))
-        if not each.fits
+def _needed(estimate: RunEstimate) -> str:
+    """Return how many GPUs would hold the run."""
+    needs = [
+        f"{name} needs {forecast.gpus_needed} GPUs that share the weights"
+        if forecast.gpus_needed
+        else f"{name} fits on no number of GPUs"
+        for name, forecast in (("plain", estimate.plain), ("shared prefix", estimate.shared_prefix))
+        if not forecast.fits
     ]
-    if made.recipe.quantise:
-        told.append("a base in 4 bits lies whole on every card")
-    return f"It does not fit in {USABLE:.0%} of the memory: {', '.join(told)}."
+    if estimate.recipe.quantise:
+        needs.append("a base in 4 bits must be complete on every GPU")
+    return f"It does not fit in {USABLE:.0%} of the memory: {', '.join(needs)}."
 
 
 def _count(number: float) -> str:

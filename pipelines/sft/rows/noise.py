@@ -1,12 +1,12 @@
 """Replace a share of the trained input tokens at random, while the labels stay right (denoising, for models from scratch).
 
-A model from scratch sees so few texts that it memorises them, closing tags included: after "upon one ear" an act always ends. In
-the playground the first word that comes out differently leaves it without context. With noise, the input at a share of the trained
-places is another token than the one that had to be predicted there, so the model learns to find its place from the tags. Tags,
-special tokens and what the template writes are never replaced. benchmarks/sft_learns.py measures the effect.
+A model from scratch sees so few texts that it memorises them, closing tags included: after "upon one ear" an act always ends.
+In the playground the first word that comes out differently leaves it without context. With noise, the input at a share of the
+trained places is another token than the one that had to be predicted there, so the model learns to find its place from the
+tags. Tags, special tokens and what the template writes are never replaced. benchmarks/sft_learns.py measures the effect.
 
-The replacement is a token of the same row. So a full stop or an "I" sometimes stands inside an act without ending it. Tokens drawn
-from the whole vocabulary were tried: there these are rare, and longer acts then continued as speech.
+The replacement is a token of the same row. So a full stop or an "I" sometimes stands inside an act without ending it. Tokens
+drawn from the whole vocabulary were tried: there these are rare, and longer acts then continued as speech.
 
 `model.shape.token_noise` is the share; only models without a base have noise. Tokens are drawn when the rows are written, so a
 resumed run reads the same rows. A row that is read several times is written as often, each time with other replacements;

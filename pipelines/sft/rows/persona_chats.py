@@ -114,9 +114,7 @@ def _suits(scene: Scenario, persona: Persona) -> bool:
     return persona.id in scene.personas or (not scene.personas and scene.language == persona.language)
 
 
-def _draw(
-    written: Sequence[ScriptedLine], deck: list[ScriptedLine], most: int, generator: random.Random
-) -> list[ScriptedLine]:
+def _draw(written: Sequence[ScriptedLine], deck: list[ScriptedLine], most: int, generator: random.Random) -> list[ScriptedLine]:
     """Draw lines from the deck without repetition; a used-up deck is shuffled again, so that all lines are equally frequent."""
     drawn: list[ScriptedLine] = []
     while len(drawn) < min(most, len(written)):

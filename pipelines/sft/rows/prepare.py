@@ -1,12 +1,12 @@
 """Turn samples into rows on disk, once a run: `prepared/` in its folder. Later starts and the other processes read it there.
 
-    prepared/  tokenizer/                 with its chat template; trained here for a model from scratch
-               train/ held_out/           rows as the trainer reads them, memory-mapped Arrow files
-               text_pretraining/          rows of text pretraining
-               pretrained/                the model after text pretraining (train/text_pretraining.py)
-               held_out.jsonl             samples whose prompts are sampled from
-               audit.jsonl, audit.md      what training sees (her/training_data/audit.py)
-               facts.json                 `RowFacts`; written last, so it marks `prepared/` as complete
+prepared/  tokenizer/                 with its chat template; trained here for a model from scratch
+           train/ held_out/           rows as the trainer reads them, memory-mapped Arrow files
+           text_pretraining/          rows of text pretraining
+           pretrained/                the model after text pretraining (train/text_pretraining.py)
+           held_out.jsonl             samples whose prompts are sampled from
+           audit.jsonl, audit.md      what training sees (her/training_data/audit.py)
+           facts.json                 `RowFacts`; written last, so it marks `prepared/` as complete
 """
 
 import logging

@@ -1,6 +1,6 @@
 """Encode samples and write them as the rows that a trainer reads, in either layout, as memory-mapped Arrow files.
 
-    train/ held_out/   rows.arrow with input_ids, labels, position_ids and the spans of pipelines/models/prefix_tree.py
+train/ held_out/   rows.arrow with input_ids, labels, position_ids and the spans of pipelines/models/prefix_tree.py
 """
 
 import random

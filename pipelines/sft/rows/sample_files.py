@@ -1,8 +1,8 @@
 """Read the samples of a run: Parquet of a synthesis, JSONL of samples or ratings, and chats from written exchanges of personas.
 
-Training and held-out samples never share a transcript. Order is kept, except that samples of one transcript become neighbours, and
-within it those of one speaker: their prompts have a common prefix, and only neighbours can share it in a row. Equal messages are
-stored once; otherwise a history of 40 turns would be in memory 40 times.
+Training and held-out samples never share a transcript. Order is kept, except that samples of one transcript become neighbours,
+and within it those of one speaker: their prompts have a common prefix, and only neighbours can share it in a row. Equal
+messages are stored once; otherwise a history of 40 turns would be in memory 40 times.
 """
 
 import json
@@ -221,7 +221,9 @@ def _parse_row(fields: dict[str, Any], where: str) -> CompletionRow:
 
 def _to_sample(row: CompletionRow, where: str) -> Sample:
     if row.completion[0].role != "assistant":
-        raise InputError(f"{where}: the completion has the role {row.completion[0].role!r}; only turns of the assistant are learned")
+        raise InputError(
+            f"{where}: the completion has the role {row.completion[0].role!r}; only turns of the assistant are learned"
+        )
     return Sample(
         messages=(*row.prompt, *row.completion),
         trained=(len(row.prompt),),

@@ -123,6 +123,6 @@ def require_fitting_launch(options: TrainingOptions, accelerator: Any) -> None:
         )
     if options.checkpointing == "light" and options.lora.rank and kind == "DEEPSPEED":
         raise InputError(
-            "checkpointing=light with adapters and DeepSpeed: with adapters, ZeRO-3 needs reentrant checkpointing, which keeps no "
-            "activations; take checkpointing=full, or launch with pipelines/configs/accelerate/fsdp2_node.yaml"
+            "checkpointing=light with adapters and DeepSpeed: with adapters, ZeRO-3 needs reentrant checkpointing, which keeps "
+            "no activations; take checkpointing=full, or launch with pipelines/configs/accelerate/fsdp2_node.yaml"
         )

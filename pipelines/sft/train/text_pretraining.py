@@ -1,12 +1,12 @@
 """Pretrain a model from scratch on its own samples in short form, all tokens trained, before it is fine-tuned.
 
-A base model has read much text. One from scratch knows no word, and targets behind a thousand tokens of prompt teach it slowly: ten
-minutes of them on two CPU cores left a loss of 5. So it is first trained on passages: the first line of a prompt, the message before
-the target, and the target, with the same trainer and rows. The result, `prepared/pretrained` in the run's folder, is the base of the
-run. `model.shape.pretraining_steps` is the number of steps; 0 for none.
+A base model has read much text. One from scratch knows no word, and targets behind a thousand tokens of prompt teach it slowly:
+ten minutes of them on two CPU cores left a loss of 5. So it is first trained on passages: the first line of a prompt, the
+message before the target, and the target, with the same trainer and rows. The result, `prepared/pretrained` in the run's
+folder, is the base of the run. `model.shape.pretraining_steps` is the number of steps; 0 for none.
 
-The first line names the speakers. Without it a small model wrote the format under the name of any character (10 of 48 turns right
-after 5 minutes). With it, names are right after 40 seconds, and in full prompts after 40 more.
+The first line names the speakers. Without it a small model wrote the format under the name of any character (10 of 48 turns
+right after 5 minutes). With it, names are right after 40 seconds, and in full prompts after 40 more.
 """
 
 import logging
@@ -25,9 +25,7 @@ from pipelines.sft.train.training import build_trainer
 log = logging.getLogger(__name__)
 
 
-def pretrain_on_text(
-    options: TrainingOptions, prepared: Prepared, folder: Path, metric: Metric, device: str
-) -> TrainingOptions:
+def pretrain_on_text(options: TrainingOptions, prepared: Prepared, folder: Path, metric: Metric, device: str) -> TrainingOptions:
     """Pretrain the model, unless an earlier start did; return the settings with the pretrained model as their base.
 
     All processes call this. An interrupted pretraining starts again from step 0, because it is short.

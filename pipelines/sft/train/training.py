@@ -1,7 +1,8 @@
 """Train a run: TRL's SFTTrainer over prepared rows, in either layout, resumed from the last complete checkpoint.
 
-TRL computes the loss over the targets, applies LoRA, accumulates gradients and resumes. Added here are the rows of shared prefixes
-and a check that the model honours them, metrics in the run's folder, and turns sampled at every evaluation (callbacks.py).
+TRL computes the loss over the targets, applies LoRA, accumulates gradients and resumes. Added here are the rows of shared
+prefixes and a check that the model honours them, metrics in the run's folder, and turns sampled at every evaluation
+(callbacks.py).
 """
 
 import logging

@@ -28,7 +28,7 @@ from her.training_data.audit import Audit, AuditLimits, AuditReport, Encoder, Es
 from her.training_data.samples import Dropped, samples
 from her.training_data.splits import HeldOut, Splits, SplitUnit, conversation, leaks, read_held_out, split
 from her.types import Sample, Transcript
-from pipelines.models.template import ChatTemplate
+from pipelines.models.chat_template import ChatTemplate
 from pipelines.synthesize.options import SynthesisOptions
 from pipelines.synthesize.outputs.dataset_card import DatasetFacts, DatasetSource, write_card
 from pipelines.synthesize.outputs.exports import ParquetRows, sharegpt, trl_table, verl_rows

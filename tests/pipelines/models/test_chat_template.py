@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from her.errors import InputError
 from her.training_data.audit import Audit, EstimatedEncoder, require
 from her.types import Message, Sample
-from pipelines.models.template import ChatTemplate
+from pipelines.models.chat_template import ChatTemplate
 from pipelines.synthesize.outputs.dataset import open_encoder
 from tests.tiny import TEMPLATE, make_tiny
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from her.errors import InputError
-from pipelines.models.loading import device_of, load_model, load_tokenizer, lora_config
+from pipelines.models.loading import load_model, load_tokenizer, lora_config, resolve_device
 from pipelines.models.options import LoraOptions, ModelOptions, ShapeOptions
 from tests.tiny import CORPUS, make_tiny
 
@@ -171,13 +171,13 @@ def test_a_gpu_that_is_not_there() -> None:
     import torch
 
     if torch.cuda.is_available():
-        assert device_of("auto") == device_of("cuda") == "cuda"
+        assert resolve_device("auto") == resolve_device("cuda") == "cuda"
         return
-    assert device_of("auto") == device_of("cpu") == "cpu"
+    assert resolve_device("auto") == resolve_device("cpu") == "cpu"
     with pytest.raises(
         InputError, match=r"device=cuda needs a GPU .* pipelines/configs/tiny.toml or pipelines/configs/sft_smoke"
     ):
-        device_of("cuda")
+        resolve_device("cuda")
     options = ModelOptions(shape=SHAPE)
     tokenizer = load_tokenizer(options, CORPUS)
     with pytest.raises(InputError, match=r"lora.quantise=nf4 needs a GPU, .* pipelines/configs/tiny.toml"):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from her.errors import InputError
-from pipelines.models.prefix_tree import IGNORED, Encoded, TokenRow, pack, row, trees
+from pipelines.models.prefix_tree import IGNORED, Encoded, TokenRow, build_row, grow_trees, pack
 
 Plain = tuple[tuple[int, ...], int]
 """A row of its own: all token ids, and how many of them are the prompt."""
@@ -61,8 +61,8 @@ def conversations(draw: st.DrawFn) -> list[Encoded]:
 
 @given(conversations(), st.integers(70, 200))
 def test_every_target_keeps_its_context(samples: list[Encoded], most: int) -> None:
-    grown = list(trees(samples, most))
-    packed = [row([grown[index] for index in indices]) for indices in pack([tree.tokens for tree in grown], most)]
+    grown = list(grow_trees(samples, most))
+    packed = [build_row([grown[index] for index in indices]) for indices in pack([tree.tokens for tree in grown], most)]
     assert sorted(each for made in packed for each in contexts(made)) == sorted(plain(samples))
     for made in packed:
         assert len(made.input_ids) == len(made.labels) == len(made.position_ids) == made.spans[-1].stop <= most
@@ -71,12 +71,12 @@ def test_every_target_keeps_its_context(samples: list[Encoded], most: int) -> No
 
 @given(conversations())
 def test_a_tree_never_has_more_tokens_than_the_rows_it_replaces(samples: list[Encoded]) -> None:
-    assert sum(tree.tokens for tree in trees(samples, 10_000)) <= sum(len(ids) for ids, _ in plain(samples))
+    assert sum(tree.tokens for tree in grow_trees(samples, 10_000)) <= sum(len(ids) for ids, _ in plain(samples))
 
 
 @given(conversations())
 def test_every_sample_is_in_one_branch(samples: list[Encoded]) -> None:
-    numbers = [branch.sample for tree in trees(samples, 10_000) for branch in tree.branches]
+    numbers = [branch.sample for tree in grow_trees(samples, 10_000) for branch in tree.branches]
     assert sorted(numbers) == list(range(len(samples)))
 
 
@@ -91,7 +91,7 @@ def test_rows_hold_everything_once_and_none_is_too_long(sizes: list[int], most: 
 def test_the_history_stands_once() -> None:
     history = list(range(100))
     samples = [encoded("a", history[: 50 + 10 * turn], [7] * 20) for turn in range(5)]
-    (tree,) = trees(samples, 1000)
+    (tree,) = grow_trees(samples, 1000)
     assert (len(tree.trunk), [branch.fork for branch in tree.branches]) == (89, [49, 59, 69, 79, 89])
     assert tree.tokens == 89 + 5 * 21
 
@@ -99,19 +99,19 @@ def test_the_history_stands_once() -> None:
 def test_a_long_conversation_is_split_and_no_trunk_is_longer_than_it_has_to_be() -> None:
     history = list(range(100))
     samples = [encoded("a", history[: 50 + 10 * turn], [7] * 20) for turn in range(5)]
-    made = list(trees(samples, 120))
+    made = list(grow_trees(samples, 120))
     assert [(len(tree.trunk), len(tree.branches)) for tree in made] == [(59, 2), (69, 1), (79, 1), (89, 1)]
-    assert sorted(each for tree in made for each in contexts(row([tree]))) == sorted(plain(samples))
+    assert sorted(each for tree in made for each in contexts(build_row([tree]))) == sorted(plain(samples))
 
 
 def test_prompts_with_little_in_common_share_nothing() -> None:
     samples = [encoded("a", [1, *range(50, 90)], [5]), encoded("a", [1, *range(20, 40)], [5])]
-    assert [len(tree.branches) for tree in trees(samples, 1000)] == [1, 1]
+    assert [len(tree.branches) for tree in grow_trees(samples, 1000)] == [1, 1]
 
 
 def test_other_characters_share_nothing() -> None:
     samples = [encoded("a Ann", range(50), [5]), encoded("a Bob", range(50), [5])]
-    assert [len(tree.branches) for tree in trees(samples, 1000)] == [1, 1]
+    assert [len(tree.branches) for tree in grow_trees(samples, 1000)] == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -120,4 +120,4 @@ def test_other_characters_share_nothing() -> None:
 )
 def test_what_cannot_be_trained_is_refused(prompt: list[int], target: list[int], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        list(trees([encoded("a", prompt, target)], 50))
+        list(grow_trees([encoded("a", prompt, target)], 50))

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from her.types import Message, Sample
-from pipelines.models.attention import register
-from pipelines.models.template import ChatTemplate
-from pipelines.sft.train.sampled_turns import Played, defects, others_in, sample_turns
+from pipelines.models.attention import register_attention
+from pipelines.models.chat_template import ChatTemplate
+from pipelines.models.sampled_turns import SampledTurn, other_speakers, sample_turns, turn_defects
 from tests.tiny import make_tiny, teach
 
 pytestmark = pytest.mark.whole
@@ -47,7 +47,7 @@ def loaded(folder: Path, attention: str = "sdpa") -> Any:
 @pytest.mark.parametrize("attention", ["sdpa", "shared_prefix"])
 @pytest.mark.parametrize("batch", [1, 8])
 def test_a_model_that_knows_its_turns_plays_them(taught: Path, attention: str, batch: int) -> None:
-    register()
+    register_attention()
     model = loaded(taught, attention)
     played = sample_turns(model, ChatTemplate(str(taught)), SAMPLES, temperature=0, tokens=200, seed=1, batch=batch)
     assert (played.turns, played.well_formed, played.defects) == (3, 3, {})
@@ -101,18 +101,18 @@ WRONG = [
 
 @pytest.mark.parametrize(("text", "finished", "names"), WRONG)
 def test_every_defect_counts(text: str, finished: bool, names: list[str]) -> None:
-    assert sorted(defects(Played(text, finished, marked=False), SAMPLES[0])) == sorted(names)
+    assert sorted(turn_defects(SampledTurn(text, finished, has_special_token=False), SAMPLES[0])) == sorted(names)
 
 
 def test_a_special_token_within_a_turn_counts() -> None:
-    assert defects(Played(TURN, finished=True, marked=True), SAMPLES[0]) == ["special_token"]
+    assert turn_defects(SampledTurn(TURN, finished=True, has_special_token=True), SAMPLES[0]) == ["special_token"]
 
 
 def test_without_plans_none_is_missed() -> None:
-    played = Played("Ann: Good evening.", finished=True, marked=False)
-    assert (defects(played, SAMPLES[0]), defects(played, SAMPLES[0], plans=False)) == (["plan_missing"], [])
+    played = SampledTurn("Ann: Good evening.", finished=True, has_special_token=False)
+    assert (turn_defects(played, SAMPLES[0]), turn_defects(played, SAMPLES[0], plans=False)) == (["plan_missing"], [])
 
 
 def test_others_are_those_whom_the_prompt_knows() -> None:
-    assert others_in(sample(FIRST + "\n\nCy: No.\n\nNote: Tom: x")) == ("Environment", "Tom", "Cy")
-    assert others_in(sample("来客：你好", head="你是Ann，正与来客交谈。")) == ("Environment", "来客")
+    assert other_speakers(sample(FIRST + "\n\nCy: No.\n\nNote: Tom: x")) == ("Environment", "Tom", "Cy")
+    assert other_speakers(sample("来客：你好", head="你是Ann，正与来客交谈。")) == ("Environment", "来客")

@@ -16,10 +16,10 @@ import yaml
 from her.backends.local import LocalBackend
 from her.errors import HerError, InputError
 from her.types import Message
-from pipelines.models.card import licence_of
-from pipelines.models.disk import WHOLE, last_good, no_room, whole_folder
+from pipelines.models.atomic_folder import COMPLETE, atomic_folder, is_disk_full, last_good_folder
 from pipelines.models.loading import load_model, load_tokenizer, lora_config
 from pipelines.models.merging import merged_weights
+from pipelines.models.model_card import licence_of
 from pipelines.models.options import LoraOptions, ModelOptions
 from pipelines.models.saving import logits, save
 from tests.tiny import make_tiny
@@ -89,7 +89,7 @@ def test_a_model_is_saved_whole(base: Path, tokenizer: Any, tmp_path: Path, prec
     model = opened(base, tokenizer, precision).train()
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
     saved = save(model, tokenizer, tmp_path / "model", base=str(base), facts={"steps": 3, "samples": {"a.parquet": "1f"}})
-    assert (saved.apart, saved.adapter, saved.licence) == (0, None, "mit")
+    assert (saved.difference, saved.adapter, saved.licence) == (0, None, "mit")
     assert same(model.state_dict(), before) and model.training
     assert {path.name for path in tmp_path.iterdir()} == {"model"}
     names = {path.name for path in saved.folder.iterdir()}
@@ -132,7 +132,7 @@ def test_an_adapter_is_merged_and_saved_beside(
     model = adapted(opened(base, tokenizer, precision))
     state = {name: weight.clone() for name, weight in model.state_dict().items()} if gathered else None
     saved = save(model, tokenizer, tmp_path / "model", base=str(base), licence="apache-2.0", facts={}, state=state)
-    assert saved.apart < (1e-4 if precision == "float32" else 0.05)
+    assert saved.difference < (1e-4 if precision == "float32" else 0.05)
     assert saved.adapter == tmp_path / "adapter"
     config = json.loads((saved.adapter / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == str(base)
@@ -225,7 +225,7 @@ def test_no_room_names_the_last_good_checkpoint(base: Path, tokenizer: Any, tmp_
     whole, cut = tmp_path / "checkpoints" / "checkpoint-2", tmp_path / "checkpoints" / "checkpoint-3"
     for folder in (whole, cut):
         folder.mkdir(parents=True)
-    (whole / WHOLE).touch()
+    (whole / COMPLETE).touch()
     with room(size), pytest.raises(HerError, match=rf"no room left .*{re.escape(str(whole))}'. Make room"):
         save(model, tokenizer, tmp_path / "model", base=str(base), facts={})
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoints"}
@@ -251,19 +251,19 @@ def test_no_room_names_the_last_good_checkpoint(base: Path, tokenizer: Any, tmp_
     ids=str,
 )
 def test_what_a_full_disk_says(error: Exception, full: bool) -> None:
-    assert no_room(error) is full
+    assert is_disk_full(error) is full
     try:
         raise ValueError("while saving") from error
     except ValueError as outer:
-        assert no_room(outer) is full
+        assert is_disk_full(outer) is full
 
 
 def test_other_errors_leave_no_half_folder(tmp_path: Path) -> None:
-    with pytest.raises(PermissionError), whole_folder(tmp_path / "model") as part:
+    with pytest.raises(PermissionError), atomic_folder(tmp_path / "model") as part:
         (part / "config.json").write_text("{}")
         raise PermissionError("no")
     assert not list(tmp_path.iterdir())
-    assert last_good(tmp_path) is None
+    assert last_good_folder(tmp_path) is None
 
 
 def test_what_cannot_be_saved_is_refused(base: Path, tokenizer: Any, tmp_path: Path) -> None:

@@ -16,12 +16,12 @@ def adapted(base: Path) -> Any:
     from peft import get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from pipelines.models.attention import register
+    from pipelines.models.attention import register_attention
     from pipelines.models.loading import lora_config
     from pipelines.models.options import LoraOptions
 
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_pretrained(base, attn_implementation=register())
+    model = AutoModelForCausalLM.from_pretrained(base, attn_implementation=register_attention())
     model = get_peft_model(model, lora_config(LoraOptions(rank=4)))
     for name, weight in model.named_parameters():
         if "lora_B" in name:
@@ -36,9 +36,9 @@ def work(rank: int, home: str) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
+    from pipelines.models.chat_template import ChatTemplate
+    from pipelines.models.sampled_turns import sample_turns
     from pipelines.models.saving import save
-    from pipelines.models.template import ChatTemplate
-    from pipelines.sft.train.sampled_turns import sample_turns
     from tests.pipelines.models.test_chat_template import PLAN, sample
 
     torch.set_num_threads(1)

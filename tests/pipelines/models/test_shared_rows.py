@@ -13,11 +13,11 @@ from her.errors import HerError
 from her.training_data import samples as sampling
 from her.types import CastMember, Part, Sample, Scenario, Transcript, Turn
 from pipelines.models import attention
-from pipelines.models.attention import dense_mask, register
-from pipelines.models.checkpointing import keep_dear
-from pipelines.models.prefix_tree import IGNORED, Encoded, TokenRow, pack, row, trees
-from pipelines.sft.rows.reading import _neighbours
-from pipelines.sft.rows.rows import encoded
+from pipelines.models.activation_checkpointing import enable_light_checkpointing
+from pipelines.models.attention import dense_mask, register_attention
+from pipelines.models.prefix_tree import IGNORED, Encoded, TokenRow, build_row, grow_trees, pack
+from pipelines.sft.rows.rows import encode_samples
+from pipelines.sft.rows.sample_files import group_samples
 
 pytestmark = pytest.mark.whole
 CLOSE = 1e-5
@@ -59,8 +59,8 @@ def transcript(speakers: str, seed: int = 0) -> Transcript:
 
 @cache
 def a_template() -> Any:
-    from pipelines.models.shaping import train_tokenizer
-    from pipelines.models.template import ChatTemplate
+    from pipelines.models.chat_template import ChatTemplate
+    from pipelines.models.from_scratch import train_tokenizer
     from tests.tiny import CORPUS, TEMPLATE
 
     tokenizer = train_tokenizer(CORPUS, vocabulary=400, context=4096)
@@ -70,8 +70,8 @@ def a_template() -> Any:
 
 def encode(made: Transcript) -> list[Encoded]:
     """The samples of all characters, in the order and with the tokens that training has them in."""
-    rows = _neighbours(each for each in sampling.samples(made) if isinstance(each, Sample))
-    return list(encoded(rows, a_template()))
+    rows = group_samples(each for each in sampling.samples(made) if isinstance(each, Sample))
+    return list(encode_samples(rows, a_template()))
 
 
 @cache
@@ -79,7 +79,7 @@ def base(attention: str) -> Any:
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    register()
+    register_attention()
     config = Qwen3Config(
         vocab_size=len(a_template().tokenizer),
         hidden_size=32,
@@ -112,7 +112,7 @@ def a_model(attention: str, lora: bool = False, checkpointing: str = "none") -> 
     if checkpointing == "full":
         model.gradient_checkpointing_enable({"use_reentrant": False})
     if checkpointing == "light":
-        keep_dear(model)
+        enable_light_checkpointing(model)
     return model
 
 
@@ -129,8 +129,8 @@ def losses(model: Any, made: TokenRow, shared: bool) -> Any:
 
 def alone(sample: Encoded) -> TokenRow:
     """A sample in a row of its own."""
-    (tree,) = trees([sample], 100_000)
-    return row([tree])
+    (tree,) = grow_trees([sample], 100_000)
+    return build_row([tree])
 
 
 def gradients(model: Any) -> dict[str, Any]:
@@ -157,17 +157,17 @@ def check(samples: Sequence[Encoded], rows: Sequence[TokenRow], order: Sequence[
 
 def lay(samples: Sequence[Encoded], most: int) -> tuple[list[TokenRow], list[int]]:
     """Packed rows, and the samples in the order in which their targets stand there."""
-    grown = list(trees(samples, most))
+    grown = list(grow_trees(samples, most))
     packed = [[grown[index] for index in indices] for indices in pack([tree.tokens for tree in grown], most)]
     order = [branch.sample for trees_of in packed for tree in trees_of for branch in (tree.branches[-1], *tree.branches[:-1])]
-    return [row(each) for each in packed], order
+    return [build_row(each) for each in packed], order
 
 
 @pytest.mark.parametrize("speakers", CASES.values(), ids=CASES.keys())
 def test_loss_and_gradients_are_those_of_expanded_rows(speakers: str) -> None:
     samples = encode(transcript(speakers))
     rows, order = lay(samples, 100_000)
-    assert len(list(trees(samples, 100_000))) == len({each.key for each in samples}), "one history for each character"
+    assert len(list(grow_trees(samples, 100_000))) == len({each.key for each in samples}), "one history for each character"
     check(samples, rows, order)
 
 
@@ -180,7 +180,7 @@ def test_with_adapters_and_with_gradient_checkpointing(lora: bool, checkpointing
 
 def test_light_checkpointing_repeats_activations_and_no_attention(monkeypatch: pytest.MonkeyPatch) -> None:
     """Told apart from both neighbours: `none` repeats neither, `full` both."""
-    made = row(list(trees(encode(transcript("BABABAAB")), 100_000)))
+    made = build_row(list(grow_trees(encode(transcript("BABABAAB")), 100_000)))
     flash, found = attention._flash, {}
     for checkpointing in ("none", "light", "full"):
         attended, activated = [], []
@@ -210,7 +210,7 @@ def test_the_spans_written_out_as_a_mask_give_the_same() -> None:
     """PyTorch's attention over the dense mask: what FlexAttention's blocks are cut from."""
     import torch
 
-    made = row(list(trees(encode(transcript("BABAAB")), 100_000)))
+    made = build_row(list(grow_trees(encode(transcript("BABAAB")), 100_000)))
     spans, tokens = torch.tensor(made.spans), len(made.input_ids)
     model = a_model("sdpa").eval()
     positions = torch.tensor([made.position_ids])
@@ -233,7 +233,7 @@ def test_flex_attention_blocks_are_cut_from_the_same_mask() -> None:
 
     from pipelines.models.attention import _block_mask
 
-    made = row(list(trees(encode(transcript("BABAAB")), 100_000)))
+    made = build_row(list(grow_trees(encode(transcript("BABAAB")), 100_000)))
     spans, tokens = torch.tensor(made.spans), len(made.input_ids)
     query, key, value = (torch.randn(1, 2, tokens, 16) for _ in range(3))
     ours = flex_attention(query, key, value, block_mask=_block_mask(spans, tokens))
@@ -264,17 +264,17 @@ def test_without_spans_a_model_generates_as_ever() -> None:
 def test_what_shared_prefixes_do_not_have_is_refused(asked: dict[str, Any], said: str) -> None:
     import torch
 
-    from pipelines.models.attention import attention
+    from pipelines.models.attention import shared_prefix_attention
 
     query = torch.zeros(asked.pop("batch", 1), 2, 4, 16)
     with pytest.raises(HerError, match=said):
-        attention(None, query, query, query, None, spans=torch.tensor([[0, 4, 0, 0]]), **asked)
+        shared_prefix_attention(None, query, query, query, None, spans=torch.tensor([[0, 4, 0, 0]]), **asked)
 
 
 def test_half_precision_stays_close() -> None:
     import torch
 
-    made = row(list(trees(encode(transcript("BABABA")), 100_000)))
+    made = build_row(list(grow_trees(encode(transcript("BABABA")), 100_000)))
     model = a_model("shared_prefix")
     with torch.no_grad():
         exact = losses(model, made, shared=True)

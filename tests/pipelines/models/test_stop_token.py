@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from her.errors import InputError
-from pipelines.models.shaping import train_tokenizer
-from pipelines.models.stopping import set_stop, set_template
+from pipelines.models.from_scratch import train_tokenizer
+from pipelines.models.stop_token import set_stop_token, set_template
 from tests.tiny import CORPUS
 
 pytestmark = pytest.mark.whole
@@ -85,7 +85,7 @@ def test_a_template_that_moves_the_stop_token_is_refused(tmp_path: Path, after: 
     path.write_text(MOVED.replace("AFTER", after))
     set_template(made, str(path), "")
     with pytest.raises(InputError, match=sentence):
-        set_stop(made, frozenset(), str(path))
+        set_stop_token(made, frozenset(), str(path))
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_other_broken_templates_are_refused(template: str, sentence: str) -> Non
     made = train_tokenizer(CORPUS, vocabulary=400, context=512)
     made.chat_template = template
     with pytest.raises(InputError, match=sentence):
-        set_stop(made, frozenset(), "own")
+        set_stop_token(made, frozenset(), "own")
 
 
 def test_a_token_that_ends_replies_by_the_generation_config_will_do() -> None:
@@ -110,8 +110,8 @@ def test_a_token_that_ends_replies_by_the_generation_config_will_do() -> None:
     made.eos_token, made.pad_token = "<|endoftext|>", None
     made.chat_template = MOVED.replace("AFTER", "'<|im_end|>\\n'")
     with pytest.raises(InputError, match="the base has <|endoftext|>"):
-        set_stop(made, frozenset(), "own")
-    set_stop(made, frozenset({stop}), "own")
+        set_stop_token(made, frozenset(), "own")
+    set_stop_token(made, frozenset({stop}), "own")
     assert (made.eos_token_id, made.pad_token) == (stop, "<|endoftext|>")
 
 
@@ -119,7 +119,7 @@ def test_chatml_ends_turns_with_its_own_mark() -> None:
     made = train_tokenizer(CORPUS, vocabulary=400, context=512)
     made.eos_token = "<|endoftext|>"
     set_template(made, "chatml", "")
-    set_stop(made, frozenset(), "chatml")
+    set_stop_token(made, frozenset(), "chatml")
     assert made.eos_token == "<|im_end|>"
 
 
@@ -132,7 +132,7 @@ def test_chatml_needs_its_marks() -> None:
     made = PreTrainedTokenizerFast(tokenizer_object=bare, eos_token="</s>")
     set_template(made, "chatml", "")
     with pytest.raises(InputError, match="no tokens <|im_start|> and <|im_end|>"):
-        set_stop(made, frozenset(), "chatml")
+        set_stop_token(made, frozenset(), "chatml")
 
 
 def test_unknown_templates_are_named(tokenizer: Any, tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ from her.errors import InputError
 from her.files import atomic as files
 from her.runs.folder import read_curve, read_metrics, read_status
 from her.runs.open_run import open_run
+from pipelines.models.checkpoints import complete_checkpoints, delete_incomplete, delete_old, last_checkpoint
 from pipelines.models.shared_rows import smallest_shared
 from pipelines.sft.options import TrainingOptions
-from pipelines.sft.rows.rows import Facts
-from pipelines.sft.train.checkpoints import drop_halves, drop_old, last_checkpoint, whole_checkpoints
-from pipelines.sft.train.loop import steps
+from pipelines.sft.rows.rows import RowFacts
+from pipelines.sft.train.arguments import step_size
 
 pytestmark = pytest.mark.whole
 ROOT = Path(__file__).resolve().parents[3]
@@ -79,7 +79,7 @@ def evaluated(name: str) -> float:
 
 
 def test_a_run_leaves_a_model_that_opens_and_a_record_of_itself(home: Path) -> None:
-    done = run("name=first", "model.shape.reading=4", home=home)
+    done = run("name=first", "model.shape.pretraining_steps=4", home=home)
     assert done.returncode == 0, done.stderr
     folder = home / "runs" / "first"
     assert read_status("first").state == "done"
@@ -87,14 +87,14 @@ def test_a_run_leaves_a_model_that_opens_and_a_record_of_itself(home: Path) -> N
         path.name for path in (folder / "model").iterdir()
     }
     assert sorted(losses("first")) == [1, 2, 3, 4]
-    read = [line["reading"]["loss"] for line in read_metrics("first") if "loss" in line.get("reading", {})]
+    read = [line["text_pretraining"]["loss"] for line in read_metrics("first") if "loss" in line.get("text_pretraining", {})]
     assert len(read) == 4
     assert read[-1] < read[0]
     assert losses("first")[1] < read[0]  # what was read is where the training begins
     assert any("eval_loss" in line for line in read_metrics("first"))
     assert any(line.get("sampled") == 2 for line in read_metrics("first"))
     assert "shared prefixes agree with expanded rows" in (folder / "log.txt").read_text("utf-8")
-    again = run("name=first", "model.shape.reading=4", "steps=5", home=home)
+    again = run("name=first", "model.shape.pretraining_steps=4", "steps=5", home=home)
     assert (again.returncode, "other settings" in again.stderr) == (2, True)
 
 
@@ -122,7 +122,7 @@ def test_adapters_are_trained_merged_and_kept_beside(home: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (home / "runs" / "lora" / "adapter" / "adapter_model.safetensors").is_file()
     saved = next(line for line in read_metrics("lora") if line.get("saved"))
-    assert saved["apart"] < 1e-4
+    assert saved["difference"] < 1e-4
     (model / "config.json").write_text((model / "config.json").read_text("utf-8") + "\n", "utf-8")
     again = run("name=lora", f"model.base={model}", "lora.rank=4", "checkpointing=light", home=home)
     assert (again.returncode, "was started with another 'config.json'" in again.stderr) == (2, True)
@@ -182,7 +182,7 @@ def test_two_processes_train_together(home: Path) -> None:
 
 
 def test_a_second_process_in_one_run_is_refused(home: Path) -> None:
-    options = TrainingOptions.model_validate({"name": "held", "samples": {"personas": ("house",)}})
+    options = TrainingOptions.model_validate({"name": "held", "samples": {"personas": ("bundled",)}})
     with open_run("sft", "held", options):
         done = run("name=held", home=home)
     assert done.returncode == 2
@@ -211,7 +211,7 @@ def test_what_cannot_be_trained_is_said_before_the_first_step(home: Path, words:
 
 
 def options_of(**settings: Any) -> TrainingOptions:
-    return TrainingOptions.model_validate({"samples": {"personas": ("house",)}, **settings})
+    return TrainingOptions.model_validate({"samples": {"personas": ("bundled",)}, **settings})
 
 
 @pytest.mark.parametrize(
@@ -227,14 +227,14 @@ def options_of(**settings: Any) -> TrainingOptions:
 def test_steps_come_near_to_the_batch(
     batch: int, rows: int, processes: int, facts: tuple[int, int], accumulation: int, targets: float
 ) -> None:
-    made = Facts(targets=facts[0], held_out=0, rows=facts[1], expanded_tokens=1, laid_tokens=1, longest=1)
-    assert steps(options_of(batch=batch, rows=rows), made, processes) == (accumulation, targets)
+    made = RowFacts(targets=facts[0], held_out=0, rows=facts[1], expanded_tokens=1, laid_tokens=1, longest=1)
+    assert step_size(options_of(batch=batch, rows=rows), made, processes) == (accumulation, targets)
 
 
 def test_a_batch_that_cannot_be_met_names_one_that_can() -> None:
-    made = Facts(targets=320, held_out=0, rows=320, expanded_tokens=1, laid_tokens=1, longest=1)
+    made = RowFacts(targets=320, held_out=0, rows=320, expanded_tokens=1, laid_tokens=1, longest=1)
     with pytest.raises(InputError, match="batch=30 is no multiple of 8.*take 32"):
-        steps(options_of(batch=30, rows=4), made, 2)
+        step_size(options_of(batch=30, rows=4), made, 2)
 
 
 def test_a_checkpoint_that_was_cut_short_is_not_gone_on_from(tmp_path: Path) -> None:
@@ -242,12 +242,12 @@ def test_a_checkpoint_that_was_cut_short_is_not_gone_on_from(tmp_path: Path) -> 
         folder = tmp_path / "checkpoints" / f"checkpoint-{number}"
         folder.mkdir(parents=True)
         if whole:
-            (folder / "whole").touch()
+            (folder / "complete").touch()
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoints" / "checkpoint-10"
-    drop_halves(tmp_path)
+    delete_incomplete(tmp_path)
     assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == ["checkpoint-10", "checkpoint-2"]
-    drop_old(tmp_path, 1)
-    assert whole_checkpoints(tmp_path) == [tmp_path / "checkpoints" / "checkpoint-10"]
+    delete_old(tmp_path, 1)
+    assert complete_checkpoints(tmp_path) == [tmp_path / "checkpoints" / "checkpoint-10"]
 
 
 def test_the_smallest_shared_tree_is_cut_from_its_row() -> None:

@@ -19,10 +19,11 @@ from her.errors import InputError
 from her.files import jsonl
 from her.tokens import estimate_tokens
 from her.types import Message, Sample
-from pipelines.models.prefix_tree import Encoded, row, trees
-from pipelines.sft.estimate.estimate import estimate, tree_of
+from pipelines.models.prefix_tree import Encoded, build_row, grow_trees
+from pipelines.sft.estimate.estimate import estimate_run
+from pipelines.sft.estimate.samples import tree_lengths
 from pipelines.sft.estimate.settings import EstimateOptions, RunEstimate
-from pipelines.sft.estimate.table import as_json, table
+from pipelines.sft.estimate.table import to_json, to_table
 from tests.tiny import make_tiny
 
 BASE = "model.base=Qwen/Qwen3-4B"
@@ -31,7 +32,7 @@ MEANS = ("estimate.targets=1000", "estimate.prompt_tokens=2000", "estimate.targe
 
 
 def planned(*words: str) -> RunEstimate:
-    return estimate(config.load(EstimateOptions, words)[0])
+    return estimate_run(config.load(EstimateOptions, words)[0])
 
 
 def chat(transcript: str, turns: int) -> list[Sample]:
@@ -84,13 +85,13 @@ def test_samples_are_counted_by_their_letters_without_the_tokenizer(tmp_path: Pa
 
 @pytest.mark.whole
 def test_samples_are_counted_with_a_folders_own_tokenizer_and_trained_as_counted(tmp_path: Path) -> None:
-    from pipelines.models.template import ChatTemplate
+    from pipelines.models.chat_template import ChatTemplate
 
     folder = make_tiny(tmp_path / "model", context=4096)
     samples = chat("a", 4)
     made = planned(f"model.base={folder}", "model.template=own", written(tmp_path, samples), "samples.held_out_share=0")
     pairs = ChatTemplate(str(folder)).pairs(samples)
-    laid = [row([tree]) for tree in trees([Encoded("a", *pair) for pair in pairs], 8192)]
+    laid = [build_row([tree]) for tree in grow_trees([Encoded("a", *pair) for pair in pairs], 8192)]
     assert made.counted == "counted with the model's own tokenizer"
     assert made.load.plain.tokens == sum(len(prompt) + len(target) for prompt, target in pairs)
     assert made.load.shared.tokens == sum(len(each.input_ids) for each in laid)
@@ -118,11 +119,11 @@ def test_samples_that_are_too_long_are_left_out_and_said(tmp_path: Path) -> None
 def test_pairs_are_those_of_the_rows_that_are_trained(sizes: list[tuple[int, int]], most: int) -> None:
     """Counted one by one in the spans that the attention is given."""
     samples = [Encoded("a", np.arange(prompt, dtype=np.int32), np.full(target, 99, dtype=np.int32)) for prompt, target in sizes]
-    grown = list(trees(samples, most))
+    grown = list(grow_trees(samples, most))
     pairs = 0
-    for span in (span for tree in grown for span in row([tree]).spans):
+    for span in (span for tree in grown for span in build_row([tree]).spans):
         pairs += sum(span.last - span.first + place + 1 for place in range(span.stop - span.start))
-    work = shared_work(tree_of(tree) for tree in grown)
+    work = shared_work(tree_lengths(tree) for tree in grown)
     assert work.pairs == pairs
     assert work.tokens == sum(tree.tokens for tree in grown)
     assert work.trained == sum(target for _, target in sizes)
@@ -170,8 +171,8 @@ def test_tokens_at_once_are_those_of_the_layout() -> None:
 
 def test_the_table_says_what_the_json_says() -> None:
     made = planned(BASE, ABSENT, *MEANS, "estimate.dollars=2", "lora.rank=16")
-    told: dict[str, Any] = json.loads(as_json(made))
-    shown = table(made)
+    told: dict[str, Any] = json.loads(to_json(made))
+    shown = to_table(made)
     assert told["weights"]["total"] == count_parameters(SHAPES["Qwen3-4B"]).total
     assert told["plain"]["memory"]["total"] == pytest.approx(made.plain.memory.total)
     assert told["adapters"] == made.adapters > 0
@@ -184,20 +185,20 @@ def test_the_table_says_what_the_json_says() -> None:
 
 
 def test_float32_is_said_to_be_slower_than_the_card() -> None:
-    assert "take model.precision=mixed" in table(planned(BASE, ABSENT, *MEANS))
-    assert "model.precision=mixed" not in table(planned(BASE, ABSENT, *MEANS, "model.precision=mixed"))
+    assert "Take model.precision=mixed" in to_table(planned(BASE, ABSENT, *MEANS))
+    assert "model.precision=mixed" not in to_table(planned(BASE, ABSENT, *MEANS, "model.precision=mixed"))
 
 
 def test_without_a_price_nothing_is_said_of_money() -> None:
-    assert "dollars" not in table(planned(BASE, ABSENT, *MEANS))
+    assert "dollars" not in to_table(planned(BASE, ABSENT, *MEANS))
 
 
 def test_what_does_not_fit_says_how_many_cards_would_hold_it() -> None:
-    shown = table(planned("model.base=Qwen/Qwen3-32B", ABSENT, *MEANS, "model.precision=mixed"))
-    assert "plain needs 5 cards that share the weights" in shown
-    small = table(planned("model.base=Qwen/Qwen3-32B", ABSENT, *MEANS, "estimate.gpu=L4", "row_tokens=200000"))
-    assert "shared prefix fits on no number of cards" in small
-    assert "no room for a chat" in small
+    shown = to_table(planned("model.base=Qwen/Qwen3-32B", ABSENT, *MEANS, "model.precision=mixed"))
+    assert "plain needs 5 GPUs that share the weights" in shown
+    small = to_table(planned("model.base=Qwen/Qwen3-32B", ABSENT, *MEANS, "estimate.gpu=L4", "row_tokens=200000"))
+    assert "shared prefix fits on no number of GPUs" in small
+    assert "no memory for a chat" in small
 
 
 def test_any_card_can_be_described() -> None:
@@ -208,7 +209,7 @@ def test_any_card_can_be_described() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((BASE, ABSENT), r"absent.jsonl' is not here; make it .*, copy it, or describe the samples: estimate.targets="),
+        ((BASE, ABSENT), r"absent.jsonl' does not exist; make it .*, copy it, or describe the samples: estimate.targets="),
         (("model.base=Qwen/Qwen9-1B", ABSENT, *MEANS), r"not known by name; known are Qwen/Qwen3-0.6B, .*Qwen/Qwen3-32B"),
         (("model.base=no such thing", ABSENT, *MEANS), "not known by name"),
         ((BASE, ABSENT, *MEANS, "estimate.gpu=V100"), r"estimate.gpu: there is no GPU 'V100'; there are .*give estimate.memory"),
@@ -224,7 +225,7 @@ def test_what_cannot_be_planned_is_one_sentence(words: Sequence[str], said: str)
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "has no config.json that can be read"), ("{", "is not JSON"), ('{"model_type": "gpt2"}', "model_type 'gpt2'")],
+    [(None, "has no readable config.json"), ("{", "is not JSON"), ('{"model_type": "gpt2"}', "model_type 'gpt2'")],
 )
 def test_a_folder_that_holds_no_model_is_named(tmp_path: Path, content: str | None, said: str) -> None:
     if content is not None:

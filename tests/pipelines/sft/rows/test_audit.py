@@ -7,9 +7,9 @@ import pytest
 
 from her.errors import InputError
 from her.types import Sample
-from pipelines.models.template import ChatTemplate
+from pipelines.models.chat_template import ChatTemplate
 from pipelines.sft.options import TrainingOptions
-from pipelines.sft.rows.audit import check
+from pipelines.sft.rows.audit import audit_samples
 from tests.pipelines.models.test_chat_template import CHATML, PLAN, sample, tokenizer
 
 pytestmark = pytest.mark.whole
@@ -27,7 +27,7 @@ def options(**samples: Any) -> TrainingOptions:
 
 
 def test_what_is_well_goes_on_whole(template: ChatTemplate) -> None:
-    reports, train, held_out = check(GOOD[:4], GOOD[4:], template, options(), 4096)
+    reports, train, held_out = audit_samples(GOOD[:4], GOOD[4:], template, options(), 4096)
     assert (train, held_out) == (GOOD[:4], GOOD[4:])
     assert [(report.name, report.samples, report.stops) for report in reports] == [
         ("train", 4, {"end": 4}),
@@ -35,11 +35,11 @@ def test_what_is_well_goes_on_whole(template: ChatTemplate) -> None:
     ]
     prompt, target = template.pairs(GOOD[:1])[0]
     assert (reports[0].prompt_tokens, reports[0].kept_tokens) == (4 * len(prompt), 4 * len(target))
-    assert len(check(GOOD, [], template, options(), 4096).reports) == 1
+    assert len(audit_samples(GOOD, [], template, options(), 4096).reports) == 1
 
 
 def test_too_long_ones_are_left_out_whole_where_that_is_allowed(template: ChatTemplate) -> None:
-    checked = check([*GOOD, LONG], GOOD[:1], template, options(most_tokens=150, dropped=0.2), 4096)
+    checked = audit_samples([*GOOD, LONG], GOOD[:1], template, options(most_tokens=150, dropped=0.2), 4096)
     assert checked.train == GOOD and checked.reports[0].dropped == {"too_long": 1}
 
 
@@ -64,7 +64,7 @@ def test_what_is_not_well_does_not_begin(
     template: ChatTemplate, train: list[Sample], held_out: list[Sample], settings: TrainingOptions, context: int, said: str
 ) -> None:
     with pytest.raises(InputError) as refused:
-        check(train, held_out, template, settings, context)
+        audit_samples(train, held_out, template, settings, context)
     assert re.search(said, str(refused.value))
 
 
@@ -78,9 +78,9 @@ HARM = [
 @pytest.mark.parametrize(("template", "said"), HARM)
 def test_a_template_that_moves_the_stop_token_or_the_prompt_is_refused(template: str, said: str) -> None:
     with pytest.raises(InputError, match=f"split 'train': {said}"):
-        check(GOOD, [], ChatTemplate(tokenizer(template=template)), options(), 4096)
+        audit_samples(GOOD, [], ChatTemplate(tokenizer(template=template)), options(), 4096)
 
 
 def test_books_as_they_are_are_learned_without_plans(template: ChatTemplate) -> None:
     plain = [sample("Tom: Well?", "Mara: Aye.")]
-    assert check(plain, [], template, options(plans=False), 4096).train == plain
+    assert audit_samples(plain, [], template, options(plans=False), 4096).train == plain

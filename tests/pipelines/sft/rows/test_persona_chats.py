@@ -1,4 +1,4 @@
-"""pipelines/sft/rows/written_chats.py: what is learned of a persona is what the playground would have asked and shown."""
+"""pipelines/sft/rows/persona_chats.py: what is learned of a persona is what the playground would have asked and shown."""
 
 from collections import Counter
 from pathlib import Path
@@ -13,21 +13,22 @@ from her.errors import InputError
 from her.format import parse
 from her.store import Store
 from her.types import ENVIRONMENT, Exchange, Persona, Sample
-from pipelines.sft.rows.written_chats import HOUSE, VISITORS, Chat, chat_files, written_chats, written_samples
+from pipelines.sft.options import BUNDLED
+from pipelines.sft.rows.persona_chats import VISITORS, PersonaChat, chat_files, chat_samples, persona_chats
 from tests.players import ANNE, ended
 
 
 @pytest.fixture(scope="module")
-def house() -> list[Chat]:
-    return list(written_chats(HOUSE, chats=6, exchanges=8, seed=1))
+def house() -> list[PersonaChat]:
+    return list(persona_chats(BUNDLED, chats=6, exchanges=8, seed=1))
 
 
 @pytest.fixture(scope="module")
-def learned(house: list[Chat]) -> list[Sample]:
-    return list(written_samples(house))
+def learned(house: list[PersonaChat]) -> list[Sample]:
+    return list(chat_samples(house))
 
 
-def test_every_persona_speaks_in_every_place_of_its_own(house: list[Chat]) -> None:
+def test_every_persona_speaks_in_every_place_of_its_own(house: list[PersonaChat]) -> None:
     personas, scenes = load_personas(), load_scenes()
     spoken = Counter(chat.speaker for chat in house)
     assert spoken == {persona.name: 6 for persona in personas.values()}
@@ -39,7 +40,7 @@ def test_every_persona_speaks_in_every_place_of_its_own(house: list[Chat]) -> No
     assert len({member.name for chat in house for member in chat.transcript.cast}) > len(personas) + 8
 
 
-def test_no_exchange_stands_twice_in_a_chat_and_all_are_said(house: list[Chat]) -> None:
+def test_no_exchange_stands_twice_in_a_chat_and_all_are_said(house: list[PersonaChat]) -> None:
     said: dict[str, Counter[str]] = {}
     for chat in house:
         plans = [turn.text("system_thinking") for turn in chat.transcript.turns if turn.id in chat.replies]
@@ -51,7 +52,7 @@ def test_no_exchange_stands_twice_in_a_chat_and_all_are_said(house: list[Chat]) 
         assert len(said[persona.name]) >= min(len(persona.exchanges), 48) - 2
 
 
-def test_every_reply_is_a_target_with_its_plan_and_no_greeting_is(house: list[Chat], learned: list[Sample]) -> None:
+def test_every_reply_is_a_target_with_its_plan_and_no_greeting_is(house: list[PersonaChat], learned: list[Sample]) -> None:
     assert len(learned) == sum(len(chat.replies) for chat in house) == 17 * 6 * 8
     for sample in learned:
         target = sample.messages[-1].content
@@ -59,9 +60,9 @@ def test_every_reply_is_a_target_with_its_plan_and_no_greeting_is(house: list[Ch
         assert "{" not in target and not any("<system_thinking>" in message.content for message in sample.messages[1:-1])
 
 
-def test_the_seed_decides_all(house: list[Chat]) -> None:
-    assert list(written_chats(HOUSE, 6, 8, 1)) == house
-    assert [chat.transcript.id for chat in written_chats(HOUSE, 1, 8, 2)] != [chat.transcript.id for chat in house[::6]]
+def test_the_seed_decides_all(house: list[PersonaChat]) -> None:
+    assert list(persona_chats(BUNDLED, 6, 8, 1)) == house
+    assert [chat.transcript.id for chat in persona_chats(BUNDLED, 1, 8, 2)] != [chat.transcript.id for chat in house[::6]]
     assert len({turn.id for chat in house for turn in chat.transcript.turns}) == sum(len(c.transcript.turns) for c in house)
 
 
@@ -72,7 +73,7 @@ async def test_prompts_and_targets_are_the_playgrounds_byte_for_byte(store: Stor
     scenes = load_scenes()
     for number in range(3):
         chat = _with_cues(persona, tmp_path, number)
-        rows = list(written_samples([chat]))
+        rows = list(chat_samples([chat]))
         known = load_persona(tmp_path / f"{persona}.yaml")
         service = ChatService(store, ScriptedBackend({persona: known}, rate=0), {persona: known}, scenes)
         scenario = chat.transcript.scenario.id if chat.transcript.scenario.id in scenes else ""
@@ -87,7 +88,7 @@ async def test_prompts_and_targets_are_the_playgrounds_byte_for_byte(store: Stor
         assert len(rows) == 5
 
 
-async def _opened(service: ChatService, persona: str, scene: str, visitor: str, chat: Chat) -> str:
+async def _opened(service: ChatService, persona: str, scene: str, visitor: str, chat: PersonaChat) -> str:
     """A chat in the playground that opens with the same greeting."""
     greetings = range(len(service.personas[persona].greetings))
     for number in greetings:
@@ -97,7 +98,7 @@ async def _opened(service: ChatService, persona: str, scene: str, visitor: str, 
     raise AssertionError("no chat of the playground opens like this one")
 
 
-def _with_cues(persona: str, folder: Path, number: int) -> Chat:
+def _with_cues(persona: str, folder: Path, number: int) -> PersonaChat:
     """A chat of five exchanges that have a cue; the persona's file in `folder` holds these and no other."""
     whole = load_personas()[persona]
     heard = {cue: exchange for exchange in whole.exchanges for cue in exchange.cues}
@@ -105,7 +106,7 @@ def _with_cues(persona: str, folder: Path, number: int) -> Chat:
     save_persona(whole.model_copy(update={"exchanges": tuple(_once(exchange) for exchange in chosen)}), folder)
     if not (folder / "scenes").exists():
         (folder / "scenes").symlink_to(Path(__file__).resolve().parents[3] / "personas" / "scenes")
-    return list(written_chats(str(folder), number + 1, 5, number))[number]
+    return list(persona_chats(str(folder), number + 1, 5, number))[number]
 
 
 def _once(exchange: Exchange) -> Exchange:
@@ -115,24 +116,24 @@ def _once(exchange: Exchange) -> Exchange:
 def test_a_persona_without_exchanges_is_named(tmp_path: Path) -> None:
     save_persona(Persona(id="mara", name="Mara", profile="A keeper."), tmp_path)
     with pytest.raises(InputError, match="persona 'mara' in .* has no written exchanges"):
-        list(written_chats(str(tmp_path), 1, 1, 1))
+        list(persona_chats(str(tmp_path), 1, 1, 1))
 
 
 def test_a_visitor_never_has_the_personas_name(tmp_path: Path) -> None:
     mara = Persona(id="anna", name="Anna", profile="A keeper.", exchanges=(Exchange(reply="Aye.", anytime=True),))
     save_persona(mara, tmp_path)
-    names = {chat.transcript.cast[1].name for chat in written_chats(str(tmp_path), 60, 1, 1)}
+    names = {chat.transcript.cast[1].name for chat in persona_chats(str(tmp_path), 60, 1, 1)}
     assert "Anna" in VISITORS["en"] and names == {"Visitor", *VISITORS["en"]} - {"", "Anna"}
 
 
 def test_an_exchange_without_a_plan_is_no_target_unless_that_is_asked_for(tmp_path: Path) -> None:
     mara = Persona(id="mara", name="Mara", profile="A keeper.", exchanges=(Exchange(reply="Aye.", anytime=True),))
     save_persona(mara, tmp_path)
-    chats = list(written_chats(str(tmp_path), 1, 3, 1))
-    assert list(written_samples(chats)) == []
-    assert [sample.messages[-1].content for sample in written_samples(chats, plans=False)] == ["Mara: Aye."]
+    chats = list(persona_chats(str(tmp_path), 1, 3, 1))
+    assert list(chat_samples(chats)) == []
+    assert [sample.messages[-1].content for sample in chat_samples(chats, plans=False)] == ["Mara: Aye."]
 
 
 def test_the_files_are_personas_and_scenes(tmp_path: Path) -> None:
-    names = [path.name for path in chat_files(HOUSE)]
+    names = [path.name for path in chat_files(BUNDLED)]
     assert {"mara-quill.yaml", "lighthouse-storm.yaml"} <= set(names) and len(names) == 17 + 13

@@ -1,4 +1,4 @@
-"""pipelines/sft/rows/reading.py: every file that the house writes is read, and nothing of what is learned is evaluated."""
+"""pipelines/sft/rows/sample_files.py: every file that the house writes is read, and nothing of what is learned is evaluated."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from her.feedback import preferences as ratings
 from her.files import jsonl
 from her.types import Message, Sample
 from pipelines.sft.options import SampleOptions
-from pipelines.sft.rows.reading import file_list, read_file, read_samples
+from pipelines.sft.rows.sample_files import input_files, read_file, read_samples
 from pipelines.synthesize.outputs.exports import ParquetRows, trl_table, verl_rows
 from tests.store.samples import ANNE, greeted, opened, rating, reply
 
@@ -116,18 +116,18 @@ def test_rows_without_a_chat_are_held_out_by_their_system_message(tmp_path: Path
     st.integers(0, 5),
 )
 def test_transcripts_are_neighbours_and_never_in_both(numbers: list[int], share: float, seed: int) -> None:
-    from pipelines.sft.rows.reading import _neighbours, _parted
+    from pipelines.sft.rows.sample_files import group_samples, split_samples
 
     rows = [sample(str(place), f"t{number}") for place, number in enumerate(numbers)]
-    ordered = _neighbours(rows)
+    ordered = group_samples(rows)
     assert sorted(row.turn for row in ordered) == sorted(row.turn for row in rows)
     names = [row.transcript for row in ordered]
     assert [name for place, name in enumerate(names) if name not in names[:place]] == list(
         dict.fromkeys(f"t{n}" for n in numbers)
     )
     assert all(names[place - 1] == name for place, name in enumerate(names) if name in names[:place])
-    train, held_out = _parted(ordered, share, seed)
-    assert (train, held_out) == _parted(ordered, share, seed)
+    train, held_out = split_samples(ordered, share, seed)
+    assert (train, held_out) == split_samples(ordered, share, seed)
     learned, evaluated = ({row.transcript for row in part} for part in (train, held_out))
     assert not learned & evaluated and learned
     assert len(evaluated) == (min(max(round(share * len(set(names))), 1), len(set(names)) - 1) if share else 0)
@@ -150,22 +150,22 @@ def test_files_may_be_held_out_instead(tmp_path: Path) -> None:
     one, other = parquet(tmp_path / "one.parquet", ROWS[:6]), lines(tmp_path / "other.jsonl", ROWS[6:])
     assert read_samples(options(one, held_out=(other,), held_out_share=0.5), 1) == (ROWS[:6], ROWS[6:])
     both = lines(tmp_path / "both.jsonl", [sample("x", "t1")])
-    with pytest.raises(InputError, match="transcript 't1' of turn 'x' is learned as well"):
+    with pytest.raises(InputError, match="transcript 't1' of turn 'x' is also trained on"):
         read_samples(options(one, held_out=(both,)), 1)
 
 
 def test_a_file_given_twice_is_noticed(tmp_path: Path) -> None:
     path = lines(tmp_path / "rows.jsonl", ROWS)
-    with pytest.raises(InputError, match="turn '0' of transcript 't0' stands twice"):
+    with pytest.raises(InputError, match="turn '0' of transcript 't0' is twice in the samples"):
         read_samples(options(path, path), 1)
 
 
 def test_personas_and_files_are_learned_together(tmp_path: Path) -> None:
     path = lines(tmp_path / "rows.jsonl", ROWS)
-    wanted = options(path, personas=("house",), chats=1, exchanges=2)
+    wanted = options(path, personas=("bundled",), chats=1, exchanges=2)
     train, _ = read_samples(wanted, 1)
     assert len(train) == 12 + 17 * 2
-    assert file_list(wanted)[0] == path and len(file_list(wanted)) == 1 + 17 + 13
+    assert input_files(wanted)[0] == path and len(input_files(wanted)) == 1 + 17 + 13
 
 
 def broken(tmp_path: Path, how: str) -> Path:
@@ -211,12 +211,12 @@ BROKEN = [
     ("kto", r"kto\.jsonl' has 'label' in it: rows for another training; export it with --format sft"),
     ("list", r"list\.jsonl' line 1 is not a Sample"),
     ("extra", r"extra\.jsonl' line 1 (has the unknown key|lacks the key|is not a CompletionRow)"),
-    ("user", r"user\.jsonl' line 1: the completion is said by 'user'"),
-    ("nobody", r"nobody\.jsonl' line 1: the reply opens with no name .* \('Aye\.'\)"),
+    ("user", r"user\.jsonl' line 1: the completion has the role 'user'"),
+    ("nobody", r"nobody\.jsonl' line 1: the reply begins with no name .* \('Aye\.'\)"),
     ("empty", r"empty\.jsonl' has no sample in it"),
     ("columns", r"columns\.parquet' has no column 'speaker'"),
     ("verl", r"verl\.parquet' has no column 'completion'"),
-    ("null", r"null\.parquet' row 1 is no sample"),
+    ("null", r"null\.parquet' row 1 is not a sample"),
     ("bytes", r"bytes\.parquet' cannot be read as Parquet"),
 ]
 
@@ -237,7 +237,7 @@ def test_a_file_of_another_version_is_refused(tmp_path: Path, how: str, said: st
 
 
 def test_a_path_that_leads_nowhere(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is not there"):
+    with pytest.raises(InputError, match="does not exist"):
         list(read_file(tmp_path / "none.parquet"))
     (tmp_path / "rows.csv").write_text("a", "utf-8")
     with pytest.raises(InputError, match=r"ends in '\.csv'"):

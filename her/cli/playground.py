@@ -1,0 +1,145 @@
+"""Commands of the playground: play, personas, ratings, space, backends."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from her.errors import InputError
+
+PANEL = "Playground"
+"""Heading in `her --help`."""
+app = typer.Typer()
+personas_app = typer.Typer(no_args_is_help=True, help="List and validate persona and scene files.")
+ratings_app = typer.Typer(no_args_is_help=True, help="Count and export the ratings of turns.")
+space_app = typer.Typer(no_args_is_help=True, help="Deploy the playground to a Hugging Face Space.")
+backends_app = typer.Typer(no_args_is_help=True, help="Check whether a model answers.")
+app.add_typer(personas_app, name="personas", rich_help_panel=PANEL)
+app.add_typer(ratings_app, name="ratings", rich_help_panel=PANEL)
+app.add_typer(space_app, name="space", rich_help_panel=PANEL)
+app.add_typer(backends_app, name="backends", rich_help_panel=PANEL)
+
+ExportFormat = Literal["jsonl", "sft", "preference", "kto"]
+PersonaFolder = Annotated[Path | None, typer.Argument(help="Folder of persona files; default: the personas of this project.")]
+
+
+@app.command(rich_help_panel=PANEL)
+def play(
+    scenes: Annotated[list[str] | None, typer.Option(help="CoSER book or test set to open as scenes; repeatable.")] = None,
+    backend: Annotated[str | None, typer.Option(help="scripted:, openai:URL#model or local:PATH; default: HER_BACKEND.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; default: 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="TCP port; default: 7860. 0 takes a free one.")] = None,
+    allow_visitor_urls: Annotated[
+        bool, typer.Option("--allow-visitor-urls", help="Let visitors connect models by URL; never on a public server.")
+    ] = False,
+) -> None:
+    """Start the playground and print its address."""
+    from her.config import Settings
+
+    overrides: dict[str, Any] = {"backend": backend, "host": host, "port": port}
+    settings = Settings(
+        scenes=tuple(scenes or ()),
+        allow_visitor_urls=allow_visitor_urls,
+        **{key: value for key, value in overrides.items() if value is not None},
+    )
+    from her.ui.build import launch
+
+    launch(settings)
+
+
+@personas_app.command("list")
+def list_personas(folder: PersonaFolder = None) -> None:
+    """Print id, language, name and tagline of every persona."""
+    from her.characters.personas import load_personas
+
+    for persona in load_personas(folder).values():
+        typer.echo(f"{persona.id:<24} {persona.language}  {persona.name}: {persona.tagline}")
+
+
+@personas_app.command("validate")
+def validate_personas(folder: PersonaFolder = None) -> None:
+    """Print every problem of persona files and of the scenes beside them; exit with 1 when there is one."""
+    from her import paths
+    from her.characters import personas, scenes
+
+    folder = folder or paths.personas_folder()
+    files = personas.persona_files(folder)
+    if not files:
+        raise InputError(f"no persona files (*.yaml) in '{folder}'; give the folder that holds them")
+    problems = personas.validate(folder)
+    problems += scenes.validate_scenes(folder / "scenes", frozenset(path.stem for path in files))
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        raise typer.Exit(1)
+    for persona in personas.load_personas(folder).values():
+        typer.echo(str(personas.report(persona)))
+    count = len(scenes.load_scenes(folder / "scenes"))
+    typer.echo(f"{len(files)} personas and {count} scenes, no problems")
+
+
+@ratings_app.command("stats")
+def ratings_stats() -> None:
+    """Print counts and means of the ratings as JSON."""
+    from her.feedback.preferences import stats
+    from her.store import Store
+
+    typer.echo(json.dumps(stats(Store()), indent=2, ensure_ascii=False))
+
+
+@ratings_app.command("export")
+def ratings_export(
+    format: Annotated[ExportFormat, typer.Option(help="What to write; all are one JSON object a line.")],
+    out: Annotated[Path, typer.Option(help="File to write or replace; '-' for stdout.")],
+) -> None:
+    """Write ratings as JSONL, or as training rows for SFT, preference optimisation or KTO."""
+    from her.feedback.preferences import export
+    from her.files.atomic import replacing
+    from her.store import Store
+
+    store = Store()
+    if str(out) == "-":
+        exported = export(store, format, sys.stdout.write)
+    else:
+        with replacing(out) as file:
+            exported = export(store, format, file.write)
+    reasons = "".join(f"; left out: {count} {reason}" for reason, count in exported.left_out.items())
+    typer.echo(f"{out}: {exported.written} lines{reasons}", err=True)
+
+
+@space_app.command("deploy")
+def deploy_space(
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Name of the Space.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be uploaded; upload nothing.")] = False,
+) -> None:
+    """Upload the playground to a Space, which is created if it does not exist."""
+    from her.deploy import space
+
+    space.check_name(name)
+    root = space.repository()
+    files = space.uploads(root)
+    if dry_run:
+        for upload in files:
+            typer.echo(f"{upload.size:>9,}  {upload.target}")
+        typer.echo(f"{len(files)} files, {sum(upload.size for upload in files):,} bytes, would be uploaded to {name}")
+        return
+    typer.echo(space.deploy(name, root, files))
+
+
+@backends_app.command("check")
+def check_backend(spec: Annotated[str, typer.Argument(help="scripted:, openai:URL#model or local:PATH.")]) -> None:
+    """Ask a model for a short answer and print what came back."""
+    from her.backends.open import open_backend
+    from her.characters.personas import load_personas
+
+    async def ask() -> str:
+        backend = open_backend(spec, personas=load_personas())
+        try:
+            return await backend.check()
+        finally:
+            await backend.close()
+
+    typer.echo(asyncio.run(ask()))
