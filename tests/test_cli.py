@@ -1,4 +1,4 @@
-"""her/cli.py: what is printed, and one line on stderr for every error of the house."""
+"""her/cli: what the commands print, and one line on stderr for every HerError."""
 
 import json
 import shutil

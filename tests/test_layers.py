@@ -61,6 +61,8 @@ LONGER = {"her/format/parser.py": 450}
 """Files that may be longer, up to here. The parser is one state machine: every split tried so far passed all its state around."""
 NO_MODULE = {
     "tests/browser": "drives the page as a person does: no module, the whole playground",
+    "tests/pipelines/test_accelerate_configs.py": "pipelines/configs/accelerate/*.yaml, which accelerate reads",
+    "tests/pipelines/models/test_sharded.py": "weights in shards, across sampling, merging and saving",
     "tests/test_layers.py": "rules on the source",
     "tests/test_docs.py": "the pages in docs/ and README",
     "tests/training_data/test_published_defects.py": "faults of the published HER data code, across samples, splits and exports",

@@ -23,8 +23,8 @@ def start_record(seed: int) -> dict[str, Any]:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    process = {"pid": os.getpid(), "host": platform.node()}
-    return {**process, "seed": seed, "commit": current_commit(), "versions": versions, "started": time.time()}
+    identity = {"pid": os.getpid(), "host": platform.node()}
+    return {**identity, "seed": seed, "commit": current_commit(), "versions": versions, "started": time.time()}
 
 
 def current_commit() -> str:

@@ -1,4 +1,4 @@
-"""pipelines/models/template.py: the ids are those of the tokenizer and of TRL, however they are come by."""
+"""pipelines/models/chat_template.py: the ids are those of the tokenizer and of TRL, however they are come by."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""pipelines/sft/train/sampled_turns.py: what a model in training plays, read strictly, and training none the wiser."""
+"""pipelines/models/sampled_turns.py: what a model in training plays, read strictly, and training none the wiser."""
 
 from pathlib import Path
 from typing import Any

@@ -23,7 +23,7 @@ from pipelines.sft.rows.rows import RowFacts
 from pipelines.sft.train.arguments import step_size
 
 pytestmark = pytest.mark.whole
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 SMALL = [
     "device=cpu",
     "samples.chats=3",
