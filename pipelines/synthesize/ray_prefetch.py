@@ -36,11 +36,11 @@ class QuestionCollector:
     """An `Asker` that answers from the ledger only and collects the other questions, by caller and ledger key.
 
     Args:
-        asked: keys that were asked on the cluster before, so that no question is asked in two rounds.
+        asked_keys: keys that were asked on the cluster before, so that no question is asked in two rounds.
     """
 
-    def __init__(self, callers: StageCallers, asked: set[bytes]) -> None:
-        self._callers, self._asked = callers, asked
+    def __init__(self, callers: StageCallers, asked_keys: set[bytes]) -> None:
+        self._callers, self._asked_keys = callers, asked_keys
         self.calls: dict[Caller, dict[bytes, Call]] = {caller: {} for caller in callers.callers}
 
     async def ask(self, question: Question, messages: tuple[Message, ...], sampling: Sampling) -> StageAnswer:
@@ -53,7 +53,7 @@ class QuestionCollector:
         key = caller.key(call)
         if caller.has(key):
             return stage_answer(await caller.ask(call))
-        if key in self._asked:
+        if key in self._asked_keys:
             return StageAnswer(error="no answer on the cluster; it is asked once more at the end")
         self.calls[caller][key] = call
         raise AnswerPending(f"{question.name}: not asked yet")
@@ -70,9 +70,9 @@ async def prefetch_on_ray(
     Raises:
         BudgetSpent, BackendError, InputError: as `her.inference.ray.run_on_ray`.
     """
-    asked: set[bytes] = set()
+    asked_keys: set[bytes] = set()
     for number in range(1, MOST_ROUNDS + 1):
-        collector = QuestionCollector(callers, asked)
+        collector = QuestionCollector(callers, asked_keys)
         await _collect(scenes(), improve, options, collector)
         collected = {caller: calls for caller, calls in collector.calls.items() if calls}
         if not collected:
@@ -81,7 +81,7 @@ async def prefetch_on_ray(
             log.info("round %d: %d calls on Ray", number, len(calls))
             async for _ in run_on_ray(caller, calls.values(), callers.specs(caller)):
                 pass  # the caller records every answer
-            asked |= calls.keys()
+            asked_keys |= calls.keys()
 
 
 async def _collect(scenes: Iterable[BookScene], improve: Improve, options: StageOptions, collector: QuestionCollector) -> None:

@@ -36,7 +36,7 @@ async def test_values_come_in_the_order_of_the_items_and_at_most_width_run() -> 
     assert work.most == 4 and work.finished != sorted(work.finished)
 
 
-async def test_after_an_error_of_her_what_is_in_flight_is_finished() -> None:
+async def test_after_a_her_error_what_is_in_flight_is_finished() -> None:
     work = Work(HerError("the budget is spent"))
     with pytest.raises(HerError, match="budget"):
         async for _ in in_order(range(9), work, 4):

@@ -68,7 +68,7 @@ GUARDS = "The guards meet on the wall at night and speak of the ghost"
     ],
     ids=["named", "alike", "unlike", "names nobody"],
 )
-def test_a_plot_cut_between_pieces_is_join_plots(later: FoundPlot, plots: list[str]) -> None:
+def test_a_plot_cut_between_pieces_is_joined(later: FoundPlot, plots: list[str]) -> None:
     first = found("p", GUARDS, open=True)
     assert open_plots([first])[0]["id"] == "p"
     both = join_plots([first], [later])
