@@ -83,7 +83,7 @@ class LocalBackend:
                     raise item
                 begun = begun or bool(item.text)
                 if item.finish and not begun:
-                    raise BackendError(f"{self._path} said nothing; try again, or raise the limit of tokens.", "empty")
+                    raise BackendError.with_advice(f"{self._path} said nothing", "empty")
                 yield item
                 if item.finish:
                     return

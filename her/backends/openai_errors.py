@@ -51,6 +51,10 @@ class ServerLabel:
         """Return a BackendError with the sentence `host (model) what.`; `retry_after` in seconds."""
         return BackendError(f"{self} {what}.", reason, retry_after)
 
+    def error_with_advice(self, reason: Reason, what: str) -> BackendError:
+        """Return a BackendError with the sentence `host (model) what; advice of her.errors.REASONS.`."""
+        return BackendError.with_advice(f"{self} {what}", reason)
+
 
 def error_from_exception(error: Exception, server: ServerLabel, begun: bool = False) -> BackendError:
     """Return the BackendError for an exception of the openai package.
@@ -135,7 +139,7 @@ def error_from_connection(error: Exception, server: ServerLabel, begun: bool) ->
     if "certificate" in text.lower() or "ssl" in text.lower():
         return server.error("unreachable", "could not be reached safely: its TLS certificate was not accepted")
     if begun or re.search("peer closed|incomplete", text):
-        return server.error("broken_stream", "broke the connection before the answer ended; try again")
+        return server.error_with_advice("broken_stream", "broke the connection before the answer ended")
     return server.error("unreachable", "closed the connection without an answer; check that it runs and try again")
 
 

@@ -269,7 +269,7 @@ class OpenAIBackend:
         return chunk
 
     def _timed_out(self, limit: float) -> BackendError:
-        return self._server.error("timeout", f"said nothing for {limit:g} s; it may be loading or overloaded, try again")
+        return self._server.error_with_advice("timeout", f"said nothing for {limit:g} s")
 
     def _expect_events(self, content_type: str) -> None:
         """Raise BackendError when the content type is not that of an event stream."""

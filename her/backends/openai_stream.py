@@ -74,9 +74,9 @@ class StreamedAnswer:
             BackendError: `broken_stream` when no finish reason came, `empty` when no text came.
         """
         if self.finish is None:
-            raise self._server.error("broken_stream", "ended the stream before the answer ended; try again")
+            raise self._server.error_with_advice("broken_stream", "ended the stream before the answer ended")
         if not self.begun:
-            raise self._server.error("empty", "said nothing; try again, or raise the limit of tokens")
+            raise self._server.error_with_advice("empty", "said nothing")
         return Delta(text=self._text.rest(), reasoning=self._reasoning.rest(), finish=self.finish, usage=self._usage)
 
     def _add_delta(self, delta: Any) -> Delta:
@@ -86,9 +86,7 @@ class StreamedAnswer:
             self.begun, self.waited = True, 0.0
         self._size += len(text) + len(reasoning)
         if self._size > self._limit:
-            raise self._server.error(
-                "endless", f"did not stop after {self._limit} characters; try again or lower the token limit"
-            )
+            raise self._server.error_with_advice("endless", f"did not stop after {self._limit} characters")
         return Delta(text=text, reasoning=reasoning)
 
     def _add_finish(self, reason: str | None) -> None:

@@ -77,8 +77,7 @@ class UnstreamedClient:
         except OverflowError:
             raise _endless(server, characters) from None
         except (TimeoutError, aiohttp.ServerTimeoutError):
-            what = f"gave no whole answer within {seconds:g} s; it may be loading or overloaded, try again"
-            raise server.error("timeout", what) from None
+            raise server.error_with_advice("timeout", f"gave no whole answer within {seconds:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
             raise error_from_connection(error, server, isinstance(error, aiohttp.ClientPayloadError)) from None
         if status != 200:
@@ -151,11 +150,11 @@ def _completion(choice: dict[str, Any], usage: Any, server: ServerLabel, charact
     text = replace_surrogates(string_field(message, "content") or string_field(message, "refusal"))
     reasoning = replace_surrogates(reasoning_text(message))
     if not text and not reasoning:
-        raise server.error("empty", "said nothing; try again, or raise the limit of tokens")
+        raise server.error_with_advice("empty", "said nothing")
     if len(text) + len(reasoning) > characters:
         raise _endless(server, characters)
     return Completion(text=text, reasoning=reasoning, finish=finish_reason(reason), usage=parse_usage(usage))
 
 
 def _endless(server: ServerLabel, characters: int) -> BackendError:
-    return server.error("endless", f"did not stop after {characters} characters; try again or lower the token limit")
+    return server.error_with_advice("endless", f"did not stop after {characters} characters")

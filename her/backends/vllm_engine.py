@@ -160,6 +160,6 @@ def _params(sampling: Sampling, schema: Mapping[str, Any] | None) -> Any:
 def _completion(last: Any, prompt_tokens: int, model: str) -> Completion:
     output = last.outputs[0] if last is not None and last.outputs else None
     if output is None or not output.text:
-        raise BackendError(f"{model} said nothing.", "empty")
+        raise BackendError.with_advice(f"{model} said nothing", "empty")
     usage = Usage(prompt_tokens=prompt_tokens, completion_tokens=len(output.token_ids))
     return Completion(text=output.text, finish="length" if output.finish_reason == "length" else "stop", usage=usage)
