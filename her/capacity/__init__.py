@@ -1,1 +1,1 @@
-"""Estimate what fits on a machine: hardware, model shapes, training cost, package compatibility."""
+"""What fits on a machine: hardware, model shapes, cost of training and serving, compatible packages."""

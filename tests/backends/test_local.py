@@ -36,17 +36,17 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def backend(taught: Path) -> Iterator[LocalBackend]:
-    made = LocalBackend(str(taught))
-    yield made
-    asyncio.run(made.close())
+    backend = LocalBackend(str(taught))
+    yield backend
+    asyncio.run(backend.close())
 
 
 @pytest.fixture(scope="module")
 def wild(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBackend]:
     """A model with random weights, which talks until its limit."""
-    made = LocalBackend(str(make_tiny(tmp_path_factory.mktemp("wild"), context=256)), batch_size=4)
-    yield made
-    asyncio.run(made.close())
+    backend = LocalBackend(str(make_tiny(tmp_path_factory.mktemp("wild"), context=256)), batch_size=4)
+    yield backend
+    asyncio.run(backend.close())
 
 
 async def test_answers_in_the_format_and_streams(backend: LocalBackend) -> None:
@@ -165,7 +165,7 @@ def test_the_home_of_nobody_holds_no_model() -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "reason", "sentence"),
+    ("fault", "reason", "sentence"),
     [
         ("nothing", "not_found", "there is no such folder"),
         ("empty", "not_found", "has no config.json"),
@@ -174,15 +174,15 @@ def test_the_home_of_nobody_holds_no_model() -> None:
         ("untemplated", "bad_request", "has no chat template"),
     ],
 )
-def test_folders_that_hold_no_model(tmp_path: Path, made: str, reason: str, sentence: str) -> None:
-    folder = tmp_path / made
-    if made != "nothing":
+def test_folders_that_hold_no_model(tmp_path: Path, fault: str, reason: str, sentence: str) -> None:
+    folder = tmp_path / fault
+    if fault != "nothing":
         folder.mkdir()
-    if made == "adapter":
+    if fault == "adapter":
         (folder / "adapter_config.json").write_text("{}")
-    if made == "broken":
+    if fault == "broken":
         (folder / "config.json").write_text("{")
-    if made == "untemplated":
+    if fault == "untemplated":
         make_tiny(folder, template=None)
     with pytest.raises(BackendError, match=sentence) as caught:
         open_backend(f"local:{folder}")

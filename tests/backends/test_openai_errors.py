@@ -77,8 +77,8 @@ def test_errors_within_an_answer(error: object, reason: str) -> None:
     ],
 )
 def test_broken_connections(error: Exception, begun: bool, reason: str, sentence: str) -> None:
-    found = error_from_connection(error, SERVER, begun)
-    assert found.reason == reason and sentence in str(found)
+    failure = error_from_connection(error, SERVER, begun)
+    assert failure.reason == reason and sentence in str(failure)
 
 
 def test_the_cause_of_an_error_is_found_in_groups_and_circles() -> None:

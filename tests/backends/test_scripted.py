@@ -92,7 +92,7 @@ def test_who_speaks_and_what(message: str, visitor: str, heard: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "text"),
+    ("words", "text"),
     [
         ("Bea: Hello!", "<role_action>nods</role_action>Good evening, Bea."),
         ("Bea: Hi, Ann, how lovely!", "<role_action>nods</role_action>Good evening, Bea."),
@@ -100,8 +100,8 @@ def test_who_speaks_and_what(message: str, visitor: str, heard: str) -> None:
         ("Bea: I went to town. Are you afraid of anything?", "Mice.<role_action>shudders</role_action>"),
     ],
 )
-async def test_the_fitting_line_in_canonical_format(said: str, text: str) -> None:
-    answer = (await reply(ask(said))).text
+async def test_the_fitting_line_in_canonical_format(words: str, text: str) -> None:
+    answer = (await reply(ask(words))).text
     turn = parse(answer, "Ann", notation="her")
     assert turn.defects == ()
     assert turn.parts[0].kind == "system_thinking" and text in answer
@@ -132,13 +132,13 @@ async def test_no_reply_comes_twice_within_twelve_turns() -> None:
         history: list[Message] = []
         answers: list[str] = []
         for number in range(30):
-            said = Message(role="user", content=f"{'Bea' if number % 2 else 'Zoe'}: Hello again, do you bake bread?")
-            answer = (await reply([Message(role="system", content=system), *history, said])).text
+            question = Message(role="user", content=f"{'Bea' if number % 2 else 'Zoe'}: Hello again, do you bake bread?")
+            answer = (await reply([Message(role="system", content=system), *history, question])).text
             spoken = parse(answer, name).text("role_thinking", "role_action", "speech").replace("Bea", "").replace("Zoe", "")
             assert spoken not in answers[-REMEMBERED:]
             answers.append(spoken)
             shown = answer.partition("</system_thinking>")[2]
-            history += [said, Message(role="assistant", content=shown)]
+            history += [question, Message(role="assistant", content=shown)]
 
 
 async def test_same_seed_same_reply_and_small_seeds_name_the_alternative() -> None:
@@ -239,5 +239,5 @@ def test_generic_lines_are_enough() -> None:
             {part.kind for part in parse(each.reply, "X", notation="coser", reasoning=each.plan).parts}
             for each in generic.exchanges
         ]
-        assert all(len(found) == 4 for found in kinds)
+        assert all(len(names) == 4 for names in kinds)
     assert set(generic_lines()) == {"en", "zh"}

@@ -43,11 +43,11 @@ def test_a_hundred_thousand_characters_are_read_from_their_end() -> None:
 
 
 def test_cues_of_the_personas_find_their_own_lines() -> None:
-    asked = found = 0
+    cues = hits = 0
     for persona in load_personas(Path(__file__).resolve().parents[2] / "personas").values():
         lines = Lines(persona.exchanges, persona.name)
         for line in lines.all:
             for cue in line.cues:
                 best = lines.find_fitting(cue, (persona.name,))
-                asked, found = asked + 1, found + bool(best and cue in best[0].cues)
-    assert found / asked >= 0.99
+                cues, hits = cues + 1, hits + bool(best and cue in best[0].cues)
+    assert hits / cues >= 0.99

@@ -1,4 +1,4 @@
-"""vLLM in this process, with a double of the package where it is not installed: what is passed on, and every failure."""
+"""her/backends/vllm_engine.py with a double of the package vllm: what is passed on, and every failure."""
 
 import asyncio
 import sys
@@ -18,14 +18,14 @@ HELLO = [Message(role="system", content="You are Ann."), Message(role="user", co
 
 
 class Engine:
-    """What is used of vllm.v1.engine.async_llm.AsyncLLM."""
+    """The used part of vllm.v1.engine.async_llm.AsyncLLM."""
 
     model_config = SimpleNamespace(max_model_len=64)
     answer: Any = SimpleNamespace(text="Here.", token_ids=[1, 2], finish_reason="stop")
     fails: Exception | None = None
 
     def __init__(self, args: dict[str, Any]) -> None:
-        self.args, self.asked, self.aborted, self.down = args, [], [], False
+        self.args, self.calls, self.aborted, self.down = args, [], [], False
 
     @classmethod
     def from_engine_args(cls, args: dict[str, Any]) -> "Engine":
@@ -38,10 +38,10 @@ class Engine:
 
     def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> dict[str, list[int]]:
         self.template = options
-        return {"input_ids": [ord(char) for one in messages for char in one["content"]]}
+        return {"input_ids": [ord(char) for message in messages for char in message["content"]]}
 
     async def generate(self, prompt: Any, params: Any, request: str) -> AsyncIterator[Any]:
-        self.asked.append((prompt, params, request))
+        self.calls.append((prompt, params, request))
         if self.fails is not None:
             raise self.fails
         if self.answer is None:
@@ -77,13 +77,13 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> type[Engine]:
 async def test_asks_with_the_template_and_keeps_to_a_schema(engine: type[Engine]) -> None:
     backend = VLLMBackend("folder", "abc")
     assert isinstance(backend, Backend) and isinstance(backend, WholeAnswerBackend)
-    said = await backend.ask(HELLO, Sampling(seed=3, max_tokens=9), schema={"type": "object"})
-    assert (said.text, said.finish) == ("Here.", "stop")
-    assert said.usage is not None and (said.usage.prompt_tokens, said.usage.completion_tokens) == (18, 2)
+    answer = await backend.ask(HELLO, Sampling(seed=3, max_tokens=9), schema={"type": "object"})
+    assert (answer.text, answer.finish) == ("Here.", "stop")
+    assert answer.usage is not None and (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (18, 2)
     loaded = backend._engine
     assert loaded.args == {"model": "folder", "revision": "abc"}
     assert loaded.template["add_generation_prompt"] is True
-    prompt, params, _ = loaded.asked[0]
+    prompt, params, _ = loaded.calls[0]
     assert len(prompt["prompt_token_ids"]) == 18
     assert (params["seed"], params["max_tokens"], params["structured_outputs"]) == (3, 9, {"json": {"type": "object"}})
     assert backend.describe().context == 64 and backend.count_tokens(HELLO) == 18
@@ -100,7 +100,7 @@ async def test_continues_what_was_begun(engine: type[Engine]) -> None:
 async def test_one_engine_for_many_calls(engine: type[Engine]) -> None:
     backend = VLLMBackend("folder")
     await asyncio.gather(*(backend.complete(HELLO, Sampling()) for _ in range(5)))
-    assert len(backend._engine.asked) == 5
+    assert len(backend._engine.calls) == 5
 
 
 @pytest.mark.parametrize(

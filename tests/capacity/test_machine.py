@@ -1,4 +1,4 @@
-"""her/capacity/machine.py: the rows of nvidia-smi, and what this machine says of itself."""
+"""her/capacity/machine.py: rows of nvidia-smi, and the machine that runs the tests."""
 
 import subprocess
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ H200 = "NVIDIA H200, 143771, 143158, 9.0, 580.82.07\n"
 
 
 @pytest.mark.parametrize(
-    ("said", "found"),
+    ("output", "gpus"),
     [
         (H200, [("NVIDIA H200", 9.0, "580.82.07")]),
         (H200 + "Tesla T4, 15360, 15000, 7.5, 580.82.07\n", [("NVIDIA H200", 9.0, "580.82.07"), ("Tesla T4", 7.5, "580.82.07")]),
@@ -21,9 +21,9 @@ H200 = "NVIDIA H200, 143771, 143158, 9.0, 580.82.07\n"
         ("", []),
     ],
 )
-def test_the_rows_of_nvidia_smi_are_cards(said: str, found: list[tuple[str, float, str]]) -> None:
-    listed = list_gpus(lambda _: said)
-    assert [(card.name, card.capability, card.driver) for card in listed] == found
+def test_the_rows_of_nvidia_smi_are_gpus(output: str, gpus: list[tuple[str, float, str]]) -> None:
+    listed = list_gpus(lambda _: output)
+    assert [(gpu.name, gpu.capability, gpu.driver) for gpu in listed] == gpus
 
 
 def test_memory_is_in_bytes() -> None:
@@ -33,14 +33,14 @@ def test_memory_is_in_bytes() -> None:
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError(), subprocess.CalledProcessError(9, "nvidia-smi")])
-def test_a_driver_that_does_not_answer_is_no_card(error: Exception) -> None:
+def test_a_driver_that_does_not_answer_means_no_gpu(error: Exception) -> None:
     def fails(_: Sequence[str]) -> str:
         raise error
 
     assert list_gpus(fails) == ()
 
 
-def test_this_machine_has_something(tmp_path: Path) -> None:
+def test_this_machine_has_cores_memory_and_disk(tmp_path: Path) -> None:
     machine = probe_machine(tmp_path)
     assert machine.cores >= 1
     assert 0 < machine.free <= machine.memory

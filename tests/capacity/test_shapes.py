@@ -42,18 +42,20 @@ def test_named_shapes_have_as_many_weights_as_published(name: str, published: in
     assert count_parameters(SHAPES[name]).total == published
 
 
-def test_a_config_tells_the_shape() -> None:
+def test_a_config_describes_the_shape() -> None:
     assert shape_from_config(CONFIG, "config.json") == SHAPES["Qwen3-4B"]
 
 
 def test_what_a_config_leaves_out_is_as_in_transformers() -> None:
-    given = {key: value for key, value in CONFIG.items() if key not in ("head_dim", "num_key_value_heads", "tie_word_embeddings")}
-    made = shape_from_config({**given, "model_type": "llama"}, "config.json")
-    assert (made.head, made.kv_heads, made.tied, made.head_norms) == (80, 32, False, False)
+    shorter = {
+        key: value for key, value in CONFIG.items() if key not in ("head_dim", "num_key_value_heads", "tie_word_embeddings")
+    }
+    shape = shape_from_config({**shorter, "model_type": "llama"}, "config.json")
+    assert (shape.head, shape.kv_heads, shape.tied, shape.head_norms) == (80, 32, False, False)
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "sentence"),
     [
         ({"model_type": "qwen3_moe"}, "model_type 'qwen3_moe'"),
         ({"attention_bias": True}, "attention_bias"),
@@ -61,8 +63,8 @@ def test_what_a_config_leaves_out_is_as_in_transformers() -> None:
         ({"hidden_size": "wide"}, "hidden = 'wide'"),
     ],
 )
-def test_a_config_that_cannot_be_counted_is_refused(changed: dict[str, object], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_a_config_that_cannot_be_counted_is_refused(changed: dict[str, object], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
         shape_from_config({**CONFIG, **changed}, "config.json")
 
 
@@ -112,14 +114,14 @@ def test_transformers_makes_exactly_these_weights(name: str) -> None:
 
     tiny = Shape(layers=3, hidden=64, intermediate=96, heads=4, kv_heads=2, head=32, vocabulary=500, tied=False)
     shape = SHAPES.get(name, tiny)
-    told = Qwen3Config(**_config(shape))
-    made = _made(told)
+    config = Qwen3Config(**_config(shape))
+    shape = _weight_sizes(config)
     weights = count_parameters(shape)
-    assert sum(made.values()) == weights.total
-    assert shape_from_config(told.to_dict(), "config.json") == shape
-    assert sum(count for key, count in made.items() if "self_attn" in key) == weights.attention
-    assert sum(count for key, count in made.items() if ".mlp." in key) == weights.mlp
-    assert made["model.embed_tokens.weight"] == weights.embedding
+    assert sum(shape.values()) == weights.total
+    assert shape_from_config(config.to_dict(), "config.json") == shape
+    assert sum(count for key, count in shape.items() if "self_attn" in key) == weights.attention
+    assert sum(count for key, count in shape.items() if ".mlp." in key) == weights.mlp
+    assert shape["model.embed_tokens.weight"] == weights.embedding
 
 
 @pytest.mark.whole
@@ -127,9 +129,9 @@ def test_transformers_makes_exactly_these_weights(name: str) -> None:
 def test_other_kinds_are_counted_as_well(kind: str) -> None:
     from transformers import AutoConfig
 
-    told = AutoConfig.for_model(kind, **_config(SHAPES["Qwen3-0.6B"]) | {"num_hidden_layers": 2, "head_dim": 64})
-    shape = shape_from_config(told.to_dict(), "config.json")
-    assert sum(_made(told).values()) == count_parameters(shape).total
+    config = AutoConfig.for_model(kind, **_config(SHAPES["Qwen3-0.6B"]) | {"num_hidden_layers": 2, "head_dim": 64})
+    shape = shape_from_config(config.to_dict(), "config.json")
+    assert sum(_weight_sizes(config).values()) == count_parameters(shape).total
 
 
 def _config(shape: Shape) -> dict[str, object]:
@@ -145,8 +147,8 @@ def _config(shape: Shape) -> dict[str, object]:
     }
 
 
-def _made(config: object) -> dict[str, int]:
-    """Sizes of the weights by name; they are not filled with numbers."""
+def _weight_sizes(config: object) -> dict[str, int]:
+    """Return the size of each weight by name; on the meta device nothing is allocated."""
     import torch
     from transformers import AutoModelForCausalLM
 

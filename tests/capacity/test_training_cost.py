@@ -28,28 +28,28 @@ from tests.capacity.examples import ADAPTERS, FULL, H200, LENGTH, RECIPE, ROW, S
         ("Qwen3-32B", ADAPTERS, 4.7e3, 1.9e3),
     ],
 )
-def test_tokens_a_second_are_those_of_the_table(name: str, recipe: Recipe, ceiling: float, expected: float | None) -> None:
-    made = forecast_training(SHAPES[name], H200, recipe, ROW, targets=1, at_once=LENGTH)
-    assert made.ceiling == pytest.approx(ceiling, rel=0.008)
-    assert made.expected == pytest.approx(0.4 * made.ceiling)
+def test_tokens_per_second(name: str, recipe: Recipe, ceiling: float, expected: float | None) -> None:
+    cost = forecast_training(SHAPES[name], H200, recipe, ROW, targets=1, at_once=LENGTH)
+    assert cost.ceiling == pytest.approx(ceiling, rel=0.008)
+    assert cost.expected == pytest.approx(0.4 * cost.ceiling)
     if expected:
-        assert made.expected == pytest.approx(expected, rel=0.01)
+        assert cost.expected == pytest.approx(expected, rel=0.01)
 
 
 @pytest.mark.parametrize(
-    ("name", "recipe", "fits", "cards"),
+    ("name", "recipe", "fits", "gpus"),
     [
         ("Qwen3-4B", Recipe(precision="mixed"), True, 1),
         ("Qwen3-32B", Recipe(precision="mixed"), False, 5),
         ("Qwen3-32B", Recipe(rank=16), True, 1),
     ],
 )
-def test_what_fits_is_as_in_the_table(name: str, recipe: Recipe, fits: bool, cards: int) -> None:
-    made = forecast_training(SHAPES[name], H200, recipe, ROW, targets=1, at_once=LENGTH)
-    assert (made.fits, made.gpus_needed) == (fits, cards)
+def test_what_fits(name: str, recipe: Recipe, fits: bool, gpus: int) -> None:
+    cost = forecast_training(SHAPES[name], H200, recipe, ROW, targets=1, at_once=LENGTH)
+    assert (cost.fits, cost.gpus_needed) == (fits, gpus)
 
 
-def test_attention_is_that_share_of_the_weights() -> None:
+def test_share_of_attention() -> None:
     for name, share in (("Qwen3-0.6B", 0.39), ("Qwen3-4B", 0.15), ("Qwen3-32B", 0.07)):
         alone = Work(tokens=LENGTH, trained=LENGTH)
         ratio = count_flops(SHAPES[name], ROW, FULL) / count_flops(SHAPES[name], alone, FULL) - 1
@@ -72,18 +72,18 @@ def test_full_checkpointing_alone_costs_flops(shape: Shape, recipe: Recipe, toke
     assert count_flops(shape, work, full) > count_flops(shape, work, light) == count_flops(shape, work, none)
 
 
-def test_sharing_has_an_end_where_one_row_is_too_long() -> None:
+def test_no_number_of_gpus_holds_a_row_that_is_too_long() -> None:
     assert gpus_needed(SHAPES["Qwen3-32B"], GPUS["L4"], Recipe(), 1_000_000, 1) is None
 
 
 def test_hours_and_money() -> None:
     card = H200.model_copy(update={"dollars": 3.5})
-    one = forecast_training(SHAPES["Qwen3-4B"], card, Recipe(), ROW.times(1e5), targets=1000, at_once=LENGTH)
+    single = forecast_training(SHAPES["Qwen3-4B"], card, Recipe(), ROW.times(1e5), targets=1000, at_once=LENGTH)
     eight = forecast_training(SHAPES["Qwen3-4B"], card, Recipe(gpus=8), ROW.times(1e5), targets=1000, at_once=LENGTH, mfu=0.2)
-    assert one.hours == pytest.approx(LENGTH * 1e5 / one.expected / 3600)
-    assert one.targets == pytest.approx(1000 / (one.hours * 3600))
-    assert eight.hours == pytest.approx(one.hours / 4)
-    assert one.dollars == pytest.approx(one.hours * 3.5)
+    assert single.hours == pytest.approx(LENGTH * 1e5 / single.expected / 3600)
+    assert single.targets == pytest.approx(1000 / (single.hours * 3600))
+    assert eight.hours == pytest.approx(single.hours / 4)
+    assert single.dollars == pytest.approx(single.hours * 3.5)
     assert eight.dollars == pytest.approx(eight.hours * 8 * 3.5)
     assert forecast_training(SHAPES["Qwen3-4B"], H200, Recipe(), ROW, targets=1, at_once=1).dollars is None
 
@@ -92,10 +92,10 @@ def test_hours_and_money() -> None:
 @pytest.mark.parametrize("rank", [0, 8])
 @pytest.mark.parametrize("checkpointing", ["none", "light", "full"])
 def test_flops_are_those_torch_counts(rank: int, checkpointing: Checkpointing) -> None:
-    """Eager attention computes every pair, so the whole square is counted; all tokens go through the head, once.
+    """Eager attention computes every pair, so the whole square counts; all tokens go through the head, once.
 
-    PyTorch ends the repeat of a layer when it has all that the backward pass asks for: without adapters that is before the
-    last matrix. Such economies are not planned with.
+    PyTorch stops repeating a layer when it has everything that the backward pass needs: without adapters that is before the last
+    matrix. The estimate counts that matrix, so it is subtracted here.
     """
     from peft import LoraConfig, get_peft_model
     from torch.utils.flop_counter import FlopCounterMode
@@ -112,7 +112,7 @@ def test_flops_are_those_torch_counts(rank: int, checkpointing: Checkpointing) -
     with FlopCounterMode(display=False) as counter:
         model(token_ids(tokens), labels=token_ids(tokens)).loss.backward()
     recipe = Recipe(rank=rank, checkpointing=checkpointing, chunked_head=False)
-    told = count_flops(TINY, Work(tokens=tokens, trained=tokens, pairs=tokens * tokens), recipe)
+    counted = count_flops(TINY, Work(tokens=tokens, trained=tokens, pairs=tokens * tokens), recipe)
     if checkpointing == "full" and not rank:
-        told -= 2 * TINY.layers * TINY.hidden * TINY.intermediate * tokens
-    assert told == pytest.approx(counter.get_total_flops(), rel=0.01)
+        counted -= 2 * TINY.layers * TINY.hidden * TINY.intermediate * tokens
+    assert counted == pytest.approx(counter.get_total_flops(), rel=0.01)

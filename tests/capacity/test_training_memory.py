@@ -16,8 +16,8 @@ from tests.capacity.examples import RECIPE, SHAPE, TINY, tiny_model, token_ids
 
 @pytest.mark.parametrize(("name", "states"), [("Qwen3-0.6B", 9.5e9), ("Qwen3-4B", 64e9), ("Qwen3-32B", 524e9)])
 @pytest.mark.parametrize("recipe", [Recipe(precision="float32"), Recipe(precision="mixed"), Recipe(master=True)])
-def test_full_training_holds_16_bytes_a_weight(name: str, states: float, recipe: Recipe) -> None:
-    """The table has 512 GB for 32B, 16 bytes for each of N; the embedding is trained as well."""
+def test_full_training_holds_16_bytes_per_weight(name: str, states: float, recipe: Recipe) -> None:
+    """Weights, gradients and both moments in float32: 4 + 4 + 8 bytes. The embedding is trained as well."""
     needed = estimate_memory(SHAPES[name], recipe, 1, 1)
     held = needed.weights + needed.gradients + needed.states + needed.master
     assert held == 16 * count_parameters(SHAPES[name]).total
@@ -48,7 +48,7 @@ def test_four_bits_hold_less_than_sixteen(shape: Shape, rank: int) -> None:
 
 
 def test_sharing_weights_divides_them_and_float32_is_trained() -> None:
-    """FSDP2 under accelerate trains in float32 whatever the weights were."""
+    """accelerate upcasts weights that FSDP2 trains to float32, whatever type they had."""
     shape = SHAPES["Qwen3-32B"]
     needed = estimate_memory(shape, Recipe(gpus=8), 1, 1)
     assert (needed.weights + needed.gradients + needed.states) * 8 == 16 * count_parameters(shape).total
@@ -74,7 +74,7 @@ def test_weights_gradients_and_states_are_bytes_of_real_tensors(precision: Preci
 @pytest.mark.whole
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "mixed"])
 def test_activations_are_what_autograd_keeps(precision: Precision) -> None:
-    """Autocast's copies of the weights are kept with them, so they are counted on both sides."""
+    """Autograd also keeps the copies of weights that autocast made, so both sides count them."""
     import torch
 
     tokens, mixed = 256, precision == "mixed"
@@ -97,7 +97,7 @@ def test_activations_are_what_autograd_keeps(precision: Precision) -> None:
 @pytest.mark.whole
 @pytest.mark.parametrize("rank", [0, 8])
 def test_light_checkpointing_keeps_what_matrices_and_attention_return(rank: int) -> None:
-    """PyTorch holds these apart from what autograd saves; the rest are the inputs of layers and the inside of one."""
+    """PyTorch stores these apart from what autograd saves, in the storage of the checkpoint context."""
     from peft import LoraConfig, get_peft_model
     from torch.utils.checkpoint import create_selective_checkpoint_contexts
 
@@ -114,17 +114,17 @@ def test_light_checkpointing_keeps_what_matrices_and_attention_return(rank: int)
     assert light - full == pytest.approx(sum(held.values()), rel=0.02)
 
 
-def _tensors(found: Any) -> Iterator[Any]:
-    """All tensors within dicts, sequences and PyTorch's own wrappers of them."""
+def _tensors(value: Any) -> Iterator[Any]:
+    """Yield all tensors in dicts, sequences and PyTorch's wrappers of them."""
     import torch
 
-    if isinstance(found, torch.Tensor):
-        yield found
-    elif isinstance(found, dict):
-        for each in found.values():
-            yield from _tensors(each)
-    elif isinstance(found, list | tuple):
-        for each in found:
-            yield from _tensors(each)
-    elif hasattr(found, "val"):
-        yield from _tensors(found.val)
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for member in value.values():
+            yield from _tensors(member)
+    elif isinstance(value, list | tuple):
+        for member in value:
+            yield from _tensors(member)
+    elif hasattr(value, "val"):
+        yield from _tensors(value.val)

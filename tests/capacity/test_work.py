@@ -8,7 +8,7 @@ from her.capacity.work import BranchLengths, EpochLoad, TreeLengths, Work, plain
 
 @st.composite
 def trees(draw: st.DrawFn) -> TreeLengths:
-    """As pipelines/models/prefix_tree.py makes them: the trunk ends at the last fork, a branch has a token before its target."""
+    """Draw a tree as pipelines/models/prefix_tree.py builds it: the trunk ends at the last fork, a token precedes each target."""
     forks = sorted(draw(st.lists(st.integers(0, 30), min_size=1, max_size=5)))
     branches = []
     for fork in forks:
@@ -17,8 +17,8 @@ def trees(draw: st.DrawFn) -> TreeLengths:
     return TreeLengths(forks[-1], tuple(branches))
 
 
-def seen(tree: TreeLengths) -> int:
-    """Pairs, counted one by one."""
+def count_pairs(tree: TreeLengths) -> int:
+    """Count the pairs of a tree one by one."""
     pairs = sum(1 for asks in range(tree.trunk) for _ in range(asks + 1))
     for branch in tree.branches:
         for asks in range(branch.length):
@@ -28,23 +28,23 @@ def seen(tree: TreeLengths) -> int:
 
 @settings(max_examples=50)
 @given(st.lists(trees(), min_size=1, max_size=3))
-def test_pairs_are_those_counted_one_by_one(some: list[TreeLengths]) -> None:
-    assert shared_work(some).pairs == sum(map(seen, some))
+def test_pairs_are_those_counted_one_by_one(forest: list[TreeLengths]) -> None:
+    assert shared_work(forest).pairs == sum(map(count_pairs, forest))
 
 
 @settings(max_examples=50)
 @given(st.lists(trees(), min_size=1, max_size=3))
-def test_sharing_never_reads_more(some: list[TreeLengths]) -> None:
-    made = sum_load(some)
-    assert made.shared.tokens <= made.plain.tokens
-    assert made.shared.pairs <= made.plain.pairs
-    assert made.shared.trained == made.plain.trained
-    assert made.targets == sum(len(tree.branches) for tree in some)
+def test_sharing_never_reads_more(forest: list[TreeLengths]) -> None:
+    load = sum_load(forest)
+    assert load.shared.tokens <= load.plain.tokens
+    assert load.shared.pairs <= load.plain.pairs
+    assert load.shared.trained == load.plain.trained
+    assert load.targets == sum(len(tree.branches) for tree in forest)
 
 
 def test_one_target_is_the_same_work_in_both_layouts() -> None:
-    made = sum_load([TreeLengths(9, (BranchLengths(9, 5, 4),))])
-    assert made.plain == made.shared == plain_work([(10, 4)]) == Work(tokens=14, trained=4, pairs=105)
+    load = sum_load([TreeLengths(9, (BranchLengths(9, 5, 4),))])
+    assert load.plain == load.shared == plain_work([(10, 4)]) == Work(tokens=14, trained=4, pairs=105)
 
 
 def test_a_load_can_be_repeated() -> None:
