@@ -1,11 +1,12 @@
-"""An HTTP server that speaks the OpenAI chat protocol and answers as a mutable `Script` tells it.
+"""An HTTP server with the OpenAI chat completions API whose answers and faults come from a `Script`, changeable at any time.
 
-    with ModelServer() as server:                 # own thread, free port
+    with ModelServer() as server:                 # in a thread, on a free port
         server.script.text = "Hello."             # or a function of the request body
         open_backend(f"openai:{server.url}#{server.script.model}")
-        server.requests[-1].body["messages"]      # everything it was sent
+        server.requests[-1].body["messages"]      # everything that it received
 
-Run alone, for benchmarks and manual trials (answers of more than 200 tokens in the canonical message format):
+To run it alone, for benchmarks and trials by hand (it answers in the canonical message format, with more than 200 tokens):
+
     python -m tests.servers --port 9000 --rate 50
 """
 
@@ -22,15 +23,15 @@ from typing import Any, Literal, Self
 
 Fault = Literal[
     "",
-    "html",  # 200 with a web page, as a captive portal or a wrong path gives
-    "not_json",  # answers that are no JSON
-    "wrong_shape",  # JSON, but not the protocol
+    "html",  # 200 with a web page, as from a captive portal or a wrong path
+    "not_json",  # an answer that is not JSON
+    "wrong_shape",  # JSON, but not a chat completion
     "truncated",  # the connection is cut after `fault_after` tokens
-    "no_finish",  # the stream ends politely after `fault_after` tokens, with neither finish_reason nor [DONE]
-    "stall",  # says nothing more after `fault_after` tokens, until the client leaves
+    "no_finish",  # the stream is closed after `fault_after` tokens, with neither finish_reason nor [DONE]
+    "stall",  # nothing more is sent after `fault_after` tokens, until the client leaves
     "error_event",  # an error object as an event after `fault_after` tokens, as vLLM sends it
     "endless",  # never stops
-    "empty",  # stops at once without a word
+    "empty",  # stops at once without text
     "redirect",  # 307 to `redirect_to`
 ]
 
@@ -41,9 +42,9 @@ _NAME = re.compile(r"(?:You are|你是)\s*(.+?)(?=,|，|。|\(|（| from | in |(
 
 @dataclass
 class Script:
-    """How the next answers look; change it at any time from any thread.
+    """Settings of the next answers; any thread may change them at any time.
 
-    Units: `rate` tokens a second (0: all at once), `first_delay` seconds before the first token.
+    Units: `rate` tokens per second (0: all at once), `first_delay` seconds before the first token.
     """
 
     text: str | Callable[[dict[str, Any]], str] = field(default_factory=lambda: canonical_answer)
@@ -55,15 +56,15 @@ class Script:
     usage: bool = True
     model: str = "test-her"
     models: list[str] = field(default_factory=list)
-    """What /models lists; empty: only `model`. Other names get 404 when `strict_model`."""
+    """Names in /models; empty for `model` alone. With `strict_model`, a request for another name gets 404."""
     strict_model: bool = False
     reply_model: str | None = None
-    """The id in the answers: None echoes the request, "" leaves it out."""
+    """Model name in the answers: None repeats that of the request, "" leaves it out."""
     status: int = 200
     error: str = "the script says so"
     retry_after: str = ""
     room: int = 0
-    """Calls at once; further ones get 429. 0: any number."""
+    """Most calls in flight; further ones get 429. 0: no limit."""
     in_flight: int = field(default=0, init=False)
     fault: Fault = ""
     fault_after: int = 3
@@ -72,12 +73,12 @@ class Script:
     refuse_schema: bool = False
     models_status: int = 200
     key: str = ""
-    """When set, requests without this bearer key get 401."""
+    """If set, requests without this bearer key get 401."""
 
 
 @dataclass(frozen=True)
 class Received:
-    """One request as it arrived. Header names are in lower case."""
+    """One request as it arrived. Header names are in lower case, `at` is time.monotonic()."""
 
     method: str
     path: str
@@ -87,16 +88,16 @@ class Received:
 
 
 def pieces(text: str) -> list[str]:
-    """The text cut as a tokenizer might: a CJK character or up to 5 others each; joined they give the text back."""
+    """Split a text as a tokenizer might: one CJK character or up to 5 others each; joined they are the text."""
     return _PIECES.findall(text)
 
 
 def canonical_answer(body: dict[str, Any]) -> str:
-    """An answer in the canonical format, more than 200 tokens, addressed as the one the system prompt names."""
+    """Return an answer in the canonical format with more than 200 tokens, spoken by the character that the prompt names."""
     messages = body.get("messages") or [{}]
     system = str(messages[0].get("content", "")) if messages[0].get("role") == "system" else ""
-    found = _NAME.match(system)
-    name = found.group(1).strip() if found else "Somebody"
+    match = _NAME.match(system)
+    name = match.group(1).strip() if match else "Somebody"
     return (_CANONICAL_ZH if system.startswith("你是") else _CANONICAL_EN).replace("NAME", name)
 
 
@@ -127,13 +128,13 @@ _CANONICAL_ZH = (
 
 
 class ModelServer:
-    """The server; as a context manager it runs in a thread of its own until the block ends."""
+    """The server. As a context manager it runs in a thread until the block ends."""
 
     def __init__(self, script: Script | None = None, port: int = 0) -> None:
         self.script = script or Script()
         self.requests: list[Received] = []
         self.disconnects = 0
-        """How often a client left before the answer was whole."""
+        """Number of clients that left before the end of their answer."""
         self.port = port
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -142,7 +143,7 @@ class ModelServer:
 
     @property
     def url(self) -> str:
-        """The base address, as a spec wants it."""
+        """The base address, as a spec needs it."""
         return f"http://127.0.0.1:{self.port}/v1"
 
     @property
@@ -191,7 +192,7 @@ class ModelServer:
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection until it closes or an answer cuts it."""
         try:
-            while (request := await _read(reader)) is not None:
+            while (request := await _read_request(reader)) is not None:
                 self.requests.append(request)
                 if not await _Answer(self.script, request, reader, writer).send():
                     return
@@ -199,12 +200,12 @@ class ModelServer:
             self.disconnects += 1
 
 
-async def _read(reader: asyncio.StreamReader) -> Received | None:
-    """The next request, None when the client closed between requests."""
+async def _read_request(reader: asyncio.StreamReader) -> Received | None:
+    """Read the next request; None when the client closed between requests."""
     try:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-    except asyncio.IncompleteReadError as stopped:
-        if stopped.partial:
+    except asyncio.IncompleteReadError as end:
+        if end.partial:
             raise
         return None
     first, *lines = head.strip().split("\r\n")
@@ -215,7 +216,7 @@ async def _read(reader: asyncio.StreamReader) -> Received | None:
 
 
 class _Answer:
-    """One request's answer. `send` returns False when the connection must be cut."""
+    """The answer to one request. `send` returns False when the connection must be cut."""
 
     def __init__(self, script: Script, request: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.script, self.request, self.reader, self.writer = script, request, reader, writer
@@ -244,7 +245,7 @@ class _Answer:
     async def _chat(self) -> bool:
         script = self.script
         if script.room and script.in_flight >= script.room:
-            return await self._plain(429, _error("all places are taken"))
+            return await self._plain(429, _error("too many calls in flight"))
         if script.status != 200:
             extra = f"retry-after: {script.retry_after}\r\n" if script.retry_after else ""
             return await self._plain(script.status, _error(script.error), extra)
@@ -258,7 +259,7 @@ class _Answer:
             return await self._plain(400, _error("response_format is not a known parameter"))
         script.in_flight += 1
         try:
-            return await (self._stream() if self.body.get("stream") else self._whole())
+            return await (self._stream() if self.body.get("stream") else self._unstreamed())
         finally:
             script.in_flight -= 1
 
@@ -266,7 +267,7 @@ class _Answer:
         return await self._raw(200, "text/html", b"<!doctype html><html><body><h1>Welcome</h1></body></html>")
 
     def _text(self) -> tuple[list[str], str]:
-        """The pieces to send and the finish reason, after max_tokens, stop and a continued message."""
+        """Return the pieces to send and the finish reason, with max_tokens, stop and a continued message applied."""
         script = self.script
         if script.fault == "empty":
             return [], "stop"
@@ -275,24 +276,24 @@ class _Answer:
             text = text.removeprefix(str(self.body["messages"][-1]["content"]))
         for stop in self.body.get("stop") or []:
             text = text.split(stop)[0]
-        whole = pieces(text)
-        limit = self.body.get("max_completion_tokens") or self.body.get("max_tokens") or len(whole)
-        return (whole[:limit], "length") if limit < len(whole) else (whole, script.finish)
+        tokens = pieces(text)
+        limit = self.body.get("max_completion_tokens") or self.body.get("max_tokens") or len(tokens)
+        return (tokens[:limit], "length") if limit < len(tokens) else (tokens, script.finish)
 
     def _usage(self, sent: int) -> dict[str, int]:
         prompt = sum(len(pieces(str(m.get("content", "")))) + 4 for m in self.body.get("messages", []))
         return {"prompt_tokens": prompt, "completion_tokens": sent, "total_tokens": prompt + sent}
 
-    def _named(self, chunk: dict[str, Any]) -> dict[str, Any]:
+    def _with_model(self, chunk: dict[str, Any]) -> dict[str, Any]:
         name = self.body.get("model", "") if self.script.reply_model is None else self.script.reply_model
         return {"id": "chatcmpl-test", "created": 0, **({"model": name} if name else {}), **chunk}
 
-    async def _whole(self) -> bool:
+    async def _unstreamed(self) -> bool:
         script = self.script
         if script.fault == "not_json":
             return await self._raw(200, "application/json", b'{"choices": [')
         if script.fault == "wrong_shape":
-            return await self._plain(200, {"detail": "this is no completion"})
+            return await self._plain(200, {"detail": "not a completion"})
         if script.fault == "truncated":
             self.writer.write(b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 999\r\n\r\n{"choices')
             await self.writer.drain()
@@ -308,10 +309,10 @@ class _Answer:
             message[script.reasoning_field] = script.reasoning
         choice = {"index": 0, "message": message, "finish_reason": finish}
         usage = {"usage": self._usage(len(sent))} if script.usage else {}
-        return await self._plain(200, self._named({"object": "chat.completion", "choices": [choice], **usage}))
+        return await self._plain(200, self._with_model({"object": "chat.completion", "choices": [choice], **usage}))
 
     async def _endless(self) -> bool:
-        """A completion whose text goes on until the client leaves."""
+        """Send a completion whose text does not end before the client leaves."""
         self.writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")
         await self._write(b'{"choices": [{"index": 0, "message": {"role": "assistant", "content": "')
         while True:
@@ -333,11 +334,11 @@ class _Answer:
             sent += 1
         await self._event(self._chunk({}, finish))
         if script.usage and (self.body.get("stream_options") or {}).get("include_usage"):
-            await self._event(self._named({"object": "chat.completion.chunk", "choices": [], "usage": self._usage(sent)}))
+            await self._event(self._with_model({"object": "chat.completion.chunk", "choices": [], "usage": self._usage(sent)}))
         return await self._end(b"data: [DONE]\n\n")
 
     def _changes(self, text: list[str]) -> Iterator[dict[str, Any]]:
-        """The `delta` of each event."""
+        """Yield the `delta` of each event."""
         for piece in pieces(self.script.reasoning):
             yield {self.script.reasoning_field: piece}
         while True:
@@ -348,7 +349,7 @@ class _Answer:
 
     def _chunk(self, change: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
         choice = {"index": 0, "delta": change, "finish_reason": finish}
-        return self._named({"object": "chat.completion.chunk", "choices": [choice]})
+        return self._with_model({"object": "chat.completion.chunk", "choices": [choice]})
 
     async def _fail(self) -> bool:
         match self.script.fault:
@@ -364,7 +365,7 @@ class _Answer:
                 await self._write(b'data: {"choices": [\n\n')
                 return await self._end(b"data: [DONE]\n\n")
             case "wrong_shape":
-                await self._event({"detail": "this is no chunk"})
+                await self._event({"detail": "not a chunk"})
                 return await self._end(b"data: [DONE]\n\n")
         return False
 
@@ -377,7 +378,7 @@ class _Answer:
         self.writer.write(b"%x\r\n%s\r\n" % (len(block), block))
         await self.writer.drain()
         if not self.script.rate:
-            await asyncio.sleep(0)  # an endless stream without a rate must not keep the loop to itself
+            await asyncio.sleep(0)  # an endless stream without a rate must not block the event loop
 
     async def _end(self, last: bytes) -> bool:
         if last:
@@ -401,16 +402,16 @@ def _error(message: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Serve until interrupted; prints the spec to use."""
-    parser = argparse.ArgumentParser(description="an OpenAI-compatible server with written answers")
+    """Serve until interrupted; print the spec to use."""
+    parser = argparse.ArgumentParser(description="an OpenAI-compatible server with prepared answers")
     parser.add_argument("--port", type=int, default=9000)
     parser.add_argument("--rate", type=float, default=50, help="tokens a second, 0 for all at once")
     parser.add_argument("--first-delay", type=float, default=0, help="seconds before the first token")
     parser.add_argument("--reasoning", default="", help="text of a native reasoning field")
-    chosen = parser.parse_args()
-    script = Script(rate=chosen.rate, first_delay=chosen.first_delay, reasoning=chosen.reasoning)
-    server = ModelServer(script, chosen.port)
-    print(f"openai:http://127.0.0.1:{chosen.port}/v1#{script.model}", flush=True)
+    options = parser.parse_args()
+    script = Script(rate=options.rate, first_delay=options.first_delay, reasoning=options.reasoning)
+    server = ModelServer(script, options.port)
+    print(f"openai:http://127.0.0.1:{options.port}/v1#{script.model}", flush=True)
     with suppress(KeyboardInterrupt):
         asyncio.run(server.serve())
 

@@ -1,7 +1,7 @@
-"""Tiny causal language models made on the spot: a byte-level tokenizer, a ChatML template, a Qwen3 of about 0.3 million weights.
+"""Tiny causal language models for tests: a byte-level tokenizer, a ChatML template, a Qwen3 of about 0.3 million weights.
 
 make_tiny(folder)                    # random weights
-teach(folder, [messages, ...])       # a few seconds of training, until it answers these by heart
+teach(folder, [messages, ...])       # train for a few seconds, until it repeats these answers
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ CORPUS = [
 
 
 def make_tiny(folder: Path, context: int = 512, seed: int = 0, template: str | None = TEMPLATE) -> Path:
-    """Write a model with random weights to `folder`; the same seed gives the same weights."""
+    """Write a model with random weights to `folder` and return it; the same seed gives the same weights."""
     import torch
 
     tokenizer = train_tokenizer(CORPUS, vocabulary=400, context=context)
@@ -39,7 +39,7 @@ def make_tiny(folder: Path, context: int = 512, seed: int = 0, template: str | N
 
 
 def teach(folder: Path, dialogues: Sequence[Sequence[Message]], steps: int = 100) -> float:
-    """Train the model in `folder` on whole dialogues, assistant tokens only; returns the last loss."""
+    """Train the model in `folder` on whole dialogues, with a loss on assistant tokens only; return the last loss."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -50,7 +50,7 @@ def teach(folder: Path, dialogues: Sequence[Sequence[Message]], steps: int = 100
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=5e-3, total_steps=steps)
     loss = torch.tensor(0.0)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # at this size a second thread only waits, and on a busy machine it waits long
+    torch.set_num_threads(1)  # for matrices of this size a second thread costs more than it saves, on a busy machine much more
     for _ in range(steps):
         loss = model(**batch).loss
         optimiser.zero_grad()
@@ -64,7 +64,7 @@ def teach(folder: Path, dialogues: Sequence[Sequence[Message]], steps: int = 100
 
 
 def _batch(tokenizer, dialogues):  # type: ignore[no-untyped-def]  # a tokenizer's and tensors' types are not known here
-    """Right-padded tensors of shape (dialogues, longest); -100 where nothing is learned."""
+    """Return right-padded tensors of shape (dialogues, longest); labels are -100 where nothing is learned."""
     import torch
 
     rows = [
