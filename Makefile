@@ -1,20 +1,27 @@
-# make play    the playground on http://127.0.0.1:7860
-# make test    every test: units on two processes, whole runs, then the browser
-# make check   style, types, walls, documentation
-# Plain pip in .venv; stamps there make a second run quick.
+# make play      the playground on http://127.0.0.1:7860
+# make test      every test: units on two processes, whole runs, then the browser
+# make check     style, types, layers, documentation
+# make mutants   change 300 places of the code, one at a time: do the tests notice? About 40 minutes
+# make lock      write requirements/ anew from pyproject.toml; UPGRADE=--upgrade takes the newest versions
+# Plain pip in .venv installs what requirements/ pins, with hashes; stamps there make a second run quick.
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+LOCKED := $(PIP) --require-hashes
+HERE   := $(PIP) --no-deps -e .
+# torch without CUDA where pip can see that wheel, else PyPI's; say TORCH=cpu or TORCH=cuda to choose.
+TORCH  ?= $(shell $(BIN)/python -m pip index versions torch 2>/dev/null | grep -q '2\.13\.0+cpu' && echo cpu || echo cuda)
 
-.PHONY: play test check format clean
+.PHONY: play test check format mutants lock clean
 .DEFAULT_GOAL := play
 
 play: $(VENV)/.base
 	$(BIN)/her play
 
 test: $(VENV)/.test
+	$(BIN)/python -m pip check
 	$(BIN)/python -m pytest -q -n 2 -m "not browser and not whole"
 	$(BIN)/python -m pytest -q -n 2 -m "whole and not browser"
 	$(BIN)/python -m pytest -q -m browser
@@ -31,21 +38,43 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.base: pyproject.toml | $(BIN)/python
-	$(PIP) -e .
+$(VENV)/.base: pyproject.toml requirements/base.txt | $(BIN)/python
+	$(LOCKED) -r requirements/base.txt
+	$(HERE)
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml | $(BIN)/python
-	$(PIP) -e '.[dev]'
+$(VENV)/.dev: pyproject.toml requirements/dev.txt | $(BIN)/python
+	$(LOCKED) -r requirements/dev.txt
+	$(HERE)
 	@touch $@
 
-# torch first and named again, so that nothing on the second line can move it.
-$(VENV)/.test: pyproject.toml | $(BIN)/python
-	$(PIP) torch==2.13.0
-	$(PIP) torch==2.13.0 -e '.[train,ray,dev]'
+TRAIN_cpu  := -r requirements/torch-cpu.txt -r requirements/train-cpu.txt
+TRAIN_cuda := -r requirements/train-cuda.txt
+$(VENV)/.test: pyproject.toml $(wildcard requirements/t*.txt) | $(BIN)/python
+	$(LOCKED) $(TRAIN_$(TORCH))
+	$(HERE)
 	@touch $@
+
+# The Space comes first, because its builder adds packages that move others (gradio's extra `mcp` wants pydantic below 2.13).
+# The builder installs pre-requirements.txt by itself, so it may have hashes; requirements.txt in one command with packages that
+# have none, so it may not. All other sets are for every platform and Python, and keep the versions of the Space.
+UV    := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-annotate --custom-compile-command "make lock" $(UPGRADE)
+SPACE := $(UV) --python-platform linux pyproject.toml spaces/builder.txt
+HASH  := $(UV) --universal --generate-hashes pyproject.toml
+SAME  := -c requirements/train-cuda.txt
+TRAIN := --extra train --extra ray --extra dev
+lock: $(BIN)/uv
+	$(SPACE) -o spaces/requirements.txt
+	$(SPACE) --generate-hashes -c spaces/requirements.txt -o spaces/pre-requirements.txt
+	$(HASH) $(TRAIN) --extra quantise -c spaces/requirements.txt -o requirements/train-cuda.txt
+	$(HASH) $(TRAIN) $(SAME) --excludes requirements/cuda-libraries.txt --no-emit-package torch -o requirements/train-cpu.txt
+	$(HASH) --extra dev $(SAME) -o requirements/dev.txt
+	$(HASH) $(SAME) -o requirements/base.txt
+
+$(BIN)/uv: | $(BIN)/python
+	$(PIP) uv==0.13.9
