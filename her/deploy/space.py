@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 FOLDERS = ("her", "personas")
 """Uploaded whole; a file that is on the Space but no longer in them is deleted there."""
-FILES = {"app.py": "app.py", "LICENSE": "LICENSE", "spaces/README.md": "README.md", "spaces/requirements.txt": "requirements.txt"}
+FILES = {
+    "app.py": "app.py",
+    "LICENSE": "LICENSE",
+    "spaces/README.md": "README.md",
+    "spaces/pre-requirements.txt": "pre-requirements.txt",
+    "spaces/requirements.txt": "requirements.txt",
+}
 """Path in the repository -> path on the Space."""
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 

@@ -5,12 +5,14 @@ import json
 import re
 import subprocess
 import threading
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from her.deploy import space
 from her.errors import HerError, InputError
@@ -24,7 +26,9 @@ TREE = {
     "her/ui/static/stage.css": "body {}\n",
     "personas/elara.yaml": "name: Elara\n",
     "spaces/README.md": "---\nsdk: gradio\n---\n",
-    "spaces/requirements.txt": "gradio\n",
+    "spaces/builder.txt": "gradio\n",
+    "spaces/pre-requirements.txt": "gradio==1\n",
+    "spaces/requirements.txt": "gradio==1\n",
     "tests/test_app.py": "",
     "docs/a.md": "",
 }
@@ -57,6 +61,7 @@ def test_only_tracked_files_that_the_space_needs(checkout: Path) -> None:
         ("her/__init__.py", "her/__init__.py"),
         ("her/ui/static/stage.css", "her/ui/static/stage.css"),
         ("personas/elara.yaml", "personas/elara.yaml"),
+        ("spaces/pre-requirements.txt", "pre-requirements.txt"),
         ("spaces/requirements.txt", "requirements.txt"),
     ]
     assert [upload.size for upload in files if upload.target == "app.py"] == [7]
@@ -207,16 +212,41 @@ def test_the_front_matter_is_what_a_space_wants() -> None:
     assert {told["colorFrom"], told["colorTo"]} <= {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 
 
-def test_the_pins_are_the_base_dependencies() -> None:
-    import tomllib
+def pins(name: str) -> dict[str, str]:
+    """Version by package of a file of pins, with or without hashes."""
+    lines = re.findall(r"^([\w.-]+)==([^\s;\\]+)", (ROOT / name).read_text("utf-8"), re.MULTILINE)
+    return dict(lines)
 
-    from packaging.requirements import Requirement
 
+def requirements(lines: list[str]) -> list[Requirement]:
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+def test_the_pins_fit_the_base_dependencies_and_what_the_builder_adds() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
-    wanted = {requirement.name: requirement for requirement in map(Requirement, declared)}
-    lines = (ROOT / "spaces" / "requirements.txt").read_text("utf-8").split()
-    pins = dict(line.split("==") for line in lines)
-    assert pins.keys() == wanted.keys()
-    assert all(wanted[name].specifier.contains(version) for name, version in pins.items())
-    assert pins["gradio"] == front_matter()["sdk_version"]
-    assert re.fullmatch(r"[\d.]+", pins["gradio"])
+    added = (ROOT / "spaces" / "builder.txt").read_text("utf-8").splitlines()
+    pinned = pins("spaces/requirements.txt")
+    unmet = [str(wanted) for wanted in requirements([*declared, *added]) if pinned.get(wanted.name) not in wanted.specifier]
+    assert not unmet
+    assert pinned["gradio"] == front_matter()["sdk_version"]
+
+
+def test_the_builder_can_install_the_pins_beside_packages_without_hashes() -> None:
+    """pip asks hashes of every package as soon as one has some: they stand in the file that is installed by itself."""
+    assert "--hash" not in (ROOT / "spaces" / "requirements.txt").read_text("utf-8")
+    assert pins("spaces/pre-requirements.txt") == pins("spaces/requirements.txt")
+    assert not unhashed("spaces/pre-requirements.txt")
+
+
+def unhashed(name: str) -> list[str]:
+    return re.findall(r"^[\w.-]+==.*[^\\]$", (ROOT / name).read_text("utf-8"), re.MULTILINE)
+
+
+def test_every_environment_has_the_versions_of_the_space() -> None:
+    names = ["base", "dev", "torch-cpu", "train-cpu", "train-cuda"]
+    space_pins = pins("spaces/requirements.txt")
+    for name in names:
+        locked = pins(f"requirements/{name}.txt")
+        assert {package: version for package, version in locked.items() if space_pins.get(package, version) != version} == {}
+        assert not unhashed(f"requirements/{name}.txt")
+        assert not re.search(r"^(--|-[if] )", (ROOT / "requirements" / f"{name}.txt").read_text("utf-8"), re.MULTILINE)
