@@ -29,6 +29,15 @@ def test_the_derived_lists() -> None:
     assert PANEL_KINDS == ("system_thinking", "role_thinking")
 
 
+def test_how_each_kind_looks() -> None:
+    assert [(entry.look, entry.css, entry.label, entry.pattern) for entry in TABLE] == [
+        ("panel", "reasoning", "model reasoning", ""),
+        ("panel", "thought", "inner thought", "think"),
+        ("direction", "act", "", "act"),
+        ("plain", "speech", "", "speech"),
+    ]
+
+
 def test_no_name_stands_twice() -> None:
     names = [name for entry in TABLE for name in (entry.kind, *entry.aliases)]
     assert len(set(names)) == len(names) and [name.lower() for name in names] == names

@@ -16,6 +16,7 @@ from pydantic_core import from_json
 from her.characters.coser import MAX_BOOK_BYTES, BookScene, read_content, stable_id
 from her.errors import InputError
 from her.format import parse
+from her.kinds import PLAN
 from her.types import ENVIRONMENT, Turn
 
 Json = dict[str, Any]
@@ -107,9 +108,11 @@ def _completed(scene: BookScene, talk: Json, people: dict[str, Json]) -> BookSce
     lines = {stable_id(scene.id, index): _dict(line) for index, line in enumerate(_list(talk.get("dialogues")))}
     turns = {}
     for turn in scene.turns:
-        read = _turn(turn, lines[turn.id], scene.id)
+        parsed = _turn(turn, lines[turn.id], scene.id)
         # Two lines may name the same origin; the later one then keeps the id that its position gave it.
-        turns[turn.id if read.id in turns else read.id] = read.model_copy(update={"id": turn.id}) if read.id in turns else read
+        if parsed.id in turns:
+            parsed = parsed.model_copy(update={"id": turn.id})
+        turns[parsed.id] = parsed
     summary = scene.plot_summary
     cast = tuple(
         # The dataset gives the summary of the plot as background; it says how the scene ends.
@@ -126,10 +129,10 @@ def _turn(turn: Turn, line: Json, scene_id: str) -> Turn:
     turn_id = stable_id(scene_id, *origins) if origins else turn.id
     if turn.speaker == ENVIRONMENT:
         return turn.model_copy(update={"id": turn_id})
-    read = parse(turn.raw, turn.speaker, notation="auto", turn_id=turn_id)
+    parsed = parse(turn.raw, turn.speaker, notation="auto", turn_id=turn_id)
     plan = _first(line, *_PLANS)
-    if not plan or any(part.kind == "system_thinking" for part in read.parts):
-        return read
+    if not plan or any(part.kind == PLAN for part in parsed.parts):
+        return parsed
     return parse(turn.raw, turn.speaker, notation="auto", reasoning=plan, turn_id=turn_id)
 
 

@@ -1,4 +1,7 @@
-"""Convert between text and parts: the tolerant reader (`parse`, `Parser`), the strict writer (`render`), `DEFECTS`."""
+"""Convert between text and parts: parser (`parse`, `Parser`), writers (`render`, `render_coser`), table of `DEFECTS`.
+
+docs/format.md describes the format.
+"""
 
 from her.format.markers import Notation
 from her.format.parser import Parser

@@ -70,7 +70,7 @@ class PlanSplitter:
 
     @property
     def planned(self) -> bool:
-        """True once the plan is complete, or the message has gone on without one."""
+        """True outside a plan once the plan is complete, or the prompt held the beginning of the reply."""
         return self._state is State.FLOWING
 
     def feed(self, text: str) -> Split:
