@@ -57,14 +57,15 @@ def test_a_her_verdict_without_a_winner_is_refused(row: Any) -> None:
 
 
 def test_verl_rows_hold_both_orders_with_the_right_letter() -> None:
-    rows = [to_verl(preference(), first, "p1", index, "Mara") for index, first in enumerate(("a", "b"))]  # type: ignore[arg-type]
+    pair, orders = preference(), ("a", "b")
+    rows = [to_verl(pair, first, "p1", index, "Mara") for index, first in enumerate(orders)]  # type: ignore[arg-type]
     assert [row["reward_model"]["ground_truth"] for row in rows] == ["a", "b"]
     assert all(set(row) == {"data_source", "prompt", "ability", "reward_model", "extra_info"} for row in rows)
     assert all([message["role"] for message in row["prompt"]] == ["system", "user"] for row in rows)
     chosen = rows[1]["prompt"][1]["content"].partition("===Candidate B===")[2]
     assert "No post." in chosen and "Hide it" not in rows[0]["prompt"][1]["content"]
     assert "===Principles===" not in rows[0]["prompt"][0]["content"]
-    assert from_verl(json.loads(json.dumps(rows[1]))) == (from_verl(rows[0])[0], "b")
+    assert from_verl(json.loads(json.dumps(rows[1]))) == (pair, "b")
     with pytest.raises(InputError, match="data_source is 'gsm8k'"):
         from_verl({"data_source": "gsm8k"})
 
