@@ -1,4 +1,4 @@
-"""The local backend on tiny models made on the spot: streams, stops, batches, seeds, limits, and clear refusals."""
+"""her/backends/local.py with tiny models: streams, stops, batches, seeds, limits, and errors that say what to do."""
 
 import asyncio
 import sys
@@ -9,7 +9,6 @@ import pytest
 
 from her.backends.base import Backend
 from her.backends.local import LocalBackend
-from her.backends.local_rows import Stops
 from her.backends.open import open_backend
 from her.errors import BackendError
 from her.format import parse
@@ -28,7 +27,7 @@ GREEDY = Sampling(temperature=0, max_tokens=120)
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that answers HELLO with ANSWER."""
+    """Train a model that answers HELLO with ANSWER."""
     folder = make_tiny(tmp_path_factory.mktemp("taught"))
     teach(folder, [[*HELLO, Message(role="assistant", content=ANSWER)]])
     return folder
@@ -43,7 +42,7 @@ def backend(taught: Path) -> Iterator[LocalBackend]:
 
 @pytest.fixture(scope="module")
 def wild(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBackend]:
-    """A model with random weights, which talks until its limit."""
+    """Open a model with random weights, which writes until its limit."""
     backend = LocalBackend(str(make_tiny(tmp_path_factory.mktemp("wild"), context=256)), batch_size=4)
     yield backend
     asyncio.run(backend.close())
@@ -139,7 +138,9 @@ async def test_lone_surrogates_and_any_text_go_in(wild: LocalBackend) -> None:
     ).text
 
 
-async def test_a_failing_model_is_told_and_does_not_end_the_thread(wild: LocalBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failing_model_is_reported_and_does_not_end_the_thread(
+    wild: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await wild.check()
     with monkeypatch.context() as patched:
         patched.setattr(wild._model, "generate", _out_of_memory)
@@ -204,26 +205,3 @@ def test_without_torch(monkeypatch: pytest.MonkeyPatch, taught: Path) -> None:
     with pytest.raises(BackendError, match=r"pip install -e '\.\[local\]'") as caught:
         LocalBackend(str(taught))
     assert caught.value.reason == "missing_extra"
-
-
-@pytest.mark.parametrize(
-    ("pieces", "stops", "shown", "hit"),
-    [
-        (["abc"], (), "abc", False),
-        (["a", "b", "c"], ("bc",), "a", True),
-        (["ab", "ab", "x"], ("abc",), "ababx", False),
-        (["aab"], ("ab",), "a", True),
-        (["one two"], ("two", "one"), "", True),
-        (["ab"], ("abc",), "ab", False),
-        (["ab"], ("",), "ab", False),
-    ],
-)
-def test_stops(pieces: list[str], stops: tuple[str, ...], shown: str, hit: bool) -> None:
-    cut = Stops(stops)
-    text = ""
-    for piece in pieces:
-        text += cut.feed(piece)
-        if cut.hit:
-            break
-    text += "" if cut.hit else cut.rest("")
-    assert (text, cut.hit) == (shown, hit)
