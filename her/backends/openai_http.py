@@ -9,7 +9,9 @@ import difflib
 import json
 import logging
 import os
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -172,7 +174,7 @@ class OpenAIBackend:
                 api_key=self._key or "none",
                 max_retries=0,  # retries are the caller's business, see her/inference and her/errors.py
                 timeout=timeout,
-                http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False, timeout=timeout),
+                http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False, timeout=timeout, verify=_tls_context()),
             )
         return self._clients[loop]
 
@@ -321,6 +323,12 @@ class OpenAIBackend:
         near = difflib.get_close_matches(self._model, names, 1, 0.3)
         hint = f"the nearest is {near[0]!r}, of {_first_names(names)}" if near else f"it has {_first_names(names) or 'none'}"
         return self._server.error("not_found", f"does not have this model; {hint}")
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    """Return the TLS context of all clients. To create one reads all root certificates, which takes 40 ms of CPU."""
+    return httpx2.create_ssl_context()
 
 
 class _Refused(Exception):
