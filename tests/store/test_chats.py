@@ -1,4 +1,4 @@
-"""Chats are trees that lose nothing, and nobody sees another's."""
+"""Chats are trees that lose nothing, and no visitor sees another's."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-def said(store: Store, chat_id: str, visitor_id: str = ANNE) -> list[str]:
+def shown(store: Store, chat_id: str, visitor_id: str = ANNE) -> list[str]:
     """What is on the screen."""
     return [node.turn.raw for node in store.path(visitor_id, chat_id)]
 
@@ -83,13 +83,13 @@ def test_swipes_are_siblings_and_swiping_back_finds_the_continuation(store: Stor
     first = reply(store, asked, "one")
     after = store.add_turn(ANNE, chat.id, first.id, turn("Go on.", "Cassio"), "visitor")
     second = reply(store, asked, "two")
-    assert said(store, chat.id)[-1] == "two"
+    assert shown(store, chat.id)[-1] == "two"
     assert [(node.swipe_index, node.swipe_count) for node in store.path(ANNE, chat.id)][-1] == (1, 2)
     assert store.leaf_of(ANNE, chat.id, first.id) == after.id and store.leaf_of(ANNE, chat.id, second.id) == second.id
     store.move_head(ANNE, chat.id, after.id)
-    assert said(store, chat.id)[-2:] == ["one", "Go on."]
+    assert shown(store, chat.id)[-2:] == ["one", "Go on."]
     unseen = store.add_turn(ANNE, chat.id, asked.id, turn("three"), "model", move_head=False)
-    assert said(store, chat.id)[-1] == "Go on."
+    assert shown(store, chat.id)[-1] == "Go on."
     assert [node.id for node in store.siblings(ANNE, chat.id, unseen.id)] == [first.id, second.id, unseen.id]
 
 
@@ -98,9 +98,9 @@ def test_an_edit_is_a_sibling_and_loses_nothing(store: Store) -> None:
     original = reply(store, asked, "What, man?")
     edited = store.add_edit(ANNE, chat.id, original.id, turn("What ho!"))
     assert (edited.origin, edited.edit_of, edited.parent_id) == ("edit", original.id, asked.id)
-    assert said(store, chat.id)[-1] == "What ho!"
+    assert shown(store, chat.id)[-1] == "What ho!"
     own = store.add_edit(ANNE, chat.id, asked.id, turn("Good night.", "Cassio"))
-    assert said(store, chat.id) == ["Who goes there?", "Good night."]
+    assert shown(store, chat.id) == ["Who goes there?", "Good night."]
     assert store.node(ANNE, chat.id, original.id) == original and own.edit_of == asked.id
 
 
@@ -109,7 +109,7 @@ def test_a_deleted_turn_hides_all_below_it(store: Store) -> None:
     first = reply(store, asked, "one")
     store.add_turn(ANNE, chat.id, first.id, turn("Go on.", "Cassio"), "visitor")
     store.delete_turn(ANNE, chat.id, first.id)
-    assert said(store, chat.id) == ["Who goes there?", "Good evening."]
+    assert shown(store, chat.id) == ["Who goes there?", "Good evening."]
     with pytest.raises(NotFound):
         store.move_head(ANNE, chat.id, first.id)
     second = reply(store, asked, "two")
@@ -129,7 +129,7 @@ def test_a_long_chat_is_deleted_from_any_turn(store: Store) -> None:
     chat = store.create_conversation(ANNE, DRAFT, turns)
     assert len(store.path(ANNE, chat.id)) == 1_200
     store.delete_turn(ANNE, chat.id, turns[3][0].id)
-    assert said(store, chat.id) == ["0", "1", "2"]
+    assert shown(store, chat.id) == ["0", "1", "2"]
 
 
 def test_a_branch_is_a_copy_with_ids_of_its_own(store: Store) -> None:
@@ -137,14 +137,14 @@ def test_a_branch_is_a_copy_with_ids_of_its_own(store: Store) -> None:
     answer = reply(store, asked, "one")
     reply(store, asked, "two")
     branch = store.branch(ANNE, chat.id, answer.id)
-    copied, source = store.path(ANNE, branch.id), [store.node(ANNE, chat.id, one) for one in (asked.id, answer.id)]
+    copied, source = store.path(ANNE, branch.id), [store.node(ANNE, chat.id, node_id) for node_id in (asked.id, answer.id)]
     assert [node.turn.parts for node in copied[1:]] == [node.turn.parts for node in source]
     assert not {node.id for node in copied} & {node.id for node in source}
     assert (branch.branch_of, branch.branch_node, branch.cast) == (chat.id, answer.id, chat.cast)
     assert copied[-1].generation_id == answer.generation_id
     assert store.generation(ANNE, branch.id, str(answer.generation_id)).raw == "one"
     store.delete_turn(ANNE, branch.id, copied[-1].id)
-    assert said(store, chat.id)[-1] == "two"
+    assert shown(store, chat.id)[-1] == "two"
 
 
 def test_the_list_shows_the_last_used_first_and_not_the_deleted(store: Store) -> None:
@@ -155,9 +155,9 @@ def test_the_list_shows_the_last_used_first_and_not_the_deleted(store: Store) ->
     store.rename(ANNE, first.id, "Later")
     listed = store.conversations(ANNE)
     assert listed[0].updated_at >= listed[1].updated_at
-    assert {(one.title, one.turns) for one in listed} == {("Later", 2), ("On the ramparts", 2)}
+    assert {(summary.title, summary.turns) for summary in listed} == {("Later", 2), ("On the ramparts", 2)}
     store.delete_conversation(ANNE, second.id)
-    assert [one.id for one in store.conversations(ANNE)] == [first.id]
+    assert [summary.id for summary in store.conversations(ANNE)] == [first.id]
     with pytest.raises(NotFound):
         store.path(ANNE, second.id)
 
@@ -236,7 +236,7 @@ def test_a_row_that_was_tampered_with_is_named(store: Store, tmp_path: Path) -> 
         store.path(ANNE, chat.id)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(speaker=TEXT.filter(bool), texts=st.lists(TEXT, max_size=4), raw=TEXT, comment=TEXT)
 def test_any_text_comes_back_byte_for_byte(store: Store, speaker: str, texts: list[str], raw: str, comment: str) -> None:
     given_turn = Turn(speaker=speaker, parts=tuple(Part(kind="speech", text=text) for text in texts), raw=raw)
@@ -247,20 +247,20 @@ def test_any_text_comes_back_byte_for_byte(store: Store, speaker: str, texts: li
     assert store.ratings(ANNE, chat.id)[given_turn.id].rating == opinion
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(places=st.lists(st.integers(0, 30), min_size=1, max_size=20))
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(places=st.lists(st.integers(0, 30), min_size=1, max_size=12))
 def test_every_tree_has_one_path_and_whole_sets_of_swipes(store: Store, places: list[int]) -> None:
     chat = store.create_conversation(ANNE, DRAFT)
     parents: dict[str, str | None] = {}
     for place in places:  # a root, or below any earlier node
         parent = ([None, *parents])[place % (len(parents) + 1)]
         parents[store.add_turn(ANNE, chat.id, parent, turn("x"), "visitor").id] = parent
-    for one, parent in parents.items():
-        store.move_head(ANNE, chat.id, one)
+    for node_id, parent in parents.items():
+        store.move_head(ANNE, chat.id, node_id)
         path = store.path(ANNE, chat.id)
-        assert path[-1].id == one and [node.parent_id for node in path] == [None, *(node.id for node in path[:-1])]
-        siblings = [node.id for node in store.siblings(ANNE, chat.id, one)]
+        assert path[-1].id == node_id and [node.parent_id for node in path] == [None, *(node.id for node in path[:-1])]
+        siblings = [node.id for node in store.siblings(ANNE, chat.id, node_id)]
         assert siblings == [node for node in parents if parents[node] == parent]
-        assert (path[-1].swipe_index, path[-1].swipe_count) == (siblings.index(one), len(siblings))
-        leaf = store.leaf_of(ANNE, chat.id, one)
+        assert (path[-1].swipe_index, path[-1].swipe_count) == (siblings.index(node_id), len(siblings))
+        leaf = store.leaf_of(ANNE, chat.id, node_id)
         assert leaf not in parents.values()

@@ -52,7 +52,7 @@ def test_stores_that_make_one_database_at_once_agree(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as threads:
         stores = list(threads.map(Store, [address] * 4))
     chats = [greeted(store)[0] for store in stores]
-    assert {one.id for one in stores[0].conversations(ANNE)} == {chat.id for chat in chats}
+    assert {summary.id for summary in stores[0].conversations(ANNE)} == {chat.id for chat in chats}
     for store in stores:
         store.close()
     assert sql(tmp_path / "her.sqlite3", "PRAGMA integrity_check") == [("ok",)]

@@ -34,7 +34,7 @@ def test_the_newest_counts_for_each_turn_and_for_the_chat(store: Store, tmp_path
         store.rate(ANNE, chat.id, answer.id, rating(stars={"voice": count}))
         store.rate(ANNE, chat.id, None, rating(stars={"voice": 6 - count}))
     kept = store.ratings(ANNE, chat.id)
-    assert {node: one.rating.stars["voice"] for node, one in kept.items()} == {answer.id: 3, None: 3}
+    assert {node: rated.rating.stars["voice"] for node, rated in kept.items()} == {answer.id: 3, None: 3}
     store.rate(ANNE, chat.id, answer.id, rating())
     assert set(store.ratings(ANNE, chat.id)) == {None}
     assert sql(tmp_path / "her.sqlite3", "SELECT count(*) FROM ratings") == [(7,)], "rows are only added"

@@ -1,4 +1,4 @@
-"""The ledger: what is written is read back, one process at a time, nothing of another program is touched."""
+"""The ledger: entries are read back as written, one process at a time, and files of other programs stay unchanged."""
 
 import os
 import signal
@@ -47,7 +47,7 @@ def test_entries_are_read_back_whole(tmp_path: Path) -> None:
         assert len(ledger) == QUERY_ROWS + 8
         assert full.key in ledger and b"x" * 32 not in ledger
         assert ledger.read([full.key, b"x" * 32]) == {full.key: full}
-        assert ledger.read([one.key for one in many]) == {one.key: one for one in many}
+        assert ledger.read([each.key for each in many]) == {each.key: each for each in many}
         assert list(ledger.entries()) == [full, *many]
         assert list(ledger.entries("other")) == []
 
@@ -97,7 +97,7 @@ def test_the_lock_of_a_killed_run_is_taken_over(tmp_path: Path) -> None:
             Ledger(path)
         other.send_signal(signal.SIGKILL)
     with Ledger(path) as ledger:
-        assert [one.content.text for one in ledger.entries()] == ["kept"]
+        assert [each.content.text for each in ledger.entries()] == ["kept"]
 
 
 def text_file(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What cannot be opened is refused in one sentence, untouched, with nothing left beside it."""
+"""A database that cannot be opened is refused in one sentence, unchanged, and with no file left beside it."""
 
 import os
 import re
@@ -76,8 +76,8 @@ def test_the_migrations_make_the_tables_of_the_code(tmp_path: Path) -> None:
 def test_the_revisions_listed_are_those_in_the_folder() -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(her.store.migrations.__file__).parent))
-    found = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
-    assert tuple(reversed(found)) == REVISIONS
+    revisions = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    assert tuple(reversed(revisions)) == REVISIONS
 
 
 def garbage(file: Path) -> None:
@@ -134,8 +134,8 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
 def test_a_bad_file_is_refused_and_left_alone(tmp_path: Path, spoil: Callable[[Path], None], sentence: str) -> None:
     file = tmp_path / "her.sqlite3"
     spoil(file)
-    told = refused(file)
-    assert re.search(sentence, told) and str(file) in told
+    message = refused(file)
+    assert re.search(sentence, message) and str(file) in message
 
 
 @contextmanager
@@ -169,16 +169,16 @@ def test_a_read_only_database_is_refused(public: Path, folder_mode: int, file_mo
     os.chmod(file, file_mode)
     os.chmod(public, folder_mode)
     with unprivileged():
-        told = refused(file)
+        message = refused(file)
         os.chmod(public, 0o755)
-    assert re.search("cannot be written; allow this user to write", told)
+    assert "cannot be written; allow this user to write" in message
 
 
 def test_a_new_database_in_a_read_only_folder_is_refused(public: Path) -> None:
     os.chmod(public, 0o555)
     with unprivileged():
-        told = refused(public / "her.sqlite3")
-    assert "cannot be written; allow this user to write" in told and contents(public) == {}
+        message = refused(public / "her.sqlite3")
+    assert "cannot be written; allow this user to write" in message and contents(public) == {}
 
 
 def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_a_bad_address_is_refused(address: str, sentence: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_the_password_of_a_server_is_never_told() -> None:
+def test_the_password_of_a_server_is_never_shown() -> None:
     with pytest.raises(StoreError) as caught:
         Store("postgresql://anne:secret@127.0.0.1:1/her")
     assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
@@ -245,10 +245,10 @@ def test_a_disk_that_is_full_from_the_start_is_named(tmp_path: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
         "try: Store(sys.argv[1])\nexcept StoreError as error: print(error)"
     )
-    told = subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-c", command, url(tmp_path / "her.sqlite3")], capture_output=True, text=True, check=True
     )
-    assert "the disk refuses to read or write it" in told.stdout and told.stdout.count("\n") == 1
+    assert "the disk refuses to read or write it" in ended.stdout and ended.stdout.count("\n") == 1
 
 
 def test_a_migration_that_is_cut_short_leaves_nothing_half_made(tmp_path: Path) -> None:

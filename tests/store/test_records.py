@@ -1,0 +1,73 @@
+"""The values of the store: hashes of prompts, prompts of continuations, what counts as an empty rating, and their limits."""
+
+import hashlib
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from her.store import Rating, Seen
+from her.store.records import LONGEST_COMMENT
+from her.types import Message
+from tests.store.samples import PROMPT, generation, rating
+
+
+def test_the_hash_of_a_prompt_is_that_of_roles_lengths_and_contents() -> None:
+    text = "system\x0010\x00Play Iago.\x00user\x0021\x00Cassio: Good evening.\x00"
+    assert generation().prompt_sha256 == hashlib.sha256(text.encode()).hexdigest()
+    assert generation(raw="other", model="other").prompt_sha256 == generation().prompt_sha256
+    joined = (Message(role="user", content="a\x00user\x001\x00b"),)
+    apart = (Message(role="user", content="a"), Message(role="user", content="b"))
+    assert generation(prompt=joined).prompt_sha256 != generation(prompt=apart).prompt_sha256
+
+
+def test_the_prompt_of_a_continuation_ends_before_the_reply() -> None:
+    begun = Message(role="assistant", content="Iago: And")
+    assert generation().prompt == PROMPT
+    assert generation(prompt=(*PROMPT, begun)).prompt == PROMPT
+    assert generation(prompt=(begun, *PROMPT)).prompt == (begun, *PROMPT)
+    assert generation(prompt=()).prompt == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "empty"),
+    [
+        ({}, True),
+        ({"comment": " \n"}, True),
+        ({"seen": Seen(dwell_ms=5)}, True),
+        ({"thumb": 0}, False),
+        ({"thumb": -1}, False),
+        ({"stars": {"voice": 1}}, False),
+        ({"tags": ("repeats",)}, False),
+        ({"comment": "x"}, False),
+    ],
+)
+def test_a_rating_that_says_nothing_is_empty(fields: dict[str, Any], empty: bool) -> None:
+    assert rating(**fields).empty == empty
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"stars": {"voice": 0}},
+        {"stars": {"voice": 6}},
+        {"thumb": 2},
+        {"thumb": -2},
+        {"comment": "x" * (LONGEST_COMMENT + 1)},
+        {"rubric": ""},
+        {"seen": {"swipe_index": -1}},
+        {"seen": {"swipe_count": 0}},
+        {"seen": {"dwell_ms": -1}},
+        {"seen": {"layout": "huge"}},
+        {"other": 1},
+    ],
+)
+def test_a_rating_outside_its_limits_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Rating(**{"rubric": "r", **fields})
+
+
+def test_a_rating_at_its_limits_is_taken() -> None:
+    stars = {"voice": 1, "engaging": 5}
+    assert rating(1, stars, comment="x" * LONGEST_COMMENT, seen=Seen()).stars == stars
+    assert Seen() == Seen(swipe_index=0, swipe_count=1, layout="wide", dwell_ms=0)
