@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from her.backends.base import Backend, Completion, Delta, Description, Usage, join_deltas
 from her.characters.coser import Book, BookScene
-from her.chat.generation import Live
+from her.chat.generation import RunningGeneration
 from her.chat.service import ChatLimits, ChatService
 from her.chat.views import ChatView, GenerationSnapshot
 from her.store import Store
@@ -127,12 +127,12 @@ async def said(chats: ChatService, chat: str, text: str = "Hello.", visitor: str
     return await chats.view(visitor, chat)
 
 
-async def ended(live: Live) -> GenerationSnapshot:
+async def ended(live: RunningGeneration) -> GenerationSnapshot:
     """The last word of a generation; a hung one fails the test instead of the run."""
     return await asyncio.wait_for(live.wait(), 10)
 
 
-async def shown(live: Live, text: str) -> GenerationSnapshot:
+async def shown(live: RunningGeneration, text: str) -> GenerationSnapshot:
     """The first snapshot in which this text can be read."""
 
     async def look() -> GenerationSnapshot:
@@ -156,3 +156,10 @@ async def followed(chats: ChatService, chat: str, visitor: str = ANNE) -> list[G
 def texts(view: ChatView) -> list[str]:
     """What each shown turn says, without plans."""
     return [one.turn.text("role_thinking", "role_action", "speech") for one in view.turns]
+
+
+async def assert_unchanged(chats: ChatService, chat: ChatView, last: GenerationSnapshot, text: str = "Hello.") -> None:
+    """Assert that a failed generation left nothing behind: its last snapshot has one sentence and gives `text` back."""
+    assert (last.state, last.give_back, last.node, last.parts) == ("failed", text, None, ())
+    assert last.error and "\n" not in last.error and len(last.error) < 400
+    assert await chats.view(ANNE, chat.id) == chat and chats.running(chat.id) is None

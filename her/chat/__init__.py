@@ -1,1 +1,1 @@
-"""Run one chat: prompts, generations, pages and views, without Gradio."""
+"""Run chats: prompts, generations, pages and views, without Gradio."""

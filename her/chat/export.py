@@ -1,4 +1,4 @@
-"""A chat as a file: JSONL of the spine, Markdown for readers, ShareGPT for trainers. Pure."""
+"""Export a chat as text: JSON lines of the spine, Markdown for readers, ShareGPT for trainers. Nothing is read or written."""
 
 import json
 import re
@@ -16,7 +16,7 @@ _MARKS = re.compile(r"([\\`*_\[\]<>#|~&!])")
 
 
 def export(transcript: Transcript, title: str, speaker: str, form: str) -> tuple[str, str]:
-    """File name and text of a chat in which the model plays `speaker`; InputError for an unknown format."""
+    """Return file name and text of a chat in which the model plays `speaker`; InputError for an unknown format."""
     if form not in get_args(ChatFormat):
         raise InputError(f"the export format {form[:40]!r} is unknown; choose one of {', '.join(get_args(ChatFormat))}")
     if form == "jsonl":
@@ -30,7 +30,10 @@ def export(transcript: Transcript, title: str, speaker: str, form: str) -> tuple
 
 
 def to_markdown(transcript: Transcript, title: str) -> str:
-    """For readers: speech plain, acts in italics, thoughts quoted, plans quoted and named; nothing in it is live HTML."""
+    """Write a chat for readers: speech plain, acts in italics, thoughts and plans quoted with a label.
+
+    Every mark of Markdown or HTML in a text is escaped, so that nothing in a chat becomes structure or live HTML.
+    """
     scenario = transcript.scenario
     head = [f"# {_plain(title)}"]
     head += [f"*{_plain(scenario.place)}*"] if scenario.place else []
@@ -39,10 +42,10 @@ def to_markdown(transcript: Transcript, title: str) -> str:
 
 
 def to_sharegpt(transcript: Transcript, speaker: str) -> str:
-    """One ShareGPT object; roles and texts are those of the prompt, so no plan is in it."""
+    """Write one ShareGPT object. Roles and texts are those of the prompt, so it holds no plan."""
     messages = view.messages(transcript, speaker)
-    own_last = any(turn.speaker == speaker and turn.parts for turn in transcript.turns[-1:])
-    if own_last and messages[-1].role == "user":  # the line that asks for the next turn
+    is_own_last = any(turn.speaker == speaker and turn.parts for turn in transcript.turns[-1:])
+    if is_own_last and messages[-1].role == "user":  # the fixed sentence that asks for the next turn
         messages = messages[:-1]
     rows = [{"from": _FROM[message.role], "value": message.content} for message in messages]
     return json.dumps({"id": transcript.id, "conversations": rows}, ensure_ascii=False, indent=2) + "\n"
@@ -65,5 +68,5 @@ def _markdown_part(part: Part) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown shows as it stands."""
+    """Escape every character that Markdown would interpret."""
     return _MARKS.sub(r"\\\1", text)

@@ -1,6 +1,6 @@
-"""The generations that run now: one a chat, each from the call of the model to the commit, or back to where it began.
+"""The running generations of one service: at most one a chat, each from the model's call to the commit of its reply.
 
-A generation is a task of the event loop and goes on when whoever follows it leaves.
+A generation is a task of the event loop; it continues when its followers leave. A failed one leaves the chat unchanged.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from typing import ParamSpec, TypeVar
 from anyio import CapacityLimiter, to_thread
 
 from her.backends.base import Backend
-from her.chat.generation import Live, Order, StoppedEarly, reason_of
-from her.chat.requests import ChatLimits
+from her.chat.generation import RunningGeneration, StoppedEarly, reason_of
+from her.chat.jobs import ChatLimits, ReplyJob
 from her.chat.views import LiveState
 from her.errors import HerError, InputError
 from her.store import Origin, Store
@@ -25,51 +25,52 @@ P = ParamSpec("P")
 T = TypeVar("T")
 STORE_THREADS = 16
 ENDED_SECONDS = 10
-"""How long the end of a generation is still told to a page that was just being reloaded."""
-UNEXPECTED = "something went wrong here while the reply was being written; the chat is as it was, ask again"
+"""How long the last snapshot is kept for a page that was being reloaded when the generation ended."""
+UNEXPECTED = "an unexpected error ended the reply; the chat is unchanged, ask again"
 
 
-class Running:
-    """The running generations of one service; belongs to one event loop.
+class RunningGenerations:
+    """The running generations of one service; it belongs to one event loop.
 
     Args:
-        store: where turns go.
-        limits: how many and how long.
-        released: told each backend that a generation is done with.
+        store: where turns are stored.
+        limits: how many generations a visitor may run, and how long one may take.
+        released: called with the backend of each generation that has ended.
     """
 
     def __init__(self, store: Store, limits: ChatLimits, released: Callable[[Backend], Awaitable[None]]) -> None:
         self.store, self.limits = store, limits
         self._released = released
         self._changing: set[str] = set()
-        self._live: dict[str, Live] = {}
-        self._ended: dict[str, Live] = {}
+        self._running: dict[str, RunningGeneration] = {}
+        self._ended: dict[str, RunningGeneration] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._limiter: CapacityLimiter | None = None
 
     async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a blocking call, at most 16 at a time."""
-        if self._limiter is None:
+        """Run a blocking call in a thread, at most STORE_THREADS at a time."""
+        if self._limiter is None:  # made here and not in __init__, because it belongs to the running event loop
             self._limiter = CapacityLimiter(STORE_THREADS)
         return await to_thread.run_sync(partial(call, *args, **kwargs), limiter=self._limiter)
 
-    def live(self, chat: str) -> Live | None:
-        """What runs in this chat."""
-        return self._live.get(chat)
+    def running(self, chat: str) -> RunningGeneration | None:
+        """Return the generation that runs in this chat."""
+        return self._running.get(chat)
 
-    def lately(self, chat: str) -> Live | None:
-        """What runs in this chat, or ended a moment ago."""
-        return self._live.get(chat) or self._ended.get(chat)
+    def running_or_ended(self, chat: str) -> RunningGeneration | None:
+        """Return the generation that runs in this chat, or one that ended at most ENDED_SECONDS ago."""
+        return self._running.get(chat) or self._ended.get(chat)
 
     def uses(self, backend: Backend) -> bool:
-        """Whether a running generation needs this backend."""
-        return any(live.order.backend is backend for live in self._live.values())
+        """Tell whether a running generation needs this backend."""
+        return any(generation.job.backend is backend for generation in self._running.values())
 
     @asynccontextmanager
-    async def alone(self, visitor: str, chat: str) -> AsyncIterator[None]:
-        """Nobody else changes this chat's tree meanwhile; InputError when somebody does already."""
-        if chat in self._live or chat in self._changing:
-            await self.in_thread(self.store.conversation, visitor, chat)  # NotFound first: a stranger learns nothing
+    async def exclusive(self, visitor: str, chat: str) -> AsyncIterator[None]:
+        """Hold the only right to change this chat's tree; InputError when it is taken."""
+        if chat in self._running or chat in self._changing:
+            # Raises NotFound first, so that a stranger cannot learn from the sentence below that the chat exists.
+            await self.in_thread(self.store.conversation, visitor, chat)
             raise InputError("a reply is being written in this chat; wait for it or stop it first")
         self._changing.add(chat)
         try:
@@ -77,103 +78,104 @@ class Running:
         finally:
             self._changing.discard(chat)
 
-    async def start(self, visitor: str, chat: str, ordered: Callable[[], Order]) -> Live:
-        """Call the model, and return when the visitor's turn is on disk.
+    async def start(self, visitor: str, chat: str, build_job: Callable[[], ReplyJob]) -> RunningGeneration:
+        """Call the model and return once the visitor's turn is on disk.
 
-        The call goes out before the commit: it takes longer. Should the commit fail, it is taken back.
+        The call begins before the commit, because its first token takes longer. When the commit fails, the call is cancelled
+        and the error of the commit is raised.
         """
-        async with self.alone(visitor, chat):
+        async with self.exclusive(visitor, chat):
             self._admit(visitor)
-            live = Live(await self.in_thread(ordered))
-            self._live[chat] = live
+            generation = RunningGeneration(await self.in_thread(build_job))
+            self._running[chat] = generation
             self._ended.pop(chat, None)
-            live.begin()
-        task = asyncio.create_task(self._play(live), name=f"reply {chat}")
-        self._tasks.add(task)
+            generation.begin()
+        task = asyncio.create_task(self._play(generation), name=f"reply {chat}")
+        self._tasks.add(task)  # the event loop holds only a weak reference to a task
         task.add_done_callback(self._tasks.discard)
-        await live.committed.wait()
-        if live.refused is not None:
-            await live.wait()
-            raise live.refused
-        return live
+        await generation.committed.wait()
+        if generation.refused is not None:
+            await generation.wait()
+            raise generation.refused
+        return generation
 
     async def aclose(self) -> None:
-        """Stop everything, keeping what was said, and wait until it is on disk."""
-        for live in list(self._live.values()):
-            live.stop()
+        """Stop every generation, keep its text, and wait until it is on disk."""
+        for generation in list(self._running.values()):
+            generation.stop()
         if self._tasks:
             await asyncio.wait(set(self._tasks))
 
     def _admit(self, visitor: str) -> None:
-        count = sum(live.visitor == visitor for live in self._live.values())
+        count = sum(generation.visitor == visitor for generation in self._running.values())
         if count >= self.limits.max_live_per_visitor:
             raise InputError(f"{count} replies are being written for you in other chats; wait for one of them or stop it")
 
-    async def _play(self, live: Live) -> None:
-        """One generation from call to commit; whatever happens, its followers hear the end."""
+    async def _play(self, generation: RunningGeneration) -> None:
+        """Run one generation to its commit; in every case its followers get a last snapshot."""
         try:
-            await self._commit_question(live)
-            await live.finished(self.limits.max_reply_seconds)
-            turn = live.turn()
-            await self._commit_reply(live, turn)
-            self._close(live)
-            live.end("stopped" if live.stopping else "done", turn)
+            await self._commit_question(generation)
+            await generation.finished(self.limits.max_reply_seconds)
+            turn = generation.turn()
+            await self._commit_reply(generation, turn)
+            self._close(generation)
+            generation.end("stopped" if generation.stopping else "done", turn)
         except Exception as error:
-            await self._undo(live, error)
+            await self._undo(generation, error)
         finally:
-            self._close(live)
-            if live.running:  # the loop is being shut down under us
-                live.end("failed", error=UNEXPECTED)
-        await self._released(live.order.backend)
+            self._close(generation)
+            if generation.running:  # this task was cancelled: the event loop is being closed
+                generation.end("failed", error=UNEXPECTED)
+        await self._released(generation.job.backend)
 
-    async def _commit_question(self, live: Live) -> None:
-        order = live.order
-        origin: Origin = "edit" if order.edit_of else "visitor"
+    async def _commit_question(self, generation: RunningGeneration) -> None:
+        job = generation.job
+        origin: Origin = "edit" if job.edit_of else "visitor"
         try:
-            if order.question is not None:
-                place = (order.visitor, order.chat, order.question_parent, order.question, origin)
-                await self.in_thread(self.store.add_turn, *place, edit_of=order.edit_of, move_head=False)
+            if job.question is not None:
+                place = (job.visitor, job.chat, job.question_parent, job.question, origin)
+                await self.in_thread(self.store.add_turn, *place, edit_of=job.edit_of, move_head=False)
         except Exception as error:
-            live.refused = error
+            generation.refused = error
             raise
         finally:
-            live.committed.set()
+            generation.committed.set()
 
-    async def _commit_reply(self, live: Live, turn: Turn) -> None:
-        order, generation = live.order, live.generation()
-        place = (order.visitor, order.chat, order.parent_id, turn, order.origin)
-        await self.in_thread(self.store.add_turn, *place, generation=generation)
+    async def _commit_reply(self, generation: RunningGeneration, turn: Turn) -> None:
+        job = generation.job
+        place = (job.visitor, job.chat, job.parent_id, turn, job.origin)
+        await self.in_thread(self.store.add_turn, *place, generation=generation.record())
 
-    async def _undo(self, live: Live, error: Exception) -> None:
-        """Leave the chat as it was: record the failed call, take the unanswered question away, say why."""
-        await live.leave()
+    async def _undo(self, generation: RunningGeneration, error: Exception) -> None:
+        """Restore the chat: record the failed call, delete the unanswered question, publish the reason."""
+        await generation.close_stream()
         if not isinstance(error, HerError):
-            log.error("a generation in chat %s failed", live.chat, exc_info=error)
-        if live.refused is None:
+            log.error("a generation in chat %s failed", generation.chat, exc_info=error)
+        if generation.refused is None:
             try:
-                await self.in_thread(self._take_back, live, error)
+                await self.in_thread(self._record_failure, generation, error)
             except Exception:
-                log.exception("a failed generation in chat %s could not be recorded", live.chat)
-        self._close(live)
+                log.exception("a failed generation in chat %s could not be recorded", generation.chat)
+        self._close(generation)
         state: LiveState = "stopped" if isinstance(error, StoppedEarly) else "failed"
         sentence = str(error) if isinstance(error, HerError) else UNEXPECTED
-        live.end(state, error=sentence, reason=reason_of(error))
+        generation.end(state, error=sentence, reason=reason_of(error))
 
-    def _take_back(self, live: Live, error: Exception) -> None:
-        order = live.order
+    def _record_failure(self, generation: RunningGeneration, error: Exception) -> None:
+        job = generation.job
         try:
-            self.store.record_failure(order.visitor, live.generation(error))
+            self.store.record_failure(job.visitor, generation.record(error))
         finally:
-            if order.question is not None:
-                self.store.delete_turn(order.visitor, order.chat, order.question.id)
+            if job.question is not None:
+                self.store.delete_turn(job.visitor, job.chat, job.question.id)
 
-    def _close(self, live: Live) -> None:
-        """Make room for the next one; the end stays known for those who are on their way."""
-        if self._live.get(live.chat) is live:
-            del self._live[live.chat]
-            self._ended[live.chat] = live
-            asyncio.get_running_loop().call_later(ENDED_SECONDS, self._forget, live)
+    def _close(self, generation: RunningGeneration) -> None:
+        """Let the chat be changed again; the last snapshot stays available for ENDED_SECONDS."""
+        if self._running.get(generation.chat) is generation:
+            del self._running[generation.chat]
+            self._ended[generation.chat] = generation
+            asyncio.get_running_loop().call_later(ENDED_SECONDS, self._forget, generation)
 
-    def _forget(self, live: Live) -> None:
-        if self._ended.get(live.chat) is live:
-            del self._ended[live.chat]
+    def _forget(self, generation: RunningGeneration) -> None:
+        if self._ended.get(generation.chat) is generation:
+            del self._ended[generation.chat]

@@ -1,4 +1,4 @@
-"""How a chat opens: what a visitor may be called, which turns come first, what of a book is shown. Pure."""
+"""Open a chat: the visitor's name, the first turns, the shown turns of a book. Nothing is read or written."""
 
 import re
 import unicodedata
@@ -9,6 +9,7 @@ from her.characters.coser import BookScene
 from her.characters.personas import cast_member, fill_slots
 from her.errors import InputError
 from her.format import parse, plain_turn
+from her.format.markers import LONE_SURROGATE
 from her.store import Draft, Origin
 from her.types import ENVIRONMENT, CastMember, Language, Part, Persona, Scenario, Turn, new_id
 
@@ -17,14 +18,13 @@ MAX_ABOUT_CHARS = 4_000
 MAX_TITLE_CHARS = 120
 _VISITOR = {"en": "Visitor", "zh": "来客"}
 HERE = {"en": "here", "zh": "这里"}
-"""What stands for the place where no scene is chosen."""
-_HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
-_JOINERS = "\u200c\u200d"  # Persian names and emoji need them
+"""Word in place of `{place}` when no scene is chosen."""
+_JOINERS = "\u200c\u200d"  # format characters that Persian names and emoji need
 
 
 @dataclass(frozen=True)
 class Opening:
-    """A chat before its first word from the visitor: `turns` one under the other, `alternatives` to the last of them."""
+    """A chat before the visitor's first message: `turns` one under the other, `alternatives` to the last of them."""
 
     draft: Draft
     turns: tuple[tuple[Turn, Origin], ...] = ()
@@ -32,15 +32,22 @@ class Opening:
 
 
 def open_persona(persona: Persona, scene: Scenario | None, name: str, about: str = "", greeting: int = 0) -> Opening:
-    """A chat with a persona: the scene's opening line, then the greeting, its other greetings beside it.
+    """Open a chat with a persona: the scene's opening line, then the greeting, with the other greetings as swipes.
+
+    Args:
+        persona: the character that the model plays.
+        scene: setting and opening line; None for no scene.
+        name: the visitor's name.
+        about: the visitor's description of themselves, which the persona knows.
+        greeting: number of the greeting, from 0.
 
     Raises:
-        InputError: the name or `about` cannot be used, or there is no greeting of that number.
+        InputError: the name or `about` cannot be used, or the persona has no such greeting.
     """
     language = persona.language
     visitor = clean_name(name, language)
     if visitor.casefold() == persona.name.casefold():
-        raise InputError(f"the name {visitor!r} is the persona's own; choose another for yourself")
+        raise InputError(f"the name {visitor!r} is the persona's name; choose another for yourself")
     about = _limited(clean_text(about).strip(), MAX_ABOUT_CHARS, "what you say about yourself")
     scenario = (scene or Scenario(title=persona.name)).model_copy(update={"language": language})
     draft = Draft(
@@ -66,17 +73,17 @@ def open_persona(persona: Persona, scene: Scenario | None, name: str, about: str
 
 
 def open_book(scene: BookScene, me: str, model: str, replay: int = 0, title: str = "") -> Opening:
-    """A chat in a book's scene: the visitor is `me`, the model plays `model`, the book's first turns are there already.
+    """Open a chat in a scene of a book, with the first turns of the scene already shown.
 
     Args:
         scene: a scene of a book.
-        me: name of a cast member.
-        model: name of another one.
-        replay: how many of the book's turns are shown; 0 shows those before either of the two first speaks.
-        title: of the chat; default the book's and the scene's.
+        me: cast member that the visitor plays.
+        model: cast member that the model plays.
+        replay: number of the book's turns to show; 0 shows the turns before the first one of `me` or `model`.
+        title: title of the chat; default the book's and the scene's.
 
     Raises:
-        InputError: a name is not in the cast, both are the same, or `replay` is not a number of turns of this scene.
+        InputError: a name is not in the cast, both names are the same, or the scene has fewer turns than `replay`.
     """
     for name in (me, model):
         if name not in {member.name for member in scene.cast}:
@@ -98,48 +105,48 @@ def open_book(scene: BookScene, me: str, model: str, replay: int = 0, title: str
 
 
 def book_turns(turns: Sequence[Turn]) -> tuple[tuple[Turn, Origin], ...]:
-    """A book's turns for a chat: ids of their own, since the same scene may be opened often."""
+    """Return turns of a book with new ids, because the same scene may be opened more than once."""
     return tuple((turn.model_copy(update={"id": new_id()}), "book") for turn in turns)
 
 
 def clean_name(name: str, language: Language) -> str:
-    """A visitor's name, on one line; the language's word for a visitor when empty.
+    """Return a visitor's name on one line; the word for a visitor when it is empty.
 
     Raises:
-        InputError: it is too long, or holds what would be read as structure.
+        InputError: it is too long, or has a character that the parser reads as structure.
     """
     cleaned = _one_line(name)
     if not cleaned:
         return _VISITOR[language]
     if len(cleaned) > MAX_NAME_CHARS:
-        raise InputError(f"the name has {len(cleaned)} characters; at most {MAX_NAME_CHARS} are taken, use a shorter one")
-    if found := re.search(r"[:：<>＜＞]", cleaned):
-        raise InputError(f"the name {cleaned!r} holds {found[0]!r}, which separates names from speech; leave it out")
+        raise InputError(f"the name has {len(cleaned)} characters; at most {MAX_NAME_CHARS} are allowed, use a shorter one")
+    if mark := re.search(r"[:：<>＜＞]", cleaned):
+        raise InputError(f"the name {cleaned!r} contains {mark[0]!r}, which separates names from speech; leave it out")
     if cleaned.casefold() == ENVIRONMENT.casefold():
-        raise InputError(f"the name {cleaned!r} is the narrator's; choose another")
+        raise InputError(f"the name {cleaned!r} is the narrator's name; choose another")
     return cleaned
 
 
 def clean_title(title: str) -> str:
-    """A chat's title: one line, cut at 120 characters."""
+    """Return a chat's title: one line, at most MAX_TITLE_CHARS characters."""
     return _one_line(title)[:MAX_TITLE_CHARS].strip()
 
 
 def clean_text(text: str) -> str:
-    """What a visitor typed, with line ends as `\\n` and what no database takes (NUL, half characters) shown as U+FFFD."""
+    """Return a visitor's text with line ends as `\\n`; NUL and half characters, which no database takes, become U+FFFD."""
     return whole_characters(text).replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "\ufffd")
 
 
 def whole_characters(text: str) -> str:
     """Replace each half of a UTF-16 surrogate pair by U+FFFD; such a half cannot be encoded as UTF-8."""
-    return _HALF_CHARACTER.sub("\ufffd", text)
+    return LONE_SURROGATE.sub("\ufffd", text)
 
 
 def clean_message(text: str, most: int) -> str:
-    """A message fit to be sent.
+    """Return a message that can be sent; it is never cut.
 
     Raises:
-        InputError: it is empty, or longer than `most` characters; nothing is cut.
+        InputError: it has nothing visible, or more than `most` characters.
     """
     cleaned = clean_text(text).strip()
     if not any(unicodedata.category(letter)[0] not in "ZC" for letter in cleaned):
@@ -149,27 +156,28 @@ def clean_message(text: str, most: int) -> str:
 
 def _limited(text: str, most: int, what: str) -> str:
     if len(text) > most:
-        raise InputError(f"{what} has {len(text):,} characters; at most {most:,} are taken, shorten it")
+        raise InputError(f"{what} has {len(text):,} characters; at most {most:,} are allowed, shorten it")
     return text
 
 
 def _one_line(text: str) -> str:
-    """Blanks made single, control and format characters (also those that turn the writing direction) left out."""
+    """Return the text on one line, without control and format characters (some of them change the writing direction)."""
     spaced = " ".join(clean_text(text).split())
-    return "".join(one for one in spaced if one in _JOINERS or unicodedata.category(one) not in ("Cc", "Cf", "Cs")).strip()
+    kept = (letter for letter in spaced if letter in _JOINERS or unicodedata.category(letter) not in ("Cc", "Cf", "Cs"))
+    return "".join(kept).strip()
 
 
 def greeting_turn(text: str, speaker: str, slots: tuple[str, str]) -> Turn:
-    """A written greeting as a turn; `slots` are the visitor's name and the place."""
+    """Parse a written greeting as a turn; `slots` are the visitor's name and the place."""
     return _filled(parse(text, speaker, notation="coser"), slots)
 
 
 def _filled(turn: Turn, slots: tuple[str, str]) -> Turn:
-    """Slots filled after reading, so that no name becomes structure, and in one pass, so that none is expanded twice."""
+    """Fill the slots after parsing, so that no name becomes structure, and in one pass, so that no slot is expanded twice."""
     parts = tuple(Part(kind=part.kind, text=fill_slots(part.text, *slots)) for part in turn.parts)
     return turn.model_copy(update={"parts": parts, "raw": fill_slots(turn.raw, *slots)})
 
 
-def _leading(scene: BookScene, two: set[str]) -> int:
-    """How many turns stand before either of the two first speaks."""
-    return next((index for index, turn in enumerate(scene.turns) if turn.speaker in two), len(scene.turns))
+def _leading(scene: BookScene, speakers: set[str]) -> int:
+    """Count the turns before the first one by any of these speakers."""
+    return next((index for index, turn in enumerate(scene.turns) if turn.speaker in speakers), len(scene.turns))

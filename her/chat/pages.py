@@ -1,4 +1,4 @@
-"""Chats as read from the store: the path, its transcript, the next prompt, the view. Synchronous; called in a thread."""
+"""A chat read from the store: its path, transcript, token meter and view. Synchronous; called in a thread."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,68 +16,71 @@ DEFAULT_COLOUR = "#5b4a6b"
 
 @dataclass(frozen=True)
 class Page:
-    """A chat and the nodes on its shown path, root first."""
+    """A chat and the nodes of its shown path, root first."""
 
     conversation: Conversation
     path: tuple[PathNode, ...]
 
     @property
     def turns(self) -> tuple[Turn, ...]:
-        """The shown turns."""
+        """Turns of the shown path."""
         return tuple(node.turn for node in self.path)
 
     def transcript(self, turns: Sequence[Turn] | None = None) -> Transcript:
-        """The shown turns, or others, as a transcript of this chat."""
+        """Return a transcript of this chat with these turns; default the shown ones."""
         chat, shown = self.conversation, self.turns if turns is None else tuple(turns)
         return Transcript(id=chat.id, scenario=chat.scenario, cast=chat.cast, turns=shown)
 
     def before(self, node_id: str) -> tuple[Turn, ...]:
-        """The shown turns above a node on the path."""
+        """Return the shown turns above a node of the path."""
         index = self.path.index(self.shown(node_id))
         return self.turns[:index]
 
     def shown(self, node_id: str) -> PathNode:
-        """The node on the path; NotFound when it is not shown now."""
+        """Return a node of the path; NotFound when it is not shown now."""
         for node in self.path:
             if node.id == node_id:
                 return node
         raise NotFound(f"the turn {node_id[:40]!r} is not shown in this chat; reload the page")
 
     def mine(self, node: PathNode) -> bool:
-        """Whether the visitor said it."""
+        """Tell whether the visitor wrote this turn."""
         return node.origin in ("visitor", "edit") and node.turn.speaker == self.conversation.visitor_name
 
     def played(self, node: PathNode) -> bool:
-        """Whether the model or its written greeting said it, or the visitor rewrote it."""
+        """Tell whether this turn is the model's: generated, a written greeting, or rewritten by the visitor."""
         return node.origin not in ("book", "opening", "visitor") and node.turn.speaker == self.conversation.speaker
 
 
 def read_page(store: Store, visitor: str, chat: str) -> Page:
-    """The chat as it is on disk; NotFound when it is not this visitor's."""
+    """Read a chat from disk; NotFound when it does not belong to this visitor."""
     return Page(store.conversation(visitor, chat), store.path(visitor, chat))
 
 
 def fitted(sampling: Sampling, description: Description) -> tuple[Sampling, int]:
-    """Sampling and prompt budget (tokens) within a context; a reply may have half of a short one."""
+    """Fit a call into the model's context: return the sampling and the budget of the prompt (tokens).
+
+    The reply gets at most half of the context, so that a short context still has room for persona, scene and last message.
+    """
     most = max(1, min(sampling.max_tokens, description.context // 2))
     return sampling.model_copy(update={"max_tokens": most}), description.context - most
 
 
 def read_meter(page: Page, backend: Backend, sampling: Sampling) -> Meter:
-    """How full the context is with the turns shown now."""
+    """Measure how full the context is with the turns that are shown now."""
     description = backend.describe()
     _, budget = fitted(sampling, description)
     transcript, speaker = page.transcript(), page.conversation.speaker
     try:
         prompt = view.prompt(transcript, speaker, budget, backend.count_tokens)
-    except InputError:  # the next message will say so; looking at the chat is no reason to refuse
+    except InputError:  # too long for this model; the chat is shown all the same, and the next message gets the error
         messages = view.messages(transcript, speaker)
         prompt = view.Prompt(messages=messages, tokens=backend.count_tokens(messages), budget=budget)
     return meter_of(prompt, description)
 
 
 def meter_of(prompt: view.Prompt, description: Description) -> Meter:
-    """How full this prompt makes the context."""
+    """Return the meter of a prompt."""
     return Meter(
         tokens=prompt.tokens,
         budget=prompt.budget,
@@ -96,9 +99,18 @@ def read_view(
     personas: Mapping[str, Persona],
     scenes: Mapping[str, BookScene],
 ) -> ChatView:
-    """The page as its visitor sees it; `scenes` are the books' by scenario id."""
+    """Return the page as its visitor sees it.
+
+    Args:
+        store: where ratings and choices are read from.
+        page: the chat.
+        meter: its token meter.
+        live: whether a reply is being written.
+        personas: by id.
+        scenes: scenes of the open books, by scenario id.
+    """
     chat = page.conversation
-    rated = store.ratings(chat.visitor_id, chat.id)
+    ratings = store.ratings(chat.visitor_id, chat.id)
     choices = store.choices(chat.visitor_id, chat.id)
     persona, scene = personas.get(chat.persona_id), scenes.get(chat.scenario.id)
     return ChatView(
@@ -111,16 +123,16 @@ def read_view(
         colour=persona.colour if persona else DEFAULT_COLOUR,
         scenario=chat.scenario,
         cast=chat.cast,
-        turns=tuple(_turn_view(page, node, choices.get(node.parent_id), rated.get(node.id)) for node in page.path),
+        turns=tuple(_turn_view(page, node, choices.get(node.parent_id), ratings.get(node.id)) for node in page.path),
         live=live,
         meter=meter,
         replay=Replay(shown=replayed(page), total=len(scene.turns)) if scene else None,
-        rating=rated.get(None),
+        rating=ratings.get(None),
     )
 
 
 def replayed(page: Page) -> int:
-    """How many of the book's turns are shown."""
+    """Count the turns of the book that are shown."""
     return sum(node.origin == "book" for node in page.path)
 
 

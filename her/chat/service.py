@@ -1,7 +1,7 @@
-"""The chat service: one turn of a chat from prompt to store, without Gradio.
+"""The chat service: every act on a chat, from its opening to its export, without Gradio.
 
-Model calls run as tasks of the event loop, so a generation goes on when whoever follows it leaves; store calls run in
-threads. A visitor's turn is on disk before anybody is told so, and the shown path moves only together with a reply.
+Calls of the model run as tasks of the event loop, so a generation continues when its followers leave; calls of the store run
+in threads. A method that stores something returns after the commit. The shown path moves only together with a reply.
 """
 
 import logging
@@ -10,26 +10,37 @@ from dataclasses import replace
 
 from her.backends.base import Backend
 from her.characters.coser import Book, BookScene
+from her.chat.edits import played_node, rewrite
 from her.chat.export import export as export_text
-from her.chat.generation import Live, Order
-from her.chat.generations import Running
+from her.chat.generation import RunningGeneration
+from her.chat.generations import RunningGenerations
+from her.chat.jobs import ChatLimits, ReplyJob, ReplyJobBuilder
 from her.chat.openings import Opening, book_turns, clean_message, clean_title, open_book, open_persona
 from her.chat.pages import Page, meter_of, read_meter, read_page, read_view, replayed
-from her.chat.requests import ChatLimits, Orders, played_node, rewritten
 from her.chat.views import ChatSummary, ChatView, GenerationSnapshot
 from her.errors import InputError, NotFound
 from her.feedback.rubric import check
 from her.store import Rating, Seen, Store
 from her.types import Persona, Sampling, Scenario
 
-__all__ = ["ChatLimits", "ChatService", "Live"]
+__all__ = ["ChatLimits", "ChatService", "RunningGeneration"]
 log = logging.getLogger(__name__)
 RATED = ("greeting", "model", "edit", "continue")
 """Origins of turns that may be rated."""
 
 
 class ChatService:
-    """All chats of one playground. Methods take the visitor's id first and raise NotFound for what is not theirs."""
+    """All chats of one playground. Methods take the visitor's id first and raise NotFound for a chat of somebody else.
+
+    Args:
+        store: where chats and ratings are stored.
+        backend: the model of every visitor who has connected none.
+        personas: by id.
+        scenes: by id.
+        books: books whose scenes can be played.
+        limits: what one visitor may ask for.
+        sampling: parameters of every call of the model.
+    """
 
     def __init__(
         self,
@@ -51,27 +62,27 @@ class ChatService:
         self._backend = backend
         self._connected: dict[str, Backend] = {}
         self._book_scenes: dict[str, BookScene] = {scene.scenario.id: scene for book in self.books for scene in book.scenes}
-        self._running = Running(store, self.limits, self._retire)
-        self._in_thread = self._running.in_thread
+        self._generations = RunningGenerations(store, self.limits, self._retire)
+        self._in_thread = self._generations.in_thread
 
     # Backends
 
     @property
     def backend(self) -> Backend:
-        """The server's backend, for every visitor who has connected none."""
+        """Backend of the server, for every visitor who has connected none."""
         return self._backend
 
     def backend_for(self, visitor: str) -> Backend:
-        """The backend that continues this visitor's chats."""
+        """Return the backend of this visitor's chats."""
         return self._connected.get(visitor, self._backend)
 
     async def use(self, backend: Backend) -> None:
-        """Another backend for the server; generations that are running end on the old one, which is closed after them."""
+        """Replace the server's backend. Running generations end on the old one, which is then closed."""
         old, self._backend = self._backend, backend
         await self._retire(old)
 
     async def connect(self, visitor: str, backend: Backend | None) -> None:
-        """A backend for this visitor alone; None goes back to the server's."""
+        """Set the backend of this visitor alone; None returns to the server's."""
         old = self._connected.pop(visitor, None)
         if backend is not None:
             self._connected[visitor] = backend
@@ -83,7 +94,7 @@ class ChatService:
     async def start(
         self, visitor: str, *, persona: str, scene: str = "", name: str = "", about: str = "", greeting: int = 0
     ) -> ChatView:
-        """A new chat with a persona, in a scene when `scene` is not empty (ids); `greeting` counts from 0."""
+        """Start a chat with a persona; `persona` and `scene` are ids, `scene` may be empty. See `openings.open_persona`."""
         if persona not in self.personas:
             raise NotFound(f"there is no persona {persona[:60]!r} here; choose one from the list")
         if scene and scene not in self.scenes:
@@ -91,17 +102,17 @@ class ChatService:
         return await self._open(visitor, open_persona(self.personas[persona], self.scenes.get(scene), name, about, greeting))
 
     async def start_book(self, visitor: str, *, scenario: str, me: str, model: str, replay: int = 0, title: str = "") -> ChatView:
-        """A new chat in the book's scene of this scenario id; see `her.chat.openings.open_book`."""
+        """Start a chat in the scene of a book with this scenario id; see `openings.open_book`."""
         if scenario not in self._book_scenes:
             raise NotFound(f"there is no scene {scenario[:60]!r} in the open books; choose one from the list")
         return await self._open(visitor, open_book(self._book_scenes[scenario], me, model, replay, title))
 
     async def view(self, visitor: str, chat: str) -> ChatView:
-        """The chat as it stands on disk."""
+        """Return the chat as it is on disk."""
         return await self._in_thread(self._read_view, visitor, chat)
 
     async def chats(self, visitor: str) -> list[ChatSummary]:
-        """The visitor's chats, the last used first."""
+        """Return the visitor's chats, the last used first."""
         rows = await self._in_thread(self.store.conversations, visitor)
         return [
             ChatSummary(
@@ -117,75 +128,75 @@ class ChatService:
         ]
 
     async def export(self, visitor: str, chat: str, form: str) -> tuple[str, str]:
-        """File name and text of the shown path: `jsonl` (a Transcript), `markdown` or `sharegpt`."""
+        """Return file name and text of the shown path: `jsonl` (a Transcript), `markdown` or `sharegpt`."""
         page = await self._in_thread(read_page, self.store, visitor, chat)
         return export_text(page.transcript(), page.conversation.title, page.conversation.speaker, form)
 
     # Generating
 
-    async def send(self, visitor: str, chat: str, text: str) -> Live:
-        """Say something. When this returns, it is on disk and the model is answering.
+    async def send(self, visitor: str, chat: str, text: str) -> RunningGeneration:
+        """Send a message; returns when it is on disk and the model is answering.
 
-        Should nothing come of it, the chat is as it was and the last snapshot gives the text back.
+        When the reply fails, the chat is as it was before and the last snapshot gives the text back.
 
         Raises:
             InputError: the message is empty or too long, or a reply is being written in this chat.
-            StoreError: it could not be kept; the model's call was taken back.
+            StoreError: the message could not be stored; the call of the model was cancelled.
         """
-        return await self._generate(visitor, chat, lambda orders: orders.send(text))
+        return await self._generate(visitor, chat, lambda jobs: jobs.send(text))
 
-    async def answer(self, visitor: str, chat: str) -> Live:
-        """Let the model play the next turn without a word from the visitor."""
-        return await self._generate(visitor, chat, lambda orders: orders.answer())
+    async def answer(self, visitor: str, chat: str) -> RunningGeneration:
+        """Let the model play the next turn without a message."""
+        return await self._generate(visitor, chat, lambda jobs: jobs.answer())
 
-    async def regenerate(self, visitor: str, chat: str, node: str) -> Live:
-        """Another reply beside a turn of the model's; the old one stays as a swipe."""
-        return await self._generate(visitor, chat, lambda orders: orders.regenerate(node))
+    async def regenerate(self, visitor: str, chat: str, node: str) -> RunningGeneration:
+        """Generate another reply beside a turn of the model; the old one stays as a swipe."""
+        return await self._generate(visitor, chat, lambda jobs: jobs.regenerate(node))
 
-    async def continue_(self, visitor: str, chat: str) -> Live:
-        """Go on with the last turn, which must be the model's; the shorter one stays as a swipe."""
-        return await self._generate(visitor, chat, lambda orders: orders.continue_())
+    async def continue_(self, visitor: str, chat: str) -> RunningGeneration:
+        """Continue the last turn, which must be the model's; the shorter one stays as a swipe."""
+        return await self._generate(visitor, chat, lambda jobs: jobs.continue_())
 
-    async def edit_own(self, visitor: str, chat: str, node: str, text: str) -> Live:
-        """Say something else at that place: a new branch with an answer of its own; the old one stays as a swipe."""
-        return await self._generate(visitor, chat, lambda orders: orders.edit_own(node, text))
+    async def edit_own(self, visitor: str, chat: str, node: str, text: str) -> RunningGeneration:
+        """Rewrite a turn of the visitor: a new branch with a reply to it; the old one stays as a swipe."""
+        return await self._generate(visitor, chat, lambda jobs: jobs.edit_own(node, text))
 
     async def stop(self, visitor: str, chat: str) -> None:
-        """End the running generation, keeping what was said; returns when that is on disk. Harmless when nothing runs."""
-        live = self._running.live(chat)
-        if live is None or live.visitor != visitor:
-            await self._in_thread(self.store.conversation, visitor, chat)
+        """Stop the running generation and keep its text; returns when that is on disk. Without effect when nothing runs."""
+        generation = self.running(chat)
+        if generation is None or generation.visitor != visitor:
+            await self._in_thread(self.store.conversation, visitor, chat)  # NotFound for a chat of somebody else
             return
-        live.stop()
-        await live.wait()
+        generation.stop()
+        await generation.wait()
 
-    def live(self, chat: str) -> Live | None:
-        """The running generation of a chat. Whoever shows it checks first whose chat it is, as `follow` does."""
-        return self._running.live(chat)
+    def running(self, chat: str) -> RunningGeneration | None:
+        """Return the running generation of a chat. The caller checks whose chat it is, as `follow` does."""
+        return self._generations.running(chat)
 
     async def follow(self, visitor: str, chat: str) -> AsyncIterator[GenerationSnapshot]:
-        """Join the running generation: its snapshot now, its changes, its end. Nothing when nothing runs.
+        """Yield the snapshots of the running generation, from now to its end; nothing when nothing runs.
 
-        One that ended in the last 10 seconds gives its last snapshot, for pages that were being reloaded meanwhile.
+        A generation that ended a moment ago yields its last snapshot, for a page that was being reloaded meanwhile.
         """
-        live = self._running.lately(chat)
-        if live is None or live.visitor != visitor:
-            await self._in_thread(self.store.conversation, visitor, chat)
+        generation = self._generations.running_or_ended(chat)
+        if generation is None or generation.visitor != visitor:
+            await self._in_thread(self.store.conversation, visitor, chat)  # NotFound for a chat of somebody else
             return
-        async for snapshot in live.follow():
+        async for snapshot in generation.follow():
             yield snapshot
 
     # Changing the tree
 
     async def edit_played(self, visitor: str, chat: str, node: str, text: str) -> ChatView:
-        """Rewrite a turn of the model's, in either notation: a swipe beside it, and an edit that teaches.
+        """Rewrite a turn of the model, in tags or CoSER notation: the edit stands beside it as a swipe and becomes a preference.
 
-        A text without a plan keeps the turn's own. The same parts again change nothing.
+        A text without a plan keeps the plan of the turn. The same parts again change nothing.
         """
-        wording = clean_message(text, self.limits.max_message_chars)
+        cleaned = clean_message(text, self.limits.max_message_chars)
 
         def change(page: Page) -> None:
-            if turn := rewritten(played_node(page, node).turn, wording):
+            if turn := rewrite(played_node(page, node).turn, cleaned):
                 self.store.add_edit(visitor, chat, node, turn)
 
         return await self._change(visitor, chat, change)
@@ -199,37 +210,37 @@ class ChatService:
         return await self._change(visitor, chat, change)
 
     async def swipe(self, visitor: str, chat: str, node: str, step: int) -> ChatView:
-        """Show the sibling `step` further (-1: the one before); at either end nothing changes."""
+        """Show the sibling `step` places further (-1: the one before); at either end nothing changes."""
 
         def change(_: Page) -> None:
-            row = [one.id for one in self.store.siblings(visitor, chat, node)]
-            target = row[min(max(row.index(node) + step, 0), len(row) - 1)]
+            siblings = [sibling.id for sibling in self.store.siblings(visitor, chat, node)]
+            target = siblings[min(max(siblings.index(node) + step, 0), len(siblings) - 1)]
             if target != node:
                 self.store.move_head(visitor, chat, self.store.leaf_of(visitor, chat, target))
 
         return await self._change(visitor, chat, change)
 
     async def delete(self, visitor: str, chat: str, node: str) -> ChatView:
-        """Take a turn away with all below it; of several replies, the one before it (else after it) is shown then."""
+        """Delete a turn and everything below it. Of several replies, the one before it (else after it) is shown then."""
 
         def change(page: Page) -> None:
-            row = [one.id for one in self.store.siblings(visitor, chat, node)]
-            at = row.index(node)
-            others = row[:at][::-1] + row[at + 1 :]
-            shown = next((one for one in page.path if one.id == node), None)
+            siblings = [sibling.id for sibling in self.store.siblings(visitor, chat, node)]
+            index = siblings.index(node)
+            nearest_first = siblings[:index][::-1] + siblings[index + 1 :]
+            shown = next((path_node for path_node in page.path if path_node.id == node), None)
             self.store.delete_turn(visitor, chat, node)
-            if others and shown is not None and page.played(shown):
-                self.store.move_head(visitor, chat, self.store.leaf_of(visitor, chat, others[0]))
+            if nearest_first and shown is not None and page.played(shown):
+                self.store.move_head(visitor, chat, self.store.leaf_of(visitor, chat, nearest_first[0]))
 
         return await self._change(visitor, chat, change)
 
     async def replay(self, visitor: str, chat: str, count: int) -> ChatView:
-        """Show the book's next `count` turns (fewer when it ends before)."""
+        """Show the next `count` turns of the book, or fewer when its scene ends before."""
 
         def change(page: Page) -> None:
             scene = self._book_scenes.get(page.conversation.scenario.id)
             if scene is None:
-                raise InputError("the book of this chat is not open; start the playground with its file")
+                raise InputError("the book of this chat is not open here; start the playground with its file")
             if count < 1:
                 raise InputError(f"{count} turns cannot be shown; ask for 1 or more")
             above, shown = page.conversation.head_id, replayed(page)
@@ -239,46 +250,46 @@ class ChatService:
         return await self._change(visitor, chat, change)
 
     async def branch(self, visitor: str, chat: str, node: str) -> ChatView:
-        """A new chat that goes on from this turn."""
+        """Copy the chat up to this turn into a new chat and return that."""
         copy = await self._in_thread(self.store.branch, visitor, chat, node)
         return await self.view(visitor, copy.id)
 
     async def rename(self, visitor: str, chat: str, title: str) -> ChatView:
-        """Give the chat another title; an empty one is refused."""
+        """Change the title of the chat; InputError for an empty one."""
         if not (cleaned := clean_title(title)):
             raise InputError("the title is empty; write one")
         await self._in_thread(self.store.rename, visitor, chat, cleaned)
         return await self.view(visitor, chat)
 
     async def delete_chat(self, visitor: str, chat: str) -> None:
-        """Take the chat away, here and from every export; a reply being written is stopped first."""
+        """Delete the chat, here and from every export; a reply that is being written is stopped first."""
         await self.stop(visitor, chat)
         await self._in_thread(self.store.delete_conversation, visitor, chat)
 
-    # What the visitor thinks of it
+    # Rating
 
     async def keep(self, visitor: str, chat: str, node: str, seen: Seen | None = None) -> int:
-        """'Keep this one': prefer a reply over its swipes; returns when that was saved (UTC, ms), after the commit."""
+        """Record that the visitor prefers a reply to its swipes; returns the time of the commit (UTC, ms)."""
         return (await self._in_thread(self.store.add_choice, visitor, chat, node, seen)).created_at
 
     async def rate(self, visitor: str, chat: str, node: str | None, rating: Rating) -> int:
-        """Keep a rating of a turn, or with None of the chat; returns when it was saved (UTC, ms), after the commit.
+        """Store a rating of a turn, or of the chat when `node` is None; returns the time of the commit (UTC, ms).
 
         Raises:
-            InputError: the turn is the visitor's own, a book's or a scene's opening; there is nothing of the model's to rate.
+            InputError: the turn is not the model's: the visitor's own, a book's, or the opening of a scene.
         """
 
-        def rated() -> int:
+        def store_rating() -> int:
             if node is not None and self.store.node(visitor, chat, node).origin not in RATED:
-                raise InputError("only what the persona said here can be rated; this turn is your own or the book's")
+                raise InputError("only turns of the persona can be rated; this one is your own or the book's")
             return self.store.rate(visitor, chat, node, check(rating))
 
-        return await self._in_thread(rated)
+        return await self._in_thread(store_rating)
 
     async def aclose(self) -> None:
-        """Stop what is running, keeping what was said, and close every backend."""
-        await self._running.aclose()
-        for backend in {id(one): one for one in (self._backend, *self._connected.values())}.values():
+        """Stop every generation, keep its text, and close every backend."""
+        await self._generations.aclose()
+        for backend in {id(backend): backend for backend in (self._backend, *self._connected.values())}.values():
             await backend.close()
 
     # Inside
@@ -289,36 +300,38 @@ class ChatService:
         return await self.view(visitor, chat.id)
 
     def _read_view(self, visitor: str, chat: str) -> ChatView:
-        live = self.live(chat)
-        if live is not None and live.visitor == visitor:  # the path stays as it is meanwhile, so it is not read again
-            page = replace(live.order.page, conversation=self.store.conversation(visitor, chat))
-            meter = meter_of(live.order.prompt, live.order.backend.describe())
+        generation = self.running(chat)
+        if generation is not None and generation.visitor == visitor:
+            # The path does not change while a reply is being written, so it is not read again.
+            page = replace(generation.job.page, conversation=self.store.conversation(visitor, chat))
+            meter = meter_of(generation.job.prompt, generation.job.backend.describe())
         else:
             page = read_page(self.store, visitor, chat)
             meter = read_meter(page, self.backend_for(visitor), self.sampling)
-        running = live is not None
-        return read_view(self.store, page, meter=meter, live=running, personas=self.personas, scenes=self._book_scenes)
+        live = generation is not None
+        return read_view(self.store, page, meter=meter, live=live, personas=self.personas, scenes=self._book_scenes)
 
     async def _change(self, visitor: str, chat: str, change: Callable[[Page], None]) -> ChatView:
-        """Change the tree while nothing else is written into it, and look at it."""
+        """Change the tree while nothing else changes it, and return the new view."""
 
-        def changed() -> ChatView:
+        def change_and_read() -> ChatView:
             change(read_page(self.store, visitor, chat))
             return self._read_view(visitor, chat)
 
-        async with self._running.alone(visitor, chat):
-            return await self._in_thread(changed)
+        async with self._generations.exclusive(visitor, chat):
+            return await self._in_thread(change_and_read)
 
-    async def _generate(self, visitor: str, chat: str, choose: Callable[[Orders], Order]) -> Live:
-        def ordered() -> Order:
+    async def _generate(self, visitor: str, chat: str, choose: Callable[[ReplyJobBuilder], ReplyJob]) -> RunningGeneration:
+        def build_job() -> ReplyJob:
             page = read_page(self.store, visitor, chat)
-            return choose(Orders(page, self.backend_for(visitor), self.sampling, self.limits))
+            return choose(ReplyJobBuilder(page, self.backend_for(visitor), self.sampling, self.limits))
 
-        return await self._running.start(visitor, chat, ordered)
+        return await self._generations.start(visitor, chat, build_job)
 
     async def _retire(self, backend: Backend) -> None:
-        """Close a backend nobody uses any more."""
-        if any(one is backend for one in (self._backend, *self._connected.values())) or self._running.uses(backend):
+        """Close a backend that nobody uses any more."""
+        in_use = any(used is backend for used in (self._backend, *self._connected.values()))
+        if in_use or self._generations.uses(backend):
             return
         try:
             await backend.close()

@@ -1,4 +1,4 @@
-"""What the chat service shows: frozen values for one visitor, without Gradio and without SQL."""
+"""Values that the chat service shows to one visitor: frozen, without Gradio and without SQL."""
 
 from typing import Literal
 
@@ -10,11 +10,14 @@ LiveState = Literal["running", "done", "failed", "stopped"]
 
 
 class Meter(Value):
-    """How full the context is. `tokens` of the next prompt, of at most `budget` (context minus the reply's share).
+    """Fill level of the context: `tokens` of the next prompt, out of `budget` (context minus the reply's share).
 
     Args:
-        exact: counted with the model's own tokenizer, else an estimate.
-        dropped: how many of the oldest turns no longer fit and are not sent.
+        tokens: tokens of the next prompt.
+        budget: largest prompt, in tokens.
+        context: tokens of the model's context.
+        exact: counted with the model's own tokenizer; False for an estimate.
+        dropped: number of the oldest turns that no longer fit and are not sent.
     """
 
     tokens: int
@@ -25,7 +28,21 @@ class Meter(Value):
 
 
 class TurnView(Value):
-    """A turn on the shown path. `swipe_index` counts from 0; `mine` when the visitor said it."""
+    """A turn on the shown path.
+
+    Args:
+        turn: the turn.
+        origin: where it comes from.
+        mine: the visitor wrote it.
+        swipe_index: its place among its siblings, from 0.
+        swipe_count: number of siblings, itself included.
+        kept: the visitor prefers it to its siblings.
+        edited: it was made from another turn by hand.
+        stopped: the visitor stopped its generation.
+        truncated: its generation reached the token limit.
+        model: name of the model that generated it.
+        rating: the visitor's rating.
+    """
 
     turn: Turn
     origin: Origin
@@ -41,19 +58,19 @@ class TurnView(Value):
 
     @property
     def played(self) -> bool:
-        """Whether it may be regenerated and rated: the model's or a written greeting, not a book's or the visitor's."""
+        """True when it may be regenerated and rated: a reply of the model or a written greeting."""
         return not self.mine and self.origin not in ("book", "opening")
 
 
 class Replay(Value):
-    """Where the replay of a book's scene stands: `shown` of its `total` turns."""
+    """Progress of the replay of a book's scene: `shown` of `total` turns."""
 
     shown: int
     total: int
 
 
 class ChatView(Value):
-    """One chat as its visitor sees it."""
+    """One chat as its visitor sees it; `live` while a reply is being written."""
 
     id: str
     title: str
@@ -72,7 +89,7 @@ class ChatView(Value):
 
 
 class ChatSummary(Value):
-    """A line in the list of chats; times in UTC milliseconds."""
+    """A line in the list of chats; `updated_at` in UTC milliseconds."""
 
     id: str
     title: str
@@ -84,15 +101,23 @@ class ChatSummary(Value):
 
 
 class GenerationSnapshot(Value):
-    """A running generation at one moment. `parts` are safe to show: nothing of an open plan is speech.
+    """A running generation at one moment. `parts` are safe to show: text of an open plan is never speech.
 
     Args:
-        pending: id under which it is shown until it is stored; becomes the node's id.
-        question: the visitor's turn this answers, when it is not yet on the path.
-        replaces: the node it will stand beside as a swipe, when it is another reply or a continuation.
-        node: id of the stored turn once `state` is done (or stopped with something to show).
-        error: one sentence when `state` is failed, or stopped before anything was said.
-        give_back: the visitor's text, when it was not kept.
+        chat: id of the chat.
+        state: `running` until the last snapshot.
+        language: of the chat.
+        speaker: name of the character that the model plays.
+        parts: what may be shown of the reply.
+        pending: id under which the reply is shown until it is stored; it becomes the node's id.
+        question: the visitor's turn that is answered, while it is not on the shown path yet.
+        replaces: the node it will stand beside as a swipe, for another reply or a continuation.
+        node: id of the stored turn once `state` is `done`, or `stopped` with something to show.
+        error: one sentence when `state` is `failed`, or `stopped` before anything was said.
+        reason: reason of a failed call of the model.
+        give_back: the visitor's text, when it was not stored.
+        seconds: time since the call began.
+        tokens: tokens received, or deltas where the server does not count.
     """
 
     chat: str

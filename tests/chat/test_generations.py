@@ -1,65 +1,162 @@
-"""her/chat/generations.py and her/chat/generation.py: stopping, following, one at a time."""
+"""her/chat/generations.py: one generation a chat, its commit, and what is left after a failure."""
 
 import asyncio
+import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from her.chat import generations as chat_running
-from her.chat.generation import Live
-from her.errors import InputError
+from her.backends.open import open_backend
+from her.backends.openai_http import HttpLimits, OpenAIBackend
+from her.chat import generations
+from her.chat.generation import RunningGeneration
+from her.errors import BackendError, InputError, Reason, StoreError
 from her.store import Generation, Store
-from tests.players import ANNE, BERT, PLAN, Actor, Step, ended, followed, opened, reply, said, service, shown, texts
+from her.types import Sampling
+from tests.players import (
+    ANNE,
+    BERT,
+    PLAN,
+    Actor,
+    Step,
+    assert_unchanged,
+    ended,
+    followed,
+    opened,
+    reply,
+    said,
+    service,
+    shown,
+    texts,
+)
+from tests.servers import ModelServer, Script
 
-# Stopping
 
-
-async def test_what_was_said_before_a_stop_is_kept_and_flagged(store: Store) -> None:
-    actor = Actor([PLAN, "Mara: I was", asyncio.Event(), " never said"])
-    chats = service(store, actor)
-    chat = await opened(chats)
-    live = await chats.send(ANNE, chat.id, "Hello.")
-    await shown(live, "I was")
-    await chats.stop(ANNE, chat.id)
-    after = await chats.view(ANNE, chat.id)
-    assert (texts(after)[-1], after.turns[-1].stopped, after.live) == ("I was", True, False)
-    assert (live.snapshot.state, live.snapshot.node, live.snapshot.error) == ("stopped", after.turns[-1].turn.id, "")
-    assert actor.left == 1
-    call = store.generation(ANNE, chat.id, str(store.node(ANNE, chat.id, live.pending).generation_id))
-    assert (call.finish, call.raw, call.error_reason) == ("stopped", PLAN + "Mara: I was", None)
-
-
-@pytest.mark.parametrize("steps", [[], ["<system_thinking>Mara is about to"], [PLAN, "Ma"]])
-async def test_a_stop_before_anything_was_said_leaves_the_chat_as_it_was(
+@pytest.mark.parametrize("steps", [[], [PLAN, "Mara: <role_action>nods</role_action>Well"]])
+async def test_a_backend_that_fails_leaves_the_chat_as_it_was(
     store: Store, recorded: list[Generation], steps: list[Step]
 ) -> None:
-    chats = service(store, Actor([*steps, asyncio.Event()], reply("Now.")))
+    chats = service(store, Actor([*steps, BackendError("the server is away; start it", "unreachable")], reply("Back.")))
     chat = await opened(chats)
-    live = await chats.send(ANNE, chat.id, "Hello.")
-    if steps:
-        while not live.snapshot.tokens >= len(steps):
-            await asyncio.sleep(0)
-    await chats.stop(ANNE, chat.id)
-    last = live.snapshot
-    assert (last.state, last.give_back, last.node, last.parts) == (
-        "stopped",
-        "Hello.",
-        None,
-        (),
-    ) and "before anything" in last.error
-    assert await chats.view(ANNE, chat.id) == chat
-    assert [(call.finish, call.raw) for call in recorded] == [("stopped", "".join(map(str, steps)))]
-    assert (await said(chats, chat.id, "Hello again.")).turns[-2].swipe_count == 1
+    last = await ended(await chats.send(ANNE, chat.id, "Hello."))
+    assert (last.error, last.reason) == ("the server is away; start it", "unreachable")
+    await assert_unchanged(chats, chat, last)
+    assert [(call.error_reason, call.raw) for call in recorded] == [("unreachable", "".join(map(str, steps)))]
+    again = await said(chats, chat.id, "Hello?")
+    assert texts(again)[-1] == "nods Back." and again.turns[-2].swipe_count == 1
 
 
-async def test_a_stopped_continuation_without_a_new_word_leaves_the_turn(store: Store) -> None:
-    chats = service(store, Actor(reply("One."), [asyncio.Event()]))
+async def test_failed_swipes_and_edits_leave_the_chat_as_it_was(store: Store) -> None:
+    chats = service(store, Actor(reply("One."), [BackendError("away", "timeout")]))
     chat = await opened(chats)
     before = await said(chats, chat.id)
-    await chats.continue_(ANNE, chat.id)
-    await chats.stop(ANNE, chat.id)
-    assert await chats.view(ANNE, chat.id) == before
+    calls: list[tuple[Callable[[], Any], str]] = [
+        (lambda: chats.regenerate(ANNE, chat.id, before.turns[-1].turn.id), ""),
+        (lambda: chats.edit_own(ANNE, chat.id, before.turns[-2].turn.id, "Goodbye."), "Goodbye."),
+        (lambda: chats.continue_(ANNE, chat.id), ""),
+        (lambda: chats.answer(ANNE, chat.id), ""),
+    ]
+    for call, given_back in calls:
+        last = await ended(await call())
+        assert (last.state, last.give_back) == ("failed", given_back)
+        assert await chats.view(ANNE, chat.id) == before
+
+
+async def test_an_unexpected_error_is_logged_and_shown_as_one_sentence(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    chats = service(store, Actor(["Mara: On", ZeroDivisionError("a secret detail")]))
+    chat = await opened(chats)
+    with caplog.at_level(logging.ERROR):
+        last = await ended(await chats.send(ANNE, chat.id, "Hello."))
+    assert last.error == generations.UNEXPECTED and "a secret detail" in caplog.text and "Traceback" in caplog.text
+    await assert_unchanged(chats, chat, last)
+
+
+async def test_a_message_that_cannot_be_kept_takes_the_call_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise StoreError("the disk is full; free some space")
+
+    actor = Actor(["Mara: On", asyncio.Event()])
+    chats = service(store, actor)
+    chat = await opened(chats)
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "add_turn", full)
+        with pytest.raises(StoreError, match="disk is full"):
+            await chats.send(ANNE, chat.id, "Hello.")
+        [last] = await followed(chats, chat.id)
+    assert last.error == "the disk is full; free some space" and actor.left == len(actor.sent)
+    await assert_unchanged(chats, chat, last)
+
+
+async def test_a_reply_that_cannot_be_stored_fails(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = asyncio.Event()
+    chats = service(store, Actor(["Mara: On", gate, "e."]))
+    chat = await opened(chats)
+    live = await chats.send(ANNE, chat.id, "Hello.")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise StoreError("the disk is full; free some space")
+
+    monkeypatch.setattr(store, "add_turn", full)
+    gate.set()
+    last = await ended(live)
+    assert last.error == "the disk is full; free some space"
+    await assert_unchanged(chats, chat, last)
+
+
+FAULTS: list[tuple[dict[str, Any], Reason]] = [
+    ({"status": 401}, "unauthorised"),
+    ({"status": 429, "retry_after": "7"}, "rate_limited"),
+    ({"status": 500}, "server_error"),
+    ({"fault": "stall"}, "timeout"),
+    ({"fault": "stall", "fault_after": 0}, "timeout"),
+    ({"fault": "truncated"}, "broken_stream"),
+    ({"fault": "no_finish"}, "broken_stream"),
+    ({"fault": "not_json"}, "invalid_reply"),
+    ({"fault": "wrong_shape"}, "invalid_reply"),
+    ({"fault": "html"}, "invalid_reply"),
+    ({"fault": "endless"}, "endless"),
+    ({"fault": "empty"}, "empty"),
+]
+
+
+@pytest.mark.parametrize(("fault", "reason"), FAULTS, ids=[json.dumps(fault) for fault, _ in FAULTS])
+async def test_a_server_that_fails(store: Store, recorded: list[Generation], fault: dict[str, Any], reason: Reason) -> None:
+    with ModelServer(Script(**fault)) as server:
+        patience = 0.3 if fault.get("fault") == "stall" else 10
+        limits = HttpLimits(first_token=patience, token=patience, characters=4_000)
+        chats = service(store, OpenAIBackend(server.url, server.script.model, limits=limits), Sampling(max_tokens=500))
+        chat = await opened(chats)
+        last = await ended(await chats.send(ANNE, chat.id, "Hello."))
+        assert last.reason == reason
+        await assert_unchanged(chats, chat, last)
+        assert [call.error_reason for call in recorded] == [reason]
+        server.script = Script(text="Mara: Well.")
+        assert texts(await said(chats, chat.id))[-1] == "Well."
+        await chats.aclose()
+
+
+async def test_a_server_that_is_down(store: Store) -> None:
+    chats = service(store, open_backend("openai:http://127.0.0.1:9/v1#gone"))
+    chat = await opened(chats)
+    last = await ended(await chats.send(ANNE, chat.id, "Hello."))
+    assert last.reason == "unreachable"
+    await assert_unchanged(chats, chat, last)
+    await chats.aclose()
+
+
+async def test_stopping_lets_the_server_go(store: Store) -> None:
+    with ModelServer(Script(rate=20)) as server:
+        chats = service(store, OpenAIBackend(server.url, server.script.model))
+        chat = await opened(chats)
+        live = await chats.send(ANNE, chat.id, "Hello.")
+        await shown(live, "I need")
+        await chats.stop(ANNE, chat.id)
+        assert live.snapshot.state == "stopped" and await chats.view(ANNE, chat.id) == chat
+        while not server.disconnects:
+            await asyncio.sleep(0.01)
+        await chats.aclose()
 
 
 async def test_stopping_when_nothing_runs_is_harmless(store: Store) -> None:
@@ -78,101 +175,25 @@ async def test_closing_the_service_keeps_what_was_said(store: Store) -> None:
     assert actor.closed == 1 and texts(await service(store, Actor()).view(ANNE, chat.id))[-1] == "I was"
 
 
-async def test_another_speakers_line_ends_the_stream(store: Store) -> None:
-    actor = Actor([PLAN, "Mara: Hello.\n", "Anne: I say", " so and so", " on and on"])
-    chats = service(store, actor)
-    chat = await opened(chats)
-    after = await said(chats, chat.id)
-    assert texts(after)[-1] == "Hello." and actor.left == 1 and not after.turns[-1].stopped
-    assert after.turns[-1].turn.raw == PLAN + "Mara: Hello.\nAnne: I say"
+async def test_the_end_is_kept_for_a_page_that_was_being_reloaded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, later = asyncio.get_running_loop(), asyncio.get_running_loop().call_later
+    forgotten: list[Callable[[], None]] = []
 
+    def call_later(delay: float, call: Callable[..., None], *args: Any) -> asyncio.TimerHandle:
+        if delay == generations.ENDED_SECONDS:
+            forgotten.append(lambda: call(*args))
+        return later(delay, call, *args)
 
-# Following
-
-
-async def test_nobody_needs_to_follow(store: Store) -> None:
-    chats = service(store, Actor(reply("One.")))
-    chat = await opened(chats)
-    await ended(await chats.send(ANNE, chat.id, "Hello."))
-    assert texts(await chats.view(ANNE, chat.id))[-1] == "nods One."
-
-
-async def test_two_follow_one_leaves_and_one_joins_late(store: Store) -> None:
-    first, second = asyncio.Event(), asyncio.Event()
-    chats = service(store, Actor([PLAN, "Mara: One", first, " two", second, " three."]))
-    chat = await opened(chats)
-    live = await chats.send(ANNE, chat.id, "Hello.")
-    whole, leaving = asyncio.create_task(followed(chats, chat.id)), asyncio.create_task(followed(chats, chat.id))
-    await shown(live, "One")
-    leaving.cancel()
-    first.set()
-    await shown(live, "One two")
-    late = asyncio.create_task(followed(chats, chat.id))
-    await asyncio.sleep(0)
-    second.set()
-    everything, rest = await whole, await late
-    assert rest[0].parts[-1].text == "One two" and rest[-1] == everything[-1] == live.snapshot
-    said_in_order = [snapshot.parts[-1].text for snapshot in everything if len(snapshot.parts) > 1]
-    assert said_in_order[-1] == "One two three." and said_in_order == sorted(said_in_order, key=len)
-    assert [snapshot.state for snapshot in everything] == ["running"] * (len(everything) - 1) + ["done"]
-    assert everything[0].question and everything[0].question.text() == "Hello." and everything[-1].question is None
-    assert {snapshot.pending for snapshot in everything} == {live.pending}
-
-
-async def test_followers_hear_that_a_silent_model_is_still_asked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("her.chat.generation.BEAT_SECONDS", 0.01)
-    gate = asyncio.Event()
-    chats = service(store, Actor([gate, "Mara: Yes."]))
-    chat = await opened(chats)
-    live = await chats.send(ANNE, chat.id, "Hello.")
-    beats = []
-    async with asyncio.timeout(10):
-        async for snapshot in chats.follow(ANNE, chat.id):
-            beats.append(snapshot)
-            if len(beats) == 3:
-                gate.set()
-    assert beats[0] == beats[1] == beats[2] and beats[0].state == "running" and not beats[0].parts
-    assert beats[-1].state == "done" and live.snapshot == beats[-1]
-
-
-async def test_an_open_plan_is_never_shown_as_speech(store: Store) -> None:
-    steps: list[Step] = list("<system_thinking>secret <role_action>x</role_action></system_thinking>Mara: Said.")
-    chats = service(store, Actor(steps))
-    chat = await opened(chats)
-    await chats.send(ANNE, chat.id, "Hello.")
-    for snapshot in await followed(chats, chat.id):
-        assert all("secret" not in part.text for part in snapshot.parts if part.kind != "system_thinking")
-
-
-async def test_snapshots_come_at_most_twelve_a_second_and_the_first_words_at_once(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("her.chat.generation.SNAPSHOTS_A_SECOND", 0.01)
-    gate = asyncio.Event()
-    chats = service(store, Actor([gate, "Mara: On", *("e" * 500), "."]))
-    chat = await opened(chats)
-    live = await chats.send(ANNE, chat.id, "Hello.")
-    following = asyncio.create_task(followed(chats, chat.id))
-    await asyncio.sleep(0)
-    gate.set()
-    snapshots = await following
-    assert len(snapshots) == 3 and snapshots[0].parts == () and snapshots[1].parts and snapshots[2] == live.snapshot
-
-
-async def test_the_end_is_told_to_a_page_that_was_being_reloaded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat_running, "ENDED_SECONDS", 0.2)
+    monkeypatch.setattr(generations, "ENDED_SECONDS", 3_601)
+    monkeypatch.setattr(loop, "call_later", call_later)
     chats = service(store, Actor(reply("One.")))
     chat = await opened(chats)
     assert await followed(chats, chat.id) == []
-    live = await chats.send(ANNE, chat.id, "Hello.")
-    last = await ended(live)
-    assert await followed(chats, chat.id) == [last]
-    while await followed(chats, chat.id):
-        await asyncio.sleep(0.02)
-    assert chats.live(chat.id) is None
-
-
-# One at a time
+    last = await ended(await chats.send(ANNE, chat.id, "Hello."))
+    assert await followed(chats, chat.id) == [last] and chats.running(chat.id) is None
+    [forget] = forgotten
+    forget()
+    assert await followed(chats, chat.id) == []
 
 
 async def test_while_a_reply_is_written_nothing_else_changes_the_chat(store: Store) -> None:
@@ -192,7 +213,7 @@ async def test_while_a_reply_is_written_nothing_else_changes_the_chat(store: Sto
         with pytest.raises(InputError, match="a reply is being written in this chat"):
             await call()
     during = await chats.view(ANNE, chat.id)
-    assert during.live and texts(during) == texts(chat) and chats.live(chat.id) is live
+    assert during.live and texts(during) == texts(chat) and chats.running(chat.id) is live
     await chats.rename(ANNE, chat.id, "Renamed")
     assert (await chats.view(ANNE, chat.id)).title == "Renamed"
     gate.set()
@@ -204,8 +225,8 @@ async def test_two_messages_at_once_are_one_and_a_refusal(store: Store) -> None:
     chats = service(store, Actor(reply("One.")))
     chat = await opened(chats)
     answers = await asyncio.gather(*(chats.send(ANNE, chat.id, text) for text in ("A", "B")), return_exceptions=True)
-    assert sorted(type(answer).__name__ for answer in answers) == ["InputError", "Live"]
-    [live] = [answer for answer in answers if isinstance(answer, Live)]
+    assert sorted(type(answer).__name__ for answer in answers) == ["InputError", "RunningGeneration"]
+    [live] = [answer for answer in answers if isinstance(answer, RunningGeneration)]
     await ended(live)
     assert len((await chats.view(ANNE, chat.id)).turns) == 4
 

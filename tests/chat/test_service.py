@@ -11,9 +11,22 @@ from her.chat.service import ChatService
 from her.errors import InputError, NotFound
 from her.store import Rating, Store
 from her.types import Part, Sampling
-from tests.players import ANNE, BERT, Actor, ended, opened, reply, said, service, shown, texts
+from tests.players import (
+    ANNE,
+    BERT,
+    Actor,
+    ended,
+    opened,
+    reply,
+    said,
+    service,
+    shown,
+    texts,
+)
 
 RATING = Rating(rubric="2026-11", thumb=1)
+
+
 GREETING = "opens the door Come in, Anne. Wet."
 
 
@@ -87,7 +100,7 @@ async def test_messages_that_cannot_be_sent_change_nothing(store: Store, text: s
     chat = await opened(chats)
     with pytest.raises(InputError, match=sentence):
         await chats.send(ANNE, chat.id, text)
-    assert await chats.view(ANNE, chat.id) == chat and not actor.sent and chats.live(chat.id) is None
+    assert await chats.view(ANNE, chat.id) == chat and not actor.sent and chats.running(chat.id) is None
 
 
 async def test_what_no_database_takes_is_replaced(store: Store) -> None:
@@ -180,7 +193,7 @@ async def test_a_stranger_finds_nothing(store: Store, name: str, running: bool) 
     for missing in (chat.id, "0" * 32):
         with pytest.raises(NotFound, match="there is no chat"):
             await STRANGE[name](chats, missing, before.turns[1].turn.id)
-    assert await chats.view(ANNE, chat.id) == before and (chats.live(chat.id) is live) == running
+    assert await chats.view(ANNE, chat.id) == before and (chats.running(chat.id) is live) == running
     gate.set()
     assert (await ended(live)).state == "done"
 
@@ -269,3 +282,37 @@ async def test_backends_are_swapped_and_closed_when_nobody_needs_them(store: Sto
     assert texts(await said(chats, chat.id))[-1] == "Own."
     await chats.connect(ANNE, None)
     assert own.closed == 1 and chats.backend_for(ANNE) is second and not second.closed
+
+
+async def test_keeping_a_swipe_is_recorded_over_the_others(store: Store) -> None:
+    chats = service(store, Actor(reply("One."), reply("Two.")))
+    chat = await opened(chats)
+    first = (await said(chats, chat.id)).turns[-1].turn.id
+    with pytest.raises(InputError, match="only one reply"):
+        await chats.keep(ANNE, chat.id, first)
+    second = str((await ended(await chats.regenerate(ANNE, chat.id, first))).node)
+    saved = await chats.keep(ANNE, chat.id, second)
+    [choice] = store.choices(ANNE, chat.id).values()
+    assert (choice.chosen_id, choice.alternatives, choice.created_at) == (second, (first,), saved)
+    assert (await chats.view(ANNE, chat.id)).turns[-1].kept
+    assert not (await chats.swipe(ANNE, chat.id, second, -1)).turns[-1].kept
+
+
+async def test_deleting_a_reply_shows_the_one_before_it_and_a_message_goes_with_its_answer(store: Store) -> None:
+    chats = service(store, Actor(reply("One."), reply("Two.")))
+    chat = await opened(chats)
+    before = await said(chats, chat.id)
+    second = await ended(await chats.regenerate(ANNE, chat.id, before.turns[-1].turn.id))
+    assert await chats.delete(ANNE, chat.id, str(second.node)) == before
+    assert texts(await chats.delete(ANNE, chat.id, before.turns[-2].turn.id)) == texts(chat)
+
+
+async def test_a_branch_is_a_chat_of_its_own(store: Store) -> None:
+    chats = service(store, Actor(reply("One."), reply("Two.")))
+    chat = await opened(chats)
+    before = await said(chats, chat.id)
+    branch = await chats.branch(ANNE, chat.id, before.turns[-1].turn.id)
+    assert branch.id != chat.id and texts(branch) == texts(before)
+    await said(chats, branch.id, "Elsewhere.")
+    assert await chats.view(ANNE, chat.id) == before
+    assert {one.id for one in await chats.chats(ANNE)} == {chat.id, branch.id}

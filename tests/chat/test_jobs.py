@@ -1,6 +1,4 @@
-"""her/chat/service.py: swipes, continuations, edits, deletions and branches leave a tree in which nothing is lost."""
-
-from typing import Any
+"""her/chat/jobs.py: prompt, seed and place of a reply that is sent for, regenerated, continued or edited."""
 
 import pytest
 
@@ -9,7 +7,17 @@ from her.backends.base import Delta
 from her.errors import InputError
 from her.store import Store
 from her.types import Part, Sampling
-from tests.players import ANNE, PLAN, Actor, ended, opened, reply, said, service, texts
+from tests.players import (
+    ANNE,
+    PLAN,
+    Actor,
+    ended,
+    opened,
+    reply,
+    said,
+    service,
+    texts,
+)
 
 GREETING = "opens the door Come in, Anne. Wet."
 
@@ -50,20 +58,6 @@ async def test_a_swipe_leads_back_to_its_own_continuation(store: Store) -> None:
     whole = texts(await said(chats, chat.id, "More."))
     assert texts(await chats.select(ANNE, chat.id, first.turn.id))[-1] == "nods One."
     assert texts(await chats.select(ANNE, chat.id, str(second.node))) == whole
-
-
-async def test_keeping_a_swipe_is_recorded_over_the_others(store: Store) -> None:
-    chats = service(store, Actor(reply("One."), reply("Two.")))
-    chat = await opened(chats)
-    first = (await said(chats, chat.id)).turns[-1].turn.id
-    with pytest.raises(InputError, match="only one reply"):
-        await chats.keep(ANNE, chat.id, first)
-    second = str((await ended(await chats.regenerate(ANNE, chat.id, first))).node)
-    saved = await chats.keep(ANNE, chat.id, second)
-    [choice] = store.choices(ANNE, chat.id).values()
-    assert (choice.chosen_id, choice.alternatives, choice.created_at) == (second, (first,), saved)
-    assert (await chats.view(ANNE, chat.id)).turns[-1].kept
-    assert not (await chats.swipe(ANNE, chat.id, second, -1)).turns[-1].kept
 
 
 async def test_continuing_gives_the_model_its_own_words_back_byte_for_byte(store: Store) -> None:
@@ -134,67 +128,3 @@ async def test_editing_an_own_turn_branches_and_is_answered(store: Store) -> Non
     assert texts(await chats.swipe(ANNE, chat.id, after.turns[-2].turn.id, -1)) == texts(before)
     with pytest.raises(InputError, match="not yours"):
         await chats.edit_own(ANNE, chat.id, before.turns[1].turn.id, "No.")
-
-
-@pytest.mark.parametrize(
-    ("text", "parts"),
-    [
-        (
-            "(smiles) Sit down. [Poor thing.]",
-            [("role_action", "smiles"), ("speech", "Sit down."), ("role_thinking", "Poor thing.")],
-        ),
-        ("<role_action>smiles</role_action>Sit.", [("role_action", "smiles"), ("speech", "Sit.")]),
-    ],
-)
-async def test_editing_a_played_turn_teaches(store: Store, text: str, parts: list[tuple[Any, str]]) -> None:
-    chats = service(store, Actor(reply("One.")))
-    chat = await opened(chats)
-    old = (await said(chats, chat.id)).turns[-1].turn
-    after = await chats.edit_played(ANNE, chat.id, old.id, text)
-    edited = after.turns[-1]
-    assert [(part.kind, part.text) for part in edited.turn.parts] == [("system_thinking", "Mara tests the visitor."), *parts]
-    assert edited.turn.raw == text and edited.edited and edited.swipe_count == 2 and not edited.mine
-    assert store.node(ANNE, chat.id, edited.turn.id).edit_of == old.id
-
-
-@pytest.mark.parametrize("text", ["(nods) One.", "Mara: (nods)  One. ", PLAN + "Mara: <role_action>nods</role_action>One."])
-async def test_an_edit_that_says_the_same_is_none(store: Store, text: str) -> None:
-    chats = service(store, Actor(reply("One.")))
-    chat = await opened(chats)
-    before = await said(chats, chat.id)
-    assert await chats.edit_played(ANNE, chat.id, before.turns[-1].turn.id, text) == before
-
-
-async def test_edits_that_cannot_be(store: Store) -> None:
-    chats = service(store, Actor(reply("One.")))
-    chat = await opened(chats)
-    before = await said(chats, chat.id)
-    for node, text, sentence in (
-        (before.turns[-1], " ", "empty"),
-        (before.turns[-1], PLAN, "nothing to be seen"),
-        (before.turns[-2], "Mine.", "not the model's"),
-        (before.turns[0], "Sun.", "not the model's"),
-    ):
-        with pytest.raises(InputError, match=sentence):
-            await chats.edit_played(ANNE, chat.id, node.turn.id, text)
-    assert await chats.view(ANNE, chat.id) == before
-
-
-async def test_deleting_a_reply_shows_the_one_before_it_and_a_message_goes_with_its_answer(store: Store) -> None:
-    chats = service(store, Actor(reply("One."), reply("Two.")))
-    chat = await opened(chats)
-    before = await said(chats, chat.id)
-    second = await ended(await chats.regenerate(ANNE, chat.id, before.turns[-1].turn.id))
-    assert await chats.delete(ANNE, chat.id, str(second.node)) == before
-    assert texts(await chats.delete(ANNE, chat.id, before.turns[-2].turn.id)) == texts(chat)
-
-
-async def test_a_branch_is_a_chat_of_its_own(store: Store) -> None:
-    chats = service(store, Actor(reply("One."), reply("Two.")))
-    chat = await opened(chats)
-    before = await said(chats, chat.id)
-    branch = await chats.branch(ANNE, chat.id, before.turns[-1].turn.id)
-    assert branch.id != chat.id and texts(branch) == texts(before)
-    await said(chats, branch.id, "Elsewhere.")
-    assert await chats.view(ANNE, chat.id) == before
-    assert {one.id for one in await chats.chats(ANNE)} == {chat.id, branch.id}

@@ -1,0 +1,183 @@
+"""Reply jobs: the prompt, sampling and place in the tree of a reply that a visitor asks for.
+
+Synchronous; called in a thread.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from her import view
+from her.backends.base import Backend
+from her.chat.edits import continuation_base, played_node
+from her.chat.openings import clean_message
+from her.chat.pages import Page, fitted
+from her.errors import InputError
+from her.format import Parser, plain_turn
+from her.store import Origin
+from her.types import ENVIRONMENT, Message, Sampling, Turn, Value
+
+
+class ChatLimits(Value):
+    """Limits of what one visitor may ask for. Characters are code points; `max_turns` counts the shown path."""
+
+    max_message_chars: int = 20_000
+    max_turns: int = 5_000
+    max_live_per_visitor: int = 3
+    max_reply_seconds: float = 600
+
+
+@dataclass(frozen=True)
+class ReplyJob:
+    """A reply to generate, and its place in the chat's tree.
+
+    Args:
+        page: the chat as it was when the job was made.
+        backend: the model to call.
+        sampling: parameters of the call.
+        prompt: messages of the call.
+        parent_id: node the reply hangs under; the question's id when there is a question.
+        question: the visitor's turn, to be stored under `question_parent` first.
+        question_parent: node the question hangs under.
+        edit_of: the turn that `question` rewrites.
+        text: the visitor's own words, given back when the reply fails.
+        replaces: node that the reply stands beside as a swipe.
+        base: the turn that the reply continues.
+        reasoning: the native reasoning that came with `base`.
+    """
+
+    page: Page
+    backend: Backend
+    sampling: Sampling
+    prompt: view.Prompt
+    parent_id: str | None
+    question: Turn | None = None
+    question_parent: str | None = None
+    edit_of: str | None = None
+    text: str = ""
+    replaces: str | None = None
+    base: Turn | None = None
+    reasoning: str = ""
+
+    @property
+    def chat(self) -> str:
+        """Id of the chat."""
+        return self.page.conversation.id
+
+    @property
+    def visitor(self) -> str:
+        """Id of the visitor who owns the chat."""
+        return self.page.conversation.visitor_id
+
+    @property
+    def speaker(self) -> str:
+        """Name of the character that the model plays."""
+        return self.page.conversation.speaker
+
+    @property
+    def origin(self) -> Origin:
+        """Origin of the reply's turn."""
+        return "continue" if self.base else "model"
+
+    def asked_by(self, question: Turn, parent_id: str | None, edit_of: str | None = None) -> "ReplyJob":
+        """Return the same job as the answer to `question`, which is to be stored under `parent_id` first."""
+        return replace(self, question=question, question_parent=parent_id, edit_of=edit_of, text=question.raw)
+
+    def parser(self) -> Parser:
+        """Return a parser for the reply, fed with the turn that is continued."""
+        names = [member.name for member in self.page.conversation.cast]
+        others = dict.fromkeys([*names, self.page.conversation.visitor_name, ENVIRONMENT])
+        parser = Parser(self.speaker, [name for name in others if name and name != self.speaker])
+        if self.reasoning:
+            parser.feed_reasoning(self.reasoning)
+        if self.base:
+            parser.feed(self.base.raw)
+        return parser
+
+
+@dataclass(frozen=True)
+class ReplyJobBuilder:
+    """Builder of the jobs of one chat as it is now; every method raises InputError for a reply that cannot be asked for."""
+
+    page: Page
+    backend: Backend
+    sampling: Sampling
+    limits: ChatLimits
+
+    def send(self, text: str) -> ReplyJob:
+        """Answer a message at the end of the path."""
+        return self._answer_to(text, self.page.turns, self.page.conversation.head_id)
+
+    def answer(self) -> ReplyJob:
+        """Play the next turn, whoever spoke last."""
+        return self._reply(self.page.turns, self.page.conversation.head_id)
+
+    def regenerate(self, node_id: str) -> ReplyJob:
+        """Generate another reply beside a shown turn of the model."""
+        old = played_node(self.page, node_id)
+        return self._reply(self.page.before(old.id), old.parent_id, replaces=old.id, swipes=old.swipe_count)
+
+    def edit_own(self, node_id: str, text: str) -> ReplyJob:
+        """Answer the text that the visitor puts in place of an earlier turn of theirs."""
+        old = self.page.shown(node_id)
+        if not self.page.mine(old):
+            raise InputError("this turn is not yours; edit a turn of your own")
+        return self._answer_to(text, self.page.before(old.id), old.parent_id, edit_of=old.id)
+
+    def continue_(self) -> ReplyJob:
+        """Continue the last turn."""
+        page = self.page
+        if not page.path or not page.played(page.path[-1]):
+            raise InputError("the last turn is not the model's, so it cannot be continued; send a message instead")
+        node = page.path[-1]
+        base, reasoning = continuation_base(node)
+        # The begun turn is part of the call, so its tokens are kept free in the history.
+        reserved = self.backend.count_tokens((Message(role="assistant", content=base.raw),))
+        history, sampling = self._prompt(page.before(node.id), reserved)
+        return ReplyJob(
+            page=page,
+            backend=self.backend,
+            sampling=sampling,
+            prompt=view.continuation(history, base),
+            parent_id=node.parent_id,
+            replaces=node.id,
+            base=base,
+            reasoning=reasoning,
+        )
+
+    def _answer_to(self, text: str, before: Sequence[Turn], parent_id: str | None, edit_of: str | None = None) -> ReplyJob:
+        message = clean_message(text, self.limits.max_message_chars)
+        question = plain_turn(self.page.conversation.visitor_name, message)
+        return self._reply((*before, question), question.id).asked_by(question, parent_id, edit_of)
+
+    def _reply(self, turns: Sequence[Turn], parent_id: str | None, *, replaces: str | None = None, swipes: int = 0) -> ReplyJob:
+        prompt, sampling = self._prompt(turns)
+        return ReplyJob(
+            page=self.page,
+            backend=self.backend,
+            sampling=self._with_seed(sampling, swipes),
+            prompt=prompt,
+            parent_id=parent_id,
+            replaces=replaces,
+        )
+
+    def _prompt(self, turns: Sequence[Turn], reserved: int = 0) -> tuple[view.Prompt, Sampling]:
+        """Return the prompt for the turn after `turns`, with `reserved` tokens kept free, and the sampling."""
+        most = self.limits.max_turns
+        if len(turns) > most:
+            raise InputError(f"this chat has {len(turns):,} turns and at most {most:,} are allowed; start a new chat")
+        sampling, budget = fitted(self.sampling, self.backend.describe())
+        transcript, speaker = self.page.transcript(turns), self.page.conversation.speaker
+        return view.prompt(transcript, speaker, budget - reserved, self.backend.count_tokens), sampling
+
+    def _with_seed(self, sampling: Sampling, swipes: int) -> Sampling:
+        """Return the sampling with another seed for each swipe, so that asking again gives another reply.
+
+        With a seed in the settings the seeds of the swipes follow from it, so that a chat can be repeated.
+        """
+        if not swipes:
+            return sampling
+        if sampling.seed is None and not self.backend.describe().scripted:
+            return sampling.model_copy(update={"seed": secrets.randbits(31)})
+        # The scripted player numbers its written lines by the seed, so consecutive seeds show every line.
+        return sampling.model_copy(update={"seed": (sampling.seed or 0) + swipes})
