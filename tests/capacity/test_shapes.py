@@ -115,13 +115,13 @@ def test_transformers_makes_exactly_these_weights(name: str) -> None:
     tiny = Shape(layers=3, hidden=64, intermediate=96, heads=4, kv_heads=2, head=32, vocabulary=500, tied=False)
     shape = SHAPES.get(name, tiny)
     config = Qwen3Config(**_config(shape))
-    shape = _weight_sizes(config)
+    sizes = _weight_sizes(config)
     weights = count_parameters(shape)
-    assert sum(shape.values()) == weights.total
+    assert sum(sizes.values()) == weights.total
     assert shape_from_config(config.to_dict(), "config.json") == shape
-    assert sum(count for key, count in shape.items() if "self_attn" in key) == weights.attention
-    assert sum(count for key, count in shape.items() if ".mlp." in key) == weights.mlp
-    assert shape["model.embed_tokens.weight"] == weights.embedding
+    assert sum(count for key, count in sizes.items() if "self_attn" in key) == weights.attention
+    assert sum(count for key, count in sizes.items() if ".mlp." in key) == weights.mlp
+    assert sizes["model.embed_tokens.weight"] == weights.embedding
 
 
 @pytest.mark.whole
