@@ -142,6 +142,17 @@ def test_every_link_leads_somewhere() -> None:
     assert not missing, "\n".join(missing)
 
 
+def test_every_name_in_a_linked_file_is_there() -> None:
+    """`NAME` in [file](file): a page must not send a reader to a name that has moved."""
+    missing = [
+        f"{page.name}: {name} in {target}"
+        for page in PAGES
+        for name, target in re.findall(r"`(\w+)` in \[[^]]+\]\(([^)#]+)", page.read_text("utf-8"))
+        if not re.search(rf"\b{name}\b", (page.parent / target).read_text("utf-8"))
+    ]
+    assert not missing, "\n".join(missing)
+
+
 def test_every_file_that_is_named_exists() -> None:
     """In the pages, docstrings and comments: a file of the repository, or one whose name the code writes or reads."""
     files, literals = repository_files(), written_names()
@@ -160,6 +171,9 @@ PLACEHOLDER = re.compile(r"\b[A-Z]{4,}(?=[._])")
 OUTSIDE = {
     "HER_dataset_full_info.jsonl": "a file of the published HER data set",
     "test_set.json": "the test set of CoSER",
+    "trl/kernels/chunked_logprob.py": "a file of trl",
+    "trl/trainer/utils.py": "a file of trl",
+    "utils/fsdp_utils.py": "a file of accelerate",
 }
 """Names of files that are neither in the repository nor written by it."""
 

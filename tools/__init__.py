@@ -1,0 +1,1 @@
+"""Tools for developers; nothing in her/ or pipelines/ imports them."""
