@@ -62,7 +62,7 @@ class Spec(Value):
         return self.options.get(name, BACKENDS[self.scheme].options[name].default)
 
 
-class OpenRequest(NamedTuple):
+class OpeningContext(NamedTuple):
     """What the caller of `open_backend` knows and a spec does not hold; see its arguments."""
 
     personas: Mapping[str, Persona] | None = None
@@ -98,7 +98,7 @@ class BackendKind(NamedTuple):
     summary: str
     example: str
     parse: "Callable[[BackendKind, str], Spec]"
-    open: Callable[[Spec, OpenRequest], Backend]
+    open: Callable[[Spec, OpeningContext], Backend]
     needs: Needs
     options: Mapping[str, Option] = {}
     chat: bool = False
@@ -153,7 +153,7 @@ def open_backend(
         raise InputError(f"visitors may connect to servers only; '{spec.scheme}:' is for the person who starts the playground")
     if kind.only_pipelines and not pipeline:
         raise InputError(f"'{spec}' is for pipelines on a GPU; {kind.only_pipelines.format(address=spec.address)}")
-    return kind.open(spec, OpenRequest(personas, visitor, key))
+    return kind.open(spec, OpeningContext(personas, visitor, key))
 
 
 def is_shared(spec: str) -> bool:
@@ -180,35 +180,35 @@ def key_for(url: str) -> str:
 # Each imports its module when it is called: the playground starts without torch, vLLM or the openai package.
 
 
-def _open_scripted(spec: Spec, request: OpenRequest) -> Backend:
+def _open_scripted(spec: Spec, context: OpeningContext) -> Backend:
     from her.backends.scripted import ScriptedBackend
     from her.characters.personas import load_personas
 
-    personas = load_personas() if request.personas is None else request.personas
+    personas = load_personas() if context.personas is None else context.personas
     return ScriptedBackend(personas, seed=int(spec.option("seed")), rate=spec.option("rate"))
 
 
-def _open_openai(spec: Spec, request: OpenRequest) -> Backend:
+def _open_openai(spec: Spec, context: OpeningContext) -> Backend:
     from her.backends.openai_http import OpenAIBackend
 
     # A visitor chooses the address, so the operator's keys must not be sent there.
-    key = request.key or ("" if request.visitor else key_for(spec.address))
+    key = context.key or ("" if context.visitor else key_for(spec.address))
     return OpenAIBackend(spec.address, spec.model, key=key, context=int(spec.option("context")))
 
 
-def _open_local(spec: Spec, request: OpenRequest) -> Backend:
+def _open_local(spec: Spec, context: OpeningContext) -> Backend:
     from her.backends.local import LocalBackend
 
     return LocalBackend(spec.address, spec.model)
 
 
-def _open_vllm(spec: Spec, request: OpenRequest) -> Backend:
+def _open_vllm(spec: Spec, context: OpeningContext) -> Backend:
     from her.backends.vllm_engine import VLLMBackend
 
     return VLLMBackend(spec.address, spec.model)
 
 
-def _open_teacher(spec: Spec, request: OpenRequest) -> Backend:
+def _open_teacher(spec: Spec, context: OpeningContext) -> Backend:
     from her.backends.teacher import TeacherBackend
 
     return TeacherBackend()

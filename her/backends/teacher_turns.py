@@ -203,11 +203,11 @@ def complete_setting(question: Json) -> Json:
     """Return at most one fact: a name that a turn uses, the setting lacks and an earlier sentence of the source holds."""
     source = str(question.get("source", ""))
     # A word that the source also writes in lower case is a common word at the start of a sentence, not a name.
-    common = set(re.findall(r"\b[a-z]{4,}\b", source))
+    ordinary = set(re.findall(r"\b[a-z]{4,}\b", source))
     known = str(question.get("setting", "")) + " ".join(str(character) for character in question.get("characters", []))
     for turn in question.get("dialogues", []):
         for name in _NAME.findall(str(turn["text"])):
-            if name.lower() in common or name.lower() in known.lower():
+            if name.lower() in ordinary or name.lower() in known.lower():
                 continue
             quote = _earlier_sentence(source, str(turn["text"]), name)
             if len(quote) >= 30:  # shorter ones are calls and stage directions

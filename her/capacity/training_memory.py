@@ -16,8 +16,8 @@ NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
 """Bytes per weight in NF4 with double quantisation (QLoRA, section 3): 4 bits, one byte of scale per block of 64 weights, and one
 float32 per 256 of these scales."""
 TILE = (4096, 32768)
-"""Tokens and vocabulary entries of the logits that exist at once: TOKEN_CHUNK_SIZE of trl/kernels/chunked_logprob.py and
-_CHUNKED_LOGPROB_CHUNK_SIZE of trl/trainer/utils.py, TRL 1.16."""
+"""Tokens and vocabulary entries of the logits that exist at once: TOKEN_CHUNK_SIZE of trl.kernels.chunked_logprob and
+_CHUNKED_LOGPROB_CHUNK_SIZE of trl.trainer.utils, TRL 1.16."""
 
 
 class Memory(Value):
@@ -71,7 +71,7 @@ def _weight_bytes(recipe: Recipe) -> tuple[int, int]:
     """Return the bytes of a frozen and of a trained weight; gradient and moments have the type of the trained weight.
 
     PEFT 0.21 creates adapters in float32 (`autocast_adapter_dtype`); TRL 1.16 casts those of a 4-bit base to bfloat16. With FSDP2
-    accelerate 1.15 upcasts all trained weights to float32 (utils/fsdp_utils.py), whatever type they were loaded in.
+    accelerate 1.15 upcasts all trained weights to float32 (accelerate.utils.fsdp_utils), whatever type they were loaded in.
     """
     frozen = 2 if recipe.precision == "bfloat16" else 4
     if recipe.rank:
