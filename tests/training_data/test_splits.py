@@ -1,6 +1,7 @@
 """her/training_data/splits.py: nothing is in two splits, whatever its name; what the test set holds out stays out."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from her.characters.coser import load_book
 from her.errors import InputError
-from her.format import plain_turn
+from her.format import parse, plain_turn
 from her.training_data import splits
 from her.training_data.splits import SplitUnit
 from her.types import CastMember, Scenario, Transcript
@@ -33,7 +34,7 @@ CONVERSATIONS = st.lists(
         turns=st.integers(0, 9),
     ),
     max_size=12,
-    unique_by=lambda one: one.id,
+    unique_by=lambda unit: unit.id,
 )
 
 
@@ -64,7 +65,8 @@ def test_other_names_stay_apart(one: str, other: str) -> None:
 def test_nothing_leaks(conversations: list[SplitUnit], by: Any, seed: int) -> None:
     made = splits.split(conversations, SHARES, by, seed)
     assert made == splits.split(reversed(conversations), SHARES, by, seed)
-    assert made.of.keys() == {one.id for one in conversations}
+    assert made.of.keys() == {unit.id for unit in conversations}
+    assert (made.by, made.seed, made.shares) == (by, seed, SHARES)
     assert splits.leaks(conversations, made) == []
 
 
@@ -74,7 +76,7 @@ def test_an_earlier_run_is_kept(conversations: list[SplitUnit]) -> None:
     before = splits.split(conversations, SHARES, seed=1)
     more = [*conversations, talk("new", 100, 101)]
     after = splits.split(more, SHARES, seed=2, keep=before.of)
-    assert {one: after.of[one] for one in before.of} == before.of
+    assert {unit_id: after.of[unit_id] for unit_id in before.of} == before.of
 
 
 def test_shares_are_kept_to() -> None:
@@ -95,7 +97,7 @@ def test_a_book_stays_whole() -> None:
         assert len({made.of[f"{book}{number}"] for number in range(5)}) == 1
 
 
-def test_a_scene_told_twice_is_in_one_split() -> None:
+def test_a_scene_that_appears_twice_is_in_one_split() -> None:
     conversations = [
         talk("a", 1),
         talk("b", 1, 2, book="other"),
@@ -114,13 +116,76 @@ def test_a_scene_told_twice_is_in_one_split() -> None:
         ({"a": "sft", "b": "sft"}, "conversation c is in no split"),
     ],
 )
-def test_leaks_are_told(of: dict[str, str], sentence: str) -> None:
+def test_leaks_are_reported(of: dict[str, str], sentence: str) -> None:
     conversations = [talk("a", 1, 2), talk("b", 1, 2), talk("c", 1)]
-    (found,) = splits.leaks(conversations, splits.Splits(by="conversation", seed=0, shares=SHARES, of=of))
-    assert splits.re.search(sentence, found)
+    (problem,) = splits.leaks(conversations, splits.Splits(by="conversation", seed=0, shares=SHARES, of=of))
+    assert re.search(sentence, problem)
 
 
-def test_a_parted_book_is_told() -> None:
+def test_one_common_line_is_no_leak_and_three_are_one() -> None:
+    of = {"a": "sft", "b": "test"}
+    for lines, problems in (((1,), []), ((1, 2, 3), ["3 lines of a (sft) are in b (test) as well"])):
+        units = [talk("a", *lines), talk("b", *lines, 9)]
+        assert splits.leaks(units, splits.Splits(by="conversation", seed=0, shares=SHARES, of=of)) == problems
+
+
+def test_books_may_be_separated_where_conversations_are_split() -> None:
+    made = splits.Splits(by="conversation", seed=0, shares=SHARES, of={"a": "sft", "b": "test"})
+    assert splits.leaks([talk("a"), talk("b")], made) == []
+
+
+def test_a_line_that_many_have_is_compared_with_a_few() -> None:
+    """Eight conversations of a split are kept for each line, so that a common line does not cost quadratic time."""
+    of = {f"a{number:02}": "sft" for number in range(20)} | {"b": "test"}
+    units = [*(talk(f"a{number:02}", 1, 2) for number in range(20)), talk("b", 1, 2)]
+    assert len(splits.leaks(units, splits.Splits(by="conversation", seed=0, shares=SHARES, of=of))) == 8
+
+
+@pytest.mark.parametrize(("count", "together"), [(64, True), (65, False)])
+def test_a_stock_phrase_joins_nothing(count: int, together: bool) -> None:
+    """A line that more than 64 groups share is a stock phrase: a unit that has only this line stays alone."""
+    units = [talk(f"c{number:03}", 1, 1000 + number, 2000 + number) for number in range(count)]
+    groups = splits._groups([*units, talk("d", 1)], "conversation")
+    assert (len(groups) == 1) is together
+    assert len(groups) == (1 if together else count + 1)
+
+
+def test_groups_have_their_ids_in_order_and_the_sum_of_their_turns() -> None:
+    units = [talk("c", 1, 2, turns=4), talk("b", 5, turns=2), talk("a", 1, 2, turns=3), talk("d", 5, 6, turns=1)]
+    assert splits._groups(units, "conversation") == [(("a", "c"), 7), (("b",), 2), (("d",), 1)]
+    assert splits._groups(units, "book") == [(("a", "b", "c", "d"), 10)]
+
+
+def test_two_groups_become_one_by_a_third_conversation() -> None:
+    units = [talk("a", 1, 2), talk("b", 3, 4), talk("c", 1, 2, 3, 4)]
+    assert splits._groups(units, "conversation") == [(("a", "b", "c"), 9)]
+
+
+def test_shares_are_relative_and_empty_ones_left_out() -> None:
+    units = [talk(f"c{number}", number) for number in range(12)]
+    made = splits.split(units, {"sft": 2.0, "rl": 1.0, "none": 0.0})
+    assert made.shares == {"sft": 2.0, "rl": 1.0}
+    assert sorted(made.of.values()) == ["rl"] * 4 + ["sft"] * 8
+    assert list(made.of) == sorted(made.of)
+
+
+def test_the_seed_decides_the_order() -> None:
+    units = [talk(f"c{number}", number) for number in range(12)]
+    assert len({tuple(splits.split(units, SHARES, seed=seed).of.values()) for seed in range(5)}) > 1
+
+
+def test_kept_conversations_use_up_the_room_of_their_split() -> None:
+    units = [talk(f"c{number}", number) for number in range(10)]
+    made = splits.split(units, {"sft": 0.5, "test": 0.5}, keep={f"c{number}": "test" for number in range(5)})
+    assert [made.of[f"c{number}"] for number in range(10)] == ["test"] * 5 + ["sft"] * 5
+
+
+def test_a_member_of_a_kept_group_goes_with_it() -> None:
+    made = splits.split([talk("a", 1, 2), talk("b", 1, 2), talk("c", 7)], SHARES, keep={"b": "test", "gone": "sft"})
+    assert (made.of["a"], made.of["b"]) == ("test", "test")
+
+
+def test_a_separated_book_is_reported() -> None:
     made = splits.Splits(by="book", seed=0, shares=SHARES, of={"a": "sft", "b": "test"})
     assert splits.leaks([talk("a"), talk("b")], made) == ["book 'b' is in the splits sft, test"]
 
@@ -128,6 +193,10 @@ def test_a_parted_book_is_told() -> None:
 def test_a_hundred_and_fifty_copies_are_one() -> None:
     conversations = [talk(f"c{number:03}", 1, 2, 3, book=f"b{number}") for number in range(150)]
     assert len(set(splits.split(conversations, SHARES).of.values())) == 1
+
+
+def test_the_default_shares() -> None:
+    assert splits.SHARES == {"sft": 0.33, "rm_sft": 0.33, "rm_rl": 0.2, "rl": 0.1, "test": 0.04}
 
 
 @pytest.mark.parametrize("shares", [{}, {"sft": 0.0}, {"sft": 1.0, "rl": -1.0}])
@@ -170,6 +239,29 @@ def transcript(book: str, *lines: str, setting: str = "") -> Transcript:
     return Transcript(scenario=Scenario(source=book, setting=setting), cast=(CastMember(name="Ann"),), turns=turns)
 
 
+def test_fingerprints_are_of_long_lines_whatever_their_spelling() -> None:
+    line = "a" * 31
+    assert splits.fingerprints(transcript("b", line)) == frozenset()
+    (number,) = splits.fingerprints(transcript("b", line + "b"))
+    assert 0 <= number < 2**63
+    for other in (line.upper() + " B!", f"“{line}”, b"):
+        assert splits.fingerprints(transcript("c", other)) == {number}
+    assert splits.fingerprints(transcript("b", setting=line + "b")) == {number}
+    assert len(splits.fingerprints(transcript("b", line + "b", line + "c"))) == 2
+
+
+def test_thoughts_and_acts_are_not_compared() -> None:
+    turn = parse(f"[{'a' * 40}] ({'b' * 40}) {'c' * 40}", "Ann", notation="coser")
+    talk_of = transcript("b").model_copy(update={"turns": (turn,)})
+    assert splits.fingerprints(talk_of) == splits.fingerprints(transcript("b", "c" * 40))
+
+
+def test_the_facts_about_a_transcript() -> None:
+    own = transcript("Les Misérables", LONG.format("one"))
+    unit = splits.conversation(own, 5)
+    assert (unit.id, unit.book, unit.turns, unit.lines) == (own.id, "lesmiserables", 5, splits.fingerprints(own))
+
+
 HELD = [
     (transcript("Emma", "Hi."), "'Emma' is a book that test_set.json holds out"),
     (transcript("A Pure Woman", LONG.format("ONE"), "(x) Hm", LONG.format("three")), "2 of its lines are those of case Tess"),
@@ -193,6 +285,34 @@ def test_a_case_is_known_by_plot_whatever_the_spelling(test_set: Path, tmp_path:
     eight, nine = load_book(path).scenes
     assert held.why(eight) == "it is case Tess of the D’Urbervilles-8-0 of test_set.json"
     assert held.why(nine) == ""
+
+
+def test_what_a_test_set_holds_out(test_set: Path) -> None:
+    held = splits.read_held_out(test_set)
+    tess, emma = "Tess of the D’Urbervilles-8-0", "“Emma”-3-0"
+    assert (held.name, held.books) == ("test_set.json", {"emma"})
+    assert held.cases == {("tessofthedurbervilles", 8, 0): tess, ("emma", 3, 0): emma}
+    assert held.sizes == {tess: 3, emma: 1} and len(held.lines) == 4
+    assert set(held.lines.values()) == {frozenset({tess}), frozenset({emma})}
+
+
+def test_a_case_with_one_line_is_known_by_it(test_set: Path) -> None:
+    held = splits.read_held_out(test_set)
+    assert held.why_transcript(transcript("x", LONG.format("x"))).startswith("1 of its lines are those of case “Emma”-3-0")
+
+
+def test_a_line_of_two_cases(tmp_path: Path) -> None:
+    cases = [case("A", 1, "id", LONG.format("one")), case("B", 2, "id", LONG.format("one"), LONG.format("two"))]
+    (tmp_path / "test_set.json").write_text(json.dumps(cases), "utf-8")
+    held = splits.read_held_out(tmp_path / "test_set.json")
+    assert sorted(map(sorted, held.lines.values())) == [["A-1-0", "B-2-0"], ["B-2-0"]]
+    assert held.why_transcript(transcript("x", LONG.format("two"))) == ""
+    assert "case A-1-0" in held.why_transcript(transcript("x", LONG.format("one")))
+
+
+def test_one_case_is_a_test_set_without_whole_books(tmp_path: Path) -> None:
+    (tmp_path / "test_set.json").write_text(json.dumps(case("A", 1, "ood", "Hi.")), "utf-8")
+    assert splits.read_held_out(tmp_path / "test_set.json").books == frozenset()
 
 
 def test_whole_books_can_be_held_out(test_set: Path) -> None:
