@@ -149,11 +149,12 @@ def test_law_one_pass_gives_the_messages_of_every_turn(
 def test_the_system_message_names_character_scene_and_company() -> None:
     text = view.system(scene(), "Mara")
     assert text.startswith("You are Mara, from The Lamp, in a conversation with Tom, Ann.")
-    for piece in ("A keeper.", "Born at sea.", "Place: the tower\nNight.", "===The Others Present===\nTom: A boy.\n"):
+    for piece in ("A keeper.", "Born at sea.", "===The Scene===\nPlace: the tower\nNight.", "===The Others Present===\nTom: A boy.\n"):
         assert piece in text
     assert "Ann:" not in text and "===How You Answer" not in text
     assert view.opening(view.messages(scene(), "Mara")) == text.partition("\n")[0]
     assert view.system(scene(), "Tom").startswith("You are Tom, in a conversation with Mara, Ann.")
+    assert "===The Others Present===\nMara: A keeper.\nTom: A boy.\n" in view.system(scene(), "Ann")
 
 
 def test_the_chinese_system_message() -> None:
