@@ -57,6 +57,7 @@ def rows() -> list[tuple[str, str, str]]:
 
 def test_the_document_has_every_viewer() -> None:
     assert [name for name, _, _ in rows()] == list(VIEWERS)
+    assert (VIEWERS["judge"].name, VIEWERS["judge"].thoughts) == ("", False)
     assert {viewer.kind for viewer in VIEWERS.values()} == set(get_args(ViewerKind))
 
 
@@ -149,8 +150,8 @@ def test_law_one_pass_gives_the_messages_of_every_turn(
 def test_the_system_message_names_character_scene_and_company() -> None:
     text = view.system(scene(), "Mara")
     assert text.startswith("You are Mara, from The Lamp, in a conversation with Tom, Ann.")
-    for piece in ("A keeper.", "Born at sea.", "===The Scene===\nPlace: the tower\nNight.", "===The Others Present===\nTom: A boy.\n"):
-        assert piece in text
+    assert "A keeper." in text and "Born at sea." in text
+    assert "===The Scene===\nPlace: the tower\nNight." in text and "===The Others Present===\nTom: A boy.\n" in text
     assert "Ann:" not in text and "===How You Answer" not in text
     assert view.opening(view.messages(scene(), "Mara")) == text.partition("\n")[0]
     assert view.system(scene(), "Tom").startswith("You are Tom, in a conversation with Mara, Ann.")

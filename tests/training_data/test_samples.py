@@ -124,7 +124,10 @@ def test_books_as_they_are_need_no_plans() -> None:
 
 
 def test_only_the_speakers_asked_for() -> None:
-    assert {sample.speaker for sample in made(TALK, speakers=["Tom"])[0]} == {"Tom"}
+    kept, dropped = made(TALK, speakers=["Tom", "Nobody"])
+    assert (kept, dropped) == ([sample for sample in made(TALK)[0] if sample.speaker == "Tom"], [])
+    stranger = scene(*TALK.turns, planned("Nobody", "stare"))
+    assert [row.reason for row in made(stranger, speakers=["Tom", "Nobody"])[1]] == ["not_in_cast"]
     assert made(TALK, speakers=[]) == ([], [])
 
 

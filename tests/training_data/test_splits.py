@@ -207,7 +207,10 @@ def test_shares_that_give_no_split(shares: dict[str, float]) -> None:
 
 @pytest.mark.parametrize(
     ("keep", "sentence"),
-    [({"a": "sft", "b": "rl"}, "separate conversations that belong together"), ({"a": "gone"}, "a kept split is 'gone'")],
+    [
+        ({"a": "sft", "b": "rl"}, r"separate conversations that belong together \(a: \['rl', 'sft'\]\)"),
+        ({"a": "gone"}, "a kept split is 'gone'; the shares name rl, sft, test"),
+    ],
 )
 def test_kept_splits_that_do_not_fit(keep: dict[str, str], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
