@@ -180,35 +180,35 @@ def key_for(url: str) -> str:
 # Each imports its module when it is called: the playground starts without torch, vLLM or the openai package.
 
 
-def _open_scripted(spec: Spec, context: OpeningContext) -> Backend:
+def _open_scripted(spec: Spec, opening: OpeningContext) -> Backend:
     from her.backends.scripted import ScriptedBackend
     from her.characters.personas import load_personas
 
-    personas = load_personas() if context.personas is None else context.personas
+    personas = load_personas() if opening.personas is None else opening.personas
     return ScriptedBackend(personas, seed=int(spec.option("seed")), rate=spec.option("rate"))
 
 
-def _open_openai(spec: Spec, context: OpeningContext) -> Backend:
+def _open_openai(spec: Spec, opening: OpeningContext) -> Backend:
     from her.backends.openai_http import OpenAIBackend
 
     # A visitor chooses the address, so the operator's keys must not be sent there.
-    key = context.key or ("" if context.visitor else key_for(spec.address))
+    key = opening.key or ("" if opening.visitor else key_for(spec.address))
     return OpenAIBackend(spec.address, spec.model, key=key, context=int(spec.option("context")))
 
 
-def _open_local(spec: Spec, context: OpeningContext) -> Backend:
+def _open_local(spec: Spec, opening: OpeningContext) -> Backend:
     from her.backends.local import LocalBackend
 
     return LocalBackend(spec.address, spec.model)
 
 
-def _open_vllm(spec: Spec, context: OpeningContext) -> Backend:
+def _open_vllm(spec: Spec, opening: OpeningContext) -> Backend:
     from her.backends.vllm_engine import VLLMBackend
 
     return VLLMBackend(spec.address, spec.model)
 
 
-def _open_teacher(spec: Spec, context: OpeningContext) -> Backend:
+def _open_teacher(spec: Spec, opening: OpeningContext) -> Backend:
     from her.backends.teacher import TeacherBackend
 
     return TeacherBackend()
