@@ -147,7 +147,7 @@ def test_a_space_is_listed_exactly() -> None:
 
 
 def test_a_space_needs_a_name_and_a_token() -> None:
-    assert "names no Space" in her("space", "deploy", "her", "--dry-run").stderr
+    assert "is not the name of a Space" in her("space", "deploy", "her", "--dry-run").stderr
 
 
 def test_principles_are_listed_and_validated(tmp_path: Path) -> None:

@@ -119,8 +119,8 @@ def deploy_space(
     from her.deploy import space
 
     space.check_name(name)
-    root = space.repository()
-    files = space.uploads(root)
+    root = space.find_repository()
+    files = space.list_uploads(root)
     if dry_run:
         for upload in files:
             typer.echo(f"{upload.size:>9,}  {upload.target}")

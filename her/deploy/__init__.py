@@ -1,1 +1,1 @@
-"""Turn checkpoints into servers, cluster jobs and Spaces: inspect, serve, launch, publish."""
+"""Deploy: read checkpoints, serve them with vLLM, write launch files for clusters, upload the playground to a Space."""

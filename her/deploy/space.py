@@ -1,7 +1,7 @@
-"""The playground on a Hugging Face Space: what is uploaded, and the upload. Run: `her space deploy OWNER/NAME --dry-run`.
+"""Upload the playground to a Hugging Face Space. Run: `her space deploy OWNER/NAME --dry-run`.
 
-Only files that git tracks are ever uploaded, and of those only the ones named here, so that neither a database, a key
-nor a draft leaves the machine by accident. The token is huggingface_hub's business (HF_TOKEN); it is never read here.
+Only files that git tracks are uploaded, and of those only the ones named here, so that no database, key or draft leaves the
+machine by accident. huggingface_hub reads the token (HF_TOKEN); this module never does.
 """
 
 import re
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 FOLDERS = ("her", "personas")
-"""Uploaded whole; a file that is on the Space but no longer in them is deleted there."""
+"""Folders that are mirrored: a file on the Space that is no longer in them is deleted there."""
 FILES = {
     "app.py": "app.py",
     "LICENSE": "LICENSE",
@@ -31,27 +31,27 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 class Upload(Value):
-    """One file: where it lies here (relative to the repository), its path on the Space, and its size in bytes."""
+    """One file: its path in the repository, its path on the Space, and its size in bytes."""
 
     source: str
     target: str
     size: int
 
 
-def repository() -> Path:
-    """The folder that holds `app.py` and `spaces/`; InputError when the package was installed without them."""
+def find_repository() -> Path:
+    """Return the folder with `app.py` and `spaces/`; InputError when the package was installed without them."""
     root = paths.ROOT
     absent = [name for name in FILES if not (root / name).is_file()]
     if absent:
         raise InputError(
-            f"a Space is made from the repository, and '{absent[0]}' is not beside the package; run this in a clone of it"
+            f"a Space is deployed from the repository, and '{absent[0]}' is not beside the package; run this in a clone of it"
         )
     return root
 
 
-def uploads(root: Path) -> list[Upload]:
-    """What would be uploaded, sorted by its path on the Space; InputError when `root` is no git checkout."""
-    tracked = _tracked(root)
+def list_uploads(root: Path) -> list[Upload]:
+    """List the files to upload, sorted by their path on the Space; InputError when `root` is not a git checkout."""
+    tracked = _tracked_files(root)
     absent = [name for name in FILES if name not in tracked]
     if absent:
         raise InputError(f"'{absent[0]}' is not tracked by git, so it would not be uploaded; add and commit it")
@@ -60,15 +60,15 @@ def uploads(root: Path) -> list[Upload]:
 
 
 def deploy(name: str, root: Path, files: Sequence[Upload]) -> str:
-    """Create the Space when it is missing and bring it to exactly these files in one commit; its address.
+    """Create the Space if it does not exist, upload exactly these files in one commit, and return its address.
 
     Args:
         name: `OWNER/NAME`.
         root: the repository; `files` are relative to it.
 
     Raises:
-        InputError: for a name that is none, or when there is no token.
-        HerError: when the Hub refuses or cannot be reached.
+        InputError: a wrong name, or no token.
+        HerError: the Hub refuses or cannot be reached.
     """
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError
@@ -76,30 +76,30 @@ def deploy(name: str, root: Path, files: Sequence[Upload]) -> str:
     check_name(name)
     if not get_token():
         raise InputError("there is no Hugging Face token; set HF_TOKEN to one that may write to your Spaces")
-    # httpx or httpx2, by the version of huggingface_hub; its own errors derive from that library's.
+    # huggingface_hub uses httpx or httpx2, depending on its version; its errors derive from that library's HTTPError.
     network: type[Exception] = next(base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError")
     try:
-        return _commit(HfApi(), name, root, files)
+        return _upload_commit(HfApi(), name, root, files)
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
-        raise HerError(f"the Hub refused to take '{name}' (HTTP {status}): {_advice(status)}") from error
+        raise HerError(f"the Hub refused the upload to '{name}' (HTTP {status}): {_advice(status)}") from error
     except (OSError, network) as error:
-        raise HerError(f"the Hub could not be reached to take '{name}' ({type(error).__name__}); try again later") from error
+        raise HerError(f"the Hub could not be reached for '{name}' ({type(error).__name__}); try again later") from error
 
 
 def check_name(name: str) -> None:
-    """InputError unless `name` reads OWNER/NAME."""
+    """Raise InputError unless `name` is OWNER/NAME."""
     if not _NAME.fullmatch(name):
-        raise InputError(f"'{name}' names no Space; write OWNER/NAME, such as 'ada/her'")
+        raise InputError(f"'{name}' is not the name of a Space; write OWNER/NAME, such as 'ada/her'")
 
 
-def _commit(api: "HfApi", name: str, root: Path, files: Sequence[Upload]) -> str:
+def _upload_commit(api: "HfApi", name: str, root: Path, files: Sequence[Upload]) -> str:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     address = api.create_repo(name, repo_type="space", space_sdk="gradio", exist_ok=True)
     kept = {upload.target for upload in files}
-    there = api.list_repo_files(name, repo_type="space")
-    stale = [path for path in there if path.split("/")[0] in FOLDERS and path not in kept]
+    stored = api.list_repo_files(name, repo_type="space")
+    stale = [path for path in stored if path.split("/")[0] in FOLDERS and path not in kept]
     added = [CommitOperationAdd(upload.target, root / upload.source) for upload in files]
     api.create_commit(
         name,
@@ -110,13 +110,13 @@ def _commit(api: "HfApi", name: str, root: Path, files: Sequence[Upload]) -> str
     return str(address)
 
 
-def _tracked(root: Path) -> list[str]:
+def _tracked_files(root: Path) -> list[str]:
     command = ["git", "-C", str(root), "ls-files", "-z"]
     try:
         listed = subprocess.run(command, capture_output=True, check=True, text=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise InputError(
-            f"git does not list the files of '{root.name}'; a Space is made from a git clone of the repository"
+            f"git cannot list the files of '{root.name}'; a Space is deployed from a git clone of the repository"
         ) from error
     return [name for name in listed.stdout.split("\0") if name]
 
@@ -124,7 +124,7 @@ def _tracked(root: Path) -> list[str]:
 def _upload(root: Path, source: str, target: str) -> Upload:
     path = root / source
     if path.is_symlink() or not path.is_file():
-        raise InputError(f"'{source}' is tracked by git but is no plain file here; restore it or remove it from git")
+        raise InputError(f"'{source}' is tracked by git but is not a regular file here; restore it or remove it from git")
     return Upload(source=source, target=target, size=path.stat().st_size)
 
 
@@ -132,7 +132,7 @@ def _advice(status: int) -> str:
     if status in (401, 403):
         return "the token may not write there; take one with write access to this owner"
     if status == 402:
-        return "this account's plan has no room for a Gradio Space; see the Hub's pricing, or use another owner"
+        return "this account's subscription allows no further Gradio Space; see the Hub's pricing, or use another owner"
     if status == 404:
         return "no such owner; check OWNER"
     return "try again later" if status >= 500 else "see the Hub's status page, or create the Space by hand first"

@@ -53,7 +53,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_only_tracked_files_that_the_space_needs(checkout: Path) -> None:
-    files = space.uploads(checkout)
+    files = space.list_uploads(checkout)
     assert [(upload.source, upload.target) for upload in files] == [
         ("LICENSE", "LICENSE"),
         ("spaces/README.md", "README.md"),
@@ -69,32 +69,32 @@ def test_only_tracked_files_that_the_space_needs(checkout: Path) -> None:
 
 def test_a_folder_without_git_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    with pytest.raises(InputError, match="git does not list the files"):
-        space.uploads(tmp_path)
+    with pytest.raises(InputError, match="git cannot list the files"):
+        space.list_uploads(tmp_path)
 
 
 def test_an_untracked_or_lost_file_is_named(checkout: Path) -> None:
     git(checkout, "rm", "-q", "--cached", "app.py")
     with pytest.raises(InputError, match=r"'app.py' is not tracked by git"):
-        space.uploads(checkout)
+        space.list_uploads(checkout)
     git(checkout, "add", "app.py")
     (checkout / "personas" / "elara.yaml").unlink()
-    with pytest.raises(InputError, match=r"'personas/elara.yaml' is tracked by git but is no plain file"):
-        space.uploads(checkout)
+    with pytest.raises(InputError, match=r"'personas/elara.yaml' is tracked by git but is not a regular file"):
+        space.list_uploads(checkout)
     (checkout / "personas" / "elara.yaml").symlink_to("/etc/hostname")
-    with pytest.raises(InputError, match="no plain file"):
-        space.uploads(checkout)
+    with pytest.raises(InputError, match="not a regular file"):
+        space.list_uploads(checkout)
 
 
 def test_an_installed_package_has_no_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("her.paths.ROOT", tmp_path)
     with pytest.raises(InputError, match="is not beside the package; run this in a clone of it"):
-        space.repository()
+        space.find_repository()
 
 
 @pytest.mark.parametrize("name", ["her", "a/b/c", "/her", "ada/", "ada/h er", "../her", "https://hub/ada"])
 def test_a_name_that_is_none(name: str) -> None:
-    with pytest.raises(InputError, match="names no Space; write OWNER/NAME"):
+    with pytest.raises(InputError, match="is not the name of a Space; write OWNER/NAME"):
         space.check_name(name)
 
 
@@ -163,7 +163,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
 
 
 def test_a_deploy_is_one_commit_of_exactly_these_files(checkout: Path, hub: HubServer) -> None:
-    files = space.uploads(checkout)
+    files = space.list_uploads(checkout)
     space.deploy("ada/her", checkout, files)
     created, commits = hub.requests[0], [request for request in hub.requests if "/commit/" in request[0]]
     assert created[0].endswith("/repos/create")
@@ -179,17 +179,22 @@ def test_a_deploy_is_one_commit_of_exactly_these_files(checkout: Path, hub: HubS
 
 @pytest.mark.parametrize(
     ("status", "advice"),
-    [(401, "may not write there"), (402, "no room for a Gradio Space"), (403, "may not write there"), (500, "try again later")],
+    [
+        (401, "may not write there"),
+        (402, "allows no further Gradio Space"),
+        (403, "may not write there"),
+        (500, "try again later"),
+    ],
 )
 def test_a_refusal_is_one_sentence_without_the_token(checkout: Path, hub: HubServer, status: int, advice: str) -> None:
     hub.status = status
     with pytest.raises(HerError, match=advice) as caught:
-        space.deploy("ada/her", checkout, space.uploads(checkout))
+        space.deploy("ada/her", checkout, space.list_uploads(checkout))
     assert "hf_secret" not in str(caught.value)
 
 
 def test_no_token_and_no_hub(checkout: Path, hub: HubServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    files = space.uploads(checkout)
+    files = space.list_uploads(checkout)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(HerError, match="could not be reached"):
         space.deploy("ada/her", checkout, files)

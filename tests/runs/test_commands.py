@@ -1,4 +1,4 @@
-"""What `her runs` shows and does: list, show, resume, stop, rm."""
+"""her/runs/commands.py and `her runs`: list, show, resume, stop, rm."""
 
 import json
 import shutil
@@ -11,11 +11,9 @@ from typer.testing import CliRunner, Result
 
 from her import config, paths
 from her.cli import app
-from her.errors import InputError
 from her.runs import commands as runs
 from her.runs.folder import read_status, run_folder, runs_folder
 from her.runs.open_run import RunStopped, open_run
-from her.runs.processes import stop_run
 from pipelines.synthesize.options import SynthesisOptions
 
 SMOKE = Path(__file__).resolve().parents[2] / "pipelines" / "configs" / "synthesize_smoke.toml"
@@ -179,13 +177,6 @@ def test_a_run_that_runs_is_not_removed() -> None:
 def test_stop_says_what_it_did() -> None:
     stopped("first")
     assert her("stop", "first").stdout == "first is not running: it is stopped\n"
-
-
-def test_a_run_of_another_machine_is_stopped_there() -> None:
-    with open_run("synthesize", "far", options("far")) as run:
-        run.update_status(host="elsewhere")
-        with pytest.raises(InputError, match="runs on 'elsewhere'; stop it there"):
-            stop_run("far")
 
 
 def test_the_size_of_a_run_counts_no_links(tmp_path: Path) -> None:
