@@ -1,1 +1,1 @@
-"""One script per figure: `python -m benchmarks.NAME` prints one JSON object, measured on the shipped code."""
+"""Measure one figure per script: `python -m benchmarks.NAME` runs the shipped code and prints one JSON object."""

@@ -1,9 +1,9 @@
-"""How fast do finished books become samples, and in how much memory? Run: `python -m benchmarks.convert FOLDER`
+"""Measure how fast finished books become samples, and in how much memory. Run: `python -m benchmarks.convert FOLDER`
 
-FOLDER holds CoSER books (`data/final`). They are linked 150 times each into a folder of their own, and converted by the
-shipped command with two workers, in a process of its own: spine transcripts and TRL samples in Parquet. Memory is the
-sum over the process and its workers (what they share counted once), asked for four times a second, since the question
-takes time from them. Then the same with every book linked 300 times. Prints one JSON object.
+FOLDER holds CoSER books (`data/final`). Each is linked 150 times into a new folder, and the shipped command converts the folder
+with two workers in a separate process, to transcripts and TRL samples in Parquet. Memory is the sum over the process and its
+workers, with shared pages counted once; it is sampled four times a second, because a sample takes time from the workers. Then
+the same with every book linked 300 times. Prints one JSON object.
 """
 
 import json
@@ -21,7 +21,7 @@ BAR_MB_S, BAR_MEMORY_MB, BAR_GROWTH = 25.0, 400.0, 1.1
 
 
 def link(books: list[Path], copies: int, folder: Path) -> int:
-    """A folder of links to the books; the bytes that reading them all takes."""
+    """Fill a folder with links to the books; return the bytes that all links together hold."""
     folder.mkdir()
     for number in range(copies):
         for book in books:
@@ -30,7 +30,7 @@ def link(books: list[Path], copies: int, folder: Path) -> int:
 
 
 def memory_mb(pid: int) -> float:
-    """Memory of a process and its children in 10^6 bytes: pages that several share are counted once (PSS)."""
+    """Return the memory of a process and its children in 10^6 bytes, with shared pages counted once (PSS)."""
     tasks = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
     total = 0
     for task in tasks:
@@ -41,7 +41,7 @@ def memory_mb(pid: int) -> float:
 
 
 def run(folder: Path, out: Path) -> tuple[float, float]:
-    """Seconds and peak memory of a conversion."""
+    """Convert a folder; return seconds and peak memory."""
     command = [
         sys.executable,
         "-m",
@@ -55,7 +55,7 @@ def run(folder: Path, out: Path) -> tuple[float, float]:
     peak = 0.0
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as converter:
         while converter.poll() is None:
-            with suppress(FileNotFoundError, ProcessLookupError):  # a worker may end between the list and the look
+            with suppress(FileNotFoundError, ProcessLookupError):  # a worker may end after it was listed
                 peak = max(peak, memory_mb(converter.pid))
             time.sleep(0.25)
         took = time.perf_counter() - started
@@ -65,13 +65,13 @@ def run(folder: Path, out: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Convert twice and report."""
+    """Convert both folders and report."""
     books = sorted(Path(sys.argv[1]).glob("*.json"))
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         size = link(books, COPIES, root / "books")
         took, peak = run(root / "books", root / "out")
-        made = json.loads((root / "out" / "convert.json").read_text())
+        summary = json.loads((root / "out" / "convert.json").read_text())
         link(books, 2 * COPIES, root / "twice")
         _, peak_twice = run(root / "twice", root / "out twice")
     speed = size / took / 1e6
@@ -83,8 +83,8 @@ def main() -> None:
         "peak_memory_mb_for_twice": round(peak_twice, 1),
         "input_mb": round(size / 1e6, 1),
         "seconds": round(took, 2),
-        "transcripts": made["scenes"],
-        "samples": made["samples"],
+        "transcripts": summary["scenes"],
+        "samples": summary["samples"],
         "workers": WORKERS,
     }
     report("convert", bar, measured, ok)

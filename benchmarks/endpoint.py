@@ -1,8 +1,8 @@
-"""A model server with a fixed latency and so many places, for benchmarks of the caller.
+"""Serve a model protocol with a fixed latency and a limited number of calls at once, for benchmarks of the caller.
 Run: `python -m benchmarks.endpoint --latency 0.2 --room 64`
 
-Further calls wait, as at vLLM, or are refused with 429 (`--refuse`), as at hosted APIs. It answers what it was asked, so
-that outputs can be compared, and prints its port. It is as small as a server can be: what is measured is the other side.
+Calls over the limit wait, as at vLLM, or are refused with HTTP 429 (`--refuse`), as at hosted APIs. An answer repeats the
+question, so that outputs can be compared. The port is printed. The server does as little as possible: the client is measured.
 """
 
 import argparse
@@ -24,7 +24,7 @@ TEXT = "The lamps are lit, and the road behind you is gone from sight. " * 12
 
 @dataclass
 class Places:
-    """The places of the server and who waits for one."""
+    """Slots of the server, and the connections that wait for one."""
 
     latency: float
     room: int
@@ -36,7 +36,7 @@ class Places:
 
 
 class Connection(asyncio.Protocol):
-    """One client: a request at a time, as HTTP/1.1 has it."""
+    """Connection of one client: one request at a time, as in HTTP/1.1."""
 
     def __init__(self, places: Places) -> None:
         self.places = places
@@ -54,9 +54,9 @@ class Connection(asyncio.Protocol):
         size = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
         if len(rest) >= size:
             self.body, self.received = json.loads(rest[:size]) if size else {}, rest[size:]
-            self.asked()
+            self.receive()
 
-    def asked(self) -> None:
+    def receive(self) -> None:
         places = self.places
         if places.log is not None:
             if not places.log.exists():
@@ -66,7 +66,7 @@ class Connection(asyncio.Protocol):
         if places.taken < places.room:
             self.begin()
         elif places.refuse:
-            self.send(b"429 Too Many Requests", {"error": {"message": "all places are taken"}})
+            self.send(b"429 Too Many Requests", {"error": {"message": "all slots are taken"}})
         else:
             places.waiting.append(self)
 
@@ -78,8 +78,8 @@ class Connection(asyncio.Protocol):
         self.places.taken -= 1
         if self.places.waiting:
             self.places.waiting.popleft().begin()
-        asked = self.body["messages"][-1]["content"][:40]
-        message = {"role": "assistant", "content": f"{asked}: {self.places.text}"}
+        question = self.body["messages"][-1]["content"][:40]
+        message = {"role": "assistant", "content": f"{question}: {self.places.text}"}
         usage = {"prompt_tokens": 500, "completion_tokens": 200}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         self.send(b"200 OK", {"model": self.body["model"], "choices": [choice], "usage": usage})
@@ -93,7 +93,7 @@ class Connection(asyncio.Protocol):
 
 @contextmanager
 def endpoint(latency: float, room: int, *, refuse: bool = False, log: Path | None = None, text: str = TEXT) -> Iterator[str]:
-    """The server in a process of its own; its spec."""
+    """Run the server in a separate process; yield its backend spec."""
     command = [sys.executable, "-m", "benchmarks.endpoint", "--latency", str(latency), "--room", str(room)]
     command += ["--text", text]
     command += ["--refuse"] if refuse else []
@@ -106,13 +106,13 @@ def endpoint(latency: float, room: int, *, refuse: bool = False, log: Path | Non
             server.terminate()
 
 
-def asked_of(log: Path) -> Counter[str]:
-    """How often each call was asked, from a server's log."""
+def received_calls(log: Path) -> Counter[str]:
+    """Return how often each call was received, by the log of a server."""
     return Counter(log.read_text().splitlines()) if log.exists() else Counter()
 
 
 async def serve(places: Places, port: int) -> None:
-    """Serve until the process ends."""
+    """Listen on `port` (0: any free one), print the port, and serve until the process ends."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(places), "127.0.0.1", port, backlog=1024)
     os.write(1, f"{server.sockets[0].getsockname()[1]}\n".encode())
@@ -120,14 +120,14 @@ async def serve(places: Places, port: int) -> None:
 
 
 def main() -> None:
-    """Serve."""
-    parser = argparse.ArgumentParser(description="a model server of fixed latency")
+    """Read the command line and serve."""
+    parser = argparse.ArgumentParser(description="Serve a model protocol with a fixed latency.")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--latency", type=float, default=0.2, help="seconds")
     parser.add_argument("--room", type=int, default=64, help="calls at once")
-    parser.add_argument("--refuse", action="store_true", help="answer 429 where there is no room")
-    parser.add_argument("--log", type=Path, help="write what is asked to this file, a line a call, and when it began beside it")
-    parser.add_argument("--text", default=TEXT, help="of every answer, after the first words of the question")
+    parser.add_argument("--refuse", action="store_true", help="answer 429 when all slots are taken")
+    parser.add_argument("--log", type=Path, help="write each question to this file, a line a call")
+    parser.add_argument("--text", default=TEXT, help="text of every answer, after the first words of the question")
     chosen = parser.parse_args()
     asyncio.run(serve(Places(chosen.latency, chosen.room, chosen.refuse, chosen.log, chosen.text), chosen.port))
 

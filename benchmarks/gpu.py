@@ -1,10 +1,11 @@
-"""Shared prefixes on a GPU, where one is at hand. Run: `python -m benchmarks.gpu`
+"""Compare shared-prefix rows with expanded rows on a GPU. Run: `python -m benchmarks.gpu`
 
-Models of the shapes of Qwen3-0.6B and Qwen3-4B, random weights in bfloat16, are trained on made-up conversations with the
+Models of the shapes of Qwen3-0.6B and Qwen3-4B with random weights in bfloat16 are trained on random conversations with the
 lengths of CoSER's (system prompt of 1,200 tokens, turns of 60, plans of 580, 4 and 20 target turns): as shared-prefix rows with
-FlexAttention, and as expanded rows, one at a time and causal, which PyTorch's flash attention takes. Forward and backward, no
-optimiser, gradient checkpointing, the loss over targets through TRL's fused head. Also told: the share of the card's own rate
-of bfloat16 matrix products, measured in the same run. Without a GPU it says so and `ok` is false. Prints one JSON object.
+FlexAttention, and as expanded rows, one at a time with a causal mask, for which PyTorch uses flash attention. One pass is
+forward and backward with gradient checkpointing and no optimiser; the loss over the targets uses TRL's fused head. The share of
+the GPU's rate of bfloat16 matrix products, measured in the same run, is reported as well. Without a GPU `ok` is false. Prints
+one JSON object.
 """
 
 import statistics
@@ -27,7 +28,7 @@ BAR = {"speedup_4_targets": 1.7, "speedup_20_targets": 2.3}
 
 
 def main() -> None:
-    """Measure every model and number of targets."""
+    """Measure every model with every number of targets, and report."""
     import torch
 
     if not torch.cuda.is_available():
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 def conversations(targets: int, seed: int = 0) -> list[Encoded]:
-    """As many conversations as fill about two rows; ids by chance, prompts that grow by two turns from target to target."""
+    """Return conversations that fill about two rows: random token ids; each target's prompt is two turns longer than the last."""
     dice = np.random.default_rng(seed)
     samples = []
     for number in range(max(1, round(2 * BUDGET / (SYSTEM + targets * (PLAN + 3 * TURN))))):
@@ -59,7 +60,7 @@ def conversations(targets: int, seed: int = 0) -> list[Encoded]:
 
 
 def compare(name: str, targets: int, rate: float) -> dict[str, Any]:
-    """Targets a second on both sides, the sides in turn, medians."""
+    """Time both sides in turn; return medians of targets a second and their ratio."""
     import torch
 
     samples = conversations(targets)
@@ -90,7 +91,7 @@ def compare(name: str, targets: int, rate: float) -> dict[str, Any]:
 
 
 def _side(name: str, attention: str, rows: Sequence[TokenRow]) -> Callable[[], None]:
-    """Forward and backward of all rows with a model of its own."""
+    """Build a model and return a function that runs forward and backward over all rows."""
     import torch
     from transformers import AutoModelForCausalLM, Qwen3Config
     from trl.trainer.utils import add_fused_lm_head
@@ -119,7 +120,7 @@ def _side(name: str, attention: str, rows: Sequence[TokenRow]) -> Callable[[], N
     select_trained(model.base_model)
     add_fused_lm_head(model, outputs=("log_probs", "entropy", "is_top1"))
     join = JoinRows(attention != "sdpa")
-    batches = [join([made._asdict()]) for made in rows]
+    batches = [join([row._asdict()]) for row in rows]
 
     def run() -> None:
         for batch in batches:
@@ -134,7 +135,7 @@ def _side(name: str, attention: str, rows: Sequence[TokenRow]) -> Callable[[], N
 
 
 def matrix_rate(size: int = 8192) -> float:
-    """FLOP a second of bfloat16 matrix products on this card."""
+    """Return the FLOP/s of bfloat16 matrix products on this GPU."""
     import torch
 
     left, right = (torch.randn(size, size, device="cuda", dtype=torch.bfloat16) for _ in range(2))
@@ -149,19 +150,20 @@ def matrix_rate(size: int = 8192) -> float:
 
 
 def _work(name: str, rows: Sequence[TokenRow]) -> float:
-    """FLOP of forward and backward over rows, with checkpointing, by the formulas of `her estimate`."""
+    """Return the FLOP of forward and backward over rows with full checkpointing, by the formulas of `her estimate`."""
     tokens = sum(map(_tokens, rows))
-    trained = sum(sum(label != -100 for label in made.labels) for made in rows)
-    pairs = sum(sum(_pairs(made)) for made in rows)
+    trained = sum(sum(label != -100 for label in row.labels) for row in rows)
+    pairs = sum(sum(_pairs(row)) for row in rows)
     return count_flops(SHAPES[name], Work(tokens=tokens, trained=trained, pairs=pairs), Recipe(checkpointing="full"))
 
 
-def _tokens(made: TokenRow) -> int:
-    return len(made.input_ids)
+def _tokens(row: TokenRow) -> int:
+    return len(row.input_ids)
 
 
-def _pairs(made: TokenRow) -> Iterator[int]:
-    for start, stop, first, last in made.spans:
+def _pairs(row: TokenRow) -> Iterator[int]:
+    """Yield (query, key) pairs of each span: causal inside it, plus all keys of its prefix."""
+    for start, stop, first, last in row.spans:
         size = stop - start
         yield size * (size + 1) // 2 + size * (last - first)
 

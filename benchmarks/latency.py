@@ -1,8 +1,8 @@
-"""What the app adds to the time until the first token. Run: `python -m benchmarks.latency`
+"""Measure the time that the app adds until the first token of a reply. Run: `python -m benchmarks.latency`
 
-A local server streams about 100 tokens at 50 a second. A bare client (the openai package, streaming) and the app (both
-doors over HTTP, as the page knocks) ask it in turn. The figure is app minus the bare client's median of the same run:
-ALONE messages of one visitor, then VISITORS who send MESSAGES each and pause ten seconds between them.
+A local server streams about 100 tokens at 50 tokens/s. A bare client (the openai package, streaming) and the app (the two
+requests that the page sends over HTTP) call it in turn. The figure is the app's time minus the bare client's median of the same
+run: ALONE messages of one visitor, then VISITORS who send MESSAGES each and pause ten seconds between them.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ ANSWER = "So you came. " + "The lamps are lit and the road behind you is already
 
 
 class Guest:
-    """One visitor over HTTP; `waits` collects seconds until the first token of each reply."""
+    """Visitor over HTTP; `waits` collects the seconds until the first token of each reply."""
 
     def __init__(self, http: httpx.AsyncClient, entrance: tuple[int, int]) -> None:
         self.http = http
@@ -40,15 +40,21 @@ class Guest:
 
     async def begin(self) -> None:
         """Open a chat."""
-        wish = {"act": "start", "token": self.token, "persona": "scheherazade"}
-        body = {"data": wish, "component_id": self.component, "fn_name": "act", "session_hash": secrets.token_hex(8)}
+        request = {"act": "start", "token": self.token, "persona": "scheherazade"}
+        body = {"data": request, "component_id": self.component, "fn_name": "act", "session_hash": secrets.token_hex(8)}
         self.chat = (await self.http.post("/gradio_api/component_server", json=body)).json()["chat"]
 
     async def say(self, text: str) -> None:
-        """Send one message and read the whole reply."""
+        """Send one message and read the complete reply."""
         session = secrets.token_hex(8)
-        wish = {"act": "send", "token": self.token, "chat": self.chat, "text": text}
-        body = {"data": [], "event_data": wish, "fn_index": self.fn_index, "session_hash": session, "trigger_id": self.component}
+        request = {"act": "send", "token": self.token, "chat": self.chat, "text": text}
+        body = {
+            "data": [],
+            "event_data": request,
+            "fn_index": self.fn_index,
+            "session_hash": session,
+            "trigger_id": self.component,
+        }
         began = time.perf_counter()
         first = 0.0
         (await self.http.post("/gradio_api/queue/join", json=body)).raise_for_status()
@@ -76,7 +82,7 @@ class Guest:
 
 
 async def bare(url: str, model: str, times: int) -> list[float]:
-    """Seconds until the first token through the bare client."""
+    """Return the seconds until the first token through the bare client, `times` times."""
     client, waits = AsyncOpenAI(base_url=url, api_key="none"), []
     for _ in range(times):
         began = time.perf_counter()
@@ -92,13 +98,13 @@ async def bare(url: str, model: str, times: int) -> list[float]:
 
 
 async def measure(page: str, server: str, model: str) -> dict[str, Any]:
-    """Both figures, in milliseconds over the bare client."""
+    """Return both figures, in milliseconds over the bare client."""
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=page, timeout=120, limits=limits) as http:
         entrance = doors((await http.get("/config")).json())
         alone, direct = Guest(http, entrance), []
         await alone.begin()
-        await alone.say("Good evening.")  # warm
+        await alone.say("Good evening.")  # warm-up: the first message opens connections
         alone.waits.clear()
         for n in range(ALONE):
             direct += await bare(server, model, 1)
@@ -123,7 +129,7 @@ async def measure(page: str, server: str, model: str) -> dict[str, Any]:
 
 
 async def visit(guest: Guest, n: int) -> None:
-    """Come in at some moment of the first pause, then send and pause."""
+    """Start at the n-th moment of the first pause, then send and pause in turn."""
     await asyncio.sleep(PAUSE * n / VISITORS)
     for turn in range(MESSAGES):
         await guest.say(f"Tell me more of it, part {turn}.")

@@ -1,8 +1,8 @@
-"""Whether a long transcript slows the writing of a reply. Run: `python -m benchmarks.long_chat`
+"""Measure how much a long transcript slows the writing of a reply. Run: `python -m benchmarks.long_chat`
 
-In Chromium: a reply of 200 tokens at 20 ms each, into a chat of 20 turns and into one of 1,000, in turn, RUNS times.
-The time is from pressing Enter until the stored turn stands there; the figure the ratio of the medians. The page draws
-the last turns of a chat and the earlier ones when asked for, so a third figure has all 1,000 on the page.
+In Chromium, a reply of 200 tokens at 20 ms each is written into a chat of 20 turns and into one of 1,000, in turn, RUNS times.
+The time is from pressing Enter until the page shows the stored turn; the figure is the ratio of the medians. The page draws the
+last turns of a chat, and earlier ones on request, so a third chat has all 1,000 turns on the page.
 """
 
 import statistics
@@ -23,11 +23,11 @@ from tests.servers import ModelServer, Script
 RUNS, SHORT, LONG, TOKENS = 5, 20, 1000, 200
 BAR = {"ratio": 1.3, "ratio_all_drawn": 1.3}
 WORD = "lamp "
-"""Five characters: one token of the test server."""
+"""One token of the test server: five characters."""
 
 
 def fill(home: Path, token: str, turns: int) -> str:
-    """A chat of `turns` turns, written through the store's own API; returns its id."""
+    """Write a chat of `turns` turns through the store; return its id."""
     import asyncio
 
     from her.backends.open import open_backend
@@ -58,7 +58,7 @@ def fill(home: Path, token: str, turns: int) -> str:
 
 
 def reply_seconds(page: Page) -> float:
-    """Seconds from Enter to the stored reply."""
+    """Send a message; return the seconds from Enter until the stored reply is shown."""
     before = page.locator(".turn.persona:not(.live)").last.get_attribute("data-id")
     box = page.locator(".her-composer textarea")
     box.fill("Go on.")
@@ -75,7 +75,7 @@ def reply_seconds(page: Page) -> float:
 
 
 def draw_all(page: Page, turns: int) -> None:
-    """Ask for the earlier turns until all are on the page."""
+    """Click for earlier turns until all are on the page."""
     while page.locator(".older").count():
         drawn = page.locator(".turn").count()
         page.locator(".older").click()
@@ -113,7 +113,7 @@ def main() -> None:
     measured = {
         "ratio": round(long / short, 3),
         "ratio_all_drawn": round(drawn / short, 3),
-        "seconds": {kind: [round(one, 2) for one in each] for kind, each in seconds.items()},
+        "seconds": {kind: [round(each, 2) for each in times] for kind, times in seconds.items()},
     }
     report("long_chat", BAR, measured, max(measured["ratio"], measured["ratio_all_drawn"]) <= 1.3)
 

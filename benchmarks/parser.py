@@ -1,9 +1,9 @@
-"""How fast is the incremental parser, and is it linear? Run: `python -m benchmarks.parser`
+"""Measure the speed of the incremental parser, and whether its time is linear. Run: `python -m benchmarks.parser`
 
-Texts of 100 kB and 1 MB (of UTF-8) are fed as one turn in 16-character chunks, `done` asked after each, then closed: the
-median of several repeats, in CPU seconds, so that a busy machine counts less; for 100 kB the mean of ten in a row. Turns as
-models write them have to keep the speed. Hostile texts, a token every few characters, have to be linear like the others;
-their speed is told. Prints one JSON object.
+Texts of 100 kB and 1 MB of UTF-8 are fed as one turn in chunks of 16 characters, with `done` read after each, then closed. The
+figure is the median of several repeats in CPU seconds, which a busy machine changes less; for 100 kB, of the mean of ten in a
+row. Turns as models write them must reach the speed. Hostile texts, with a token every few characters, must be linear as well;
+their speed is reported only. Prints one JSON object.
 """
 
 import gc
@@ -40,13 +40,13 @@ HOSTILE = {
 
 
 def text_of(pattern: str, size: int) -> str:
-    """`size` bytes of this pattern over and over."""
+    """Return `size` bytes of the repeated pattern."""
     times = size // len(pattern.encode()) + 1
     return (pattern * times).encode()[:size].decode(errors="ignore")
 
 
 def seconds(text: str) -> float:
-    """CPU time of one turn, streamed."""
+    """Return the CPU time of one streamed turn."""
     chunks = [text[at : at + CHUNK] for at in range(0, len(text), CHUNK)]
     gc.collect()
     start = time.process_time()
@@ -54,13 +54,13 @@ def seconds(text: str) -> float:
     for chunk in chunks:
         parser.feed(chunk)
         if parser.done:
-            raise AssertionError("this text is meant to be read to its end")
+            raise AssertionError("the parser was done before the end of the text")
     parser.close()
     return time.process_time() - start
 
 
 def measure(pattern: str) -> tuple[float, float]:
-    """MB/s over 1 MB, and how many times longer that takes than 100 kB."""
+    """Return MB/s over 1 MB, and the ratio of its time to that of 100 kB."""
     small, large = text_of(pattern, 100_000), text_of(pattern, 1_000_000)
     times = [(statistics.fmean(seconds(small) for _ in range(10)), seconds(large)) for _ in range(REPEATS)]
     small_s, large_s = (statistics.median(column) for column in zip(*times, strict=True))
@@ -69,12 +69,12 @@ def measure(pattern: str) -> tuple[float, float]:
 
 def main() -> None:
     """Measure and report."""
-    found = {name: measure(pattern) for name, pattern in (TURNS | HOSTILE).items()}
-    speed = {name: found[name][0] for name in TURNS}
-    growth = {name: times for name, (_, times) in found.items()}
+    figures = {name: measure(pattern) for name, pattern in (TURNS | HOSTILE).items()}
+    speed = {name: figures[name][0] for name in TURNS}
+    growth = {name: times for name, (_, times) in figures.items()}
     measured = {
         "mb_per_s": speed,
-        "mb_per_s_hostile": {name: found[name][0] for name in HOSTILE},
+        "mb_per_s_hostile": {name: figures[name][0] for name in HOSTILE},
         "time_1mb_over_100kb": growth,
         "chunk_characters": CHUNK,
         "repeats": REPEATS,

@@ -1,4 +1,4 @@
-"""Are careless raters found, and both tastes kept? Run: `python -m benchmarks.planted_raters [SEEDS]`
+"""Check that careless raters are found and both tastes kept. Run: `python -m benchmarks.planted_raters [SEEDS]`
 
 Twelve scripted raters vote on pairs whose four differences (length, acts, thoughts, echo of the question) are drawn anew for
 each seed: five honest ones of taste A, four of taste B, a noisy one of taste A, one who votes at random and one who always

@@ -1,8 +1,8 @@
-"""Does a Ray cluster give the same, as fast? Run: `python -m benchmarks.ray` (extra `ray`)
+"""Compare a local Ray cluster with asyncio: the same answers, as fast. Run: `python -m benchmarks.ray` (extra `ray`)
 
-2,000 calls against a server of 200 ms latency with room for 64 at once, once by asyncio in this process and once by Ray
-Data on a local Ray with two workers. Compared are the answers, and the time from the first call to the last answer: Ray
-and its workers take seconds to start, which is not counted.
+2,000 calls go to a server of 200 ms latency with room for 64 at once: by asyncio in this process, and by Ray Data on a local Ray
+with two workers. The answers are compared, and the time from the first call to the last answer. Ray and its workers take
+seconds to start, which does not count.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ BAR = {"ray_to_asyncio": 1.3, "different": 0}
 
 
 async def ask(spec: str, folder: Path, executor: Executor) -> tuple[float, list[tuple[str, str]]]:
-    """Seconds until the last answer, from the call that opens the run, and all answers."""
+    """Return the seconds from the start of the run until the last answer, and all answers."""
     answers = []
     began = time.perf_counter()
     with Ledger(folder / f"{executor}.sqlite3") as ledger:
@@ -31,29 +31,29 @@ async def ask(spec: str, folder: Path, executor: Executor) -> tuple[float, list[
 
 
 def measure(folder: Path) -> dict[str, float]:
-    """Both executors, each against a fresh server that notes when it was first asked."""
-    found = {}
+    """Measure both executors, each against a fresh server that records the time of its first call."""
+    runs = {}
     for executor in ("asyncio", "ray"):
         log = folder / f"{executor}.log"
         with endpoint(LATENCY, ROOM, log=log) as spec:
             began = time.time()
             seconds, answers = asyncio.run(ask(spec, folder, executor))  # type: ignore[arg-type]
-            found[executor] = (seconds - (created(log) - began), seconds, answers)
+            runs[executor] = (seconds - (first_call(log) - began), seconds, answers)
     import ray
 
     ray.shutdown()
-    here, there = found["asyncio"], found["ray"]
+    here, there = runs["asyncio"], runs["ray"]
     return {
         "asyncio_s": round(here[0], 2),
         "ray_s": round(there[0], 2),
         "ray_start_s": round(there[1] - there[0], 2),
         "ray_to_asyncio": round(there[0] / here[0], 3),
-        "different": sum(one != other for one, other in zip(here[2], there[2], strict=True)),
+        "different": sum(local != remote for local, remote in zip(here[2], there[2], strict=True)),
     }
 
 
-def created(log: Path) -> float:
-    """When the server was first asked, by the clock."""
+def first_call(log: Path) -> float:
+    """Return the clock time of the first call that the server received."""
     return float(log.with_suffix(".first").read_text())
 
 

@@ -1,4 +1,4 @@
-"""What every benchmark ends with: one JSON object, with the machine it was measured on."""
+"""Print the JSON object that every benchmark ends with, and describe the machine it was measured on."""
 
 import json
 import os
@@ -13,16 +13,16 @@ def report(benchmark: str, bar: Mapping[str, Any], measured: Mapping[str, Any], 
     """Print the object as the last line of the output.
 
     Args:
-        bar: what is asked for, by name with its unit.
-        measured: what was found, by name with its unit.
-        ok: whether every bar holds as measured.
+        bar: required figures by name; the name ends with the unit.
+        measured: measured figures by name; the name ends with the unit.
+        ok: true when every bar holds.
     """
-    found = {"benchmark": benchmark, "ok": ok, "bar": dict(bar), "measured": dict(measured), "machine": machine()}
-    print(json.dumps(found, ensure_ascii=False), flush=True)
+    line = {"benchmark": benchmark, "ok": ok, "bar": dict(bar), "measured": dict(measured), "machine": machine()}
+    print(json.dumps(line, ensure_ascii=False), flush=True)
 
 
 def machine() -> dict[str, Any]:
-    """What speed depends on; nothing that tells whose machine it is."""
+    """Return what speed depends on, and nothing that identifies the machine."""
     return {
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -41,7 +41,7 @@ def _cpu() -> str:
 
 
 def _memory_gb() -> float | None:
-    """Physical memory in 10^9 bytes; None where the system does not say."""
+    """Return the physical memory in 10^9 bytes, or None where the system does not report it."""
     if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
         return None
     return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)

@@ -1,9 +1,9 @@
-"""Is anything asked twice, lost or doubled when a run is killed? Run: `python -m benchmarks.resume`
+"""Count the calls that a killed run repeats, loses or doubles. Run: `python -m benchmarks.resume`
 
-A run of two stages (each turn is asked about, then asked about again with the first answer) is killed with SIGKILL ten
-times, after a random number of further calls, and then left to end. After each kill the ledger is read with sqlite3, not
-with our reader; whatever it holds may not be asked again, by the server's own log. Calls that were in flight may. The
-output file must be that of an undisturbed run, byte for byte.
+A run of two stages (one call a turn, then one call with each answer) is killed with SIGKILL ten times, each time after a random
+number of further calls, and then runs to its end. After each kill the ledger is read with sqlite3, not with our reader. By the
+log of the server, no call that the ledger holds may be sent again; calls in flight may. The output file must equal that of an
+undisturbed run byte for byte.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.endpoint import asked_of, endpoint
+from benchmarks.endpoint import endpoint, received_calls
 from benchmarks.report import report
 from her.files.atomic import replacing
 from her.inference.batch import ask_all
@@ -31,20 +31,20 @@ LIMITS = CallLimits(max_in_flight=ROOM, start=ROOM)
 
 
 def first() -> Iterator[Call]:
-    """A call for each turn."""
+    """Yield one call for each turn."""
     for number in range(TURNS):
         yield Call(f"first {number}", "first", (Message(role="user", content=f"first {number} of the evening"),))
 
 
 def second(answers: list[Answer]) -> Iterator[Call]:
-    """A call for each answer."""
+    """Yield one call for each answer."""
     for number, answer in enumerate(answers):
         messages = (Message(role="system", content=answer.text), Message(role="user", content=f"second {number} of the evening"))
         yield Call(f"second {number}", "second", messages)
 
 
 async def work(folder: Path, spec: str) -> None:
-    """The run: both stages, then the file."""
+    """Run both stages and write the file."""
     with Ledger(folder / "calls.sqlite3") as ledger:
         async with Caller([spec], ledger, LIMITS) as caller:
             firsts = [answer async for answer in ask_all(caller, first(), ordered=True)]
@@ -54,12 +54,12 @@ async def work(folder: Path, spec: str) -> None:
 
 
 def start(folder: Path, spec: str) -> subprocess.Popen[bytes]:
-    """The run in a process of its own."""
+    """Start the run in a separate process."""
     return subprocess.Popen([sys.executable, "-m", "benchmarks.resume", "--work", str(folder), spec])
 
 
 def recorded(folder: Path, names: dict[bytes, str]) -> set[str]:
-    """What the ledger says was answered, by the text that the server's log shows."""
+    """Return the calls that the ledger holds, named as in the log of the server."""
     connection = sqlite3.connect(folder / "calls.sqlite3")
     try:
         if connection.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
@@ -71,7 +71,7 @@ def recorded(folder: Path, names: dict[bytes, str]) -> set[str]:
 
 
 async def names_of(folder: Path, spec: str) -> dict[bytes, str]:
-    """From a finished run, the key of each call and how the server's log shows it."""
+    """Return, for a finished run, the key of each call and its name in the log of the server."""
     with Ledger(folder / "calls.sqlite3") as ledger:
         async with Caller([spec], ledger, LIMITS) as caller:
             firsts = [answer async for answer in ask_all(caller, first(), ordered=True)]
@@ -79,10 +79,10 @@ async def names_of(folder: Path, spec: str) -> dict[bytes, str]:
 
 
 def kill(folder: Path, spec: str, log: Path, after: int) -> bool:
-    """Start, kill after so many further calls; whether it was killed before it ended."""
-    before = sum(asked_of(log).values())
+    """Start the run and kill it after so many further calls; return whether it was still running."""
+    before = sum(received_calls(log).values())
     with start(folder, spec) as run:
-        while sum(asked_of(log).values()) - before < after and run.poll() is None:
+        while sum(received_calls(log).values()) - before < after and run.poll() is None:
             time.sleep(0.005)
         alive = run.poll() is None
         run.kill()
@@ -90,7 +90,7 @@ def kill(folder: Path, spec: str, log: Path, after: int) -> bool:
 
 
 def measure(folder: Path) -> dict[str, int]:
-    """Undisturbed, then disturbed."""
+    """Run undisturbed, then with kills, and compare."""
     chance = random.Random(time.time_ns())
     calm, rough, log = folder / "calm", folder / "rough", folder / "log"
     calm.mkdir()
@@ -100,21 +100,21 @@ def measure(folder: Path) -> dict[str, int]:
             raise RuntimeError("the undisturbed run failed")
         names = asyncio.run(names_of(calm, spec))
     kills = 0
-    seen: list[tuple[set[str], Counter[str]]] = []  # after each end: what was recorded, how often each call had been asked
+    ends: list[tuple[set[str], Counter[str]]] = []  # after each end: recorded calls, and how often each was received
     with endpoint(LATENCY, ROOM, log=log) as spec:
         for _ in range(KILLS):
             kills += kill(rough, spec, log, chance.randrange(1, 2 * TURNS // KILLS))
-            seen.append((recorded(rough, names), asked_of(log)))
+            ends.append((recorded(rough, names), received_calls(log)))
         if start(rough, spec).wait():
             raise RuntimeError("the last run failed")
-        seen.append((recorded(rough, names), asked_of(log)))
-    again = sum(later[name] - asked[name] for (there, asked), (_, later) in pairwise(seen) for name in there)
+        ends.append((recorded(rough, names), received_calls(log)))
+    again = sum(later[name] - received[name] for (held, received), (_, later) in pairwise(ends) for name in held)
     lines = (rough / "out.txt").read_text().splitlines()
     ids = Counter(line.split("\t")[0] for line in lines)
     return {
         "kills": kills,
         "calls": 2 * TURNS,
-        "in_flight_at_kills": sum(len(asked.keys() - there) for there, asked in seen),
+        "in_flight_at_kills": sum(len(received.keys() - held) for held, received in ends),
         "asked_again": again,
         "lost_or_doubled": abs(TURNS - len(ids)) + sum(count - 1 for count in ids.values()),
         "differs": int((calm / "out.txt").read_bytes() != (rough / "out.txt").read_bytes()),

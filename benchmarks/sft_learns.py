@@ -1,11 +1,11 @@
-"""Does `tiny` learn the format in ten minutes on two cores? Run: `python -m benchmarks.sft_learns [KEY=VALUE ...]`
+"""Measure how well `tiny` learns the format in ten minutes on two cores. Run: `python -m benchmarks.sft_learns [KEY=VALUE ...]`
 
-Runs `her run sft @pipelines/configs/tiny.toml` in a home of its own, from random weights, on the project's own personas and
-scenes; then the checkpoint, read back from disk, answers 100 prompts from chats that it was not trained on (another seed
+Runs `her run sft @pipelines/configs/tiny.toml` in an empty HER_HOME, from random weights, on the bundled personas and
+scenes. Then the checkpoint, read back from disk, answers 100 prompts from chats that it was not trained on (another seed
 draws scenes, visitors and earlier exchanges), every persona and both languages among them. A turn is well formed when it has
-no defect of her/format and ends by itself (pipelines/models/sampled_turns.py). Minutes are those of the whole run:
-reading, tokenizer, audit, training, saving; sampling comes after it. `own_share` is reported beside it: the same from prompts
-of its own chats. Arguments are settings, to try others.
+no defect of her/format and ends by itself (pipelines/models/sampled_turns.py). Minutes are those of the complete run: reading,
+tokenizer, audit, training, saving; sampling comes after it. `own_share` is the same figure for prompts of the chats that it was
+trained on. Arguments are settings of the run.
 """
 
 import os
@@ -28,7 +28,7 @@ BAR = {"well_formed_share": 0.95, "minutes": 10.0, "cores": 2}
 
 
 def trained(home: Path, words: list[str], name: str) -> float:
-    """Run it; the minutes it took."""
+    """Run the training on two cores; return its minutes."""
     cores = sorted(os.sched_getaffinity(0))[: BAR["cores"]] if hasattr(os, "sched_getaffinity") else []
     environment = {**os.environ, "HER_HOME": str(home), "OMP_NUM_THREADS": str(BAR["cores"])}
 
@@ -43,7 +43,7 @@ def trained(home: Path, words: list[str], name: str) -> float:
 
 
 def played(model: Path, options: TrainingOptions, seed: int) -> SampledTurns:
-    """Turns of the checkpoint, from the prompts of the chats that a seed makes; evenly over these."""
+    """Sample turns of the checkpoint, from prompts spread evenly over the chats that a seed makes."""
     from transformers import AutoModelForCausalLM
 
     prompts = read_samples(options.samples, seed).train
@@ -53,7 +53,7 @@ def played(model: Path, options: TrainingOptions, seed: int) -> SampledTurns:
 
 
 def main() -> None:
-    """Train, sample, report."""
+    """Train, sample and report."""
     words = sys.argv[1:]
     options, _ = load(TrainingOptions, [CONFIG, *words])
     with tempfile.TemporaryDirectory() as home:

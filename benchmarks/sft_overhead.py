@@ -1,8 +1,8 @@
-"""What does the house add to TRL? Run: `python -m benchmarks.sft_overhead`
+"""Measure the time that `her run sft` adds to TRL. Run: `python -m benchmarks.sft_overhead`
 
-The plain layout of `her run sft` and a bare TRL script train the same samples (the house's personas) with the same model and
-settings, each in a process of its own, in turn. Seconds are those of the steps, the first left out; the ratio is taken within
-each pair of neighbours, and the median counts. The losses have to be the same. Prints one JSON object.
+The plain layout of `her run sft` and a bare TRL script train the same samples (the bundled personas) with the same model and
+settings, each in a separate process, in turn. Seconds are those of the steps without the first; the ratio is taken within each
+pair of neighbours, and the median counts. The losses must be equal. Prints one JSON object.
 """
 
 import argparse
@@ -29,23 +29,23 @@ def main() -> None:
     if side:
         print(json.dumps(measure(side)))
         return
-    found: dict[str, list[dict[str, Any]]] = {"plain": [], "trl": []}
+    runs: dict[str, list[dict[str, Any]]] = {"plain": [], "trl": []}
     for number in range(PAIRS):
         for each in ("plain", "trl") if number % 2 else ("trl", "plain"):
-            found[each].append(_ask(each))
-            print(each, found[each][-1]["seconds"], flush=True)
-    ratios = [ours["seconds"] / theirs["seconds"] for ours, theirs in zip(found["plain"], found["trl"], strict=True)]
-    apart = max(abs(a - b) for a, b in zip(found["plain"][0]["losses"], found["trl"][0]["losses"], strict=True))
+            runs[each].append(_measure_apart(each))
+            print(each, runs[each][-1]["seconds"], flush=True)
+    ratios = [ours["seconds"] / theirs["seconds"] for ours, theirs in zip(runs["plain"], runs["trl"], strict=True)]
+    apart = max(abs(a - b) for a, b in zip(runs["plain"][0]["losses"], runs["trl"][0]["losses"], strict=True))
     measured = {
         "ratio": round(statistics.median(ratios), 4),
         "ratios": [round(each, 3) for each in ratios],
-        "seconds": {name: [each["seconds"] for each in runs] for name, runs in found.items()},
+        "seconds": {name: [each["seconds"] for each in each_side] for name, each_side in runs.items()},
         "losses_apart": apart,
     }
     report("sft_overhead", {**BAR, "losses_apart": 1e-4}, measured, measured["ratio"] <= BAR["ratio"] and apart <= 1e-4)
 
 
-def _ask(side: str) -> dict[str, Any]:
+def _measure_apart(side: str) -> dict[str, Any]:
     done = subprocess.run([sys.executable, "-m", "benchmarks.sft_overhead", "--side", side], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr[-4000:])
@@ -54,7 +54,7 @@ def _ask(side: str) -> dict[str, Any]:
 
 
 def measure(side: str) -> dict[str, Any]:
-    """Train a few steps; seconds and losses."""
+    """Train a few steps; return seconds and losses."""
     from pipelines.models.chat_template import ChatTemplate
     from pipelines.models.loading import load_tokenizer
     from pipelines.sft.options import TrainingOptions

@@ -1,8 +1,8 @@
-"""Does a killed run go on as if nothing had been? Run: `python -m benchmarks.sft_resume`
+"""Compare the losses of a killed and resumed run with those of an undisturbed one. Run: `python -m benchmarks.sft_resume`
 
-`her run sft` trains a small model on the house's personas, undisturbed. The same run under other names is killed with SIGKILL
-right after a step drawn by chance, and started again until it is done. The losses of all steps, those done twice in their last
-form, have to be those of the undisturbed run (CPU, float32). Prints one JSON object.
+`her run sft` trains a small model on the bundled personas, undisturbed. The same run under other names is killed with SIGKILL
+right after a random step, and started again until it is done. The losses of all steps must equal those of the undisturbed run
+(CPU, float32); a step that was done twice counts as it was done last. Prints one JSON object.
 """
 
 import os
@@ -42,43 +42,43 @@ WORDS = (
 
 
 def main() -> None:
-    """Train, kill, go on, compare."""
+    """Train, kill, resume and compare."""
     dice = random.Random(time.time_ns())
     with tempfile.TemporaryDirectory() as home:
         os.environ["HER_HOME"] = home
-        train("whole", 0)
-        whole = losses("whole")
+        train("undisturbed", 0)
+        undisturbed = losses("undisturbed")
         killed_at = [dice.randint(2, STEPS - 1) for _ in range(KILLS)]
         apart = []
-        for number, step in enumerate(killed_at):
+        for number, last_step in enumerate(killed_at):
             name = f"killed-{number}"
-            train(name, step)
+            train(name, last_step)
             train(name, 0)
-            found = losses(name)
-            assert found.keys() == whole.keys(), f"{name}: steps {sorted(found)} instead of {sorted(whole)}"
-            apart.append(max(abs(found[each] - whole[each]) for each in whole))
-            print(f"killed after step {step}: losses {apart[-1]:.2e} apart", flush=True)
+            resumed = losses(name)
+            assert resumed.keys() == undisturbed.keys(), f"{name}: steps {sorted(resumed)} instead of {sorted(undisturbed)}"
+            apart.append(max(abs(resumed[step] - loss) for step, loss in undisturbed.items()))
+            print(f"killed after step {last_step}: losses {apart[-1]:.2e} apart", flush=True)
     measured = {"apart": max(apart), "killed_after": killed_at, "steps": STEPS, "checkpoint_every": SAVE_EVERY}
     report("sft_resume", {"apart": BAR}, measured, max(apart) <= BAR)
 
 
 def train(name: str, kill_after: int) -> None:
-    """Run until done, or kill it right after a step."""
+    """Run until done, or kill the run right after a step."""
     command = [sys.executable, "-m", "pipelines.sft", *WORDS, f"name={name}"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
-        told = []
+        lines = []
         for line in running.stderr:
-            told.append(line)
+            lines.append(line)
             if kill_after and line.startswith(f"step {kill_after} of"):
                 running.send_signal(signal.SIGKILL)
     wanted = -signal.SIGKILL if kill_after else 0
     if running.returncode != wanted:
-        raise RuntimeError(f"{name} ended with {running.returncode}: {''.join(told[-20:])}")
+        raise RuntimeError(f"{name} ended with {running.returncode}: {''.join(lines[-20:])}")
 
 
 def losses(name: str) -> dict[int, float]:
-    """By step; a step done twice counts as it was done last."""
+    """Return the loss of each step; a step that was done twice counts as it was done last."""
     from her.runs.folder import read_curve
 
     assert Path(os.environ["HER_HOME"]).is_dir()

@@ -1,12 +1,12 @@
-"""Shared prefixes against TRL's expanded rows with packing, on a CPU. Run: `python -m benchmarks.shared_prefix FOLDER`
+"""Compare shared-prefix rows with TRL's packed rows on a CPU. Run: `python -m benchmarks.shared_prefix FOLDER`
 
-FOLDER holds CoSER books (`data/coser/final`). Two sets of targets: `books`, characters' conversations as the books have them
-(3 to 4 target turns each), and `long`, a character's conversations of a book joined until there are 20 target turns. Every
-target gets a plan of about 580 tokens of the book's own prose. Both sides train the same targets once with the same model
-(hidden size 512, random weights, float32) through SFTTrainer: TRL's own prompt-completion rows with packing, as fast as they go
-(no checkpointing), and the shipped shared-prefix layout with `checkpointing=light`. Each measurement is a process of its own;
-sides alternate and the median counts. TRL packs to the longest sample: its mask over a packed row is dense on a CPU, so longer
-rows only cost it time. The third side, `kept`, is the shared layout without checkpointing: its time and memory are told as well.
+FOLDER holds CoSER books (`data/coser/final`). There are two sets of targets: `books`, conversations of a character as in the
+books (3 to 4 target turns each), and `long`, conversations of a character joined until there are 20 target turns. Every target
+gets a plan of about 580 tokens of prose of its book. Both sides train the same targets once with the same model (hidden size
+512, random weights, float32) through SFTTrainer: TRL's prompt-completion rows with packing and without checkpointing, its
+fastest setting, and the shipped shared-prefix layout with `checkpointing=light`. Each measurement is a separate process; sides
+alternate and the median counts. TRL packs to the length of the longest sample: on a CPU its mask over a packed row is dense, so
+longer rows only take more time. A third side, `kept`, is the shared layout without checkpointing; it is reported without a bar.
 
 Tokens are counted over all targets of the books. Memory is the peak of resident pages. Prints one JSON object.
 """
@@ -32,7 +32,7 @@ from her.types import CastMember, Part, Sample, Transcript, Turn
 PLAN_TOKENS, VOCABULARY, LONG = 580, 8192, 20
 BUDGETS = {"books": 8192, "long": 12288}
 GROUPS = {"books": 5, "long": 1}
-"""How many characters' conversations are trained in a measurement; tokens are counted over all of them."""
+"""Number of (conversation, character) groups that a measurement trains; tokens are counted over all groups."""
 REPEATS = {"books": 2, "long": 2}
 BAR = {
     "books_fewer_tokens": 2.0,
@@ -63,13 +63,13 @@ def main() -> None:
 
 
 def compare(folder: Path, name: str) -> dict[str, Any]:
-    """One set of targets, both sides."""
+    """Measure one set of targets on all sides."""
     budget = BUDGETS[name]
     theirs, ours = [], []
     for _ in range(REPEATS[name]):
-        theirs.append(_ask(folder, "trl", name, 0))
-        ours.append(_ask(folder, "shared", name, budget))
-    sides = {"shared": ours, "trl": theirs, "kept": [_ask(folder, "kept", name, budget)]}
+        theirs.append(_measure_apart(folder, "trl", name, 0))
+        ours.append(_measure_apart(folder, "shared", name, budget))
+    sides = {"shared": ours, "trl": theirs, "kept": [_measure_apart(folder, "kept", name, budget)]}
     medians = [statistics.median(each["targets"] / each["seconds"] for each in side) for side in (ours, theirs)]
     memory = [statistics.median(each["peak_mb"] for each in side) for side in (ours, theirs)]
     return {
@@ -83,28 +83,28 @@ def compare(folder: Path, name: str) -> dict[str, Any]:
     }
 
 
-def _ask(folder: Path, side: str, name: str, row: int) -> dict[str, Any]:
+def _measure_apart(folder: Path, side: str, name: str, row: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.shared_prefix", str(folder), "--side", side, "--set", name, "--row", str(row)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr[-4000:])
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    print(f"{name} {side} row {found['row']}: {found['seconds']} s, {found['peak_mb']} MB", flush=True)
-    return found
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(f"{name} {side} row {figures['row']}: {figures['seconds']} s, {figures['peak_mb']} MB", flush=True)
+    return figures
 
 
 # -- the targets ---------------------------------------------------------------------------------------------------------------
 
 
 def transcripts(folder: Path, name: str, tokenizer: Any) -> list[Transcript]:
-    """The conversations of a set, every character's turn with a plan."""
+    """Return the conversations of a set, with a plan in every turn of a character."""
     dice = random.Random(7)
-    made = []
+    chosen = []
     for book in (load_book(path) for path in sorted(folder.glob("*.json"))):
         prose = " ".join(scene.passage for scene in book.scenes).split()
         plain = [_transcript(scene) for scene in book.scenes] if name == "books" else list(joined(book))
-        made += [planned(each, prose, dice, tokenizer) for each in plain]
-    return made
+        chosen += [planned(each, prose, dice, tokenizer) for each in plain]
+    return chosen
 
 
 def _transcript(scene: BookScene) -> Transcript:
@@ -112,7 +112,7 @@ def _transcript(scene: BookScene) -> Transcript:
 
 
 def joined(book: Book) -> Iterator[Transcript]:
-    """For every character with 20 turns in the book, its first conversations as one, with the company of the first of them."""
+    """Yield, for every character with 20 turns, its first conversations joined into one with the cast of the first."""
     for name in sorted({member.name for scene in book.scenes for member in scene.cast}):
         scenes = [scene for scene in book.scenes if name in {turn.speaker for turn in scene.turns}]
         turns: list[Turn] = []
@@ -128,23 +128,23 @@ def joined(book: Book) -> Iterator[Transcript]:
                 break
 
 
-def planned(made: Transcript, prose: Sequence[str], dice: random.Random, tokenizer: Any) -> Transcript:
-    """The transcript with a plan of about `PLAN_TOKENS` tokens in every turn of a character: a stretch of the book's prose."""
+def planned(transcript: Transcript, prose: Sequence[str], dice: random.Random, tokenizer: Any) -> Transcript:
+    """Return the transcript with a plan in every turn of a character: about `PLAN_TOKENS` tokens of the prose of the book."""
     turns = []
-    for turn in made.turns:
+    for turn in transcript.turns:
         start = dice.randrange(max(1, len(prose) - PLAN_TOKENS))
         ids = tokenizer.encode(" ".join(prose[start : start + PLAN_TOKENS]), add_special_tokens=False)[:PLAN_TOKENS]
         plan = Part(kind="system_thinking", text=tokenizer.decode(ids).replace("<", "").strip())
         turns.append(turn.model_copy(update={"parts": (plan, *turn.parts)}))
-    return made.model_copy(update={"turns": tuple(turns)})
+    return transcript.model_copy(update={"turns": tuple(turns)})
 
 
 def targets(folder: Path, name: str, tokenizer: Any) -> list[list[Sample]]:
-    """Samples by conversation and character, in a seeded order; of `long` only the character who has 20 turns."""
+    """Return samples by conversation and character in a seeded order; for `long` only the character who has 20 turns."""
     groups: dict[tuple[str, str], list[Sample]] = defaultdict(list)
-    for made in transcripts(folder, name, tokenizer):
-        only = None if name == "books" else [made.id.rpartition("/")[2]]
-        for sample in sampling.samples(made, speakers=only):
+    for transcript in transcripts(folder, name, tokenizer):
+        only = None if name == "books" else [transcript.id.rpartition("/")[2]]
+        for sample in sampling.samples(transcript, speakers=only):
             if isinstance(sample, Sample):
                 groups[sample.transcript, sample.speaker].append(sample)
     ordered = list(groups.values())
@@ -156,7 +156,7 @@ def targets(folder: Path, name: str, tokenizer: Any) -> list[list[Sample]]:
 
 
 def measure(folder: Path, side: str, name: str, row: int) -> dict[str, Any]:
-    """Train the targets of a set once; seconds of the steps alone, tokens, peak memory."""
+    """Train the targets of a set once; return seconds of the steps alone, tokens and peak memory."""
     from pipelines.models.chat_template import ChatTemplate
     from pipelines.models.loading import load_tokenizer
     from pipelines.models.options import ModelOptions, ShapeOptions
@@ -185,23 +185,23 @@ def measure(folder: Path, side: str, name: str, row: int) -> dict[str, Any]:
 
 
 def _shared(samples: list[Sample], model: Any, template: Any, row: int, home: Path, kept: str) -> dict[str, Any]:
-    """The shipped layout, attention and trainer; one optimiser step over all targets, so that losses compare."""
+    """Train with the shipped layout, attention and trainer: one optimiser step over all targets, so that losses compare."""
     from pipelines.sft.options import SampleOptions, TrainingOptions
 
-    asked = {"batch": 10_000, "checkpointing": kept, "device": "cpu"}
-    options = TrainingOptions(model=model, samples=SampleOptions(personas=("bundled",), most_tokens=row), **asked)
+    settings = {"batch": 10_000, "checkpointing": kept, "device": "cpu"}
+    options = TrainingOptions(model=model, samples=SampleOptions(personas=("bundled",), most_tokens=row), **settings)
     trainer, tokens = shipped(samples, options, template, home)
-    found = timed(trainer)
-    return {"seconds": found["seconds"], "loss": found["losses"][0], "tokens": tokens}
+    figures = timed(trainer)
+    return {"seconds": figures["seconds"], "loss": figures["losses"][0], "tokens": tokens}
 
 
 def _trl(samples: list[Sample], model: Any, template: Any, row: int, home: Path) -> dict[str, Any]:
-    """TRL's best-fit-decreasing packing of prompt-completion rows, in one optimiser step as well."""
+    """Train with TRL's best-fit-decreasing packing of prompt-completion rows, in one optimiser step as well."""
     settings = {"max_length": row, "packing": True, "gradient_accumulation_steps": 10_000, "num_train_epochs": 1}
     trainer = bare_trl(samples, model, template, home, **settings, learning_rate=1e-5)
     tokens = sum(len(ids) for ids in trainer.train_dataset["input_ids"])
-    found = timed(trainer)
-    return {"seconds": found["seconds"], "loss": found["losses"][0], "tokens": tokens}
+    figures = timed(trainer)
+    return {"seconds": figures["seconds"], "loss": figures["losses"][0], "tokens": tokens}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""How long a person waits for the page, and what it costs. Run: `python -m benchmarks.startup`
+"""Measure the start of the playground: seconds until the page, and memory. Run: `python -m benchmarks.startup`
 
-`python app.py` from the start of the process to the first 200, median of RUNS fresh homes; resident memory of the
-process then; whether torch was imported (asked of the process's own mapped files).
+`python app.py` is timed from the start of the process until the first HTTP 200, the median of RUNS fresh homes. Then the resident
+memory of the process is read, and whether torch was imported, from the files that the process has mapped.
 """
 
 import statistics
@@ -25,7 +25,7 @@ def main() -> None:
             torch = torch or _maps_torch(page.process.pid)
     measured = {
         "seconds_to_first_200": round(statistics.median(seconds), 2),
-        "seconds_each": [round(one, 2) for one in seconds],
+        "seconds_each": [round(each, 2) for each in seconds],
         "resident_mb": round(statistics.median(memory)),
         "torch_imported": torch,
     }

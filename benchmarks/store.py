@@ -1,8 +1,8 @@
-"""Do ratings survive a crowd and a kill? Run: `python -m benchmarks.store`
+"""Count lost ratings under many writers and after kills. Run: `python -m benchmarks.store`
 
-Eight processes write 500 ratings each through `Store.rate` at full speed, each call timed from outside. Then, 20 times,
-four writers are killed with SIGKILL in the middle; every rating that a writer was told is saved has to be in the file.
-Rows are counted with sqlite3, not with the store. Prints one JSON object.
+Eight processes write 500 ratings each through `Store.rate` at full speed, each call timed from outside. Then, 20 times, four
+writers are killed with SIGKILL at work; every rating that was acknowledged must be in the file. Rows are counted with sqlite3,
+not with the store. Prints one JSON object.
 """
 
 import os
@@ -24,14 +24,14 @@ KILLS, WRITERS = 20, 4
 
 
 def open_chat(store: Store, visitor_id: str) -> tuple[str, str]:
-    """A chat of this visitor with one turn to rate: ids of both."""
+    """Create a chat of this visitor with one turn to rate; return the ids of both."""
     turn = Turn(speaker="Iago", parts=(Part(kind="speech", text="I am not what I am."),))
     draft = Draft(speaker="Iago", scenario=Scenario(), cast=(CastMember(name="Iago"),))
     return store.create_conversation(visitor_id, draft, [(turn, "greeting")]).id, turn.id
 
 
 def write(database: str, name: str, count: int) -> None:
-    """A writer: rate `count` times; print `name-number milliseconds` once the store says it is saved."""
+    """Rate `count` times; print `name-number milliseconds` when the store has acknowledged the rating."""
     store = Store(database)
     visitor_id = name.ljust(64, "0")
     chat, turn = open_chat(store, visitor_id)
@@ -47,7 +47,7 @@ def write(database: str, name: str, count: int) -> None:
 
 
 def start(database: str, names: list[str], count: int) -> list[subprocess.Popen[str]]:
-    """Writers that begin together, once all have opened the database."""
+    """Start writers that begin together when all have opened the database."""
     command = [sys.executable, "-m", "benchmarks.store", "--writer", database]
     pipe = subprocess.PIPE
     writers = [subprocess.Popen([*command, name, str(count)], stdin=pipe, stdout=pipe, stderr=pipe, text=True) for name in names]
@@ -62,19 +62,19 @@ def start(database: str, names: list[str], count: int) -> list[subprocess.Popen[
 
 
 def read_line(writer: subprocess.Popen[str]) -> str:
-    """The next thing a writer says."""
+    """Return the next line of a writer's output."""
     assert writer.stdout
     return writer.stdout.readline()
 
 
 def stored(file: Path) -> set[str]:
-    """The comments of all rating rows."""
+    """Return the comments of all rating rows."""
     with closing(sqlite3.connect(file)) as connection:
         return {row[0] for row in connection.execute("SELECT comment FROM ratings")}
 
 
 def crowd(folder: Path) -> dict[str, float | int]:
-    """All writers to the end: lost ratings, errors and latencies."""
+    """Run all writers to their end; return lost ratings, errors and latencies."""
     file = folder / "crowd.sqlite3"
     database = f"sqlite:///{file}"
     Store(database).close()
@@ -83,7 +83,7 @@ def crowd(folder: Path) -> dict[str, float | int]:
     outputs = [writer.communicate() for writer in writers]
     seconds = time.perf_counter() - began
     acknowledged = dict(line.split() for output, _ in outputs for line in output.splitlines())
-    latencies = sorted(float(one) for one in acknowledged.values())
+    latencies = sorted(float(milliseconds) for milliseconds in acknowledged.values())
     return {
         "ratings": len(acknowledged),
         "lost": len(set(acknowledged) - stored(file)) + PROCESSES * EACH - len(acknowledged),
@@ -96,13 +96,13 @@ def crowd(folder: Path) -> dict[str, float | int]:
 
 
 def kills(folder: Path) -> dict[str, int]:
-    """Kill the writers in the middle, again and again, over one file."""
+    """Kill the writers at work, KILLS times over one file; return lost ratings and damage."""
     file = folder / "kills.sqlite3"
     database = f"sqlite:///{file}"
     chance = random.Random(0)
     acknowledged: set[str] = set()
     for number in range(KILLS):
-        writers = start(database, [f"k{number}x{one}" for one in range(WRITERS)], 1_000_000)
+        writers = start(database, [f"k{number}x{writer}" for writer in range(WRITERS)], 1_000_000)
         first = [read_line(writers[0]) for _ in range(chance.randint(5, 80))]
         for writer in writers:
             writer.kill()

@@ -1,8 +1,8 @@
-"""Does the caller keep servers busy? Run: `python -m benchmarks.throughput`
+"""Measure how well the caller keeps servers busy. Run: `python -m benchmarks.throughput`
 
-5,000 calls against servers of 200 ms latency with room for 64 calls at once, through Caller and ledger as a pipeline uses
-them (up to 128 at once a server): one server that lets the rest wait, as vLLM does; two of them; and one that refuses what
-it has no room for, where the caller has to find the 64 itself. The ideal is calls x latency / room.
+5,000 calls go to servers of 200 ms latency with room for 64 calls at once, through Caller and ledger as a pipeline uses them (up
+to 128 calls in flight per server): one server that queues the rest, as vLLM does; two of them; and one that refuses calls over
+its limit, where the caller must find the 64. The ideal is calls x latency / room.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ RULES = Message(role="system", content="You enhance one turn of a scene. Keep wh
 
 
 def calls(count: int) -> Iterator[Call]:
-    """Calls with prompts of about 2 kB."""
+    """Yield calls with prompts of about 2 kB."""
     for number in range(count):
-        asked = Message(role="user", content=f"turn {number} " + "of a long evening at the inn, told in full. " * 12)
-        yield Call(f"turn {number}", "plans", (RULES, asked), version="1")
+        question = Message(role="user", content=f"turn {number} " + "of a long evening at the inn, told in full. " * 12)
+        yield Call(f"turn {number}", "plans", (RULES, question), version="1")
 
 
 async def ask(specs: Sequence[str], folder: Path, limits: CallLimits) -> tuple[float, int]:
-    """All calls: seconds, and how many came back with the right answer."""
+    """Make all calls; return seconds, and the number of right answers."""
     began = time.perf_counter()
     right = 0
     with Ledger(folder / "calls.sqlite3") as ledger:
@@ -43,7 +43,7 @@ async def ask(specs: Sequence[str], folder: Path, limits: CallLimits) -> tuple[f
 
 
 def measure(servers: int, *, refuse: bool = False) -> tuple[float, int]:
-    """Seconds and right answers against fresh servers with a fresh ledger."""
+    """Return seconds and right answers with fresh servers and a fresh ledger."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         specs = [stack.enter_context(endpoint(LATENCY, ROOM, refuse=refuse)) for _ in range(servers)]

@@ -1,4 +1,4 @@
-"""Training measured: a bare TRL script and the shipped trainer, timed alike. Used by the benchmarks of fine-tuning."""
+"""Build a bare TRL trainer and the shipped trainer, and time both alike, for the benchmarks of fine-tuning."""
 
 import time
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def bare_trl(samples: Sequence[Sample], model: "ModelOptions", template: "ChatTemplate", home: Path, **settings: Any) -> Any:
-    """A trainer as TRL's documentation has it: prompt and completion, SFTTrainer, and these settings of SFTConfig."""
+    """Return a trainer as in the documentation of TRL: prompt and completion, SFTTrainer, and these settings of SFTConfig."""
     from datasets import Dataset
     from transformers import PrinterCallback, set_seed
     from trl import SFTConfig, SFTTrainer
@@ -47,7 +47,7 @@ def bare_trl(samples: Sequence[Sample], model: "ModelOptions", template: "ChatTe
 
 
 def shipped(samples: Sequence[Sample], options: "TrainingOptions", template: "ChatTemplate", home: Path) -> tuple[Any, int]:
-    """The trainer of `her run sft` over these samples, and how many tokens its rows have."""
+    """Return the trainer of `her run sft` over these samples, and the number of tokens of its rows."""
     from pipelines.sft.rows.prepare import Prepared
     from pipelines.sft.rows.rows import encode_samples, load_rows, write_rows
     from pipelines.sft.train.training import build_trainer
@@ -58,7 +58,7 @@ def shipped(samples: Sequence[Sample], options: "TrainingOptions", template: "Ch
 
 
 def timed(trainer: Any, skipped: int = 0) -> dict[str, Any]:
-    """Train; seconds from the begin of the first step that is not `skipped` to the end of the last, and the logged losses."""
+    """Train; return the logged losses, and the seconds of all steps but the first `skipped`."""
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):  # type: ignore[misc]
@@ -79,7 +79,7 @@ def timed(trainer: Any, skipped: int = 0) -> dict[str, Any]:
 
 
 def peak_mb() -> int:
-    """The most memory this process has had, in 10^6 bytes of resident pages."""
+    """Return the peak of this process's resident pages, in 10^6 bytes."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return round(int(line.split()[1]) * 1024 / 1e6)
 

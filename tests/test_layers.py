@@ -51,7 +51,7 @@ AT_IMPORT = {
     "logging.getLogger TypeVar ParamSpec NewType namedtuple TypeAdapter ConfigDict Field StringConstraints",
     "typer.Typer typer.Option typer.Argument MetaData Table Column Index ForeignKey UniqueConstraint CheckConstraint",
     "_key _at _to _seq",
-    "dict.fromkeys MappingProxyType str.maketrans chr ord field dataclass ContextVar object",
+    "dict.fromkeys MappingProxyType str.maketrans chr ord field dataclass ContextVar object np.array",
 }
 """Calls that only make a value, so that a module may run them at import."""
 TEXT_METHODS = {"split", "strip", "join", "items", "keys", "values", "lower", "encode", "removeprefix", "union", "resolve"}
