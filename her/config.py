@@ -63,6 +63,7 @@ def load(model: type[ConfigT], words: Sequence[str]) -> tuple[ConfigT, bool]:
     parsed = parse_words(model, words)
     _require_plain(parsed.settings)
     try:
+        # Through JSON, because strict models take lists for tuples and texts for paths in JSON only.
         return model.model_validate_json(json.dumps(parsed.settings)), parsed.dry_run
     except ValidationError as error:
         raise InputError(_problem(error, model)) from error
@@ -89,6 +90,7 @@ def parse_words(model: type[BaseModel], words: Sequence[str]) -> ParsedWords:
         elif equals and key and not key.startswith("-"):
             _merge(settings, _anchored(model, _nested(key.split("."), _literal(value)), Path()))
         else:
+            # The most frequent mistake is a file without its `@`.
             near = f"@{word}" if word.endswith(".toml") and not word.startswith("-") else "@file.toml, key=value or --dry-run"
             raise InputError(f"'{word}' is not a setting; write {near}")
     return ParsedWords(settings, dry_run)
@@ -197,9 +199,11 @@ def _unknown(model: type[BaseModel], tables: Sequence[str], key: str) -> str:
         field = table.model_fields.get(step)
         table = (_table(field.annotation) if field else None) or table
     prefix = "".join(f"{step}." for step in tables)
+    # Reversed, so that of two settings with one name the first in the order of the tables wins.
     elsewhere = {name.rpartition(".")[2]: name for name in reversed(list(_names(model)))}
     near = [elsewhere[key]] if key in elsewhere else []
     near += [f"{prefix}{name}" for name in get_close_matches(key, table.model_fields, n=1)]
+    # 0.8 instead of difflib's 0.6, because the names of all tables are many more to resemble by chance.
     near += [elsewhere[name] for name in get_close_matches(key, elsewhere, n=1, cutoff=0.8)]
     guess = f"did you mean '{near[0]}'? There are" if near else "there are"
     return f"there is no setting '{prefix}{key}'; {guess} {', '.join(sorted(table.model_fields))}"

@@ -17,6 +17,7 @@ def home() -> Path:
     """
     folder = expanded(os.environ.get("HER_HOME") or "~/.her")
     try:
+        # 0700: the database in it holds the chats and names of visitors.
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"HER_HOME is '{folder}', which cannot be created ({error.strerror or error}); name a folder") from error
@@ -48,6 +49,7 @@ def space_id() -> str:
 
 def zero_gpu() -> bool:
     """Return whether this is a Space on ZeroGPU hardware, which gives a GPU to one call at a time."""
+    # The values that the package `spaces` itself takes for true.
     return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "true", "t")
 
 

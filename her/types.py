@@ -30,6 +30,8 @@ def new_id() -> str:
 class Value(BaseModel):
     """Base class of the values in this module."""
 
+    # strict: a file with "3" for a number is refused, not repaired. JSON has no NaN, so NaN is written as null and refused when
+    # it is read: a NaN reward never travels on as a number.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="null")
 
 

@@ -83,7 +83,7 @@ def messages(transcript: Transcript, speaker: str, turns: Sequence[Turn] | None 
     Raises:
         KeyError: `speaker` is not in the cast.
     """
-    shown = transcript.turns if turns is None else turns
+    shown = transcript.turns if turns is None else turns  # an empty sequence shows no turn
     viewer = Viewer(kind="character", name=speaker)
     lines = [(turn.speaker == speaker, line(turn, viewer)) for turn in shown]
     return _joined(system(transcript, speaker), lines, transcript.scenario.language)
@@ -107,9 +107,10 @@ def prompts(transcript: Transcript, speakers: Collection[str] | None = None) -> 
         name = turn.speaker
         if name in wanted:
             if name not in heads:
+                # Built on first use: members of the cast who never speak need none.
                 heads[name] = Message(role="system", content=system(transcript, name))
             yield turn, (heads[name], *histories[name].messages(transcript.scenario.language))
-        seen_by_others = line(turn, outsider)
+        seen_by_others = line(turn, outsider)  # rendered once for all other characters
         for other, history in histories.items():
             if text := line(turn, Viewer(kind="character", name=name)) if other == name else seen_by_others:
                 history.add("assistant" if other == name else "user", text)

@@ -115,6 +115,7 @@ class _Reader:
             if not conversations:
                 self.skipped.append(f"{where}: no conversation")
                 continue
+            # Some files have one conversation instead of a list.
             entries = conversations if isinstance(conversations, list) else [conversations]
             for number, conversation in self._dicts(entries, f"{where}, conversation"):
                 numbers = (_number(conversation, "i_p", _index(plot, "i_p", position)), _number(conversation, "i_c", number))
@@ -129,7 +130,7 @@ class _Reader:
     def _scene(self, book: str, plot: Json, source: Json, profiles: dict[str, str], numbers: tuple[int, int]) -> None:
         where = f"{book}, plot {numbers[0]}, conversation {numbers[1]}"
         identity = stable_id(book, *numbers)
-        if identity in self._ids:
+        if identity in self._ids:  # ids of turns derive from it, and joins on them must not be ambiguous
             self.skipped.append(f"{where}: appears twice in the file; the first is kept")
             return
         turns = tuple(self._turns(source.get("dialogues"), identity, where))
@@ -209,6 +210,7 @@ def _cast(
     described = _by_name(plot.get("key_characters"), "description")
     spoken = [turn.speaker for turn in turns if turn.speaker != ENVIRONMENT]
     listed = [name for name in map(_name, _list(source.get("major_characters"))) if name and name != ENVIRONMENT]
+    # Test cases list their major characters; in books without a list, those with a profile are the major ones.
     major = listed or [name for name in dict.fromkeys(spoken) if profiles.get(name)]
     cast = tuple(
         CastMember(
@@ -261,6 +263,7 @@ def _json(text: bytes) -> Any:
 
 def stable_id(*parts: str | int) -> str:
     """Return 32 hexadecimal digits of a hash of `parts`: an id that is the same in every run."""
+    # "replace": titles may hold lone surrogates, which UTF-8 cannot encode.
     return hashlib.sha256("\n".join(map(str, parts)).encode("utf-8", "replace")).hexdigest()[:32]
 
 
@@ -288,7 +291,7 @@ def _name(value: Any) -> str:
 
 @lru_cache(4096)
 def _clean_name(text: str) -> str:
-    name = " ".join(_text(text).split())
+    name = " ".join(_text(text).split())  # books break names over lines and double their spaces
     return ENVIRONMENT if name.casefold() == ENVIRONMENT.casefold() else name
 
 
@@ -302,6 +305,7 @@ def _clean(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
+        # By way of UTF-16 two halves of a pair that stand side by side become their character again.
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
 

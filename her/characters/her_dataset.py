@@ -52,6 +52,7 @@ def read_rows(path: Path, skip: Skip) -> Iterator[BookScene]:
 def _rows(path: Path, skip: Skip) -> Iterator[tuple[int, Json]]:
     try:
         with path.open("rb") as file:
+            # A bounded readline: a file without line ends must not be read into memory as one line.
             for number, line in enumerate(iter(lambda: file.readline(MAX_BOOK_BYTES), b""), 1):
                 if not line.strip():
                     continue
@@ -88,6 +89,7 @@ def _scenes(row: Json, stem: str, skip: Callable[[str], None]) -> Iterator[BookS
 def _talk(talk: Json, people: dict[str, Json]) -> Json:
     """Return the conversation with the keys of CoSER."""
     wants = [{"name": name, "motivation": _first(entry, "motivation")} for name, entry in people.items()]
+    # CoSER's reader takes the first text of a name, so the enriched motivations come before the conversation's own.
     known = {entry["name"] for entry in wants if entry["motivation"]}
     own = [entry for entry in _list(talk.get("key_characters")) if _dict(entry).get("name") not in known]
     lines = [{**_dict(line), "message": _first(_dict(line), *_TEXTS)} for line in _list(talk.get("dialogues"))]

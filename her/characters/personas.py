@@ -134,7 +134,7 @@ def validate(folder: Path | None = None) -> list[str]:
             problems += [f"{file.name}: {problem}" for problem in _content_problems(persona)]
             if other := names.get(persona.name):
                 problems.append(f"{file.name}: the name '{persona.name}' is taken by '{other}'; no two personas share one")
-            names[persona.name] = path.name
+            names[persona.name] = path.name  # the name is what a turn is matched by, so it has to be unique
     return problems
 
 
@@ -157,6 +157,7 @@ def report(persona: Persona) -> PersonaReport:
 
 def contrast_with_white(colour: str) -> float:
     """Return the WCAG 2.2 contrast ratio (1 to 21) of white on a colour `#rrggbb`."""
+    # Relative luminance of sRGB, WCAG 2.2 (the threshold 0.04045 is that of IEC 61966-2-1).
     channels = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else math.pow((c + 0.055) / 1.055, 2.4) for c in channels]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -29,6 +29,7 @@ def read(path: str | Path, model: type[ModelT]) -> Iterator[ModelT]:
         with file.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 if not line.strip():
+                    # An empty line is an error only when a value follows: editors add one at the end.
                     blank = blank or number
                     continue
                 if blank:
@@ -89,6 +90,7 @@ def _value(file: Path, number: int, line: bytes, model: type[ModelT]) -> ModelT:
 
 def _problem(error: ValidationError, name: str, *, truncated: bool) -> str:
     """Return what is wrong with one line, as the end of a sentence."""
+    # The other errors of a line often follow from the first one.
     first = error.errors(include_url=False)[0]
     field = ".".join(str(step) for step in first["loc"])
     if first["type"] == "json_invalid":

@@ -59,6 +59,7 @@ class YamlFile:
         self.lines: dict[Place, int] = {}
         text = self._text(path)
         try:
+            # Before anything is built: expanding aliases can make gigabytes of a small file.
             self._check_events(text)
             node = yaml.compose(text, Loader=_LOADER)
         except yaml.YAMLError as error:
@@ -78,7 +79,7 @@ class YamlFile:
         for key in fixed.keys() & mapping.keys():
             self._add((key,), f"unknown key '{key}'{self._line((key,))}; it is taken from the file's name, delete it")
             del mapping[key]
-        if self.problems:
+        if self.problems:  # build anyway, so that the author gets all problems at once
             mapping = _without_blanks(mapping)
         try:
             built = model.model_validate_json(json.dumps({**mapping, **fixed}))
@@ -138,6 +139,7 @@ class YamlFile:
         return mapping
 
     def _plain(self, node: yaml.Node, place: Place) -> Plain:
+        # A value of a mapping already has the line of its key, which is what an author looks for.
         self.lines.setdefault(place, _line_of(node))
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, place)
@@ -152,7 +154,7 @@ class YamlFile:
         if kind == "null" or not bare:
             self._add_field(place, "is empty", "write one line or delete it")
             return ""
-        if kind != "str":
+        if kind != "str":  # YAML 1.1 makes numbers and dates of 1813 or 12:30, and booleans of yes and no
             self._add_field(place, f"is {bare[:40]!r}, which YAML does not read as text", "put it in quotes")
         elif odd := next((c for c in bare if c < " " and c not in "\n\t" or "\ud800" <= c <= "\udfff"), ""):
             self._add_field(place, f"holds the control character U+{ord(odd):04X}", "delete it")
@@ -209,7 +211,7 @@ class _Writer(yaml.SafeDumper):
     """YAML writer that writes long texts as blocks and indents lists below their key."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, False)
+        super().increase_indent(flow, False)  # PyYAML writes list items at the column of their key otherwise
 
     def text(self, text: str) -> yaml.ScalarNode:
         style = "|" if "\n" in text else ">" if len(text) > 80 else None
@@ -256,6 +258,7 @@ def _keys(model: type[Value], place: Place) -> list[str]:
     current = model
     for step in place:
         if isinstance(step, str) and (field := current.model_fields.get(step)) is not None:
+            # tuple[Model, ...] and Model | None hold the model as their first argument.
             inner = getattr(field.annotation, "__args__", (field.annotation,))[0]
             if isinstance(inner, type) and issubclass(inner, Value):
                 current = inner

@@ -32,6 +32,7 @@ def parse_coser_line(text: str, speaker: str, others: Iterable[str] = (), turn_i
     """Return the turn of one line in CoSER notation, or None when the parser has to read it."""
     if _BEYOND(text) or not (text.isascii() or LONE_SURROGATE.search(text) is None):
         return None
+    # A colon rarely stands in a line at all, so look for it before building the names.
     if (":" in text or "：" in text) and any(f"{name}{colon}" in text for name in (speaker, *others) for colon in ":："):
         return None
     runs = _runs(text)
@@ -58,7 +59,7 @@ def _runs(text: str) -> list[tuple[Kind, str]]:
     runs: list[tuple[Kind, str]] = []
     at = 0
     for match in _RUNS.finditer(text):
-        if match.start() != at:
+        if match.start() != at:  # a bracket was skipped that nothing closes
             return []
         at = match.end()
         group = match.lastindex or 0
@@ -67,6 +68,6 @@ def _runs(text: str) -> list[tuple[Kind, str]]:
             if runs and runs[-1][0] == kind:
                 return []
             runs.append((kind, words))
-        elif kind != BARE:
+        elif kind != BARE:  # an empty bracket is a defect, which the parser reports
             return []
     return runs if at == len(text) else []

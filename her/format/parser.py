@@ -204,6 +204,7 @@ class Parser:
         self._draft.defect("other_speaker", spelling)
         self._end_run()
         self._enter("cut")
+        # A plan that quotes another speaker has no name or plan before it, so generation must not stop there.
         self._inner.clear()
         self._done = bool(self._draft.named or self._draft.plans or self._draft.reasoning)
         self._run.append(spelling)
@@ -240,8 +241,9 @@ class Parser:
             return ~at
         after = text[at + 1 : at + 2]
         before = self._run[-1][-1] if self._run else ""
-        single = "*" not in (before, after) and self._fence is None
+        single = "*" not in (before, after) and self._fence is None  # `**` is bold text
         if self._mode == "*" and single and not before.isspace() and not (after.isalnum() or after == "_"):
+            # The speech before the star becomes a part only now, when the star is known to open an action.
             action, self._run = self._run, self._before_star
             self._end_run(BARE)
             self._run = action
@@ -317,7 +319,7 @@ class Parser:
         if tag.alias:
             self._draft.defect("alias", tag.text)
         match tag.kind, tag.move:
-            case _, "end" | "drop":
+            case _, "end" | "drop":  # outside a plan a marker of the server is nothing; a line may still start behind it
                 self._line_start = self._mode == BARE and (not self._run or self._run[-1][-1] == "\n")
             case kind, "open" if kind == PLAN:
                 self._open_plan(tag)
@@ -338,7 +340,7 @@ class Parser:
         self._enter(PLAN)
 
     def _inside_plan(self, tag: Tag) -> None:
-        if self._opener.name == "|" and tag.move == "drop":
+        if self._opener.name == "|" and tag.move == "drop":  # `<|message|>` follows `<|channel|>analysis`
             return
         if ends_plan(tag, self._opener, self._inner):
             self._close_part(tag)
@@ -350,6 +352,7 @@ class Parser:
     def _claim_plan(self, tag: Tag) -> None:
         self._end_run(at_tag=True)
         self._draft.claim_as_plan(tag.text)
+        # The role tags and brackets so far were words of the plan, so they decide on no notation.
         self._bare_stops = marks.BARE_STOPS[self.notation]
         self._enter(BARE)
 
@@ -364,7 +367,7 @@ class Parser:
 
     def _open_role(self, tag: Tag) -> None:
         self._interrupt(tag)
-        if self.notation == "auto" and not self._draft.foreign:
+        if self.notation == "auto" and not self._draft.foreign:  # tags came first: brackets and stars are text from here on
             self._bare_stops = marks.BARE_STOPS["her"]
         self._opener = tag
         self._enter(tag.kind)

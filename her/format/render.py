@@ -21,7 +21,7 @@ def render(parts: Iterable[Part], speaker: str, kinds: Sequence[Kind] = KINDS) -
     chosen = normalise([part for part in parts if part.kind in kinds], speaker)
     planned = bool(chosen) and chosen[0].kind == PLAN
     texts = [_tagged(part) for part in chosen]
-    if len(texts) > planned:
+    if len(texts) > planned:  # more than the plan
         texts.insert(int(planned), f"{speaker}: ")
     return "".join(texts)
 

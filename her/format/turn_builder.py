@@ -80,6 +80,7 @@ def _settled(pairs: list[tuple[Kind, str]], speaker: str) -> tuple[Part, ...]:
 def _canonical(pairs: list[tuple[Kind, str]], speaker: str) -> list[tuple[Kind, str]]:
     names = _own_lines(speaker)
     bare = [(kind, (names.sub(r"\1", text) if kind == BARE and speaker in text else text).strip()) for kind, text in pairs]
+    # `sorted` is stable: plans move to the front, and all else keeps its order.
     ordered = sorted((pair for pair in bare if pair[1]), key=lambda pair: pair[0] != PLAN)
     return [(kind, _merge([text for _, text in group])) for kind, group in groupby(ordered, key=lambda pair: pair[0])]
 
@@ -115,6 +116,7 @@ class TurnDraft:
     def add(self, kind: Kind, text: str, at_tag: bool = False) -> bool:
         """End a run of text as a part; return False when it was blank. `at_tag` says that a tag ended it."""
         body = text.strip()
+        # A tag before the run or after it has white space next to it; `text` is not stripped yet.
         if (self._after_tag and text[:1].isspace()) or (at_tag and text[-1:].isspace()):
             self.defect("space_at_tag")
         self._after_tag = at_tag
@@ -123,8 +125,10 @@ class TurnDraft:
         if kind == PLAN:
             self.plans.append(unescape(body))
             return True
+        # Two runs of speech are no defect: an empty part or a literal between them was dropped, not written twice.
         if kind != BARE and self.visible and self.visible[-1][0] == kind:
             self.defect("same_kind_neighbours")
+        # Unescape before merging: an escape must not arise from the end of one part and the beginning of the next.
         self.visible.append((kind, unescape(body)))
         return True
 
@@ -172,6 +176,7 @@ class TurnDraft:
             self.defects.setdefault("missing_close", place)
         if not self.visible and not truncated:
             self.defect("empty")
+        # A misplaced name is not missing as well.
         if self.visible and not self.named and "name_misplaced" not in self.defects:
             self.defect("name_missing")
         if self.visible and not plans and not truncated:

@@ -62,6 +62,7 @@ def samples(
     for index, turn in enumerate(transcript.turns):
         if turn.speaker not in wanted and (speakers is not None or turn.speaker == ENVIRONMENT):
             continue
+        # `prompts` yields exactly the turns of `wanted & cast`, in order, so the two loops stay in step.
         before = next(prompts)[1] if turn.speaker in cast else None
         reason = _reason(turn, plans) if before else "not_in_cast"
         if not reason and budget is not None and before and count(before) > budget:
@@ -141,6 +142,7 @@ def _known(turns: Mapping[str, Turn], turn_id: str, transcript: Transcript) -> T
 
 
 def _reason(turn: Turn, plans: bool) -> str:
+    # Normalised, because a part that is blank or only the own name leaves nothing to train.
     kinds = {part.kind for part in normalise(turn.parts, turn.speaker)}
     if not kinds & set(VISIBLE_KINDS):
         return "unspoken"

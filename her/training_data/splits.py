@@ -92,6 +92,7 @@ class HeldOut(Value):
 def title_key(title: str) -> str:
     """Return the letters and digits of a title without case and accents; the stripped title where it has none."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", title.casefold()) if not unicodedata.combining(c))
+    # A title such as "???" has no letter; it must not equal every other one without letters.
     return re.sub(r"[\W_]+", "", plain) or title.strip()
 
 
@@ -173,6 +174,7 @@ def split(
     # Kept groups come first and use up room; the others follow in a random order that depends on the seed alone.
     ordered = sorted(groups, key=lambda group: (not fixed[group[0]], _number(f"{seed}\n{group[0][0]}")))
     for members, size in ordered:
+        # The split with the most room left takes the group; equal room is decided by name, to be the same in every run.
         name = fixed[members] or max(room, key=lambda split: (room[split], split))
         if name in room:
             room[name] -= size
@@ -275,4 +277,5 @@ def _kept(members: tuple[str, ...], keep: Mapping[str, str], names: set[str]) ->
 
 
 def _number(text: str) -> int:
+    # `hash` differs from process to process; 63 bits fit a signed 64-bit integer.
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "big") >> 1
