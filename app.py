@@ -1,4 +1,4 @@
-"""The playground, the same on a laptop and on a Space. Run: `python app.py`."""
+"""The playground, the same file on a laptop and on a Space. Run: `python app.py`."""
 
 import sys
 
@@ -8,7 +8,7 @@ from her.ui.build import launch
 
 
 def main() -> None:
-    """Open the playground with the settings of the environment; an error of the house is one line."""
+    """Open the playground with the settings of the environment; an expected error is printed as one line."""
     try:
         launch(Settings())
     except HerError as error:

@@ -1,4 +1,4 @@
-"""Test doubles at the backend seam: an Actor that says what it is told and records what it was sent."""
+"""Test doubles in place of a backend: an Actor that plays given replies and records its calls; helpers of chat tests."""
 
 import asyncio
 import hashlib
@@ -52,10 +52,16 @@ BOOK = Book(
 
 
 class Actor:
-    """A backend that plays `replies` in order, then its last one again and again.
+    """A backend that plays `replies` in order and repeats the last one.
 
-    A reply is a list of steps: text, a whole Delta, an exception to raise, an event to wait for. Unless a step says how it
-    finished, it stops with usage.
+    A reply is a list of steps: text, a complete Delta, an exception to raise, or an event to wait for. Without a finish reason in
+    a step, the reply ends with `stop` and a usage.
+
+    Attributes:
+        sent: messages of every call.
+        samplings: sampling of every call.
+        left: number of streams that were closed before their end.
+        closed: number of calls of `close`.
     """
 
     def __init__(self, *replies: Sequence[Step], context: int = 8192, spec: str = "actor:", scripted: bool = False) -> None:
@@ -64,30 +70,29 @@ class Actor:
         self.sent: list[tuple[Message, ...]] = []
         self.samplings: list[Sampling] = []
         self.left = 0
-        """How many streams were let go of before their end."""
         self.closed = 0
 
     async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Delta]:
         self.sent.append(tuple(messages))
         self.samplings.append(sampling)
         steps = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
-        finished = whole = False
+        has_finish = is_complete = False
         try:
             for step in steps:
                 if isinstance(step, asyncio.Event):
                     await step.wait()
                 elif isinstance(step, Exception):
-                    whole = True
+                    is_complete = True
                     raise step
                 else:
                     delta = Delta(text=step) if isinstance(step, str) else step
-                    finished = finished or delta.finish is not None
+                    has_finish = has_finish or delta.finish is not None
                     yield delta
-            if not finished:
+            if not has_finish:
                 yield Delta(finish="stop", usage=Usage(prompt_tokens=7, completion_tokens=len(steps)))
-            whole = True
+            is_complete = True
         finally:
-            self.left += not whole
+            self.left += not is_complete
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         return await join_deltas(self.stream(messages, sampling))
@@ -106,34 +111,34 @@ class Actor:
 
 
 def reply(speech: str, plan: str = PLAN) -> list[Step]:
-    """A clean reply of Mara's, in three pieces."""
+    """Return a reply of Mara without defects, in three pieces."""
     return [plan, "Mara: <role_action>nods</role_action>", speech]
 
 
 def service(store: Store, backend: Backend, sampling: Sampling | None = None, **limits: float) -> ChatService:
-    """A service with one persona, one scene and one book."""
-    given = ChatLimits(**limits)  # type: ignore[arg-type]
-    return ChatService(store, backend, {"mara": MARA}, {"storm": STORM}, (BOOK,), limits=given, sampling=sampling)
+    """Return a service with one persona, one scene and one book."""
+    chat_limits = ChatLimits(**limits)  # type: ignore[arg-type]
+    return ChatService(store, backend, {"mara": MARA}, {"storm": STORM}, (BOOK,), limits=chat_limits, sampling=sampling)
 
 
 async def opened(chats: ChatService, visitor: str = ANNE) -> ChatView:
-    """A chat with Mara in the storm: opening, greeting."""
+    """Start a chat with Mara in the storm: opening, greeting."""
     return await chats.start(visitor, persona="mara", scene="storm", name="Anne")
 
 
 async def said(chats: ChatService, chat: str, text: str = "Hello.", visitor: str = ANNE) -> ChatView:
-    """The chat after a message and its answer."""
+    """Send a message, wait for the answer and return the chat."""
     await ended(await chats.send(visitor, chat, text))
     return await chats.view(visitor, chat)
 
 
 async def ended(live: RunningGeneration) -> GenerationSnapshot:
-    """The last word of a generation; a hung one fails the test instead of the run."""
+    """Wait for the last snapshot; after 10 seconds the test fails, so that it cannot block the run."""
     return await asyncio.wait_for(live.wait(), 10)
 
 
 async def shown(live: RunningGeneration, text: str) -> GenerationSnapshot:
-    """The first snapshot in which this text can be read."""
+    """Wait for the first snapshot that shows this text."""
 
     async def look() -> GenerationSnapshot:
         async for snapshot in live.follow():
@@ -145,7 +150,7 @@ async def shown(live: RunningGeneration, text: str) -> GenerationSnapshot:
 
 
 async def followed(chats: ChatService, chat: str, visitor: str = ANNE) -> list[GenerationSnapshot]:
-    """Every snapshot until the end."""
+    """Return every snapshot until the end."""
 
     async def collect() -> list[GenerationSnapshot]:
         return [snapshot async for snapshot in chats.follow(visitor, chat)]
@@ -154,8 +159,8 @@ async def followed(chats: ChatService, chat: str, visitor: str = ANNE) -> list[G
 
 
 def texts(view: ChatView) -> list[str]:
-    """What each shown turn says, without plans."""
-    return [one.turn.text("role_thinking", "role_action", "speech") for one in view.turns]
+    """Return the text of each shown turn, without plans."""
+    return [shown_turn.turn.text("role_thinking", "role_action", "speech") for shown_turn in view.turns]
 
 
 async def assert_unchanged(chats: ChatService, chat: ChatView, last: GenerationSnapshot, text: str = "Hello.") -> None:

@@ -19,7 +19,7 @@ from her.chat.openings import Opening, book_turns, clean_message, clean_title, o
 from her.chat.pages import Page, meter_of, read_meter, read_page, read_view, replayed
 from her.chat.views import ChatSummary, ChatView, GenerationSnapshot
 from her.errors import InputError, NotFound
-from her.feedback.rubric import check
+from her.feedback.rubric import check_rating
 from her.store import Rating, Seen, Store
 from her.types import Persona, Sampling, Scenario
 
@@ -282,7 +282,7 @@ class ChatService:
         def store_rating() -> int:
             if node is not None and self.store.node(visitor, chat, node).origin not in RATED:
                 raise InputError("only turns of the persona can be rated; this one is your own or the book's")
-            return self.store.rate(visitor, chat, node, check(rating))
+            return self.store.rate(visitor, chat, node, check_rating(rating))
 
         return await self._in_thread(store_rating)
 

@@ -1,1 +1,1 @@
-"""Define the rating rubric and turn what people said about turns into preferences."""
+"""Ratings of people: the rubric, the reliability of raters, and the training data made of both."""

@@ -1,8 +1,10 @@
-"""What people said, as training sees it: preferences with verdicts, labelled replies, statistics and export files.
+"""Ratings, edits and choices as training data: preferences with verdicts, labelled replies, export files, statistics.
 
-Replies that were stopped by the visitor or failed say nothing about the model and are left out of every file; so are
-truncated ones where they would be imitated. What is left out is counted. Pairs come from edits (the edit over the
-original), choices (the kept one over each swipe) and stars (one person, one prompt, means at least MARGIN apart).
+Replies that the visitor stopped and replies that failed are left out of every file, because the model did not finish them;
+truncated ones are left out where a model would learn to imitate them. Everything left out is counted.
+
+Preferences come from edits (the edit is preferred to its original), choices (the kept reply is preferred to each swipe) and
+stars (two swipes that one person rated under one prompt, with means at least MARGIN apart).
 """
 
 import json
@@ -12,100 +14,97 @@ from itertools import combinations, groupby
 from statistics import fmean
 from typing import Any, Literal
 
-from her.feedback.rubric import RUBRIC, Label, Rubric, check, read_rating
+from her.feedback.rubric import RUBRIC
 from her.format import normalise, render
 from her.store import Rating, Store
 from her.store.exports import ExportedReply, RatedReply, chosen_replies, edited_replies, rated_replies, totals
 from her.types import Comparison, Message, Preference, Turn, Value, Verdict
 
-__all__ = [
-    "RUBRIC",
-    "ExportFormat",
-    "Exported",
-    "Label",
-    "Rubric",
-    "check",
-    "export",
-    "preferences",
-    "read_rating",
-    "stats",
-]
-
 ExportFormat = Literal["jsonl", "sft", "preference", "kto"]
 MARGIN = 1.0
+"""Smallest difference of two means of stars that counts as a preference."""
 WELL_RATED = 4.0
+"""Smallest mean of stars of a reply that a model may imitate."""
 
 
 class Exported(Value):
-    """Lines written, and why others were not."""
+    """Number of lines written, and of rows left out by reason."""
 
     written: int
     left_out: dict[str, int]
 
 
 def export(store: Store, format: ExportFormat, write: Callable[[str], object]) -> Exported:
-    """Give every line of the export, with its line end, to `write`; tombstones are applied.
+    """Pass every line of the export, with its line end, to `write`. Withdrawn and deleted rows are not exported.
 
-    Formats: `jsonl` one rating a line; `sft`, `preference` and `kto` the conversational datasets of TRL 1.16
-    (prompt and completion; prompt, chosen and rejected; prompt, completion and label).
+    Args:
+        store: where ratings are read from.
+        format: `jsonl` has one rating a line. `sft`, `preference` and `kto` are conversational datasets of TRL 1.16:
+            prompt and completion; prompt, chosen and rejected; prompt, completion and label.
+        write: called once a line.
     """
     left_out: Counter[str] = Counter()
-    makers = {"jsonl": _jsonl, "sft": _sft, "preference": _preference, "kto": _kto}
+    formats = {"jsonl": _jsonl, "sft": _sft, "preference": _preference, "kto": _kto}
     written = 0
-    for line in makers[format](store, left_out):
-        write(json.dumps(line, ensure_ascii=False) + "\n")
+    for row in formats[format](store, left_out):
+        write(json.dumps(row, ensure_ascii=False) + "\n")
         written += 1
     return Exported(written=written, left_out=dict(sorted(left_out.items())))
 
 
 def rater(visitor_id: str) -> str:
-    """How verdicts and files name a person: enough to tell raters apart, not the id itself."""
+    """Return the name of a person in verdicts and files: 12 digits of the id, enough to tell raters apart."""
     return f"rater:{visitor_id[:12]}"
 
 
 def mean_stars(rating: Rating) -> float | None:
-    """Mean over the dimensions that were rated; None without any."""
+    """Return the mean over the rated dimensions; None without any."""
     return fmean(rating.stars.values()) if rating.stars else None
 
 
 def well_rated(rating: Rating) -> bool:
-    """Thumb up, or a mean of at least four stars; a thumb down outweighs stars."""
+    """Tell whether a rating is good: thumb up, or a mean of at least WELL_RATED stars without a thumb down."""
     mean = mean_stars(rating)
     return rating.thumb == 1 or (rating.thumb != -1 and mean is not None and mean >= WELL_RATED)
 
 
 def preferences(store: Store, left_out: Counter[str] | None = None) -> Iterator[Preference]:
-    """Edits, then choices, then stars as preferences; a pair that an earlier source decided is not repeated."""
+    """Yield preferences from edits, then choices, then stars; a pair that an earlier source decided is not repeated.
+
+    `left_out` counts what is not a preference, by reason.
+    """
     counts = left_out if left_out is not None else Counter()
     decided: set[tuple[str, str, str]] = set()
     for visitor_id, chosen, rejected, verdict in _pairs(store, counts):
         ids = (visitor_id, min(chosen.node.id, rejected.node.id), max(chosen.node.id, rejected.node.id))
-        why = "said before" if ids in decided else _unfit_pair(chosen, rejected)
+        reason = "pair decided before" if ids in decided else _unfit_pair(chosen, rejected)
         decided.add(ids)
-        if why:
-            counts[why] += 1
+        if reason:
+            counts[reason] += 1
         else:
             yield Preference(prompt=rejected.prompt, chosen=chosen.node.turn, rejected=rejected.node.turn, verdict=verdict)
 
 
 def stats(store: Store) -> dict[str, Any]:
-    """Counts, and means with their n, over all and by persona; JSON-like. Withdrawn and deleted ones are not in it."""
+    """Return counts, and means with their n, over all and by persona, as JSON values. Withdrawn and deleted rows do not count."""
     counts: Counter[str] = Counter(dict.fromkeys(("turns", "chats", "thumbs_up", "thumbs_down"), 0))
     tags: Counter[str] = Counter()
     raters: set[str] = set()
-    everyone: dict[str, list[int]] = {}
+    everyone: dict[str, list[int]] = {}  # stars by dimension
     personas: dict[str, dict[str, list[int]]] = {}
+    ratings_of: Counter[str] = Counter()
     for row in rated_replies(store):
         rating = row.rated.rating
         counts.update({"chats" if row.reply is None else "turns": 1})
         counts.update({"thumbs_up": int(rating.thumb == 1), "thumbs_down": int(rating.thumb == -1)})
         tags.update(rating.tags)
         raters.add(row.rated.visitor_id)
-        own = personas.setdefault(row.persona_id or row.speaker, {"": []})
-        own[""].append(1)
+        persona = row.persona_id or row.speaker
+        ratings_of[persona] += 1
+        stars = personas.setdefault(persona, {})
         for dimension, count in rating.stars.items():
             everyone.setdefault(dimension, []).append(count)
-            own.setdefault(dimension, []).append(count)
+            stars.setdefault(dimension, []).append(count)
     return totals(store) | {
         "raters": len(raters),
         "ratings": dict(counts),
@@ -113,7 +112,9 @@ def stats(store: Store) -> dict[str, Any]:
         "choices": sum(1 for _ in chosen_replies(store)),
         "dimensions": _means(everyone),
         "tags": dict(tags.most_common()),
-        "personas": {name: {"ratings": len(own.pop("")), "dimensions": _means(own)} for name, own in sorted(personas.items())},
+        "personas": {
+            name: {"ratings": ratings_of[name], "dimensions": _means(stars)} for name, stars in sorted(personas.items())
+        },
     }
 
 
@@ -127,7 +128,7 @@ Pair = tuple[str, ExportedReply, ExportedReply, Verdict]
 
 
 def _pairs(store: Store, left_out: Counter[str]) -> Iterator[Pair]:
-    """Visitor, chosen, rejected and why, from the three sources."""
+    """Yield visitor, chosen, rejected and verdict from the three sources."""
     for edit in edited_replies(store):
         verdict = Verdict(winner="a", reason="edited by hand", judge=rater(edit.visitor_id))
         if _parts(edit.original.node.turn) == _parts(edit.edited.node.turn):
@@ -138,8 +139,8 @@ def _pairs(store: Store, left_out: Counter[str]) -> Iterator[Pair]:
         verdict = Verdict(winner="a", reason="kept among swipes", judge=rater(row.choice.visitor_id))
         for swipe in row.alternatives:
             yield row.choice.visitor_id, row.chosen, swipe, verdict
-    rated = (one for one in rated_replies(store) if one.reply is not None and one.rated.rating.stars)
-    for _, swipes in groupby(rated, key=_place):
+    rated = (row for row in rated_replies(store) if row.reply is not None and row.rated.rating.stars)
+    for _, swipes in groupby(rated, key=_place):  # the store yields the swipes of one place as neighbours
         for first, second in combinations(list(swipes), 2):
             yield from _star_pair(first, second, left_out)
 
@@ -149,21 +150,21 @@ def _place(row: RatedReply) -> tuple[str, str, str | None]:
     return row.rated.visitor_id, row.rated.conversation_id, row.reply.node.parent_id
 
 
-def _star_pair(one: RatedReply, other: RatedReply, left_out: Counter[str]) -> Iterator[Pair]:
-    """The better of two swipes by the dimensions rated in both, when their means are MARGIN apart."""
-    shared = [name for name in one.rated.rating.stars if name in other.rated.rating.stars]
-    if not shared or one.reply is None or other.reply is None:
+def _star_pair(first: RatedReply, second: RatedReply, left_out: Counter[str]) -> Iterator[Pair]:
+    """Yield the better of two swipes by the dimensions rated in both, when their means are at least MARGIN apart."""
+    shared = [name for name in first.rated.rating.stars if name in second.rated.rating.stars]
+    if not shared or first.reply is None or second.reply is None:
         left_out["no dimension rated in both"] += 1
         return
-    means = [fmean(row.rated.rating.stars[name] for name in shared) for row in (one, other)]
+    means = [fmean(row.rated.rating.stars[name] for name in shared) for row in (first, second)]
     if abs(means[0] - means[1]) < MARGIN:
         left_out[f"stars less than {MARGIN:g} apart"] += 1
         return
-    better, worse = (one, other) if means[0] > means[1] else (other, one)
+    better, worse = (first, second) if means[0] > means[1] else (second, first)
     comparisons = tuple(_comparison(name, better, worse) for name in shared)
-    verdict = Verdict(comparisons=comparisons, winner="a", reason="stars", judge=rater(one.rated.visitor_id))
+    verdict = Verdict(comparisons=comparisons, winner="a", reason="stars", judge=rater(first.rated.visitor_id))
     assert better.reply is not None and worse.reply is not None
-    yield one.rated.visitor_id, better.reply, worse.reply, verdict
+    yield first.rated.visitor_id, better.reply, worse.reply, verdict
 
 
 def _comparison(name: str, a: RatedReply, b: RatedReply) -> Comparison:
@@ -177,7 +178,7 @@ def _parts(turn: Turn) -> object:
 
 
 def _unfit(reply: ExportedReply, *, imitated: bool) -> str:
-    """Why training cannot use this reply, or nothing; `imitated` where it is shown as good."""
+    """Return why training cannot use this reply, or an empty text; `imitated` where a model would learn to write it."""
     if reply.generation is None:
         return "no model wrote it"
     if not reply.edited and reply.generation.finish in ("stopped", "failed"):
@@ -190,9 +191,9 @@ def _unfit(reply: ExportedReply, *, imitated: bool) -> str:
 
 
 def _unfit_pair(chosen: ExportedReply, rejected: ExportedReply) -> str:
-    """Why two replies are no pair, or nothing."""
-    if why := _unfit(rejected, imitated=False) or _unfit(chosen, imitated=True):
-        return why
+    """Return why two replies make no preference, or an empty text."""
+    if reason := _unfit(rejected, imitated=False) or _unfit(chosen, imitated=True):
+        return reason
     if chosen.prompt != rejected.prompt:
         return "prompts differ"
     return "replies are the same" if _parts(chosen.node.turn) == _parts(rejected.node.turn) else ""
@@ -207,12 +208,12 @@ def _completion(turn: Turn) -> list[dict[str, str]]:
 
 
 def _jsonl(store: Store, left_out: Counter[str]) -> Iterator[dict[str, Any]]:
-    """Every rating with all that it refers to, those of greetings and whole chats too."""
+    """Yield every rating with everything it refers to, ratings of greetings and whole chats included."""
     for row in rated_replies(store):
         rating = row.rated.rating.model_dump(mode="json")
         reply, generation = row.reply, row.reply.generation if row.reply else None
-        if reply and generation and (why := _unfit(reply, imitated=False)).startswith("generation"):
-            left_out[why] += 1
+        if reply and generation and (reason := _unfit(reply, imitated=False)).startswith("generation"):
+            left_out[reason] += 1
             continue
         yield {
             "conversation_id": row.rated.conversation_id,
@@ -234,22 +235,22 @@ def _jsonl(store: Store, left_out: Counter[str]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _usable(store: Store, left_out: Counter[str], good: Callable[[Rating], bool | None]) -> Iterator[tuple[ExportedReply, bool]]:
-    """Rated replies that training can use, with `good` of their rating; None is no opinion."""
+def _usable(store: Store, left_out: Counter[str], judge: Callable[[Rating], bool | None]) -> Iterator[tuple[ExportedReply, bool]]:
+    """Yield the rated replies that training can use, each with the label that `judge` gives; None is no opinion."""
     for row in rated_replies(store):
-        label = good(row.rated.rating)
+        label = judge(row.rated.rating)
         if row.reply is None:
             left_out["rating of a whole chat"] += 1
         elif label is None:
             left_out["no clear opinion"] += 1
-        elif why := _unfit(row.reply, imitated=label):
-            left_out[why] += 1
+        elif reason := _unfit(row.reply, imitated=label):
+            left_out[reason] += 1
         else:
             yield row.reply, label
 
 
 def _sft(store: Store, left_out: Counter[str]) -> Iterator[dict[str, Any]]:
-    """With the columns of a synthesis (`transcript` is the chat), so that no chat is both learned and held out."""
+    """Yield rows with the columns of a synthesis. `transcript` is the chat, so that training never splits one chat."""
     for reply, _ in _usable(store, left_out, lambda rating: well_rated(rating) or None):
         node = reply.node
         yield {
@@ -267,9 +268,9 @@ def _kto(store: Store, left_out: Counter[str]) -> Iterator[dict[str, Any]]:
 
 
 def _preference(store: Store, left_out: Counter[str]) -> Iterator[dict[str, Any]]:
-    for one in preferences(store, left_out):
+    for preference in preferences(store, left_out):
         yield {
-            "prompt": _messages(one.prompt),
-            "chosen": _completion(one.chosen),
-            "rejected": _completion(one.rejected),
+            "prompt": _messages(preference.prompt),
+            "chosen": _completion(preference.chosen),
+            "rejected": _completion(preference.rejected),
         }

@@ -1,9 +1,10 @@
-"""What a person may say of a turn or a chat: the dimensions, the tags, and the check of what a browser sends.
+"""The rubric of ratings: its dimensions and tags, and the check of a rating that a browser sends.
 
-A change of dimensions, tags or their words is a new version; ratings keep the version they were given under.
+A change of dimensions, tags or their words is a new version; each stored rating names the version of its rubric.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 
 from pydantic import ValidationError
@@ -14,7 +15,7 @@ from her.types import Language, Value
 
 
 class Label(Value):
-    """A name on the rating bar, with a line that says what it means."""
+    """A dimension or tag on the rating bar: its name in two languages, and one line that explains it."""
 
     id: str
     en: str
@@ -23,16 +24,16 @@ class Label(Value):
     hint_zh: str = ""
 
     def label(self, language: Language) -> str:
-        """The name in this language."""
+        """Return the name in this language."""
         return self.zh if language == "zh" else self.en
 
     def hint(self, language: Language) -> str:
-        """The line in this language."""
+        """Return the explanation in this language."""
         return self.hint_zh if language == "zh" else self.hint_en
 
 
 class Rubric(Value):
-    """A version of the questions: `dimensions` in the order of the bar, 1 to 5 stars each; `tags` are yes or absent."""
+    """One version of the rubric: `dimensions` in the order of the bar, 1 to 5 stars each; a tag is set or absent."""
 
     version: str
     dimensions: tuple[Label, ...]
@@ -102,41 +103,47 @@ RUBRIC = Rubric(
 )
 
 
-def check(rating: Rating) -> Rating:
-    """The rating, when it fits the rubric of today.
+def check_rating(rating: Rating) -> Rating:
+    """Return the rating when it fits the rubric in use.
 
     Raises:
-        InputError: naming the version, dimension or tag that is unknown.
+        InputError: the version, a dimension or a tag is unknown, or a tag stands there twice.
     """
     if rating.rubric != RUBRIC.version:
-        raise InputError(f"rubric {rating.rubric!r} is not the one in use; reload the page for {RUBRIC.version!r}")
-    for kind, given, labels in (("dimension", rating.stars, RUBRIC.dimensions), ("tag", rating.tags, RUBRIC.tags)):
+        raise InputError(f"rubric {rating.rubric[:40]!r} is not the one in use; reload the page for {RUBRIC.version!r}")
+    for kind, names, labels in (("dimension", rating.stars, RUBRIC.dimensions), ("tag", rating.tags, RUBRIC.tags)):
         known = [label.id for label in labels]
-        for name in given:
+        for name in names:
             if name not in known:
                 raise InputError(f"{kind} {name[:40]!r} is not in rubric {RUBRIC.version}; known are {', '.join(known)}")
-    if repeated := [tag for number, tag in enumerate(rating.tags) if tag in rating.tags[:number]]:
-        raise InputError(f"tag {repeated[0]!r} is given twice; give it once")
+    # Counted in one pass: a request may hold 800,000 tags, and comparing each with all before it would take hours.
+    repeated = [tag for tag, count in Counter(rating.tags).items() if count > 1]
+    if repeated:
+        raise InputError(f"tag {repeated[0]!r} is given more than once; give it once")
     return rating
 
 
-def read_rating(said: Mapping[str, object]) -> Rating:
-    """A checked rating from what a browser sent: JSON-like, keys as in `Rating`, `rubric` the current one when absent.
+def read_rating(sent: Mapping[str, object]) -> Rating:
+    """Return the checked rating from the JSON values that a browser sent: the fields of `Rating`.
+
+    `rubric` may be left out and is the version in use then.
 
     Raises:
-        InputError: one sentence on the first thing that is wrong.
+        InputError: one sentence about the first fault.
     """
-    comment, stars = said.get("comment"), said.get("stars")
+    comment, stars = sent.get("comment"), sent.get("stars")
     if isinstance(comment, str) and len(comment) > LONGEST_COMMENT:
         raise InputError(f"the comment has {len(comment):,} characters; write at most {LONGEST_COMMENT:,}")
     for dimension, count in stars.items() if isinstance(stars, Mapping) else ():
+        # `type`, because True is an int in Python and would count as one star.
         if type(count) is not int or not 1 <= count <= 5:
             raise InputError(f"dimension {str(dimension)[:40]!r} has {str(count)[:40]} stars; give 1, 2, 3, 4 or 5")
     try:
-        return check(Rating.model_validate_json(json.dumps({"rubric": RUBRIC.version, **said})))
+        return check_rating(Rating.model_validate_json(json.dumps({"rubric": RUBRIC.version, **sent})))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        field = ".".join(str(step) for step in first["loc"]) or "the whole"
-        raise InputError(f"the rating is not one: {field} is {str(first['input'])[:40]!r}; {first['msg'].lower()}") from error
-    except (TypeError, ValueError) as error:
-        raise InputError(f"the rating is not one: {error}; send JSON") from error
+        field = ".".join(str(step) for step in first["loc"])[:60] or "it"
+        value = str(first["input"])[:40]
+        raise InputError(f"the rating is not valid: {field} is {value!r}; {first['msg'][:200].lower()}") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"the rating is not valid: {str(error)[:200]}; send JSON") from None

@@ -19,7 +19,7 @@ class Feedback(Core):
     def rate(self, visitor_id: str, conversation_id: str, node_id: str | None, rating: Rating) -> int:
         """Save a rating of a turn, or of the whole chat with `node_id` None; an empty rating withdraws the earlier one.
 
-        Check it first with `her.feedback.rubric.check`, which knows the rubric.
+        Check it first with `her.feedback.rubric.check_rating`, which knows the rubric.
 
         Returns:
             The time of saving (UTC, ms). The rating is on disk when this returns.

@@ -1,1 +1,1 @@
-"""The playground in the browser: the only room that knows Gradio."""
+"""The playground in the browser; no other package imports Gradio."""

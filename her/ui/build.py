@@ -1,4 +1,4 @@
-"""Builds the playground and opens it. Run: `python app.py`, or `her play`."""
+"""Build the playground and open it. Run: `python app.py`, or `her play`."""
 
 import logging
 import socket
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def service(settings: Settings) -> ChatService:
-    """Store, backend, personas, scenes and books, opened; every refusal is one sentence (HerError)."""
+    """Open store, backend, personas, scenes and books; HerError with one sentence when one of them is wrong."""
     personas = load_personas()
     books = [load_book(Path(name)) for name in settings.scenes]
     for book in books:
@@ -39,7 +39,7 @@ def service(settings: Settings) -> ChatService:
 
 
 def build(chats: ChatService, settings: Settings) -> gr.Blocks:
-    """The page: the stage, and the tab that connects a model."""
+    """Build the page: the stage, and the tab that connects a model."""
     with gr.Blocks(title="HER", analytics_enabled=False, fill_width=True) as page, gr.Tabs():
         with gr.Tab("Stage 舞台", id="stage-tab"):
             Stage(chats).build()
@@ -50,7 +50,7 @@ def build(chats: ChatService, settings: Settings) -> gr.Blocks:
 
 
 def launch(settings: Settings, block: bool = True) -> gr.Blocks:
-    """Open the playground and say where; with `block` this returns only when it is closed (control-C).
+    """Open the playground and log its address; with `block` return only when it is closed (control-C).
 
     Raises:
         HerError: a file, spec, port or database is wrong; nothing was started and nothing was written.
@@ -69,7 +69,7 @@ def launch(settings: Settings, block: bool = True) -> gr.Blocks:
 
 
 def require_port(settings: Settings) -> None:
-    """Refuse an address that is not this machine's and a port that is taken, before anything is read or written."""
+    """Refuse a port that is taken or an address of another machine, before anything is read or written."""
     try:
         socket.create_server((settings.host, settings.port)).close()
     except OSError as error:
@@ -80,25 +80,25 @@ def require_port(settings: Settings) -> None:
 
 
 def claim_gpu() -> None:
-    """Name a function that may use the GPU: ZeroGPU stops a Space that names none, whatever plays the personas there.
+    """Register a function that may use the GPU, because ZeroGPU stops a Space that registers none.
 
-    The package `spaces` is on Spaces only; without it this is no ZeroGPU Space, and nothing is claimed.
+    The package `spaces` is installed on Spaces only; without it nothing is registered.
     """
     try:
         import spaces
     except ImportError as error:
-        log.warning("SPACES_ZERO_GPU is set but the package 'spaces' is not installed (%s); no GPU is claimed", error)
+        log.warning("SPACES_ZERO_GPU is set but the package 'spaces' is not installed (%s); no GPU is registered", error)
         return
     spaces.GPU(_warm)
 
 
 def _warm() -> str:
-    """What the claimed GPU would run; never called, since models on a Space are served elsewhere."""
+    """Stand for work on the GPU; never called, because the models of a Space run on other servers."""
     return "warm"
 
 
 def launch_arguments(settings: Settings) -> dict[str, Any]:
-    """What is handed to Gradio: closed by default, no share link, no monitoring, no fetched fonts."""
+    """Return the arguments for Gradio: local address by default, no share link, no monitoring, no remote fonts."""
     fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "PingFang SC", "Noto Sans CJK SC", "sans-serif"]
     hosts = LOOPBACK if settings.host in ("127.0.0.1", "localhost", "::1") else ()
     ancestors = "'self' https://huggingface.co https://*.hf.space" if paths.space_id() else "'self'"

@@ -1,7 +1,7 @@
-"""The "Connect a model" tab: what is connected now, whether it answers, and one line for each common server.
+"""The tab "Connect a model": check the model that is connected, or connect another one.
 
-A visitor may connect a URL only where the server was started with `--allow-visitor-urls`; it then serves that visitor
-alone, and no key of the operator is ever sent to it.
+A visitor may connect a URL only when the server was started with `--allow-visitor-urls`. The model then serves that visitor
+alone, and no key of the operator is sent to it.
 """
 
 import gradio as gr
@@ -22,15 +22,16 @@ LINES = """\
 | Hugging Face router (`HF_TOKEN` set) | `her play --backend openai:https://router.huggingface.co/v1#Qwen/Qwen3-32B` |
 | a checkpoint on this machine (`pip install -e '.[local]'`) | `her play --backend local:path/to/checkpoint` |
 """
-_WITH_TOKEN = "(...given) => [...given.slice(0, -1), localStorage.getItem('her.visitor') || '']"
+# The token is the last input of both handlers; only the browser knows it.
+_WITH_TOKEN = "(...inputs) => [...inputs.slice(0, -1), localStorage.getItem('her.visitor') || '']"
 
 
 class ConnectTab:
-    """The handlers of the tab.
+    """The tab and its two handlers.
 
     Args:
-        service: the chat service whose backend is shown.
-        allow_urls: whether visitors may connect a backend of their own.
+        service: the chat service whose backends are shown and changed.
+        allow_urls: True lets visitors connect a backend for their own chats.
     """
 
     def __init__(self, service: ChatService, allow_urls: bool) -> None:
@@ -38,7 +39,7 @@ class ConnectTab:
         self.allow_urls = allow_urls
 
     def build(self) -> None:
-        """Draw the tab into the Blocks that are open."""
+        """Draw the tab into the open Blocks."""
         with gr.Column(elem_classes="her-connect"):
             gr.Markdown("## Connect a model · 连接模型")
             status = gr.Markdown("", elem_id="connect-status")
@@ -55,17 +56,17 @@ class ConnectTab:
                 check = gr.Button("Check the connection", elem_id="connect-check")
                 use = gr.Button("Use it for my chats", visible=self.allow_urls, variant="primary", elem_id="connect-use")
             if not self.allow_urls:
-                gr.Markdown("The model is chosen when the server is started, by whoever runs it:")
+                gr.Markdown("The model is chosen by the person who starts the server:")
             gr.Markdown(LINES)
             gr.Markdown(
-                "A key is read from the environment (`HER_OPENAI_API_KEY`, or `HF_TOKEN` for the router), never typed here."
+                "Keys are read from the environment (`HER_OPENAI_API_KEY`, or `HF_TOKEN` for the router) and never typed here."
             )
         hidden = {"api_visibility": "undocumented", "show_progress": "minimal"}
         check.click(self.check, [token], [status], js=_WITH_TOKEN, api_name="check_connection", **hidden)
         use.click(self.use, [spec, token], [status], js=_WITH_TOKEN, api_name="use_connection", **hidden)
 
     async def check(self, token: str) -> str:
-        """One sentence: what answers now, or why nothing does."""
+        """Say in one sentence which model answers, or why none does."""
         try:
             backend = self.service.backend_for(token_owner(token))
             return _plain(await backend.check())
@@ -73,7 +74,7 @@ class ConnectTab:
             return _plain(f"⚠ {error}")
 
     async def use(self, spec: str, token: str) -> str:
-        """Connect this visitor's chats to `spec`, once it has answered; an empty spec returns to the server's own."""
+        """Connect this visitor's chats to `spec` once it has answered; an empty spec returns to the server's backend."""
         try:
             visitor = token_owner(token)
             if not self.allow_urls:
@@ -84,7 +85,7 @@ class ConnectTab:
             return _plain(f"⚠ {error}")
 
     async def _connected(self, visitor: str, backend: Backend | None) -> str:
-        """What the backend answers, once it is this visitor's; one that does not answer is closed again."""
+        """Check the backend, give it to this visitor and return its answer. A backend that does not answer is closed."""
         try:
             answer = await (backend or self.service.backend).check()
         except BackendError:
@@ -96,7 +97,7 @@ class ConnectTab:
 
 
 def _plain(text: str) -> str:
-    """Text of a server as Markdown that shows it as it stands."""
+    """Escape a server's text for Markdown and HTML."""
     return "".join(
         f"\\{letter}" if letter in r"\`*_{}[]()#+-.!|~>" else {"<": "&lt;", "&": "&amp;"}.get(letter, letter) for letter in text
     )

@@ -1,8 +1,8 @@
-"""What every answer of the server carries, and what it answers: headers that keep foreign code and requests out, and
-of Gradio's many doors only those the page knocks at, since some of them store whatever a stranger sends.
+"""Middleware that refuses foreign requests and adds security headers to every answer.
 
-Pure ASGI, so that streams pass untouched. The policy allows inline and evaluated script because Gradio's own page needs
-both; it allows nothing from, and nothing to, another host.
+Of Gradio's endpoints that take data, only those that the page uses are open: some of the others store whatever a stranger
+sends. Plain ASGI, so that streams pass unchanged. The content security policy allows inline and evaluated script, because
+Gradio's page needs both; it allows no other host.
 """
 
 from collections.abc import Sequence
@@ -17,21 +17,22 @@ _POLICY = (
 )
 _POSTED = ("/component_server", "/queue/join", "/cancel", "/reset")
 MAX_BODY = 8_000_000
-"""Bytes of a request; the longest text that is looked at has a million characters."""
-_ELSEWHERE = "This playground answers only to the address it was opened on; use http://127.0.0.1 and its port."
-_NO_DOOR = "Nothing is taken here; the page sends what it has to say elsewhere."
+"""Largest body of a request in bytes; the longest text that is read has a million characters, up to 6 bytes each in JSON."""
+_OTHER_HOST = "This playground answers only at the address it was opened on; use http://127.0.0.1 and its port."
+_CLOSED = "This address takes no data; the page of the playground uses others."
 _TOO_LONG = f"This request is longer than {MAX_BODY:,} bytes; send less."
 
 
 class Guard:
-    """Adds the security headers; on a loopback address it answers only requests that name one (no DNS rebinding).
+    """ASGI middleware that checks host, method, path and size of a request, and adds the security headers.
 
-    A request that sends something is passed on only at the doors of the page, and at most MAX_BODY bytes of it.
+    On a loopback address it answers only requests whose Host is a loopback name. Without this check a foreign page could
+    reach the playground by DNS rebinding: a name of its own that resolves to 127.0.0.1.
 
     Args:
-        app: the ASGI application behind.
-        hosts: host names answered, without port; empty answers all.
-        ancestors: who may frame the page, as CSP sources.
+        app: the ASGI application behind it.
+        hosts: host names that are answered, without port; empty answers all.
+        ancestors: pages that may frame the playground, as CSP sources.
     """
 
     def __init__(self, app: Any, hosts: Sequence[str] = (), ancestors: str = "'self'") -> None:
@@ -50,16 +51,16 @@ class Guard:
             await self.app(scope, receive, send)
             return
         if self.hosts and _host(scope) not in self.hosts:
-            await _refuse(send, 421, _ELSEWHERE)
+            await _refuse(send, 421, _OTHER_HOST)
             return
         if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
             if not scope["path"].rstrip("/").endswith(_POSTED):
-                await _refuse(send, 403, _NO_DOOR)
+                await _refuse(send, 403, _CLOSED)
                 return
             if _length(scope) > MAX_BODY:
                 await _refuse(send, 413, _TOO_LONG)
                 return
-            receive = _measured(receive)
+            receive = _limited(receive)
 
         async def guarded(message: Scope) -> None:
             if message["type"] == "http.response.start":
@@ -78,22 +79,22 @@ def _host(scope: Scope) -> str:
 
 
 def _length(scope: Scope) -> int:
-    """Bytes of the body as the request says, 0 where it does not; a server reads no more than what was said."""
-    said = dict(scope["headers"]).get(b"content-length", b"")
-    return int(said) if said.isdigit() else 0
+    """Return the Content-Length of the request, 0 without one. The server reads no more than that."""
+    length = dict(scope["headers"]).get(b"content-length", b"")
+    return int(length) if length.isdigit() else 0
 
 
-def _measured(receive: Any) -> Any:
-    """The same door, which closes once a body that did not say its length is longer than MAX_BODY."""
+def _limited(receive: Any) -> Any:
+    """Wrap `receive` so that a body without a Content-Length is cut off after MAX_BODY bytes."""
     total = 0
 
-    async def measured() -> Scope:
+    async def limited() -> Scope:
         nonlocal total
         message: Scope = await receive()
         total += len(message.get("body", b""))
         return message if total <= MAX_BODY else {"type": "http.disconnect"}
 
-    return measured
+    return limited
 
 
 async def _refuse(send: Any, status: int, sentence: str) -> None:

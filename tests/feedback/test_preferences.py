@@ -1,4 +1,4 @@
-"""What people said becomes preferences, labelled replies and numbers, and what was withdrawn does not."""
+"""her/feedback/preferences.py: ratings, edits and choices become training data; withdrawn ones do not."""
 
 import json
 from collections import Counter
@@ -26,19 +26,19 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def exported(store: Store, format: ExportFormat) -> tuple[list[dict[str, Any]], Exported]:
-    """The rows of an export, and what it says of itself."""
+    """Return the rows of an export and its summary."""
     lines: list[str] = []
-    told = export(store, format, lines.append)
-    assert all(line.endswith("\n") and line.count("\n") == 1 for line in lines) and told.written == len(lines)
-    return [json.loads(line) for line in lines], told
+    summary = export(store, format, lines.append)
+    assert all(line.endswith("\n") and line.count("\n") == 1 for line in lines) and summary.written == len(lines)
+    return [json.loads(line) for line in lines], summary
 
 
 def rate(store: Store, node: Node, opinion: Rating, visitor_id: str = ANNE) -> None:
     store.rate(visitor_id, node.conversation_id, node.id, opinion)
 
 
-def said(one: Preference) -> tuple[str, str, str]:
-    return one.chosen.text("speech"), one.rejected.text("speech"), one.verdict.reason
+def shown(preference: Preference) -> tuple[str, str, str]:
+    return preference.chosen.text("speech"), preference.rejected.text("speech"), preference.verdict.reason
 
 
 def test_a_rating_exports_with_all_that_it_refers_to(store: Store) -> None:
@@ -83,20 +83,20 @@ def test_sft_has_the_exact_prompt_and_the_canonical_reply_with_its_plan(store: S
     good, bad = reply(store, asked, "Good.", plan="Tempt him."), reply(store, asked, "Bad.")
     rate(store, good, rating(stars={"voice": 5, "engaging": 4}))
     rate(store, bad, rating(-1))
-    rows, told = exported(store, "sft")
+    rows, summary = exported(store, "sft")
     content = render(good.turn.parts, "Iago")
     origin = {"turn": good.id, "transcript": asked.conversation_id, "speaker": "Iago"}
     assert rows == [{"prompt": PROMPT_ROWS, "completion": [{"role": "assistant", "content": content}], **origin}]
-    assert "Tempt him." in content and told.left_out == {"no clear opinion": 1}
+    assert "Tempt him." in content and summary.left_out == {"no clear opinion": 1}
 
 
 def test_kto_takes_its_labels_from_thumbs(store: Store) -> None:
     _, asked = greeted(store)
     for text, opinion in (("up", rating(1)), ("down", rating(-1)), ("none", rating(stars={"voice": 5})), ("even", rating(0))):
         rate(store, reply(store, asked, text), opinion)
-    rows, told = exported(store, "kto")
+    rows, summary = exported(store, "kto")
     assert [(row["completion"][0]["content"], row["label"]) for row in rows] == [("Iago: up", True), ("Iago: down", False)]
-    assert rows[0]["prompt"] == PROMPT_ROWS and told.left_out == {"no clear opinion": 2}
+    assert rows[0]["prompt"] == PROMPT_ROWS and summary.left_out == {"no clear opinion": 2}
 
 
 def test_the_last_word_counts_and_an_empty_one_withdraws(store: Store) -> None:
@@ -118,8 +118,8 @@ def test_a_reply_that_was_cut_off_says_nothing_of_the_model(store: Store, finish
     store.add_choice(ANNE, chat.id, whole.id)
     store.add_edit(ANNE, chat.id, cut.id, turn("And then I left."))
     for format, written in (("jsonl", 1), ("sft", 1), ("kto", 1), ("preference", 0)):
-        rows, told = exported(store, format)
-        assert (len(rows), told.left_out[f"generation {finish}"]) == (written, 2 if format == "preference" else 1)
+        rows, summary = exported(store, format)
+        assert (len(rows), summary.left_out[f"generation {finish}"]) == (written, 2 if format == "preference" else 1)
 
 
 def test_a_truncated_reply_is_rejected_or_left_out_but_never_imitated(store: Store) -> None:
@@ -128,7 +128,7 @@ def test_a_truncated_reply_is_rejected_or_left_out_but_never_imitated(store: Sto
     rate(store, truncated, rating(1))
     assert exported(store, "sft") == ([], Exported(written=0, left_out={"generation truncated": 1}))
     store.add_choice(ANNE, chat.id, whole.id)
-    assert [said(one) for one in preferences(store)] == [("Whole.", "And then I", "kept among swipes")]
+    assert [shown(preference) for preference in preferences(store)] == [("Whole.", "And then I", "kept among swipes")]
     store.add_choice(ANNE, chat.id, truncated.id)
     assert list(preferences(store)) == []
 
@@ -139,13 +139,13 @@ def test_an_edit_is_preferred_to_its_original_under_its_prompt(store: Store) -> 
     better = store.add_edit(ANNE, chat.id, original.id, turn("What ho!"))
     store.add_edit(ANNE, chat.id, better.id, turn("What ho, lieutenant!"))
     store.add_edit(ANNE, chat.id, asked.id, turn("Good night.", "Cassio"))
-    found = list(preferences(store))
-    assert [said(one) for one in found] == [
+    pairs = list(preferences(store))
+    assert [shown(preference) for preference in pairs] == [
         ("What ho!", "What, man?", "edited by hand"),
         ("What ho, lieutenant!", "What ho!", "edited by hand"),
     ], "a visitor's own turn teaches nothing"
-    assert found[0].prompt == found[1].prompt == PROMPT
-    assert (found[0].verdict.judge, found[0].verdict.winner) == (rater(ANNE), "a")
+    assert pairs[0].prompt == pairs[1].prompt == PROMPT
+    assert (pairs[0].verdict.judge, pairs[0].verdict.winner) == (rater(ANNE), "a")
     rows, _ = exported(store, "preference")
     assert rows[0] == {
         "prompt": PROMPT_ROWS,
@@ -169,10 +169,10 @@ def test_a_choice_is_a_pair_with_each_swipe(store: Store) -> None:
     one, two, three = (reply(store, asked, text) for text in ("one", "two", "three"))
     store.add_choice(ANNE, chat.id, one.id)
     store.add_choice(ANNE, chat.id, three.id)
-    found = [said(preference) for preference in preferences(store)]
-    assert found == [("three", "one", "kept among swipes"), ("three", "two", "kept among swipes")]
+    pairs = [shown(preference) for preference in preferences(store)]
+    assert pairs == [("three", "one", "kept among swipes"), ("three", "two", "kept among swipes")]
     store.delete_turn(ANNE, chat.id, one.id)
-    assert [said(preference) for preference in preferences(store)] == [("three", "two", "kept among swipes")]
+    assert [shown(preference) for preference in preferences(store)] == [("three", "two", "kept among swipes")]
 
 
 def test_stars_make_a_pair_only_with_a_margin_and_shared_dimensions(store: Store) -> None:
@@ -183,8 +183,11 @@ def test_stars_make_a_pair_only_with_a_margin_and_shared_dimensions(store: Store
     rate(store, other, rating(stars={"emotional_depth": 1}))
     left_out: Counter[str] = Counter()
     (pair,) = preferences(store, left_out)
-    assert said(pair) == ("best", "good", "stars")
-    assert {one.principle: one.winner for one in pair.verdict.comparisons} == {"voice": "tie", "engaging": "a"}
+    assert shown(pair) == ("best", "good", "stars")
+    assert {comparison.principle: comparison.winner for comparison in pair.verdict.comparisons} == {
+        "voice": "tie",
+        "engaging": "a",
+    }
     assert left_out == {"no dimension rated in both": 2}
     rate(store, good, rating(stars={"voice": 5, "engaging": 4}))
     assert list(preferences(store)) == []
@@ -210,11 +213,11 @@ def test_a_pair_is_said_once_and_a_choice_outweighs_stars(store: Store) -> None:
     rate(store, kept, rating(stars={"voice": 1}))
     rate(store, starred, rating(stars={"voice": 5}))
     store.add_choice(ANNE, chat.id, kept.id)
-    assert [said(one) for one in preferences(store)] == [("kept", "starred", "kept among swipes")]
+    assert [shown(preference) for preference in preferences(store)] == [("kept", "starred", "kept among swipes")]
     edited = store.add_edit(ANNE, chat.id, starred.id, turn("edited"))
     store.add_choice(ANNE, chat.id, edited.id)
-    found = [said(one) for one in preferences(store)]
-    assert found == [
+    pairs = [shown(preference) for preference in preferences(store)]
+    assert pairs == [
         ("edited", "starred", "edited by hand"),
         ("edited", "kept", "kept among swipes"),
         ("starred", "kept", "stars"),
