@@ -1,9 +1,11 @@
-"""What every test stands on: a home of its own, no keys, no network beyond this machine, and a Chromium for browser tests.
+"""Fixtures of all tests: an empty HER_HOME, no keys, no network beyond this machine, and a Chromium for browser tests.
 
-Browser tests use the fixtures `page` (a new visitor each) and `visitors` (more of them). A request that leaves this machine
-is refused and noted in `outside`. Without Chromium they fail where HER_REQUIRE_BROWSER=1 and are left out with a note elsewhere.
+Browser tests use the fixtures `page` (a new visitor each) and `visitors` (several of them). A request to another machine is
+refused and listed in `outside`. Without Chromium they fail when HER_REQUIRE_BROWSER=1, and are left out with a note otherwise.
+Without torch or Ray the tests that need them are left out with a note.
 """
 
+import ast
 import importlib.util
 import os
 import shutil
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from her.store import Generation, Store
 
-# Before gradio or huggingface_hub is imported: they read these once.
+# Set before gradio or huggingface_hub is imported: they read them once.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -44,35 +46,64 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-HAS_TORCH = importlib.util.find_spec("torch") is not None
-HAS_RAY = importlib.util.find_spec("ray") is not None
-TORCH = "backend*local* accelerate* models_* sft_* shared_prefix chat_template sampled_turns browser_checkpoint"
-WITHOUT_TORCH = [] if HAS_TORCH else [f"test_{name}.py" for name in TORCH.split()]
-collect_ignore_glob = WITHOUT_TORCH + ([] if HAS_RAY else ["test_ray*.py"])
+OPTIONAL = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "safetensors", "pyarrow", "ray")
+MISSING = frozenset(name for name in OPTIONAL if importlib.util.find_spec(name) is None)
+"""Packages of the extras `train` and `ray` that are not installed."""
+MAY_NEED_THEM = ("tests/pipelines/", "tests/training_data/", "tests/backends/test_local", "tests/browser/test_checkpoint")
+"""Tests that are left out when they need a missing package. Elsewhere that is a failure: the playground needs none of them."""
 NOTES = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say what is left out, if anything. How fast an example is drawn depends on the machine, so no test fails of it."""
-    settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.load_profile("house")
-    missing = {"the local backend": ("torch", HAS_TORCH), "Ray": ("ray", HAS_RAY)}
-    config.stash[NOTES] = [
-        f"tests of {what} are left out: {package} is not installed (make test)"
-        for what, (package, there) in missing.items()
-        if not there
-    ]
+    """Load the hypothesis profile: no deadline, because the time of an example depends on the load of the machine."""
+    settings.register_profile("her", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("her")
+    config.stash[NOTES] = []
+    if MISSING:
+        names = ", ".join(sorted(MISSING))
+        config.stash[NOTES].append(f"tests that need {names} are left out: not installed (make test)")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out a test file that imports a missing package at its top."""
+    if not MISSING or collection_path.suffix != ".py" or not collection_path.name.startswith("test_"):
+        return None
+    names: set[str] = set()
+    for node in ast.parse(collection_path.read_text("utf-8")).body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").partition(".")[0])
+    return True if names & MISSING else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Skip a test that imports a missing package while it runs."""
+    try:
+        return (yield)
+    except ModuleNotFoundError as error:
+        if item.nodeid.startswith(MAY_NEED_THEM) and (error.name or "").partition(".")[0] in MISSING:
+            pytest.skip(f"{error.name} is not installed")
+        raise
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave browser tests out, with a note, where there is no Chromium and none is required."""
-    if chromium_path() or os.environ.get("HER_REQUIRE_BROWSER") == "1":
-        return
-    browser = [item for item in items if item.get_closest_marker("browser")]
-    if browser:
-        items[:] = [item for item in items if item not in browser]
-        config.hook.pytest_deselected(items=browser)
-        config.stash[NOTES].append(f"{len(browser)} browser tests are left out: no Chromium found (apt-get install chromium)")
+    """Leave out browser tests without a Chromium, and whole runs of a pipeline without torch."""
+    if not chromium_path() and os.environ.get("HER_REQUIRE_BROWSER") != "1":
+        browser = [item for item in items if item.get_closest_marker("browser")]
+        if browser:
+            _deselect(config, items, browser)
+            config.stash[NOTES].append(f"{len(browser)} browser tests are left out: no Chromium found (apt-get install chromium)")
+    if "torch" in MISSING:  # such a run is a process of its own, so its import error is not seen above
+        markers = ("whole", "browser")
+        runs = [item for item in items if item.nodeid.startswith(MAY_NEED_THEM) and any(map(item.get_closest_marker, markers))]
+        _deselect(config, items, runs)
+
+
+def _deselect(config: pytest.Config, items: list[pytest.Item], deselected: list[pytest.Item]) -> None:
+    items[:] = [item for item in items if item not in deselected]
+    config.hook.pytest_deselected(items=deselected)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -82,14 +113,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """A run of which every test was left out with a note is no failure."""
+    """Succeed when the only selected tests were browser tests that were left out with a note."""
     if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and any("browser" in note for note in session.config.stash[NOTES]):
         session.exitstatus = pytest.ExitCode.OK
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """HER_HOME of this test alone; no key or address of the developer's reaches it."""
+    """Set HER_HOME to an empty folder and unset the developer's keys and addresses."""
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HER_HOME", str(folder))
     for name in UNSET:
@@ -98,13 +129,13 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 
 
 def chromium_path() -> str | None:
-    """Chromium of this machine, or None."""
+    """Return the path of this machine's Chromium, or None."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture(scope="session")
 def chromium() -> "Iterator[Browser]":
-    """One Chromium for the whole run."""
+    """Start one Chromium for the session."""
     from playwright.sync_api import sync_playwright
 
     path = chromium_path()
@@ -117,13 +148,13 @@ def chromium() -> "Iterator[Browser]":
 
 @pytest.fixture
 def outside() -> list[str]:
-    """Addresses beyond this machine that pages of this test asked for; all of them were refused."""
+    """Collect the addresses on other machines that pages of this test requested; all of them were refused."""
     return []
 
 
 @pytest.fixture
 def visitors(chromium: "Browser", outside: list[str]) -> "Iterator[Callable[..., BrowserContext]]":
-    """Makes browser contexts: each is another visitor, with no memory of the others."""
+    """Return a function that opens a browser context; each is another visitor, without the storage of the others."""
     contexts: list[BrowserContext] = []
 
     def guard(route: "Route") -> None:
@@ -146,13 +177,13 @@ def visitors(chromium: "Browser", outside: list[str]) -> "Iterator[Callable[...,
 
 @pytest.fixture
 def page(visitors: "Callable[..., BrowserContext]") -> "Page":
-    """A page of a new visitor."""
+    """Open a page of a new visitor."""
     return visitors().new_page()
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> "Iterator[Store]":
-    """An empty store of this test; tests of the store itself make their own."""
+    """Open an empty store."""
     from tests.store.samples import opened
 
     store = opened(tmp_path)
@@ -162,7 +193,7 @@ def store(tmp_path: Path) -> "Iterator[Store]":
 
 @pytest.fixture
 def recorded(store: "Store", monkeypatch: pytest.MonkeyPatch) -> "list[Generation]":
-    """The failed generations that were written."""
+    """Collect the failed generations that are written to the store."""
     written: list[Generation] = []
     record = store.record_failure
 
