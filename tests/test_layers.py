@@ -24,6 +24,7 @@ PLUGINS = ("her/backends/vllm_reasoning.py",)
 """Loaded by vLLM in its own process, never by her: its class must derive from one of vLLM's, so vLLM is imported at the top."""
 DISTRIBUTIONS = {
     "json_repair": "json-repair",
+    "sklearn": "scikit-learn",
     "yaml": "pyyaml",
     "huggingface_hub": "huggingface-hub",
     "gradio_client": "gradio-client",

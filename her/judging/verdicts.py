@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
+from her.format.plan_splitter import PlanSplitter
 from her.types import Comparison, Degree, Outcome, Verdict, Winner
 
 Slot = Literal["a", "b"]
@@ -35,7 +36,6 @@ _OUTCOMES: tuple[tuple[re.Pattern[str], Outcome], ...] = (
     ),
 )
 _QUOTE = re.compile(r"[\"“”«»「」『』]([^\"“”«»「」『』\n]{2,400})[\"“”«»「」『』]")
-_THINKING = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 _LETTERS = re.compile(r"[\W_]+")
 _TURNED: dict[str, Winner] = {"a": "b", "b": "a"}
 LONGEST = 100_000
@@ -68,8 +68,10 @@ def read_verdict(text: str, first: str, second: str) -> ReadVerdict:
 
 
 def strip_thinking(text: str) -> str:
-    """Return the end of an answer without what a model thought aloud in tags."""
-    return _THINKING.sub("", text[-LONGEST:])
+    """Return the end of an answer without the plan that a thinking model wrote into it."""
+    splitter = PlanSplitter()
+    before, after = splitter.feed(text[-LONGEST:]), splitter.close()
+    return before.content + after.content
 
 
 def _outcome(text: str) -> tuple[Outcome | None, str]:
