@@ -1,4 +1,4 @@
-"""Make the requests of one call until it is answered: retries, other endpoints, the second request for a schema.
+"""Make the requests of one call until it is answered: retries, other endpoints, a second request for a schema.
 
 Which failure is asked again, and what it costs, is read from `her.errors.REASONS`.
 """
@@ -45,6 +45,7 @@ class Attempts:
         structured = self._structured(completion, held)
         tier: Tier = structured.tier
         if call.schema is not None and tier == "failed":
+            # Once only: each request costs the prompt again, and an answer that misses twice is recorded with its error.
             again = repair_messages(call.messages, completion.text, structured.problem, call.schema)
             completion, held = await self._request(again)
             structured = self._structured(completion, held)
@@ -86,6 +87,7 @@ class Attempts:
                 failures[error.reason] += 1
             if not self._may_retry(error, failures):
                 raise error
+            # The same wait is used if the call goes to another endpoint: then it only keeps the call from coming back here.
             self._counters.add_retry(error.reason)
             wait = error.retry_after if error.retry_after is not None else self._backoff(failures.total() + refusals)
 
@@ -108,6 +110,7 @@ class Attempts:
             _RequestFailed: it may be made again.
             BackendError: no endpoint is left.
         """
+        # Tokens first: a place at an endpoint must not be held while the call waits for its budget.
         reserved = TokenCount()
         if self._budget.limited:
             reserved = upper_bound(messages, self.call.sampling.max_tokens)
@@ -118,19 +121,19 @@ class Attempts:
             self.requests += 1
             try:
                 completion, held = await ticket.endpoint.ask(messages, self.call.sampling, self.call.schema)
-                ticket.endpoint.check_model(self._expected_model)
+                ticket.endpoint.check_model(self._expected_model)  # after the answer: some learn their model's name with it
                 _check_not_empty(completion, ticket.endpoint)
             except BackendError as error:
                 used = self._charge(messages, error)
                 self._pool.release(ticket, error)
                 raise _RequestFailed(error, ticket) from None
-            except BaseException:
+            except BaseException:  # cancelled, or a fault of ours: it says nothing about the endpoint
                 self._pool.release(ticket, cancelled=True)
                 raise
             used = _tokens_of(messages, completion)
             self._pool.release(ticket)
             return completion, held
-        finally:
+        finally:  # also when cancelled: a reservation that stays would block other calls for ever
             self.used = self.used.plus(used)
             self._budget.settle(reserved, used)
 

@@ -40,6 +40,7 @@ class Batch:
         self._changed = asyncio.Event()
         self._error: Exception | None = None
         self._feed = _AsyncFeed(calls, self._changed) if isinstance(calls, AsyncIterable) else _Feed(calls)
+        # Twice what may be in flight: the next call is there when a place gets free.
         room = 2 * sum(endpoint.limits.max_in_flight for endpoint in caller.endpoints)
         self._ahead = max(caller.limits.ahead, room)
 
@@ -57,7 +58,7 @@ class Batch:
                     break
                 if not yielded:
                     await self._changed.wait()
-        finally:
+        finally:  # also when the consumer stops early
             await self._close()
         if self._error is not None:
             raise self._error
@@ -75,6 +76,7 @@ class Batch:
     def _start_calls(self) -> None:
         """Take calls until `_ahead` of them are held, or the source has none ready."""
         while self._error is None:
+            # Ordered, calls in flight have a slot as well, since later answers wait there for earlier ones.
             held = len(self._slots) if self._ordered else len(self._slots) + len(self._tasks)
             # Below a quarter of the room no calls are taken: a group of a few would cost a lookup each.
             if self._ahead - held < min(_GROUP, self._ahead // 4 + 1):
@@ -93,7 +95,7 @@ class Batch:
             if recorded is None:
                 task = asyncio.create_task(self._ask(slot, key))
                 self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                task.add_done_callback(self._tasks.discard)  # the set keeps tasks from being garbage collected
 
     async def _ask(self, slot: _Slot, key: bytes) -> None:
         try:
@@ -123,7 +125,7 @@ class _Feed:
     def take(self, most: int) -> list[Call]:
         """Return the next calls."""
         calls = list(islice(self._calls, most))
-        self.ended = len(calls) < most
+        self.ended = len(calls) < most  # asking on would block a source that waits for an answer
         return calls
 
     async def close(self) -> None:
@@ -155,7 +157,7 @@ class _AsyncFeed:
     async def close(self) -> None:
         """Stop drawing."""
         self._task.cancel()
-        await asyncio.wait({self._task})
+        await asyncio.wait({self._task})  # unlike `await`, this does not raise what the task raised
         if not self._task.cancelled() and (error := self._task.exception()):
             log.debug("the source of the calls had ended with %r", error)  # `take` raises it where it matters
 
@@ -186,7 +188,7 @@ async def ask_pilot(caller: Caller, pilot: Iterable[Call], calls: int) -> CostFo
     answers = [answer async for answer in ask_all(caller, pilot)]
     entries = [answer.entry for answer in answers if answer.entry is not None]
     used = [TokenCount(entry.prompt_tokens, entry.completion_tokens) for entry in entries]
-    fresh = any(not answer.recorded for answer in answers)
+    fresh = any(not answer.recorded for answer in answers)  # reading the ledger says nothing about the endpoints' speed
     seconds = time.monotonic() - began if fresh else 0.0
     return forecast(used, len(answers) - len(used), calls, caller.limits.prices, seconds)
 

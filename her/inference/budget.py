@@ -18,7 +18,7 @@ from her.tokens import estimate_tokens
 from her.types import Message, Value
 
 _MARGIN = 1.1
-"""Factor on the estimated tokens of a prompt; the estimate counts characters and is a few per cent off."""
+"""Factor on the estimated tokens of a prompt: the estimate counts characters, not tokens."""
 _Z_95 = 1.96
 """Half width of a 95 % interval of the normal distribution, in standard errors."""
 
@@ -94,6 +94,7 @@ class Budget:
     def left(self) -> BudgetLeft:
         """Return what is neither spent nor reserved."""
         used = self.spent.plus(self._reserved)
+        # Not below 0: a resumed run may have a smaller budget than it has spent.
         tokens = None if self._tokens is None else max(0, self._tokens - sum(used))
         return BudgetLeft(tokens, None if self._money is None else max(0.0, self._money - self._prices.cost(*used)))
 
@@ -103,12 +104,12 @@ class Budget:
         Raises:
             BudgetSpent: nothing is reserved any more and the rest is too small.
         """
-        if not self._waiting and self._fits(wanted):
+        if not self._waiting and self._fits(wanted):  # while others wait, a small request must not overtake them
             self._reserved = self._reserved.plus(wanted)
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((wanted, place))
-        self._serve()
+        self._serve()  # may fail it at once, if nothing is reserved
         await place
 
     def settle(self, reserved: TokenCount, used: TokenCount) -> None:

@@ -96,6 +96,7 @@ class Answer:
     @property
     def entry(self) -> Entry | None:
         """Return the recorded answer; None without an answer."""
+        # Late: a resumed run takes most recorded answers only to skip them.
         if isinstance(self._entry, tuple):
             group, key = self._entry
             self._entry = group.read(key)
@@ -138,6 +139,7 @@ class Answer:
     @property
     def value(self) -> BaseModel | None:
         """Return the value of the call's schema; None without a schema or with an error."""
+        # Parsed again from the text and not kept in the ledger: classes change, and the text is the evidence.
         if self._value is None and self.call.schema is not None and self.entry is not None and not self.entry.error:
             self._value = value_of(self.entry.content.fixed or self.entry.content.text, self.call.schema)
         return self._value
@@ -158,5 +160,6 @@ def _start_of_key(
 ) -> "hashlib._Hash":
     """Hash what all calls of a stage share; cached, since the JSON schema alone takes longer than the rest."""
     json_schema = strict_schema(schema) if schema is not None else None
+    # The order is part of every recorded key: do not change it.
     fields = [stage, version, number, sampling.model_dump(mode="json"), json_schema, model]
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode())

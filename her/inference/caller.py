@@ -1,4 +1,4 @@
-"""Make many model calls: several endpoints, structured answers, a ledger for resuming, a budget, bounded memory.
+"""Ask many model calls: several endpoints, structured answers, a ledger for resuming, a budget, bounded memory.
 
     with Ledger(folder / "calls.sqlite3") as ledger:
         async with Caller(["openai:http://127.0.0.1:8000/v1#model"], ledger, CallLimits(budget_money=20, prices=...)) as caller:
@@ -38,11 +38,11 @@ __all__ = [
 ]
 log = logging.getLogger(__name__)
 _GROUP = 128
-"""Recorded calls that are read together; a query for each of them would take ten times as long."""
+"""Recorded calls that are read together, in one query."""
 
 
 class Caller:
-    """Asks the endpoints of one model. One for each run and event loop, used as an asynchronous context manager.
+    """Client of all endpoints of one model. One for each run and event loop, used as an asynchronous context manager.
 
     Args:
         endpoints: specs, which are opened and closed here, or open backends; all of one model.
@@ -86,7 +86,7 @@ class Caller:
         tokens, tiers = TokenCount(), Counter[str]()
         for (_, tier), sums in (self._ledger.sums() if self._ledger is not None else {}).items():
             tokens = tokens.plus(TokenCount(sums.prompt_tokens, sums.completion_tokens))
-            if tier and tier != UNANSWERED:
+            if tier and tier != UNANSWERED:  # free text has no tier
                 tiers[tier] += sums.calls
         self.counters.add_earlier(tokens, tiers)
         return tokens
@@ -108,13 +108,13 @@ class Caller:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._writer.close()
+        await self._writer.close()  # first: answers that are there already are kept whatever follows
         self._pool.close()
         for backend in self._opened:
             await backend.close()
 
     async def _learn_model(self, endpoint: Endpoint) -> BackendError | None:
-        """Ask an endpoint for its model if the spec does not name it. One that fails for now is tried again by the calls."""
+        """Ask an endpoint for its model if the spec does not name it; return the error of one that may answer later."""
         if endpoint.backend.describe().model:
             return None
         try:
@@ -161,6 +161,7 @@ class Caller:
 
     async def ask_endpoint(self, call: Call, key: bytes) -> Answer:
         """Return the answer to a call that is not in the ledger; raises as `ask`."""
+        # A loop: of several that wait for a cancelled call, the first to wake asks and the others wait for that one.
         while (other := self._in_flight.get(key)) is not None:
             await asyncio.wait([other])
             if not other.cancelled():  # else its caller has left, and this one has to ask
@@ -210,7 +211,7 @@ class Caller:
 
     async def record_answer(self, call: Call, entry: Entry) -> Answer:
         """Record an answer and return it."""
-        await self._writer.write(entry)
+        await self._writer.write(entry)  # before it is counted or returned: what anybody has seen survives a kill
         self.counters.add_answer(entry)
         return Answer(call, entry)
 

@@ -108,7 +108,7 @@ class Counters:
 
     def snapshot(self) -> CountersSnapshot:
         """Return all counters at this moment."""
-        now = time.monotonic()
+        now = time.monotonic()  # wall-clock time may jump
         rate = self._rate(now)
         return CountersSnapshot(
             model=self.model,
@@ -131,6 +131,7 @@ class Counters:
 
     def _rate(self, now: float) -> float:
         """Return answers of endpoints per second; answers from the ledger would make a resumed run look fast."""
+        # Called as often as somebody looks, so marks are set by time and not by call.
         if now - self._marks[-1][0] > _MARK_SECONDS:
             self._marks = [*self._marks[-_MARKS:], (now, self.answered)]
         then, answered = self._marks[0]
@@ -140,6 +141,7 @@ class Counters:
 def snapshot_of_run(counters: Sequence[Counters]) -> CountersSnapshot:
     """Return the counters of all callers of one run and ledger as one; what they share (earlier starts) counts once."""
     shots = [each.snapshot() for each in counters]
+    # The first one's numbers include earlier starts; of the others, only what they add.
     spent, tiers, money = counters[0].spent, Counter(shots[0].tiers), shots[0].money
     for other in counters[1:]:
         spent = spent.plus(other.spent_since_start)
@@ -163,6 +165,7 @@ def snapshot_of_run(counters: Sequence[Counters]) -> CountersSnapshot:
         seconds=max(shot.seconds for shot in shots),
         seconds_left=_seconds_left(total, sum(shot.done for shot in shots), rate),
         in_flight=_summed(shot.in_flight for shot in shots),
+        # Two callers may share an endpoint: its name stands once.
         out=tuple(dict.fromkeys(name for shot in shots for name in shot.out)),
     )
 

@@ -64,7 +64,7 @@ class Endpoint:
         """No call before this time."""
         self._probing = self._probe_in_flight = False
         self._doubling = True
-        self._cut_at = self._full_at = -1.0
+        self._cut_at = self._full_at = -1.0  # never
         """When the window was last reduced, and when it was last full."""
         self._hold_until, self._hold = 0.0, _HOLD
         self._strikes = self._refusals = 0
@@ -87,8 +87,8 @@ class Endpoint:
         if self.lost is not None or now < self.ready_at:
             return 0
         if self._probing:
-            return 0 if self._probe_in_flight else 1
-        return int(self.window) - self.in_flight
+            return 0 if self._probe_in_flight else 1  # one call finds out; more would only wait for a timeout
+        return int(self.window) - self.in_flight  # below 0 after the window was cut
 
     def take(self, now: float) -> "Ticket":
         """Count one call as in flight."""
@@ -123,12 +123,13 @@ class Endpoint:
         if ticket.probe:
             log.info("%s answers again", self.name)
             self._probing, self._doubling = False, True
+        # A window that was not full says nothing about how much the server takes.
         if ticket.sent_at <= self._full_at and now >= self._hold_until:
             self.window = min(self.limits.max_in_flight, self.window + (1 if self._doubling else 1 / self.window))
 
     def _on_refusal(self, ticket: "Ticket", error: BackendError, now: float) -> None:
         """Reduce the window to the accepted calls; rest if there is none, then the limit is a rate."""
-        if ticket.sent_at > self._cut_at:
+        if ticket.sent_at > self._cut_at:  # else it was sent under the larger window, which has been cut already
             self._refusals += 1
             self._hold = min(_LONGEST_HOLD, self._hold * 2) if self._cut_at >= 0 else self._hold
             self._cut_at, self._hold_until = now, now + self._hold
@@ -178,6 +179,7 @@ class Endpoint:
         try:
             answer = await self._whole_backend.ask(messages, sampling, schema=strict_schema(schema), seconds=seconds)
         except BackendError as error:
+            # 400 may be about the schema or about the prompt: only a success without the schema tells.
             if error.reason != "bad_request" or schema in self._takes_schema:
                 raise
             completion = await self._complete(messages, sampling)

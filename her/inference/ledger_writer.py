@@ -41,7 +41,7 @@ class LedgerWriter:
         self._written: asyncio.Future[None] | None = None
         """Done when all that `_entries` and `_failures` hold is on disk."""
         self._writing: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, "ledger")
+        self._thread = ThreadPoolExecutor(1, "ledger")  # one: commits exclude each other anyway
 
     def __contains__(self, key: bytes) -> bool:
         return self._ledger is not None and key in self._ledger
@@ -55,7 +55,7 @@ class LedgerWriter:
         if key not in self._reads:
             loop = asyncio.get_running_loop()
             self._reads[key] = loop.create_future()
-            if len(self._reads) == 1:
+            if len(self._reads) == 1:  # the first of a moment: the others come before the loop gets to `_read_all`
                 loop.call_soon(self._read_all)
         return await asyncio.shield(self._reads[key])
 
@@ -104,7 +104,7 @@ class LedgerWriter:
             try:
                 await loop.run_in_executor(self._thread, ledger.write, entries, failures)
             except Exception as error:
-                written.set_exception(error)
+                written.set_exception(error)  # to those whose rows were in this transaction; the next is tried
                 continue
             written.set_result(None)
             await asyncio.sleep(min(LONGEST_PAUSE, PAUSE_FACTOR * (loop.time() - began)))

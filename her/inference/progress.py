@@ -117,7 +117,7 @@ def _moving(stream: TextIO) -> Iterator[Callable[[CountersSnapshot], None]]:
     from rich.progress_bar import ProgressBar
     from rich.text import Text
 
-    with Live(console=Console(file=stream), auto_refresh=False) as live:
+    with Live(console=Console(file=stream), auto_refresh=False) as live:  # `_updating` has a thread already
 
         def show(shot: CountersSnapshot) -> None:
             bar = ProgressBar(total=shot.total, completed=shot.done, width=40)
@@ -162,7 +162,7 @@ class Progress:
     def tick(self, stage: str, done: int, total: int) -> None:
         """Note that `done` of `total` pieces of work are finished; `total` 0 if their number is unknown."""
         now, shot = time.monotonic(), snapshot_of_run(self._counters)
-        if stage != self._stage:
+        if stage != self._stage:  # a stage without calls was not announced by `expect`
             self._begin(stage, shot)
         self._forecast(stage, total, shot)
         last = bool(total) and done == total
@@ -184,7 +184,7 @@ class Progress:
             return
         self._forecast_stage = stage
         used, failed = [tokens for each in self._counters for tokens in each.latest], shot.failed - self._before.failed
-        calls = max(answered, self._expected.get(stage, 0))
+        calls = max(answered, self._expected.get(stage, 0))  # repeated requests may be more than were expected
         # `latest` keeps the last thousand only: the pilot's seconds are those of as many calls.
         seconds = (time.monotonic() - self._began) * (len(used) + failed) / (answered + failed)
         estimate = forecast(used, failed, calls, self._counters[0].prices, seconds)

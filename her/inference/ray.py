@@ -68,6 +68,7 @@ async def run_on_ray(caller: Caller, calls: Iterable[Call], specs: Sequence[str]
 async def _wave(caller: Caller, wave: list[Call], specs: Sequence[str]) -> AsyncIterator[Answer]:
     """Yield the recorded answers, and between them those of the workers."""
     keys = [caller.key(call) for call in wave]
+    # Without `meta`, which may be large and need not be picklable.
     missing = {key: replace(call, meta=None) for key, call in zip(keys, wave, strict=True) if not caller.has(key)}
     blocks = _spread(list(missing.items()), caller, specs) if missing else iter(())
     fresh: dict[bytes, Answer] = {}
@@ -116,7 +117,7 @@ def _spread(calls: list[tuple[bytes, Call]], caller: Caller, specs: Sequence[str
     """Yield the blocks of a wave in the order in which the workers finish them."""
     import ray
 
-    count = min(caller.limits.workers, -(-len(calls) // BLOCK))
+    count = min(caller.limits.workers, -(-len(calls) // BLOCK))  # rounded up: no worker without a block
     limits = _share(caller, count)
     rows = [{"block": ray.cloudpickle.dumps(calls[at : at + BLOCK])} for at in range(0, len(calls), BLOCK)]
     answered = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
@@ -160,6 +161,7 @@ class _Worker:
         import ray
 
         calls = ray.cloudpickle.loads(batch["block"][0])
+        # All blocks of a worker share its event loop, and so one window for each endpoint and one budget.
         answers = asyncio.run_coroutine_threadsafe(self._block(calls), self._loop).result()
         return {"answers": [ray.cloudpickle.dumps(answers)]}
 

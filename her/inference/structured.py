@@ -60,7 +60,7 @@ def parse_structured(text: str, schema: type[BaseModel], *, truncated: bool, hel
     problem = _problem(text, schema)
     if problem is None:
         return StructuredText("server" if held else "plain")
-    if truncated:
+    if truncated:  # also before repairing: a list cut in the middle would become a shorter list
         return StructuredText("failed", problem="it was cut off at the limit of tokens; say less")
     for value in _json_values(text):
         problem = _problem(value, schema)
@@ -125,7 +125,7 @@ def _json_values(text: str) -> Iterator[str]:
             value, at = decoder.raw_decode(text, start)
             values.append(value)
         except (ValueError, RecursionError):
-            at = start + 1
+            at = start + 1  # a bracket in prose; the value may begin at the next one
     return (json.dumps(value, ensure_ascii=False) for value in reversed(values))
 
 

@@ -22,7 +22,7 @@ class Chats(Core):
     def ensure_visitor(self, visitor_id: str) -> None:
         """Register a visitor (SHA-256 of their token); idempotent."""
         known = select(visitors.c.id).where(visitors.c.id == visitor_id)
-        with self.reading() as connection:
+        with self.reading() as connection:  # nearly always known: do not wait for the lock of the writer
             if connection.execute(known).first():
                 return
         with self.writing() as connection:
@@ -85,6 +85,7 @@ class Chats(Core):
             parents = _skeleton(connection, conversation_id)
             children = _by_parent(parents)
             path = _path_to(parents, head)
+            # Filtered here: a path may have more nodes than a statement takes variables.
             shown = set(path)
             rows = {row.id: row for row in connection.execute(_with_generation(conversation_id)) if row.id in shown}
         return tuple(_path_node(rows[node_id], children[parents[node_id]]) for node_id in path)
@@ -110,7 +111,7 @@ class Chats(Core):
             node_in(connection, conversation_id, node_id)
             children = _by_parent(_skeleton(connection, conversation_id))
         while below := children.get(node_id):
-            node_id = below[-1]
+            node_id = below[-1]  # the newest
         return node_id
 
     def generation(self, visitor_id: str, conversation_id: str, generation_id: str) -> Generation:
@@ -171,6 +172,7 @@ class Chats(Core):
             owned(connection, visitor_id, generation.conversation_id)
             if generation.parent_id is not None:
                 node_in(connection, generation.conversation_id, generation.parent_id)
+            # The generation may have been meant for a node; as a failed one it has none.
             _insert_generation(connection, generation.model_copy(update={"node_id": None}))
 
     def add_edit(self, visitor_id: str, conversation_id: str, original_id: str, turn: Turn, *, move_head: bool = True) -> Node:
@@ -181,7 +183,7 @@ class Chats(Core):
             original = node_in(connection, conversation_id, original_id)
             row = _node_row(conversation_id, original.parent_id, turn, "edit", at) | {"edit_of": original_id}
             _insert_nodes(connection, [row])
-            if original.turn.speaker == speaker:
+            if original.turn.speaker == speaker:  # a rewritten line of the visitor teaches the model nothing
                 ids = {"id": new_id(), "visitor_id": visitor_id, "conversation_id": conversation_id}
                 pair = {"original_id": original_id, "edited_id": turn.id, "created_at": at}
                 connection.execute(insert(edits).values(**ids, **pair))

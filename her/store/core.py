@@ -25,7 +25,7 @@ class Core:
     def __init__(self, url: str | None = None) -> None:
         """Open `url`, by default `her.paths.database_url()`; StoreError if that fails."""
         self._engine, self._lock = open_engine(url)
-        self._writing = self._engine.execution_options(write=True)
+        self._writing = self._engine.execution_options(write=True)  # BEGIN IMMEDIATE, see opening.py
         self.where = database_name(self._engine.url)
 
     def close(self) -> None:
@@ -41,6 +41,7 @@ class Core:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Open a transaction that is on disk when the block ends. Do not nest it: the inner one would wait forever."""
+        # The connection before the lock: waiting for a free one must not keep other writers out.
         with store_errors(self.where), self._writing.connect() as connection, writer_lock(self._lock), connection.begin():
             yield connection
 

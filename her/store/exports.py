@@ -72,6 +72,7 @@ def rated_replies(store: Core) -> Iterator[RatedReply]:
     columns = (ratings, conversations.c.persona_id, conversations.c.language, conversations.c.speaker, nodes.c.parent_id)
     joined = ratings.join(conversations, ratings.c.conversation_id == conversations.c.id)
     joined = joined.outerjoin(nodes, ratings.c.node_id == nodes.c.id)
+    # Preferences between swipes are read from neighbours, in one pass and bounded memory.
     order = (ratings.c.visitor_id, ratings.c.conversation_id, nodes.c.parent_id, ratings.c.seq)
     query = select(*columns).select_from(joined).where(_live(ratings), _kept("rating", ratings.c.id))
     query = query.where(ratings.c.seq.in_(newest()), _kept("node", ratings.c.node_id))
@@ -112,6 +113,7 @@ def chosen_replies(store: Core) -> Iterator[ChosenReply]:
         for row in connection.execution_options(yield_per=BATCH).execute(query.order_by(choices.c.seq)):
             choice = choice_record(row)
             present = select(nodes.c.id).where(nodes.c.id.in_(choice.alternatives), _kept("node", nodes.c.id))
+            # A query each: choices are few, and a join would repeat their JSON for every alternative.
             others = connection.execute(present.order_by(nodes.c.seq)).scalars().all()
             yield ChosenReply(
                 choice=choice,
@@ -158,6 +160,7 @@ def _reply(connection: Connection, node_id: str) -> ExportedReply:
 
 def _generation(connection: Connection, row: Row[Any]) -> Generation | None:
     """Return the generation of a node, or of the node that its text was made from."""
+    # An edit may be made from an edit; the chain ends, since `edit_of` names an older node.
     while row.generation_id is None and row.edit_of is not None:
         row = connection.execute(select(nodes).where(nodes.c.id == row.edit_of)).one()
     if row.generation_id is None:

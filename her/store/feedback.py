@@ -68,6 +68,7 @@ class Feedback(Core):
             InputError: there is no other swipe.
             NotFound: an alternative is not a swipe of the chosen node.
         """
+        # Read and written in one transaction: a swipe that is deleted meanwhile cannot be recorded as rejected.
         with self.writing() as connection:
             owned(connection, visitor_id, conversation_id)
             parent = node_in(connection, conversation_id, chosen_id).parent_id
@@ -131,6 +132,7 @@ def _insert_rating() -> Insert:
 def newest(*where: ColumnElement[bool]) -> Any:
     """Return the query of the `seq` of the rating that counts for each visitor, chat and node."""
     last = select(func.max(ratings.c.seq)).where(*where)
+    # By `seq` and not by time: two ratings of one millisecond are usual with a keyboard.
     return last.group_by(ratings.c.visitor_id, ratings.c.conversation_id, ratings.c.node_id)
 
 

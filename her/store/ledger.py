@@ -76,7 +76,7 @@ _failures = Table(
 _FIELDS = [column for column in _calls.c if column.name != "number"]
 _NAMES = ", ".join(column.name for column in _FIELDS)
 _CACHE_KB = 32_000
-"""Page cache of a reading connection; the default of 2 MB makes reading all entries of a long run slower."""
+"""Page cache of a reading connection; SQLite's default is 2 MB, and a resumed run reads every entry."""
 
 
 class Ledger:
@@ -157,13 +157,14 @@ class Ledger:
         rows = [_row(entry) for entry in entries]
         failure_rows = [{name: getattr(failure, name) for name in Failure.__slots__} for failure in failures]
         with store_errors(self._where), self._engine.execution_options(write=True).begin() as connection:
+            # Numbered here and not by SQLite: the key of each row is then known to this process without a query.
             first = int(connection.execute(select(func.coalesce(func.max(_calls.c.number), 0))).scalar_one()) + 1
             rows = [row | {"number": number} for number, row in enumerate(rows, first)]
             if rows:
                 connection.execute(insert(_calls), rows)
             if failure_rows:
                 connection.execute(insert(_failures), failure_rows)
-        self._numbers.update((row["key"], row["number"]) for row in rows)
+        self._numbers.update((row["key"], row["number"]) for row in rows)  # after the commit, which may fail
 
     def failures(self) -> list[Failure]:
         """Return the calls that failed and have no answer since, oldest first."""

@@ -18,6 +18,7 @@ from her.store.records import Seen
 from her.types import CastMember, Message, Sampling, Scenario, Turn
 
 
+# Building an adapter takes 0.1 to 1 ms, using it for a row 0.02 ms.
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
@@ -99,6 +100,7 @@ def _key() -> Column[Any]:
 
 def _seq() -> list[Column[Any]]:
     return [
+        # SQLite numbers rows itself only in a column of type INTEGER.
         Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
         Column("id", IdColumn, nullable=False, unique=True),
     ]
