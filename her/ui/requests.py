@@ -19,8 +19,9 @@ from her.store.records import Seen
 from her.types import Language, Value
 
 Token = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Id = Annotated[str, StringConstraints(pattern=r"^[\w.\-]{1,200}$")]
-OptionalId = Annotated[str, StringConstraints(pattern=r"^[\w.\-]{0,200}$")]
+# The length stands beside the pattern: compiled as `{1,200}` in every field it cost 0.3 s at import.
+Id = Annotated[str, StringConstraints(pattern=r"^[\w.\-]+$", max_length=200)]
+OptionalId = Annotated[str, StringConstraints(pattern=r"^[\w.\-]*$", max_length=200)]
 Text = Annotated[str, StringConstraints(max_length=1_000_000)]
 Name = Annotated[str, StringConstraints(max_length=400)]
 Count = Annotated[int, Field(ge=0, le=100_000)]

@@ -20,8 +20,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 async def test_no_visitor_sets_an_address_unless_the_server_allows_it(store: Store) -> None:
     chats = service(store, Actor())
     with ModelServer() as server:
-        told = await ConnectTab(chats, allow_urls=False).use(f"openai:{server.url}", ANNES)
-        assert "allow" in told and server.requests == []
+        answer = await ConnectTab(chats, allow_urls=False).use(f"openai:{server.url}", ANNES)
+        assert "allow" in answer and server.requests == []
     assert chats.backend_for(visitor_id(ANNES)) is chats.backend
 
 
@@ -33,7 +33,7 @@ async def test_a_connected_model_serves_one_visitor_and_gets_no_key(store: Store
         assert "test\\-her" in await tab.use(f"openai:{server.url}", ANNES)
         assert chats.backend_for(visitor_id(ANNES)).describe().model == "test-her"
         assert chats.backend_for(visitor_id(BERTS)) is chats.backend
-        assert all("authorization" not in one.headers for one in server.requests)
+        assert all("authorization" not in request.headers for request in server.requests)
         await tab.use("", ANNES)
         assert chats.backend_for(visitor_id(ANNES)) is chats.backend
 
@@ -50,8 +50,8 @@ async def test_a_connected_model_serves_one_visitor_and_gets_no_key(store: Store
 )
 async def test_what_cannot_be_connected_changes_nothing(store: Store, spec: str, token: str, sentence: str) -> None:
     chats = service(store, Actor())
-    told = await ConnectTab(chats, allow_urls=True).use(spec, token)
-    assert told.startswith("⚠") and sentence in told
+    answer = await ConnectTab(chats, allow_urls=True).use(spec, token)
+    assert answer.startswith("⚠") and sentence in answer
     assert chats.backend_for(visitor_id(ANNES)) is chats.backend
 
 

@@ -61,6 +61,7 @@ def test_an_edit_means_another_turn_at_each_door() -> None:
         ({**TOKEN, "act": "swipe", "chat": "c", "step": 1}, InputError, "field 'node' is missing; act 'swipe' needs it"),
         ({**SWIPE, "node": ""}, InputError, "field 'node' is ''; "),
         ({**SWIPE, "chat": "../../etc"}, InputError, "field 'chat' is '../../etc'; String should match"),
+        ({**SWIPE, "chat": "c" * 201}, InputError, "field 'chat' is 'ccc.*at most 200 characters"),
         ({**SWIPE, "chat": "c\n"}, InputError, r"field 'chat' is 'c\\n'"),
         ({**SWIPE, "step": 2}, InputError, "field 'step' is 2; Input should be -1 or 1"),
         ({**SWIPE, "step": "1"}, InputError, "field 'step' is '1'"),
