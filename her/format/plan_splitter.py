@@ -60,7 +60,6 @@ class PlanSplitter:
         self._inner: set[str] = set()  # names of plan tags opened inside that plan
         self._first = False  # nothing but a name stood before that plan
         self._wrapped = False  # the message stands in a code fence, whose marks are not part of the reply
-        self._replied = False  # some of the reply that is not blank has come
         self._seam = False  # a plan was cut out of the reply here; a line break takes its place
         self._plan = _PlanText()
         self._reasoning: list[str] = []
@@ -127,7 +126,7 @@ class PlanSplitter:
         else:
             reply = self._content if self._state is State.FLOWING else self._held
             reply.append("\n" + text if self._seam else text)
-            self._seam, self._replied = False, self._replied or bool(text.strip())
+            self._seam = False
 
     def _apply(self, tag: Tag) -> None:
         if self._state in _IN_PLAN:
@@ -142,7 +141,7 @@ class PlanSplitter:
     def _open(self, tag: Tag) -> None:
         held = "".join(self._held)
         if _WRAPPER.fullmatch(held):
-            held, self._wrapped, self._replied = "", True, False
+            held, self._wrapped = "", True
             self._held.clear()
         self._first = bool(_LEAD.fullmatch(held))
         self._opener = tag
@@ -162,7 +161,7 @@ class PlanSplitter:
         """End the plan; hold what follows where another closing tag may still come."""
         self._reasoning.append(self._plan.close())
         # A line must end where the plan stood: a name behind it, or two halves of a tag around it, would read differently.
-        self._seam = self._replied and not self._first
+        self._seam = not self._first
         if self._state is State.PLANNING_AGAIN or self._first and tag.name == self._opener.name and not self._wrapped:
             self._state = State.FLOWING
         else:
@@ -182,7 +181,7 @@ class PlanSplitter:
         held = TAG.sub("", "".join(self._held))
         self._held.clear()
         self._reasoning += [self._plan.feed(held), self._plan.close()]
-        self._state, self._replied = State.FLOWING, False
+        self._state = State.FLOWING
 
     def _send_held(self) -> None:
         held = "".join(self._held)

@@ -230,6 +230,13 @@ def test_a_plan_without_opening_tag_may_name_others() -> None:
     assert parser.close().parts == parts_of("p:He waits. Othello: the Moor x|s:hi")
 
 
+def test_only_names_of_others_end_a_turn() -> None:
+    parser = Parser(NAME, ("", NAME, "Othello"))
+    assert parser.others == ("Othello",)
+    turn = parse(f"{P}Iago: hi\n: ho\nIago: ha", NAME, ("", NAME))
+    assert turn.parts == parts_of("p:p|s:hi¶: ho¶ha")
+
+
 def test_unknown_notation() -> None:
     with pytest.raises(InputError, match="'novel' is unknown; write one of her, coser"):
         Parser(NAME, (), "novel")  # type: ignore[arg-type]

@@ -18,6 +18,8 @@ TABLE = {
     "nothing but a plan": (PLAN, "I plan.", ""),
     "unclosed": ("<system_thinking>I plan. Ann: Hi.", "I plan. Ann: Hi.", ""),
     "unclosed, cut within its closing tag": ("<system_thinking>I plan.</system_thin", "I plan.", ""),
+    "unclosed, half an escape at the end": ("<system_thinking>I &am", "I &am", ""),
+    "unclosed, an escape and blanks at the end": ("<system_thinking>I &lt;think> \n", "I <think>", ""),
     "unclosed, with role tags in it": (
         "<system_thinking>Use <role_action>waves</role_action>.",
         "Use <role_action>waves</role_action>.",
