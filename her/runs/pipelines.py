@@ -65,6 +65,16 @@ _ENTRIES = (
         distributed=True,
         estimate="estimate.__main__",
     ),
+    Pipeline(
+        name="reward",
+        summary="Train a reward model on preferences of people or judges",
+        options="options:RewardOptions",
+        example=f"{CONFIGS}/reward_smoke.toml",
+        needs=(
+            Needs("reward on a CPU", TRAINING, ("train",)),
+            Needs("reward on a GPU", TRAINING, ("train",), gpu=True, instead=f"her run reward @{CONFIGS}/reward_smoke.toml"),
+        ),
+    ),
 )
 PIPELINES = {entry.name: entry for entry in _ENTRIES}
 HELP = "; ".join(f"{entry.name}: {entry.summary}" for entry in _ENTRIES)

@@ -77,7 +77,7 @@ def save(
     """
     licence = licence_of(base, licence)
     skeleton = _skeleton(model, tokenizer)
-    weights = _complete_weights(skeleton, merged_weights(model, state))
+    weights = complete_weights(skeleton, merged_weights(model, state))
     with atomic_folder(folder) as part:
         # A copy: save_pretrained removes the entries of the dict it is given, shard by shard.
         skeleton.save_pretrained(part, state_dict=dict(weights))
@@ -132,7 +132,7 @@ def _generation_config(config: "GenerationConfig", tokenizer: "PreTrainedTokeniz
     return changed
 
 
-def _complete_weights(skeleton: "PreTrainedModel", weights: Any) -> "dict[str, torch.Tensor]":
+def complete_weights(skeleton: "PreTrainedModel", weights: Any) -> "dict[str, torch.Tensor]":
     """Return the weights by name on the CPU; of two tied weights only the first, as safetensors stores them.
 
     Raises:
@@ -199,7 +199,7 @@ def _read_back(part: Path, model: Any, tokenizer: "PreTrainedTokenizerBase", wei
     )
     if report["missing_keys"] or report["unexpected_keys"]:
         raise HerError(f"'{part.name}' was read back with other weights than were written; nothing was kept")
-    _require_equal(loaded.state_dict(), weights)
+    require_equal(loaded.state_dict(), weights)
     reread = AutoTokenizer.from_pretrained(part, trust_remote_code=False)
     ids = tokenizer.encode(_example_chat(tokenizer), add_special_tokens=False)
     if reread.encode(_example_chat(reread), add_special_tokens=False) != ids or reread.eos_token_id != tokenizer.eos_token_id:
@@ -207,7 +207,7 @@ def _read_back(part: Path, model: Any, tokenizer: "PreTrainedTokenizerBase", wei
     return 0.0 if _is_sharded(model) else _compare_logits(model, loaded, weights, ids)
 
 
-def _require_equal(found: "Mapping[str, torch.Tensor]", weights: "Mapping[str, torch.Tensor]") -> None:
+def require_equal(found: "Mapping[str, torch.Tensor]", weights: "Mapping[str, torch.Tensor]") -> None:
     import torch
 
     if different := [name for name, tensor in weights.items() if not torch.equal(found[name], tensor.to(found[name].device))]:

@@ -1,0 +1,1 @@
+"""Train reward models on preferences: of people, of judges, or planted ones."""

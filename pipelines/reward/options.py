@@ -1,0 +1,158 @@
+"""Settings of a reward run, with their defaults.
+
+    python -m pipelines.reward @pipelines/configs/reward.toml learning_rate=2e-5 --dry-run
+
+Settings of the model are in pipelines/models/options.py. Unknown keys and impossible values are refused.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from her.config import MAY_CHANGE
+from her.judging.adversarial import ATTACKS
+from her.types import NonEmpty, Value
+from pipelines.models.options import LoraOptions, ModelOptions
+
+
+class PlantedOptions(Value):
+    """Preferences made on the spot with a known rule (pipelines/reward/planted.py), to try a run without votes.
+
+    Args:
+        pairs: number of pairs; 0 for none.
+        books: CoSER books whose turns are rewritten, beside the scenes of this project's personas.
+        careless: share of raters who are right in 55 % of their votes; the others are right in 95 %. Only pairs that are
+            trained on get their votes; held-out pairs keep the rule's label. A negative share plants no raters at all.
+    """
+
+    pairs: int = Field(default=0, ge=0)
+    books: tuple[Path, ...] = ()
+    careless: float = Field(default=-1, ge=-1, le=1)
+
+
+class PairOptions(Value):
+    """Preferences to learn from and to evaluate on.
+
+    Args:
+        files: JSONL files of `her.types.Preference`.
+        planted: preferences that are made instead.
+        split: split whose preferences are used, where they name one; empty for all.
+        held_out: files to evaluate on; empty holds out `held_out_share` instead.
+        held_out_share: share of the conversations, chosen by a hash of their id and the seed, that is evaluated on; 0 to 1.
+        most_tokens: longest prompt and candidate together; pairs with a longer one are left out whole and counted.
+        length_gap: pairs whose longer candidate has more than so many times the characters of the shorter are left out; 0 keeps
+            all.
+        attacks: kinds of adversarial negatives (her/judging/adversarial.py) that are mixed into training; empty for none.
+        attack_share: number of these negatives, as a share of the other pairs.
+    """
+
+    files: tuple[Path, ...] = ()
+    planted: PlantedOptions = PlantedOptions()
+    split: str = ""
+    held_out: tuple[Path, ...] = ()
+    held_out_share: float = Field(default=0.1, gt=0, lt=1)
+    most_tokens: int = Field(default=4096, ge=16)
+    length_gap: float = Field(default=4, ge=0)
+    attacks: tuple[str, ...] = ()
+    attack_share: float = Field(default=0.1, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _require_source(self) -> "PairOptions":
+        if bool(self.files) == bool(self.planted.pairs):
+            raise ValueError('give either pairs.files=["preferences.jsonl"] or pairs.planted.pairs=1000')
+        if self.planted.pairs and self.held_out:
+            raise ValueError("pairs.held_out needs pairs.files; planted pairs hold out pairs.held_out_share")
+        if unknown := sorted(set(self.attacks) - set(ATTACKS)):
+            raise ValueError(f"pairs.attacks names {unknown[0]!r}; the kinds are {', '.join(ATTACKS)}")
+        return self
+
+
+class LossOptions(Value):
+    """Bradley-Terry loss of the scalar reward model (pipelines/reward/loss.py).
+
+    Args:
+        margin: factor of the preferences' margins; 0 for none. A margin separates scores further and makes probabilities that
+            are computed from them too sure.
+        weights: whether a preference counts by its weight, the reliability of its source.
+        soft_labels: whether the verdict's probability is the label, where it has one; otherwise the chosen candidate has 1.
+        centring: coefficient of the squared sum of both scores, which keeps scores near 0 (arXiv:2312.09244).
+    """
+
+    margin: float = Field(default=0, ge=0)
+    weights: bool = True
+    soft_labels: bool = True
+    centring: float = Field(default=0.01, ge=0)
+
+
+class RewardEvaluation(Value):
+    """Evaluation on held-out conversations.
+
+    Args:
+        attacked: honest turns that each kind of attack is tried on; 0 for none.
+        prompt_blind: whether a second model is trained without the prompts, as a baseline; it takes as long as the first.
+        resamples: resamples of conversations for an interval.
+    """
+
+    attacked: int = Field(default=50, ge=0)
+    prompt_blind: bool = False
+    resamples: int = Field(default=1000, ge=10)
+
+
+class RewardOptions(Value):
+    """All settings of a reward run.
+
+    Args:
+        name: name of the run's folder in HER_HOME/runs.
+        seed: seed of weights, order, planted pairs and held-out conversations.
+        device: `cuda` refuses to start without a GPU; `auto` uses one when there is one.
+        rows: pairs in one batch; each holds two sequences.
+        batch: pairs of one optimiser step; a multiple of `rows`.
+        epochs: passes over the pairs.
+        steps: number of optimiser steps; 0 takes `epochs` instead.
+        learning_rate: peak learning rate of AdamW.
+        schedule: course of the learning rate after the warm-up.
+        warmup: share of all steps in which the learning rate rises linearly; 0 to 1.
+        weight_decay: weight decay of AdamW.
+        beta2: decay of AdamW's second moment.
+        clip: largest norm of the gradients.
+        checkpointing: whether activations are computed again in the backward pass, for less memory and a third more work.
+        save_every: steps between checkpoints, from which a run resumes.
+        keep: checkpoints that are kept.
+        log_every: steps between lines of metrics.jsonl.
+    """
+
+    name: NonEmpty = "reward"
+    seed: int = 42
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", json_schema_extra=MAY_CHANGE)
+    model: ModelOptions = ModelOptions()
+    lora: LoraOptions = LoraOptions()
+    pairs: PairOptions
+    loss: LossOptions = LossOptions()
+    evaluation: RewardEvaluation = RewardEvaluation()
+    rows: int = Field(default=1, ge=1)
+    batch: int = Field(default=64, ge=1)
+    epochs: float = Field(default=1, gt=0)
+    steps: int = Field(default=0, ge=0)
+    learning_rate: float = Field(default=1e-5, gt=0)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    weight_decay: float = Field(default=0, ge=0)
+    beta2: float = Field(default=0.999, gt=0, lt=1)
+    clip: float = Field(default=1, gt=0)
+    checkpointing: bool = True
+    save_every: int = Field(default=200, ge=1, json_schema_extra=MAY_CHANGE)
+    keep: int = Field(default=2, ge=1, json_schema_extra=MAY_CHANGE)
+    log_every: int = Field(default=10, ge=1, json_schema_extra=MAY_CHANGE)
+
+    @model_validator(mode="after")
+    def _require_consistent(self) -> "RewardOptions":
+        if self.batch % self.rows:
+            raise ValueError(
+                f"batch={self.batch} is not a multiple of rows={self.rows}; take {self.rows * -(-self.batch // self.rows)}"
+            )
+        if self.lora.quantise:
+            raise ValueError("lora.quantise is not supported for reward models; leave it out")
+        if self.model.shape.pretraining_steps or self.model.shape.token_noise:
+            raise ValueError("model.shape.pretraining_steps and token_noise belong to fine-tuning; leave them out")
+        return self

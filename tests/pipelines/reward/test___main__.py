@@ -1,0 +1,69 @@
+"""A reward run, whole, on the smoke settings: model, report, manifest, resume, adapters and refusals."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from her.files import jsonl
+from her.runs.folder import read_curve, read_status
+
+pytest.importorskip("torch")
+from pipelines.reward.planted import planted_preferences  # noqa: E402
+
+pytestmark = pytest.mark.whole
+ROOT = Path(__file__).resolve().parents[3]
+SMOKE = ["@pipelines/configs/reward_smoke.toml", "steps=6", "save_every=4", "log_every=2", "pairs.planted.pairs=150"]
+SMALL = [
+    "model.shape.hidden=16",
+    "model.shape.layers=1",
+    "model.shape.intermediate=32",
+    "evaluation.attacked=4",
+    "rows=4",
+    "batch=4",
+]
+
+
+def run(home: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "HER_HOME": str(home), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "pipelines.reward", *SMOKE, *SMALL, *words]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return value
+
+
+def test_a_run_leaves_a_model_a_report_and_its_conversations(home: Path) -> None:
+    done = run(home, "name=first", "evaluation.prompt_blind=true")
+    assert done.returncode == 0, done.stderr
+    folder = home / "runs" / "first"
+    assert read_status("first").state == "done" and "model/model.safetensors" in read_status("first").outputs
+    assert {"config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja", "README.md"} <= {
+        path.name for path in (folder / "model").iterdir()
+    }
+    report, manifest = read_json(folder / "report.json"), read_json(folder / "manifest.json")
+    assert [model["name"] for model in report["models"]] == ["scalar", "length only", "prompt blind"]
+    assert report["trained"] + report["held_out"] > 150 and report["difference"] < 1e-4  # negatives are added
+    assert manifest["trained"] and manifest["held_out"] and not set(manifest["trained"]) & set(manifest["held_out"])
+    assert [line["step"] for line in read_curve("first") if "loss" in line] == [2, 4, 6]
+    again = run(home, "name=first", "evaluation.prompt_blind=true", "learning_rate=1")
+    assert (again.returncode, "other settings" in again.stderr) == (2, True)
+
+
+def test_adapters_on_a_base_learn_from_a_file_and_a_missing_file_is_named(home: Path) -> None:
+    from tests.tiny import make_tiny
+
+    base, path = make_tiny(home / "base"), home / "preferences.jsonl"
+    jsonl.write(path, planted_preferences(80, (), seed=1))
+    words = ["pairs.planted.pairs=0", f"model.base={base}", "lora.rank=2", "name=lora", "pairs.attacks=[]"]
+    done = run(home, *words, f'pairs.files=["{path}"]')
+    assert done.returncode == 0, done.stderr
+    assert read_json(home / "runs" / "lora" / "report.json")["difference"] < 1e-4
+    missing = run(home, *words, 'pairs.files=["nowhere.jsonl"]', "name=missing")
+    assert (missing.returncode, "nowhere.jsonl" in missing.stderr) == (2, True)
