@@ -15,7 +15,7 @@ HERE   := $(PIP) --no-deps -e .
 # torch without CUDA where pip can see that wheel, else PyPI's; say TORCH=cpu or TORCH=cuda to choose.
 TORCH  ?= $(shell $(BIN)/python -m pip index versions torch 2>/dev/null | grep -q '2\.13\.0+cpu' && echo cpu || echo cuda)
 
-.PHONY: play test check format mutants lock clean
+.PHONY: play test check types style rules format mutants lock clean
 .DEFAULT_GOAL := play
 
 play: $(VENV)/.base
@@ -27,11 +27,20 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n 2 -m "whole and not browser"
 	$(BIN)/python -m pytest -q -m browser
 
+# Types take the longest, so they come first and the rest runs beside them.
 check: $(VENV)/.dev
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync types style rules
+
+types:
+	$(BIN)/mypy
+
+style:
+	$(BIN)/python -m pip check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/mypy --strict her app.py
+
+rules:
 	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_docs.py
 
 format: $(VENV)/.dev
