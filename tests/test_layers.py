@@ -28,7 +28,6 @@ DISTRIBUTIONS = {
     "yaml": "pyyaml",
     "huggingface_hub": "huggingface-hub",
     "gradio_client": "gradio-client",
-    "sklearn": "scikit-learn",
     "tomli_w": "tomli-w",
 }
 PROVIDED = {
