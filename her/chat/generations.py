@@ -25,7 +25,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 STORE_THREADS = 16
 ENDED_SECONDS = 10
-"""How long the last snapshot is kept for a page that was being reloaded when the generation ended."""
+"""Seconds that the last snapshot is kept for a page that was being reloaded when the generation ended."""
 UNEXPECTED = "an unexpected error ended the reply; the chat is unchanged, ask again"
 
 

@@ -1,4 +1,4 @@
-"""Handlers of the door `act`: one function for each request, and the table that names them.
+"""Handlers of the endpoint `act`: one function for each request, and the table that names them.
 
 A handler takes the chat service and a checked request. It raises HerError for what cannot be done; the sentence of the
 error is shown to the visitor.
@@ -141,7 +141,7 @@ HANDLERS: Mapping[type[requests.Request], Handler] = {
     requests.ExportRequest: export,
     requests.StopRequest: stop,
 }
-"""Handler of each request of the door `act`; tests/ui/test_acts.py checks that none is missing."""
+"""Handler of each request of the endpoint `act`; tests/ui/test_acts.py checks that none is missing."""
 
 
 def _index(view: ChatView, node: str) -> int:

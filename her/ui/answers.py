@@ -203,4 +203,4 @@ class ChatList(TypedDict):
 
 
 PageAnswer = Boot | PersonaDetail | ChatList | ChatPatch | SavedRating | TurnSource | ExportedFile | Refusal | Done
-"""Return type of the door `act`."""
+"""Return type of the endpoint `act`."""

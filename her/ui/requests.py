@@ -1,7 +1,7 @@
 """Requests of the page: one frozen type for each act, checked before anything is done with it.
 
 A visitor is a secret of 32 random bytes that the browser drew and keeps; the server stores only its SHA-256. Without that
-secret nobody can read or change a chat, through either door. A request carries ids only: history, positions and roles are
+secret nobody can read or change a chat, through either endpoint. A request carries ids only: history, positions and roles are
 read from the store.
 """
 
@@ -55,7 +55,7 @@ class TurnRequest(ChatRequest):
     node: Id
 
 
-# The door `act`: one answer for each request
+# The endpoint `act`: one answer for each request
 
 
 class BootRequest(Request):
@@ -190,7 +190,7 @@ class StopRequest(ChatRequest):
     act: Literal["stop"]
 
 
-# The door `run`: each request starts or follows a generation
+# The endpoint `run`: each request starts or follows a generation
 
 
 class SendRequest(ChatRequest):
@@ -259,7 +259,7 @@ _TOKEN: TypeAdapter[str] = TypeAdapter(Token)
 
 
 def read_act(payload: object) -> ActRequest:
-    """Return the checked request of the door `act`.
+    """Return the checked request of the endpoint `act`.
 
     Raises:
         Forbidden: the token is missing or has another form than the page's.
@@ -269,7 +269,7 @@ def read_act(payload: object) -> ActRequest:
 
 
 def read_run(payload: object) -> RunRequest:
-    """Return the checked request of the door `run`; raises as `read_act` does."""
+    """Return the checked request of the endpoint `run`; raises as `read_act` does."""
     return _read(_RUN, payload)
 
 

@@ -1,4 +1,4 @@
-"""Handlers of the door `run`: each request starts or joins a generation, whose patches are then streamed."""
+"""Handlers of the endpoint `run`: each request starts or joins a generation, whose patches are then streamed."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
@@ -47,7 +47,7 @@ STARTERS: Mapping[type[requests.Request], Starter] = {
     requests.EditOwnRequest: edit_own,
     requests.FollowRequest: follow,
 }
-"""Starter of each request of the door `run`; tests/ui/test_acts.py checks that none is missing."""
+"""Starter of each request of the endpoint `run`; tests/ui/test_acts.py checks that none is missing."""
 
 
 async def stream(service: ChatService, request: requests.RunRequest) -> AsyncIterator[ChatPatch]:

@@ -1,6 +1,6 @@
 """The stage: chat, panels, swipes and ratings in one Gradio component, which the scripts in her/ui/static draw.
 
-Two doors lead in, and both check the visitor inside: `act` answers a request at once (handlers in her/ui/acts.py), `run`
+It has two endpoints, and both check the visitor inside: `act` answers a request at once (handlers in her/ui/acts.py), `run`
 streams a generation (her/ui/runs.py). Requests carry ids only; the chat service checks who owns them.
 """
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class Stage:
-    """The component and its two doors."""
+    """The component and its two endpoints."""
 
     def __init__(self, service: ChatService) -> None:
         self.service = service

@@ -1,4 +1,4 @@
-"""her/ui/build.py: the playground as it is built and started, seen over HTTP: the two doors, and what a stranger gets.
+"""her/ui/build.py: the playground as it is built and started, seen over HTTP: the two endpoints, and what a stranger gets.
 
 The tests marked `whole` start `app.py` as a process.
 """
@@ -37,7 +37,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Playground]:
 
 
 @whole
-def test_a_chat_over_the_doors(app: Playground) -> None:
+def test_a_chat_over_http(app: Playground) -> None:
     visitor = Visitor(app.url)
     chat = visitor.act("start", persona="scheherazade", name="Mara")
     assert chat["view"]["speaker"] == "Scheherazade"
@@ -47,12 +47,12 @@ def test_a_chat_over_the_doors(app: Playground) -> None:
     rating = {"rubric": visitor.act("boot")["rubric"]["id"], "thumb": 1, "stars": {"voice": 5}}
     assert visitor.act("rate", chat=chat["chat"], node=node, rating=rating)["saved"] > 0
     mine = steps[-1]["order"][-2]
-    assert "only what the persona said" in visitor.act("rate", chat=chat["chat"], node=mine, rating=rating)["error"]
+    assert "only turns of the persona" in visitor.act("rate", chat=chat["chat"], node=mine, rating=rating)["error"]
     assert "star" in visitor.act("rate", chat=chat["chat"], node=node, rating={**rating, "stars": {"voice": 6}})["error"]
 
 
 @whole
-def test_no_door_opens_for_another_visitors_chat(app: Playground) -> None:
+def test_no_endpoint_serves_another_visitors_chat(app: Playground) -> None:
     owner, thief = Visitor(app.url), Visitor(app.url)
     chat = owner.act("start", persona="scheherazade", name="Mara")["chat"]
     node = list(owner.run("send", chat=chat, text="My secret is heliotrope."))[-1]["order"][-1]
@@ -85,7 +85,7 @@ def test_no_door_opens_for_another_visitors_chat(app: Playground) -> None:
 
 
 @whole
-def test_no_door_opens_without_a_token(app: Playground) -> None:
+def test_no_endpoint_answers_without_a_token(app: Playground) -> None:
     visitor = Visitor(app.url)
     visitor.token = ""
     assert "token" in visitor.act("boot")["error"]

@@ -36,7 +36,7 @@ async def test_the_guard_reads_hosts_with_and_without_a_port() -> None:
         ("PUT", "/", b"2", 403),
     ],
 )
-async def test_only_the_doors_of_the_page_take_anything(method: str, path: str, length: bytes, status: int) -> None:
+async def test_only_the_endpoints_of_the_page_take_data(method: str, path: str, length: bytes, status: int) -> None:
     answered: list[int] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

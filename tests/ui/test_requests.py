@@ -36,7 +36,7 @@ def test_a_request_of_the_page_is_read_as_the_type_of_its_act(payload: dict[str,
     assert type(requests.read_act(payload)) is kind
 
 
-def test_an_edit_means_another_turn_at_each_door() -> None:
+def test_an_edit_means_another_turn_at_each_endpoint() -> None:
     payload = {**TURN, "act": "edit", "text": "Hm."}
     assert type(requests.read_act(payload)) is requests.EditPlayedRequest
     assert type(requests.read_run(payload)) is requests.EditOwnRequest

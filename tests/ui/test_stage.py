@@ -1,4 +1,4 @@
-"""her/ui/stage.py: the doors `act` and `run` on a real service; over HTTP see tests/ui/test_build.py."""
+"""her/ui/stage.py: the endpoints `act` and `run` on a real service; over HTTP see tests/ui/test_build.py."""
 
 import json
 import logging
