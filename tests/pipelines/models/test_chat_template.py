@@ -1,4 +1,4 @@
-"""pipelines/models/chat_template.py: the ids are those of the tokenizer and of TRL, however they are come by."""
+"""pipelines/models/chat_template.py: the ids are those of the tokenizer and of TRL."""
 
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ CORPUS = [PLAN, "Mara: <role_thinking>Hm.</role_thinking>Aye, she said.", "é˜¿è˜
 def sample(*texts: str, speaker: str = "Mara") -> Sample:
     """A sample of these texts, the user's and the assistant's by turns."""
     roles = ("user", "assistant") * len(texts)
-    told = [Message(role=role, content=text) for role, text in zip(roles, texts, strict=False)]  # type: ignore[arg-type]
-    messages = (Message(role="system", content="You are Mara, in a conversation with Tom."), *told)
+    history = [Message(role=role, content=text) for role, text in zip(roles, texts, strict=False)]  # type: ignore[arg-type]
+    messages = (Message(role="system", content="You are Mara, in a conversation with Tom."), *history)
     return Sample(messages=messages, trained=(len(messages) - 1,), transcript="t", turn=f"t{len(texts)}", speaker=speaker)
 
 
@@ -58,39 +58,41 @@ def tokenizer(kind: str = "byte-level", template: str | None = CHATML) -> Any:
         vocab_size=420, special_tokens=marks, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
     raw.train_from_iterator(CORPUS, trainer)
-    made = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    small_tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<|im_end|>", pad_token="<|endoftext|>")
     if kind == "qwen":
-        made.add_tokens([AddedToken("<think>", normalized=False), AddedToken("</think>", normalized=False), AddedToken("Mara")])
+        small_tokenizer.add_tokens(
+            [AddedToken("<think>", normalized=False), AddedToken("</think>", normalized=False), AddedToken("Mara")]
+        )
     if kind == "stripping":
-        made.add_tokens([AddedToken("<role_action>", lstrip=True, normalized=False)])
-    made.chat_template = template
-    return made
+        small_tokenizer.add_tokens([AddedToken("<role_action>", lstrip=True, normalized=False)])
+    small_tokenizer.chat_template = template
+    return small_tokenizer
 
 
-def told(messages: tuple[Message, ...]) -> list[dict[str, str]]:
+def as_rows(messages: tuple[Message, ...]) -> list[dict[str, str]]:
     return [message.model_dump() for message in messages]
 
 
-def plainly(made: Any, messages: tuple[Message, ...], ask: bool) -> list[int]:
+def plainly(small_tokenizer: Any, messages: tuple[Message, ...], ask: bool) -> list[int]:
     """The ids as transformers gives them."""
-    encoded = made.apply_chat_template(told(messages), tokenize=True, add_generation_prompt=ask, return_dict=True)
+    encoded = small_tokenizer.apply_chat_template(as_rows(messages), tokenize=True, add_generation_prompt=ask, return_dict=True)
     return list(encoded["input_ids"])
 
 
 @pytest.mark.parametrize("kind", ["byte-level", "qwen", "metaspace", "stripping"])
 def test_ids_are_the_tokenizers(kind: str) -> None:
-    made = tokenizer(kind)
-    template = ChatTemplate(made)
-    for one, (prompt, target) in zip(SAMPLES, template.pairs(SAMPLES), strict=True):
-        asked, whole = plainly(made, one.messages[:-1], True), plainly(made, one.messages, False)
-        assert prompt.tolist() + target.tolist() == whole == template.ids(one.messages, ask=False)
-        assert asked == template.ids(one.messages[:-1], ask=True)
+    small_tokenizer = tokenizer(kind)
+    template = ChatTemplate(small_tokenizer)
+    for chat, (prompt, target) in zip(SAMPLES, template.pairs(SAMPLES), strict=True):
+        asked, whole = plainly(small_tokenizer, chat.messages[:-1], True), plainly(small_tokenizer, chat.messages, False)
+        assert prompt.tolist() + target.tolist() == whole == template.ids(chat.messages, ask=False)
+        assert asked == template.ids(chat.messages[:-1], ask=True)
         if kind != "metaspace":  # it may join the template's last line end with what comes after it
             assert prompt.tolist() == asked
 
 
 @pytest.fixture(scope="module")
-def made() -> Any:
+def small_tokenizer() -> Any:
     return tokenizer("qwen")
 
 
@@ -100,10 +102,10 @@ texts = st.lists(st.sampled_from(BITS), max_size=12)
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(texts.map("".join), min_size=2, max_size=6))
-def test_whatever_is_said_the_ids_are_the_tokenizers(made: Any, said: list[str]) -> None:
-    one = sample(*said)
-    [(prompt, target)] = ChatTemplate(made).pairs([one])
-    assert prompt.tolist() + target.tolist() == plainly(made, one.messages, False)
+def test_for_any_text_the_ids_are_the_tokenizers(small_tokenizer: Any, lines: list[str]) -> None:
+    chat = sample(*lines)
+    [(prompt, target)] = ChatTemplate(small_tokenizer).pairs([chat])
+    assert prompt.tolist() + target.tolist() == plainly(small_tokenizer, chat.messages, False)
 
 
 @pytest.mark.parametrize("template", [CHATML, CHATML.replace("assistant\n'", "assistant\n<think>\n'")])
@@ -112,7 +114,7 @@ def test_rows_are_those_that_trl_trains(tmp_path: Path, template: str) -> None:
     from trl import SFTConfig, SFTTrainer
 
     folder = make_tiny(tmp_path / "tiny", template=template)
-    rows = [{"prompt": told(one.messages[:-1]), "completion": told(one.messages[-1:])} for one in SAMPLES]
+    rows = [{"prompt": as_rows(chat.messages[:-1]), "completion": as_rows(chat.messages[-1:])} for chat in SAMPLES]
     settings = SFTConfig(output_dir=str(tmp_path / "run"), max_length=None, report_to=[], use_cpu=True, bf16=False)
     trained = SFTTrainer(model=str(folder), args=settings, train_dataset=Dataset.from_list(rows)).train_dataset
     for row, (prompt, target) in zip(trained, ChatTemplate(str(folder)).pairs(SAMPLES), strict=True):
@@ -134,7 +136,7 @@ def test_the_audit_sees_what_trl_trains() -> None:
     assert seen.decoded == SAMPLES[1].messages[-1].content + "<|im_end|>\n"
     assert (seen.prompt, seen.target, seen.stop, seen.prefix) == (len(prompt), len(target), "end", True)
     audit = Audit("sft", template)
-    assert [audit.add(one) for one in SAMPLES[:2]] == [True] * 2
+    assert [audit.add(chat) for chat in SAMPLES[:2]] == [True] * 2
     require([audit.report()])
 
 
@@ -146,7 +148,7 @@ HARM = [
 
 
 @pytest.mark.parametrize(("template", "defect"), HARM)
-def test_a_template_that_does_harm_is_found(template: str, defect: str) -> None:
+def test_a_template_with_a_fault_is_found(template: str, defect: str) -> None:
     audit = Audit("sft", ChatTemplate(tokenizer(template=template)))
     audit.add(SAMPLES[0])
     assert defect in audit.report().defects
@@ -160,7 +162,7 @@ def test_a_stop_token_within_a_target_is_found() -> None:
 
 def test_a_template_that_takes_no_system_message_is_named() -> None:
     picky = "{{ raise_exception('System role not supported') }}"
-    with pytest.raises(InputError, match="chat template of .* does not take sample 't2': System role not supported"):
+    with pytest.raises(InputError, match="chat template of .* does not accept sample 't2': System role not supported"):
         ChatTemplate(tokenizer(template=picky)).pairs(SAMPLES)
 
 
@@ -170,7 +172,7 @@ def test_a_sample_without_a_prompt_is_named() -> None:
         ChatTemplate(tokenizer()).pairs([alone])
 
 
-def test_a_tokenizer_that_is_none(tmp_path: Path) -> None:
+def test_a_missing_or_unfit_tokenizer_is_refused(tmp_path: Path) -> None:
     tokenizer(template=None).save_pretrained(tmp_path / "plain")
     with pytest.raises(InputError, match="has no chat template"):
         open_encoder(str(tmp_path / "plain"))

@@ -1,4 +1,4 @@
-"""Tokenizers and models from folders and from nothing: what comes out, and one sentence for whatever does not fit."""
+"""pipelines/models/loading.py: tokenizers and models from folders and from scratch; what does not fit is refused."""
 
 import json
 import shutil
@@ -10,16 +10,11 @@ import pytest
 from her.errors import InputError
 from pipelines.models.loading import load_model, load_tokenizer, lora_config, resolve_device
 from pipelines.models.options import LoraOptions, ModelOptions, ShapeOptions
-from tests.tiny import CORPUS, make_tiny
+from tests.tiny import CORPUS
 
 pytestmark = pytest.mark.whole
 PLAIN = LoraOptions()
 SHAPE = ShapeOptions(hidden=32, intermediate=64, layers=2, heads=2, kv_heads=1, head=16, vocabulary=400, context=512)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture
@@ -28,7 +23,7 @@ def copied(base: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("precision", "name"), [("float32", "float32"), ("mixed", "float32"), ("bfloat16", "bfloat16")])
-def test_a_model_from_nothing(precision: str, name: str) -> None:
+def test_a_model_from_scratch(precision: str, name: str) -> None:
     import torch
 
     options = ModelOptions.model_validate({"shape": SHAPE, "precision": precision})
@@ -39,7 +34,7 @@ def test_a_model_from_nothing(precision: str, name: str) -> None:
     again = load_model(options, PLAIN, tokenizer, "cpu")
     assert str(model.dtype) == f"torch.{name}"
     assert model.model.rotary_emb.inv_freq.dtype == torch.float32
-    assert all(torch.equal(one, other) for one, other in zip(model.parameters(), again.parameters(), strict=True))
+    assert all(torch.equal(first, second) for first, second in zip(model.parameters(), again.parameters(), strict=True))
     assert model.config.tie_word_embeddings
     assert (model.config.vocab_size, model.config.max_position_embeddings) == (len(tokenizer), 512)
     assert (model.config.eos_token_id, tokenizer.eos_token) == (tokenizer.eos_token_id, "<|im_end|>")
@@ -100,14 +95,14 @@ def more_tokens(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (lambda folder: (folder / "model.safetensors").unlink(), "has no weights; it needs model.safetensors"),
+        (lambda folder: (folder / "model.safetensors").unlink(), r"the weights are missing \(model.safetensors\)"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"no"), "cannot be read as a causal language model"),
-        (pickled, r"has its weights in pytorch_model.bin, a pickle"),
+        (pickled, r"its weights are pickles \(pytorch_model.bin\)"),
         (half, r"lacks 1 of its weights, such as model.layers.1.mlp.up_proj.weight"),
         (other_shape, "cannot be read as a causal language model"),
         (cut_index, "model.safetensors.index.json' cannot be read as JSON"),
         (bare_index, "names no weight files"),
-        (shard_gone, "lacks model-00002-of-00002.safetensors, which its index names"),
+        (shard_gone, "1 of 1 weight files are missing, such as model-00002-of-00002.safetensors"),
         (more_tokens, r"the tokenizer has \d+ tokens and the model '.*' takes 300"),
     ],
 )
@@ -149,9 +144,9 @@ def test_broken_folders_are_refused(copied: Path, spoil: Callable[[Path], None],
 
 
 @pytest.mark.parametrize("shape", [{"heads": 3, "kv_heads": 2}, {"head": 9}])
-def test_shapes_that_cannot_be_are_refused(shape: dict[str, int]) -> None:
+def test_impossible_shapes_are_refused(shape: dict[str, int]) -> None:
     options = ModelOptions(shape=SHAPE.model_copy(update=shape))
-    with pytest.raises(InputError, match="has to be a multiple of"):
+    with pytest.raises(InputError, match="must be a multiple of"):
         load_model(options, PLAIN, load_tokenizer(options, CORPUS), "cpu")
 
 
@@ -166,8 +161,8 @@ def test_adapters() -> None:
         lora_config(LoraOptions(rank=4, targets=("q_proj", "model.embed_tokens", "lm_head")))
 
 
-def test_a_gpu_that_is_not_there() -> None:
-    """Where there is one, `cuda` is taken, and what misses is said of bitsandbytes alone."""
+def test_a_missing_gpu() -> None:
+    """On a machine with a GPU only the choice of the device is tested."""
     import torch
 
     if torch.cuda.is_available():

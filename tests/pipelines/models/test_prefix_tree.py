@@ -1,4 +1,4 @@
-"""Shared prefixes as trees of token ids: every target keeps exactly the context, positions and labels of its own row."""
+"""pipelines/models/prefix_tree.py: every target keeps the context, positions and labels of a row of its own."""
 
 from collections.abc import Sequence
 
@@ -11,31 +11,31 @@ from her.errors import InputError
 from pipelines.models.prefix_tree import IGNORED, Encoded, TokenRow, build_row, grow_trees, pack
 
 Plain = tuple[tuple[int, ...], int]
-"""A row of its own: all token ids, and how many of them are the prompt."""
+"""One row per target: all token ids, and how many of them are the prompt."""
 
 
 def encoded(key: str, prompt: Sequence[int], target: Sequence[int]) -> Encoded:
     return Encoded(key, np.array(prompt, dtype=np.int32), np.array(target, dtype=np.int32))
 
 
-def contexts(made: TokenRow) -> list[Plain]:
+def contexts(row: TokenRow) -> list[Plain]:
     """Every target of a row with all that its tokens see, read from the spans by brute force."""
-    found = []
-    spans = [span for span in made.spans for _ in range(span.stop - span.start)]
+    found_contexts = []
+    spans = [span for span in row.spans for _ in range(span.stop - span.start)]
     place = 0
-    while place < len(made.labels):
-        if made.labels[place] == IGNORED:
+    while place < len(row.labels):
+        if row.labels[place] == IGNORED:
             place += 1
             continue
         end = place
         span = spans[place]
-        while end < span.stop and made.labels[end] != IGNORED:
+        while end < span.stop and row.labels[end] != IGNORED:
             end += 1
-        seen = [*range(span.first, span.last), *range(span.start, end)]
-        assert [made.position_ids[each] for each in seen] == list(range(len(seen)))
-        found.append((tuple(made.input_ids[each] for each in seen), len(seen) - (end - place)))
+        attended = [*range(span.first, span.last), *range(span.start, end)]
+        assert [row.position_ids[index] for index in attended] == list(range(len(attended)))
+        found_contexts.append((tuple(row.input_ids[index] for index in attended), len(attended) - (end - place)))
         place = end
-    return found
+    return found_contexts
 
 
 def plain(samples: Sequence[Encoded]) -> list[Plain]:
@@ -63,10 +63,10 @@ def conversations(draw: st.DrawFn) -> list[Encoded]:
 def test_every_target_keeps_its_context(samples: list[Encoded], most: int) -> None:
     grown = list(grow_trees(samples, most))
     packed = [build_row([grown[index] for index in indices]) for indices in pack([tree.tokens for tree in grown], most)]
-    assert sorted(each for made in packed for each in contexts(made)) == sorted(plain(samples))
-    for made in packed:
-        assert len(made.input_ids) == len(made.labels) == len(made.position_ids) == made.spans[-1].stop <= most
-        assert [span.start for span in made.spans[1:]] == [span.stop for span in made.spans[:-1]]
+    assert sorted(each for row in packed for each in contexts(row)) == sorted(plain(samples))
+    for row in packed:
+        assert len(row.input_ids) == len(row.labels) == len(row.position_ids) == row.spans[-1].stop <= most
+        assert [span.start for span in row.spans[1:]] == [span.stop for span in row.spans[:-1]]
 
 
 @given(conversations())
@@ -99,9 +99,9 @@ def test_the_history_stands_once() -> None:
 def test_a_long_conversation_is_split_and_no_trunk_is_longer_than_it_has_to_be() -> None:
     history = list(range(100))
     samples = [encoded("a", history[: 50 + 10 * turn], [7] * 20) for turn in range(5)]
-    made = list(grow_trees(samples, 120))
-    assert [(len(tree.trunk), len(tree.branches)) for tree in made] == [(59, 2), (69, 1), (79, 1), (89, 1)]
-    assert sorted(each for tree in made for each in contexts(build_row([tree]))) == sorted(plain(samples))
+    trees = list(grow_trees(samples, 120))
+    assert [(len(tree.trunk), len(tree.branches)) for tree in trees] == [(59, 2), (69, 1), (79, 1), (89, 1)]
+    assert sorted(each for tree in trees for each in contexts(build_row([tree]))) == sorted(plain(samples))
 
 
 def test_prompts_with_little_in_common_share_nothing() -> None:

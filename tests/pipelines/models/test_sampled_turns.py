@@ -1,4 +1,4 @@
-"""pipelines/models/sampled_turns.py: what a model in training plays, read strictly, and training none the wiser."""
+"""pipelines/models/sampled_turns.py: turns sampled during training, their defects, and training left undisturbed."""
 
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ HEAD = "You are Ann, a baker, in a conversation with Tom, Cy."
 def sample(*texts: str, head: str = HEAD) -> Sample:
     """A sample whose prompt holds these texts, the user's and the assistant's by turns."""
     roles = ("user", "assistant") * len(texts)
-    told = [Message(role=role, content=text) for role, text in zip(roles, texts, strict=False)]  # type: ignore[arg-type]
-    messages = (Message(role="system", content=head), *told, Message(role="assistant", content=TURN))
+    history = [Message(role=role, content=text) for role, text in zip(roles, texts, strict=False)]  # type: ignore[arg-type]
+    messages = (Message(role="system", content=head), *history, Message(role="assistant", content=TURN))
     return Sample(messages=messages, trained=(len(messages) - 1,), turn=f"t{len(texts)}", speaker="Ann")
 
 
@@ -34,7 +34,7 @@ SAMPLES = [sample(FIRST), sample("Tom: Late again.", "Ann: Good evening.", "Tom:
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_tiny(tmp_path_factory.mktemp("taught"))
-    teach(folder, [one.messages for one in SAMPLES], steps=100)
+    teach(folder, [chat.messages for chat in SAMPLES], steps=100)
     return folder
 
 
@@ -49,18 +49,18 @@ def loaded(folder: Path, attention: str = "sdpa") -> Any:
 def test_a_model_that_knows_its_turns_plays_them(taught: Path, attention: str, batch: int) -> None:
     register_attention()
     model = loaded(taught, attention)
-    played = sample_turns(model, ChatTemplate(str(taught)), SAMPLES, temperature=0, tokens=200, seed=1, batch=batch)
-    assert (played.turns, played.well_formed, played.defects) == (3, 3, {})
-    assert played.examples == (TURN,) * 3
+    sampled = sample_turns(model, ChatTemplate(str(taught)), SAMPLES, temperature=0, tokens=200, seed=1, batch=batch)
+    assert (sampled.turns, sampled.well_formed, sampled.defects) == (3, 3, {})
+    assert sampled.examples == (TURN,) * 3
 
 
-def test_a_model_that_knows_nothing_is_seen_through(tmp_path: Path) -> None:
+def test_an_untrained_model_has_no_well_formed_turn(tmp_path: Path) -> None:
     folder = make_tiny(tmp_path / "blank")
-    played = sample_turns(loaded(folder), ChatTemplate(str(folder)), SAMPLES, temperature=1, tokens=20, seed=1)
-    assert played.well_formed == 0 and played.defects["name_missing"] == 3 and len(played.examples) == 3
+    sampled = sample_turns(loaded(folder), ChatTemplate(str(folder)), SAMPLES, temperature=1, tokens=20, seed=1)
+    assert sampled.well_formed == 0 and sampled.defects["name_missing"] == 3 and len(sampled.examples) == 3
 
 
-def test_the_seed_decides_and_nothing_is_disturbed(taught: Path) -> None:
+def test_the_seed_decides_and_training_is_undisturbed(taught: Path) -> None:
     import torch
 
     model, template = loaded(taught).train(), ChatTemplate(str(taught))
@@ -81,8 +81,8 @@ def test_where_the_context_ends_a_turn_is_unfinished(taught: Path) -> None:
     room = len(template.ids(SAMPLES[0].messages[:-1], ask=True))
     for positions in (room + 5, room):
         model.config.max_position_embeddings = positions
-        played = sample_turns(model, template, SAMPLES[:1], temperature=0, tokens=200, seed=1)
-        assert played.well_formed == 0 and played.defects["unfinished"] == 1
+        sampled = sample_turns(model, template, SAMPLES[:1], temperature=0, tokens=200, seed=1)
+        assert sampled.well_formed == 0 and sampled.defects["unfinished"] == 1
 
 
 WRONG = [
@@ -108,11 +108,11 @@ def test_a_special_token_within_a_turn_counts() -> None:
     assert turn_defects(SampledTurn(TURN, finished=True, has_special_token=True), SAMPLES[0]) == ["special_token"]
 
 
-def test_without_plans_none_is_missed() -> None:
-    played = SampledTurn("Ann: Good evening.", finished=True, has_special_token=False)
-    assert (turn_defects(played, SAMPLES[0]), turn_defects(played, SAMPLES[0], plans=False)) == (["plan_missing"], [])
+def test_without_plans_a_missing_plan_is_no_defect() -> None:
+    sampled = SampledTurn("Ann: Good evening.", finished=True, has_special_token=False)
+    assert (turn_defects(sampled, SAMPLES[0]), turn_defects(sampled, SAMPLES[0], plans=False)) == (["plan_missing"], [])
 
 
-def test_others_are_those_whom_the_prompt_knows() -> None:
+def test_other_speakers_are_those_in_the_prompt() -> None:
     assert other_speakers(sample(FIRST + "\n\nCy: No.\n\nNote: Tom: x")) == ("Environment", "Tom", "Cy")
     assert other_speakers(sample("来客：你好", head="你是Ann，正与来客交谈。")) == ("Environment", "来客")

@@ -1,4 +1,4 @@
-"""Weights in pieces: two processes with FSDP2, as on several GPUs, sample turns alike and save the whole model."""
+"""Sharded weights: two processes with FSDP2, as on several GPUs, sample the same turns and save the full model."""
 
 from pathlib import Path
 from typing import Any

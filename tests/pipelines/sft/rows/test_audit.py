@@ -1,4 +1,4 @@
-"""pipelines/sft/rows/audit.py: a run that would train something else than what was meant does not begin."""
+"""pipelines/sft/rows/audit.py: a run whose trainer would see something other than intended does not start."""
 
 import re
 from typing import Any
@@ -26,7 +26,7 @@ def options(**samples: Any) -> TrainingOptions:
     return TrainingOptions.model_validate({"samples": {"files": ["unused.jsonl"], **samples}}, strict=False)
 
 
-def test_what_is_well_goes_on_whole(template: ChatTemplate) -> None:
+def test_good_samples_are_kept_unchanged(template: ChatTemplate) -> None:
     reports, train, held_out = audit_samples(GOOD[:4], GOOD[4:], template, options(), 4096)
     assert (train, held_out) == (GOOD[:4], GOOD[4:])
     assert [(report.name, report.samples, report.stops) for report in reports] == [
@@ -38,7 +38,7 @@ def test_what_is_well_goes_on_whole(template: ChatTemplate) -> None:
     assert len(audit_samples(GOOD, [], template, options(), 4096).reports) == 1
 
 
-def test_too_long_ones_are_left_out_whole_where_that_is_allowed(template: ChatTemplate) -> None:
+def test_samples_that_are_too_long_are_left_out_whole_when_allowed(template: ChatTemplate) -> None:
     checked = audit_samples([*GOOD, LONG], GOOD[:1], template, options(most_tokens=150, dropped=0.2), 4096)
     assert checked.train == GOOD and checked.reports[0].dropped == {"too_long": 1}
 
@@ -59,13 +59,13 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("train", "held_out", "settings", "context", "said"), REFUSED)
-def test_what_is_not_well_does_not_begin(
-    template: ChatTemplate, train: list[Sample], held_out: list[Sample], settings: TrainingOptions, context: int, said: str
+@pytest.mark.parametrize(("train", "held_out", "settings", "context", "message"), REFUSED)
+def test_a_problem_stops_the_run(
+    template: ChatTemplate, train: list[Sample], held_out: list[Sample], settings: TrainingOptions, context: int, message: str
 ) -> None:
     with pytest.raises(InputError) as refused:
         audit_samples(train, held_out, template, settings, context)
-    assert re.search(said, str(refused.value))
+    assert re.search(message, str(refused.value))
 
 
 HARM = [
@@ -75,12 +75,12 @@ HARM = [
 ]
 
 
-@pytest.mark.parametrize(("template", "said"), HARM)
-def test_a_template_that_moves_the_stop_token_or_the_prompt_is_refused(template: str, said: str) -> None:
-    with pytest.raises(InputError, match=f"split 'train': {said}"):
+@pytest.mark.parametrize(("template", "message"), HARM)
+def test_a_template_that_moves_the_stop_token_or_the_prompt_is_refused(template: str, message: str) -> None:
+    with pytest.raises(InputError, match=f"split 'train': {message}"):
         audit_samples(GOOD, [], ChatTemplate(tokenizer(template=template)), options(), 4096)
 
 
-def test_books_as_they_are_are_learned_without_plans(template: ChatTemplate) -> None:
+def test_without_plans_a_missing_plan_is_no_problem(template: ChatTemplate) -> None:
     plain = [sample("Tom: Well?", "Mara: Aye.")]
     assert audit_samples(plain, [], template, options(plans=False), 4096).train == plain

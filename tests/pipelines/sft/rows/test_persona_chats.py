@@ -1,4 +1,4 @@
-"""pipelines/sft/rows/persona_chats.py: what is learned of a persona is what the playground would have asked and shown."""
+"""pipelines/sft/rows/persona_chats.py: chats have the prompts and replies that the playground would have."""
 
 from collections import Counter
 from pathlib import Path
@@ -19,57 +19,57 @@ from tests.players import ANNE, ended
 
 
 @pytest.fixture(scope="module")
-def house() -> list[PersonaChat]:
+def chats() -> list[PersonaChat]:
     return list(persona_chats(BUNDLED, chats=6, exchanges=8, seed=1))
 
 
 @pytest.fixture(scope="module")
-def learned(house: list[PersonaChat]) -> list[Sample]:
-    return list(chat_samples(house))
+def samples(chats: list[PersonaChat]) -> list[Sample]:
+    return list(chat_samples(chats))
 
 
-def test_every_persona_speaks_in_every_place_of_its_own(house: list[PersonaChat]) -> None:
+def test_every_persona_speaks_in_each_of_its_scenes(chats: list[PersonaChat]) -> None:
     personas, scenes = load_personas(), load_scenes()
-    spoken = Counter(chat.speaker for chat in house)
+    spoken = Counter(chat.speaker for chat in chats)
     assert spoken == {persona.name: 6 for persona in personas.values()}
     for persona in personas.values():
-        places = {chat.transcript.scenario.id for chat in house if chat.speaker == persona.name}
+        places = {chat.transcript.scenario.id for chat in chats if chat.speaker == persona.name}
         assert places >= {scene.id for scene in scenes.values() if persona.id in scene.personas}
         assert any(place not in scenes for place in places), "and in none"
-    assert {chat.transcript.scenario.language for chat in house} == {"en", "zh"}
-    assert len({member.name for chat in house for member in chat.transcript.cast}) > len(personas) + 8
+    assert {chat.transcript.scenario.language for chat in chats} == {"en", "zh"}
+    assert len({member.name for chat in chats for member in chat.transcript.cast}) > len(personas) + 8
 
 
-def test_no_exchange_stands_twice_in_a_chat_and_all_are_said(house: list[PersonaChat]) -> None:
-    said: dict[str, Counter[str]] = {}
-    for chat in house:
+def test_no_exchange_is_twice_in_a_chat_and_all_are_used(chats: list[PersonaChat]) -> None:
+    used: dict[str, Counter[str]] = {}
+    for chat in chats:
         plans = [turn.text("system_thinking") for turn in chat.transcript.turns if turn.id in chat.replies]
         assert len(set(plans)) == len(plans) == 8
-        said.setdefault(chat.speaker, Counter()).update(plans)
+        used.setdefault(chat.speaker, Counter()).update(plans)
     for persona in load_personas().values():
         rounds = 6 * 8 / len(persona.exchanges)
-        assert all(count <= rounds + 2 for count in said[persona.name].values())
-        assert len(said[persona.name]) >= min(len(persona.exchanges), 48) - 2
+        assert all(count <= rounds + 2 for count in used[persona.name].values())
+        assert len(used[persona.name]) >= min(len(persona.exchanges), 48) - 2
 
 
-def test_every_reply_is_a_target_with_its_plan_and_no_greeting_is(house: list[PersonaChat], learned: list[Sample]) -> None:
-    assert len(learned) == sum(len(chat.replies) for chat in house) == 17 * 6 * 8
-    for sample in learned:
+def test_every_reply_is_a_target_with_its_plan_and_no_greeting_is(chats: list[PersonaChat], samples: list[Sample]) -> None:
+    assert len(samples) == sum(len(chat.replies) for chat in chats) == 17 * 6 * 8
+    for sample in samples:
         target = sample.messages[-1].content
         assert not parse(target, sample.speaker, others=(ENVIRONMENT,), notation="her").defects
         assert "{" not in target and not any("<system_thinking>" in message.content for message in sample.messages[1:-1])
 
 
-def test_the_seed_decides_all(house: list[PersonaChat]) -> None:
-    assert list(persona_chats(BUNDLED, 6, 8, 1)) == house
-    assert [chat.transcript.id for chat in persona_chats(BUNDLED, 1, 8, 2)] != [chat.transcript.id for chat in house[::6]]
-    assert len({turn.id for chat in house for turn in chat.transcript.turns}) == sum(len(c.transcript.turns) for c in house)
+def test_the_seed_decides_all(chats: list[PersonaChat]) -> None:
+    assert list(persona_chats(BUNDLED, 6, 8, 1)) == chats
+    assert [chat.transcript.id for chat in persona_chats(BUNDLED, 1, 8, 2)] != [chat.transcript.id for chat in chats[::6]]
+    assert len({turn.id for chat in chats for turn in chat.transcript.turns}) == sum(len(c.transcript.turns) for c in chats)
 
 
 @pytest.mark.whole
 @pytest.mark.parametrize("persona", ["mara-quill", "lin-daiyu", "falstaff"])
 async def test_prompts_and_targets_are_the_playgrounds_byte_for_byte(store: Store, tmp_path: Path, persona: str) -> None:
-    """The same chats, said to the written player: it plays the line whose cue it hears, and knows no other line here."""
+    """The scripted backend plays the line whose cue it gets, and knows no other lines here."""
     scenes = load_scenes()
     for number in range(3):
         chat = _with_cues(persona, tmp_path, number)
@@ -89,23 +89,23 @@ async def test_prompts_and_targets_are_the_playgrounds_byte_for_byte(store: Stor
 
 
 async def _opened(service: ChatService, persona: str, scene: str, visitor: str, chat: PersonaChat) -> str:
-    """A chat in the playground that opens with the same greeting."""
+    """Start a chat in the playground with the same greeting."""
     greetings = range(len(service.personas[persona].greetings))
     for number in greetings:
         view = await service.start(ANNE, persona=persona, scene=scene, name=visitor, greeting=number)
-        if [one.turn.parts for one in view.turns] == [turn.parts for turn in chat.transcript.turns[: len(view.turns)]]:
+        if [shown.turn.parts for shown in view.turns] == [turn.parts for turn in chat.transcript.turns[: len(view.turns)]]:
             return view.id
-    raise AssertionError("no chat of the playground opens like this one")
+    raise AssertionError("no chat of the playground has this greeting")
 
 
 def _with_cues(persona: str, folder: Path, number: int) -> PersonaChat:
-    """A chat of five exchanges that have a cue; the persona's file in `folder` holds these and no other."""
-    whole = load_personas()[persona]
-    heard = {cue: exchange for exchange in whole.exchanges for cue in exchange.cues}
-    chosen = list({exchange.reply: exchange for exchange in heard.values()}.values())[number * 5 : number * 5 + 5]
-    save_persona(whole.model_copy(update={"exchanges": tuple(_once(exchange) for exchange in chosen)}), folder)
+    """Return a chat of five exchanges that have a cue, and write a persona file that holds only these."""
+    full = load_personas()[persona]
+    by_cue = {cue: exchange for exchange in full.exchanges for cue in exchange.cues}
+    chosen = list({exchange.reply: exchange for exchange in by_cue.values()}.values())[number * 5 : number * 5 + 5]
+    save_persona(full.model_copy(update={"exchanges": tuple(_once(exchange) for exchange in chosen)}), folder)
     if not (folder / "scenes").exists():
-        (folder / "scenes").symlink_to(Path(__file__).resolve().parents[3] / "personas" / "scenes")
+        (folder / "scenes").symlink_to(Path(__file__).resolve().parents[4] / "personas" / "scenes")
     return list(persona_chats(str(folder), number + 1, 5, number))[number]
 
 
@@ -126,7 +126,7 @@ def test_a_visitor_never_has_the_personas_name(tmp_path: Path) -> None:
     assert "Anna" in VISITORS["en"] and names == {"Visitor", *VISITORS["en"]} - {"", "Anna"}
 
 
-def test_an_exchange_without_a_plan_is_no_target_unless_that_is_asked_for(tmp_path: Path) -> None:
+def test_an_exchange_without_a_plan_is_a_target_only_when_plans_is_false(tmp_path: Path) -> None:
     mara = Persona(id="mara", name="Mara", profile="A keeper.", exchanges=(Exchange(reply="Aye.", anytime=True),))
     save_persona(mara, tmp_path)
     chats = list(persona_chats(str(tmp_path), 1, 3, 1))

@@ -1,4 +1,4 @@
-"""pipelines/sft/rows/sample_files.py: every file that the house writes is read, and nothing of what is learned is evaluated."""
+"""pipelines/sft/rows/sample_files.py: every kind of file is read, and training and evaluation share no transcript."""
 
 import json
 from collections.abc import Callable
@@ -22,12 +22,12 @@ PLAN = "<system_thinking>Mara waits.</system_thinking>"
 
 
 def sample(turn: str, transcript: str = "t", said: str = "Well?", speaker: str = "Mara") -> Sample:
-    told = (
+    messages = (
         Message(role="system", content=f"You are {speaker}, from a test, in a conversation with Tom."),
         Message(role="user", content=f"Tom: {said}"),
         Message(role="assistant", content=f"{PLAN}{speaker}: Aye, {turn}."),
     )
-    return Sample(messages=told, trained=(2,), transcript=transcript, turn=turn, speaker=speaker, source="A book")
+    return Sample(messages=messages, trained=(2,), transcript=transcript, turn=turn, speaker=speaker, source="A book")
 
 
 ROWS = [sample(str(number), f"t{number // 3}") for number in range(12)]
@@ -51,7 +51,7 @@ def options(*files: Path, **more: Any) -> SampleOptions:
 
 @pytest.mark.parametrize("write", [parquet, lines])
 @pytest.mark.parametrize("count", [1, 12, 700])
-def test_what_was_written_is_read(tmp_path: Path, write: Callable[[Path, list[Sample]], Path], count: int) -> None:
+def test_written_samples_are_read_back(tmp_path: Path, write: Callable[[Path, list[Sample]], Path], count: int) -> None:
     rows = [sample(str(number), f"t{number // 7}") for number in range(count)]
     path = write(tmp_path / f"rows.{'parquet' if write is parquet else 'jsonl'}", rows)
     assert read_samples(options(path), 1) == (rows, [])
@@ -79,12 +79,12 @@ def test_a_ratings_export_is_read_with_its_chats(tmp_path: Path) -> None:
 
 
 def bare(path: Path, *rows: tuple[str, str]) -> Path:
-    """Prompt-completion rows that say nothing of chat or speaker: (first line of the prompt, reply)."""
-    told = [
+    """Write prompt-completion rows without transcript and speaker: (first line of the prompt, reply)."""
+    lines = [
         {"prompt": [{"role": "system", "content": head}], "completion": [{"role": "assistant", "content": said}]}
         for head, said in rows
     ]
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in told), "utf-8")
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in lines), "utf-8")
     return path
 
 
@@ -97,7 +97,7 @@ SPEAKERS = [
 
 
 @pytest.mark.parametrize(("head", "said", "speaker"), SPEAKERS)
-def test_a_row_without_a_speaker_is_said_by_whom_it_names(tmp_path: Path, head: str, said: str, speaker: str) -> None:
+def test_a_row_without_a_speaker_gets_it_from_its_reply(tmp_path: Path, head: str, said: str, speaker: str) -> None:
     [row] = read_file(bare(tmp_path / "rows.jsonl", (head, said)))
     assert (row.speaker, row.transcript) == (speaker, "")
     assert row.turn.endswith("line 1")
@@ -128,12 +128,12 @@ def test_transcripts_are_neighbours_and_never_in_both(numbers: list[int], share:
     assert all(names[place - 1] == name for place, name in enumerate(names) if name in names[:place])
     train, held_out = split_samples(ordered, share, seed)
     assert (train, held_out) == split_samples(ordered, share, seed)
-    learned, evaluated = ({row.transcript for row in part} for part in (train, held_out))
-    assert not learned & evaluated and learned
+    trained, evaluated = ({row.transcript for row in part} for part in (train, held_out))
+    assert not trained & evaluated and trained
     assert len(evaluated) == (min(max(round(share * len(set(names))), 1), len(set(names)) - 1) if share else 0)
 
 
-def test_what_one_speaker_says_stands_together(tmp_path: Path) -> None:
+def test_samples_of_one_speaker_are_neighbours(tmp_path: Path) -> None:
     """Characters speak in turn, and only neighbours share their history in a row (pipelines/models/prefix_tree.py)."""
     rows = [sample(f"{chat}{place}", chat, speaker=name) for chat in "ab" for place, name in enumerate(("Mara", "Tom") * 3)]
     train, _ = read_samples(options(parquet(tmp_path / "rows.parquet", rows)), 1)
@@ -147,11 +147,11 @@ def test_the_seed_chooses_what_is_held_out(tmp_path: Path) -> None:
 
 
 def test_files_may_be_held_out_instead(tmp_path: Path) -> None:
-    one, other = parquet(tmp_path / "one.parquet", ROWS[:6]), lines(tmp_path / "other.jsonl", ROWS[6:])
-    assert read_samples(options(one, held_out=(other,), held_out_share=0.5), 1) == (ROWS[:6], ROWS[6:])
+    first, second = parquet(tmp_path / "first.parquet", ROWS[:6]), lines(tmp_path / "second.jsonl", ROWS[6:])
+    assert read_samples(options(first, held_out=(second,), held_out_share=0.5), 1) == (ROWS[:6], ROWS[6:])
     both = lines(tmp_path / "both.jsonl", [sample("x", "t1")])
     with pytest.raises(InputError, match="transcript 't1' of turn 'x' is also trained on"):
-        read_samples(options(one, held_out=(both,)), 1)
+        read_samples(options(first, held_out=(both,)), 1)
 
 
 def test_a_file_given_twice_is_noticed(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_file_given_twice_is_noticed(tmp_path: Path) -> None:
         read_samples(options(path, path), 1)
 
 
-def test_personas_and_files_are_learned_together(tmp_path: Path) -> None:
+def test_personas_and_files_are_read_together(tmp_path: Path) -> None:
     path = lines(tmp_path / "rows.jsonl", ROWS)
     wanted = options(path, personas=("bundled",), chats=1, exchanges=2)
     train, _ = read_samples(wanted, 1)
@@ -169,7 +169,7 @@ def test_personas_and_files_are_learned_together(tmp_path: Path) -> None:
 
 
 def broken(tmp_path: Path, how: str) -> Path:
-    """A file that is none, by name."""
+    """Write a file with one fault."""
     import pyarrow as pa
     from pyarrow import parquet as pq
 
@@ -222,7 +222,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("how", "said"), BROKEN)
-def test_a_file_that_is_none_is_named(tmp_path: Path, how: str, said: str) -> None:
+def test_a_damaged_file_is_named(tmp_path: Path, how: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         list(read_file(broken(tmp_path, how)))
 
@@ -236,7 +236,7 @@ def test_a_file_of_another_version_is_refused(tmp_path: Path, how: str, said: st
         list(read_file(broken(tmp_path, how)))
 
 
-def test_a_path_that_leads_nowhere(tmp_path: Path) -> None:
+def test_a_missing_or_unknown_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         list(read_file(tmp_path / "none.parquet"))
     (tmp_path / "rows.csv").write_text("a", "utf-8")
