@@ -170,7 +170,7 @@ def test_a_missing_gpu() -> None:
         return
     assert resolve_device("auto") == resolve_device("cpu") == "cpu"
     with pytest.raises(
-        InputError, match=r"device=cuda needs a GPU .* pipelines/configs/tiny.toml or pipelines/configs/sft_smoke"
+        InputError, match=r"device=cuda needs a GPU .* pipelines/configs/tiny.toml and pipelines/configs/sft_smoke"
     ):
         resolve_device("cuda")
     options = ModelOptions(shape=SHAPE)
