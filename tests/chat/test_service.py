@@ -179,8 +179,7 @@ STRANGE: dict[str, Callable[[ChatService, str, str], Awaitable[object]]] = {
 
 
 @pytest.mark.parametrize("running", [False, True])
-@pytest.mark.parametrize("name", STRANGE)
-async def test_a_stranger_finds_nothing(store: Store, name: str, running: bool) -> None:
+async def test_a_stranger_finds_nothing(store: Store, running: bool) -> None:
     gate = asyncio.Event()
     chats = service(store, Actor(["Mara: Wait", gate, " for it."]))
     chat = await opened(chats)
@@ -190,10 +189,11 @@ async def test_a_stranger_finds_nothing(store: Store, name: str, running: bool) 
         gate.set()
         await ended(live)
     before = await chats.view(ANNE, chat.id)
-    for missing in (chat.id, "0" * 32):
-        with pytest.raises(NotFound, match="there is no chat"):
-            await STRANGE[name](chats, missing, before.turns[1].turn.id)
-    assert await chats.view(ANNE, chat.id) == before and (chats.running(chat.id) is live) == running
+    for name, call in STRANGE.items():
+        for missing in (chat.id, "0" * 32):
+            with pytest.raises(NotFound, match="there is no chat"):
+                await call(chats, missing, before.turns[1].turn.id)
+        assert await chats.view(ANNE, chat.id) == before and (chats.running(chat.id) is live) == running, name
     gate.set()
     assert (await ended(live)).state == "done"
 
