@@ -70,6 +70,7 @@ def find_folder(name: str) -> Path | None:
     folder = paths.expanded(name)
     if folder.is_dir():
         return folder.resolve()
+    # A path or repository is never the name of a run.
     if "/" in name or name.startswith(".") or not (run := runs_folder() / name).is_dir():
         return None
     if not (run / "model").is_dir():
@@ -99,7 +100,7 @@ def read_folder(folder: Path) -> Checkpoint:
     front = read_front_matter(folder / "README.md")
     return Checkpoint(
         folder=folder,
-        name=folder.parent.name if folder.name == "model" else folder.name,
+        name=folder.parent.name if folder.name == "model" else folder.name,  # HER_HOME/runs/NAME/model
         architecture=next(iter(config.get("architectures") or [config.get("model_type", "")])),
         dtype=_dtype(config, weights.counts.most_common(1)[0][0]),
         weights=weights.counts.total(),
@@ -156,6 +157,7 @@ def shard_names(index: Path) -> list[str]:
     """
     listed = _read_json(index).get("weight_map")
     names = list(listed.values()) if isinstance(listed, dict) else []
+    # A path in a downloaded index could make the caller read files elsewhere.
     if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
         raise InputError(f"'{index}' names no weight files in its own folder; copy it again")
     return sorted(set(names))
@@ -179,6 +181,7 @@ def read_front_matter(card: Path) -> Mapping[str, Any]:
 
 def _refuse_adapter(folder: Path) -> None:
     path = folder / "adapter_config.json"
+    # Weights of a model beside it: then the adapter is a leftover, not what the folder is about.
     if not path.is_file() or any(folder.glob("model*.safetensors")):
         return
     base = _read_json(path).get("base_model_name_or_path") or "its base"
@@ -233,7 +236,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _has_template(folder: Path) -> bool:
     if (folder / "chat_template.jinja").is_file() or any(folder.glob("additional_chat_templates/*.jinja")):
         return True
-    path = folder / "tokenizer_config.json"
+    path = folder / "tokenizer_config.json"  # older versions of transformers save the template in there
     return path.is_file() and bool(_read_json(path).get("chat_template"))
 
 
@@ -249,11 +252,13 @@ def _cache_bytes(config: Mapping[str, Any]) -> int:
     layers, heads = _int(inner.get("num_hidden_layers")), _int(inner.get("num_attention_heads"))
     head_size = _int(inner.get("head_dim")) or (_int(inner.get("hidden_size")) // heads if heads else 0)
     kv_heads = _int(inner.get("num_key_value_heads")) or heads
+    # 2: keys and values. Fewer kv_heads than heads is grouped-query attention.
     return 2 * layers * kv_heads * head_size * (4 if _dtype(config, "") == "float32" else 2)
 
 
 def _dtype(config: Mapping[str, Any], stored: str) -> str:
     """Return the number format that the config names, else that of the stored weights."""
+    # Newer versions of transformers write `dtype`, older ones `torch_dtype`.
     name = config.get("dtype") or config.get("torch_dtype") or _text_config(config).get("dtype")
     return name if isinstance(name, str) else _DTYPES.get(stored, stored.lower())
 

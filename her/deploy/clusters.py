@@ -29,6 +29,7 @@ Target = Literal["slurm", "skypilot"]
 ENDINGS: dict[str, str] = {"slurm": ".sbatch", "skypilot": ".sky.yaml"}
 CONFIGS = "pipelines/configs/accelerate"
 PINNED = ("accelerate", "datasets", "peft", "pyarrow", "safetensors", "torch", "transformers", "trl")
+# Tokens of Hugging Face, OpenAI, GitHub and AWS, and passwords in URLs.
 _SECRET = re.compile(r"\b(?:hf_|sk-|gh[opsu]_|AKIA)[A-Za-z0-9_-]{16,}|://[^/\s@]+@")
 
 
@@ -135,7 +136,7 @@ def check_syntax(target: Target, text: str) -> None:
         except yaml.YAMLError as error:
             raise HerError(f"the launch file would not be valid YAML: {' '.join(str(error).split())}") from error
         scripts = [task["setup"], task["run"]]
-    shell = shutil.which("bash")
+    shell = shutil.which("bash")  # may be missing on Windows and in small containers
     for script in scripts if shell else ():
         parsed = subprocess.run([str(shell), "-n"], input=script, capture_output=True, text=True, timeout=20)
         if parsed.returncode:
@@ -153,11 +154,12 @@ def _slurm_fields(job: ClusterJob) -> dict[str, str]:
         "nodes": str(job.nodes),
         "ntasks-per-node": "1",
         "gpus-per-node": f"{job.gpu}:{job.gpus}" if job.gpu else str(job.gpus),
-        "cpus-per-task": str(8 * job.gpus),
+        "cpus-per-task": str(8 * job.gpus),  # fewer than most nodes have per GPU; the run itself needs few
         "time": f"{minutes // 60}:{minutes % 60:02}:00",
         "signal": "B:USR1@300",  # 300 s before the time limit, to the batch shell only; slurm.sh passes it on
     }
     lines = [f"#SBATCH --{key}={value}" for key, value in directives.items() if value]
+    # A job with all GPUs of a node gets its memory too; without --mem=0 Slurm may grant a small default.
     full_node = ["#SBATCH --exclusive", "#SBATCH --mem=0"] if job.gpus >= 8 else []
     return {
         "directives": "\n".join([*lines, "#SBATCH --requeue", *full_node]),
@@ -221,6 +223,7 @@ def _refuse_unfit_settings(job: ClusterJob, settings: BaseModel) -> None:
 
 def _resolve_settings(job: ClusterJob, root: Path) -> tuple[tuple[str, ...], BaseModel]:
     """Return the words with paths from the repository's folder, where the job starts, and the settings that they give."""
+    # json.dumps makes a TOML string, so that a name such as 1e5 stays text.
     words = (*job.words, *([f"name={json.dumps(job.name)}"] if job.name else []))
     for word in words:
         if not word.isprintable() or _SECRET.search(word):
@@ -230,6 +233,7 @@ def _resolve_settings(job: ClusterJob, root: Path) -> tuple[tuple[str, ...], Bas
     settings, dry = config.load(model, words)
     if dry:
         raise InputError("--dry-run among the settings would make the job print them and end; give it to her launch instead")
+    # The job starts in the repository. Settings are read from there too and compared: a relative path must not mean two files.
     from_root = tuple(_from_root(word, root) for word in words)
     with contextlib.chdir(root):
         on_cluster, _ = config.load(model, from_root)

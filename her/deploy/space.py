@@ -99,6 +99,7 @@ def _upload_commit(api: "HfApi", name: str, root: Path, files: Sequence[Upload])
     address = api.create_repo(name, repo_type="space", space_sdk="gradio", exist_ok=True)
     kept = {upload.target for upload in files}
     stored = api.list_repo_files(name, repo_type="space")
+    # Files outside FOLDERS, such as notes that someone added on the Space, stay.
     stale = [path for path in stored if path.split("/")[0] in FOLDERS and path not in kept]
     added = [CommitOperationAdd(upload.target, root / upload.source) for upload in files]
     api.create_commit(
@@ -123,6 +124,7 @@ def _tracked_files(root: Path) -> list[str]:
 
 def _upload(root: Path, source: str, target: str) -> Upload:
     path = root / source
+    # A link could upload a file from outside the repository.
     if path.is_symlink() or not path.is_file():
         raise InputError(f"'{source}' is tracked by git but is not a regular file here; restore it or remove it from git")
     return Upload(source=source, target=target, size=path.stat().st_size)

@@ -72,6 +72,7 @@ def build_command(name: str, options: ServerOptions, *, machine: Machine | None 
         return _repository_command(name, options, machine, python)
     checkpoint = read_folder(folder)
     fit = fit_checkpoint(checkpoint, machine, options.context, refuse=not options.elsewhere)
+    # Offline: the folder has all files, and a server should not depend on the Hub being reachable.
     words = [*QUIET, *OFFLINE, *cpu_cache_variables(machine, checkpoint.cache * fit.context)]
     words += [python or sys.executable, "-m", SERVER, "--model", str(folder), "--served-model-name", checkpoint.name]
     words += ["--dtype", fit.dtype, "--max-model-len", str(fit.context)]
@@ -143,6 +144,7 @@ def _with_server_words(words: list[str], model: str, options: ServerOptions, not
     host = f"[{options.host}]" if ":" in options.host else options.host
     return ServerCommand(
         words=("env", *words),
+        # 0.0.0.0 and :: are addresses to listen on, not to connect to.
         spec=f"openai:http://{'127.0.0.1' if options.host in ('0.0.0.0', '::') else host}:{options.port}/v1#{model}",
         notes=tuple(notes),
     )

@@ -45,6 +45,7 @@ def fit_checkpoint(checkpoint: Checkpoint, machine: Machine, context: int = 0, r
 def count_gpus(checkpoint: Checkpoint, machine: Machine, context: int = 0) -> int:
     """Return the fewest GPUs that hold the weights and one full conversation; the attention heads must divide evenly."""
     wanted = context or checkpoint.context or DEFAULT_CONTEXT
+    # Tensor parallelism splits attention by heads, so their number must be divisible.
     able = [1, *(count for count in range(2, len(machine.gpus) + 1) if checkpoint.heads and not checkpoint.heads % count)]
     for count in able:
         room = _cache_room(checkpoint, machine, count)
@@ -87,6 +88,7 @@ def served_dtype(stored: str, machine: Machine) -> str:
     """
     if not machine.gpus:
         return "bfloat16" if stored == "float16" else stored
+    # float16 stays float16: converting to bfloat16 would lose 3 bits of precision.
     if stored == "float16" or any(0 < gpu.capability < _BFLOAT16 for gpu in machine.gpus):
         return "float16"
     return "bfloat16"

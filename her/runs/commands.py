@@ -83,7 +83,7 @@ def resume_run(name: str, background: bool = False) -> int:
         advice = "to repeat it give another name" if status.state == "done" else f"stop it first: her runs stop {name}"
         raise InputError(f"run '{name}' is {status.state}; {advice}")
     words = [f"@{(run_folder(name) / 'config.toml').absolute()}"]
-    config.load(pipeline_options(status.pipeline), words)
+    config.load(pipeline_options(status.pipeline), words)  # here, since a process in the background could not report an error
     if background:
         start_pipeline(status.pipeline, words)
         return 0
@@ -97,7 +97,7 @@ def deletable_folder(name: str) -> Path:
         InputError: no such run, it is running, or its folder is a link.
     """
     folder = run_folder(name)
-    if folder.is_symlink():
+    if folder.is_symlink():  # rmtree refuses links, and its target may be elsewhere for a reason
         raise InputError(f"the folder of run '{name}' is a link to '{folder.readlink()}'; delete the link yourself")
     if not any((folder / file).is_file() for file in ("status.json", "config.toml")):
         read_status(name)

@@ -66,6 +66,7 @@ def run_folder(name: str) -> Path:
     Raises:
         InputError: the name cannot be that of a folder.
     """
+    # The name becomes a folder and a word of command lines: no separators, no hidden folders, no spaces.
     if not name or name.startswith(".") or not all(letter.isalnum() or letter in "._-" for letter in name):
         raise InputError(f"run name {name!r} cannot be a folder; use letters, digits, '.', '_' and '-'")
     return runs_folder() / name
@@ -87,6 +88,7 @@ def read_status(name: str) -> RunStatus:
     if status is None:
         known = ", ".join(run_names())
         raise InputError(f"there is no run '{name}'; " + (f"there are: {known}" if known else "there is none yet"))
+    # The operating system releases the lock when its process ends, however it ends; the status stays what it was.
     if status.state == "running" and not is_locked(folder):
         reason = "its process ended without writing a status; start it again to resume"
         return status.model_copy(update={"state": "killed", "reason": reason})
@@ -108,6 +110,7 @@ def read_metrics(name: str) -> list[dict[str, Any]]:
     """Read all lines of `metrics.jsonl`, without a last line that a kill truncated."""
     path = run_folder(name) / "metrics.jsonl"
     lines = path.read_text("utf-8").splitlines(keepends=True) if path.is_file() else []
+    # A line is written with its line end in one call, so a line without one is incomplete.
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 

@@ -39,6 +39,7 @@ class Run:
 
     def log_metric(self, **values: Any) -> None:
         """Append one line to `metrics.jsonl`, with `at` in seconds since 1970."""
+        # Opened for each line: a kill loses at most the line that is being written.
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"at": round(time.time(), 3), **values}, ensure_ascii=False) + "\n")
 
@@ -65,6 +66,7 @@ def open_run(
     folder = run_folder(name)
     folder.mkdir(parents=True, exist_ok=True)
     try:
+        # Not at once: `is_locked`, as `her runs` calls it, holds the lock for a moment.
         lock = lock_run(folder, timeout=0.3)
     except Timeout:
         raise InputError(f"another process works on run '{name}'; wait for it, stop it or give another name") from None
@@ -90,7 +92,7 @@ def _record_end(run: Run) -> Iterator[Run]:
         _write_end(run, state="stopped", reason=str(error) or "stopped by hand")
         log.info("stopped: %s", run.status.reason)
         raise
-    except BaseException as error:
+    except BaseException as error:  # SystemExit included: the status must not stay at running
         _write_end(run, state="failed", reason=f"{type(error).__name__}: {error}")
         if not isinstance(error, HerError):  # the caller prints a HerError as one sentence; anything else needs its traceback
             log.exception("failed")
@@ -126,6 +128,7 @@ def _write_config(path: Path, config: BaseModel, name: str) -> None:
         if changed := [key for key, value in fixed.items() if before[key] != value]:
             changes = ", ".join(f"{key}: {before[key]!r} -> {fixed[key]!r}" for key in changed[:3])
             raise InputError(f"run '{name}' was started with other settings ({changes}); give another name, or delete its folder")
+    # Written on a resume too: settings that may change are stored as they are now.
     with replacing(path) as file:
         file.write(configuration.dump(config))
 
@@ -173,6 +176,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    # SIGINT instead of KeyboardInterrupt: asyncio.run replaces the handler of SIGINT to cancel its main task in order.
     before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         yield

@@ -139,7 +139,7 @@ def _import(name: str, module: str) -> ModuleType:
     """Import a module of a pipeline from the repository, which need not be on Python's path."""
     root = str(require_pipeline(name))
     if root not in sys.path:
-        sys.path.insert(0, root)
+        sys.path.insert(0, root)  # first, so that an installed package named `pipelines` does not win
     with _explain_missing_package(name):
         return importlib.import_module(f"pipelines.{name}.{module}")
 
@@ -152,7 +152,7 @@ def _explain_missing_package(name: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in ("pipelines", "her"):
             raise  # a mistake in this repository
-        extras = ",".join(PIPELINES[name].needs[0].extras)
+        extras = ",".join(PIPELINES[name].needs[0].extras)  # the first way needs least; others name their extras themselves
         raise InputError(
             f"pipeline '{name}' needs the package {error.name}; install it with pip install -e '.[{extras}]'"
         ) from error

@@ -17,6 +17,7 @@ def start_pipeline(pipeline: str, words: Sequence[str]) -> "subprocess.Popen[byt
     """Start `her run PIPELINE WORDS` in a new session, so that it outlives this process."""
     root = require_pipeline(pipeline)
     command = [sys.executable, "-m", "her.cli", "run", pipeline, *words]
+    # The run writes log.txt itself; open pipes to this process would end it when the terminal closes.
     silent: Any = subprocess.DEVNULL
     return subprocess.Popen(command, cwd=root, stdin=silent, stdout=silent, stderr=silent, start_new_session=True)
 

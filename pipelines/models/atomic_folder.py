@@ -27,7 +27,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     Raises:
         HerError: no room left on the disk; names the last good checkpoint beside or in `folder`.
     """
-    part = folder.with_name(f"{folder.name}.part")
+    part = folder.with_name(f"{folder.name}.part")  # beside it: a rename is atomic only within one file system
     with explain_full_disk(folder.parent):
         try:
             shutil.rmtree(part, ignore_errors=True)
@@ -72,7 +72,7 @@ def last_good_folder(run: Path) -> Path | None:
 
 
 def _is_complete(folder: Path) -> bool:
-    """A trainer's checkpoint needs its mark; a model needs weights and config, since its folder appears atomically."""
+    """Return whether a checkpoint has its mark, or a model config and weights; the folder of a model appears atomically."""
     if folder.name.startswith("checkpoint-"):
         return (folder / COMPLETE).is_file()
     return (folder / "config.json").is_file() and any(folder.glob("model*.safetensors"))
@@ -82,6 +82,7 @@ def _replace(folder: Path, part: Path) -> None:
     """Move `part` to `folder`; the earlier content is deleted last, so that a crash always leaves one complete folder."""
     old = folder.with_name(f"{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
+    # Content is flushed before the rename, or a power failure could leave the new name with empty files.
     for path in [*part.rglob("*"), part]:
         if path.is_file():  # safetensors creates files that only the owner may read; give them the folder's read bits
             path.chmod(path.stat().st_mode | part.stat().st_mode & 0o044)

@@ -21,7 +21,7 @@ def complete_checkpoints(folder: Path) -> list[Path]:
 
 def step_of(checkpoint: Path) -> int:
     """Return the training step of `checkpoint-STEP`."""
-    return int(checkpoint.name.rpartition("-")[2])
+    return int(checkpoint.name.rpartition("-")[2])  # as a number: checkpoint-10 comes after checkpoint-9
 
 
 def delete_incomplete(folder: Path) -> None:

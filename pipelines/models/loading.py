@@ -69,6 +69,7 @@ def load_model(
     else:
         model = _read_model(options, lora, attention)
     rows = model.get_input_embeddings().num_embeddings
+    # Fewer tokens than rows is normal: many models pad their embeddings to a multiple of 64 or 128.
     if len(tokenizer) > rows:
         raise InputError(
             f"the tokenizer has {len(tokenizer)} tokens and the model '{options.base}' takes {rows}; they do not fit"
@@ -87,6 +88,7 @@ def lora_config(lora: LoraOptions) -> "LoraConfig | None":
         return None
     from peft import LoraConfig
 
+    # Embeddings may be tied to the head: an adapter on one of them could not be merged into the shared tensor.
     if refused := _UNADAPTABLE & {target.rpartition(".")[2] for target in lora.targets}:
         raise InputError(f"lora.targets names {', '.join(sorted(refused))}, and embeddings are not adapted; name linear layers")
     return LoraConfig(
@@ -195,7 +197,7 @@ def _read_model(options: ModelOptions, lora: LoraOptions, attention: str) -> "Pr
         model, report = AutoModelForCausalLM.from_pretrained(
             source,
             revision=options.revision or "main",
-            trust_remote_code=False,
+            trust_remote_code=False,  # no code from a repository
             use_safetensors=True,
             dtype=_dtype(options),
             attn_implementation=attention,

@@ -77,6 +77,7 @@ def _base_front_matter(base: str) -> Mapping[str, Any]:
     if not path.is_file():
         from huggingface_hub import try_to_load_from_cache
 
+        # The folder check keeps a relative path such as `runs/model` from being read as a repository.
         cached = try_to_load_from_cache(base, "README.md") if base.count("/") == 1 and not Path(base).is_dir() else None
         if not isinstance(cached, str):
             return {}

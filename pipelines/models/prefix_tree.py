@@ -140,6 +140,7 @@ def _grow(members: list[Branch], most: int) -> Iterator[Tree]:
     The longest prompt is the trunk. Samples with too little in common with it are left for the next trunk.
     """
     while members:
+        # The longest prompt contains most of the others, because a conversation only grows.
         trunk = max((branch.ids[: branch.trained] for branch in members), key=len)
         forked: list[Branch] = []
         others: list[Branch] = []
@@ -175,6 +176,7 @@ def _split(trunk: Ids, branches: list[Branch], most: int) -> Iterator[Tree]:
 
 def _append_tree(row: TokenRow, tree: Tree) -> None:
     """Append trunk and last branch as one span, then each other branch as a span that attends to its part of the trunk."""
+    # The last branch forks where the trunk ends, so both are one causal sequence and one call of the attention less.
     *early, last = tree.branches
     begin = len(row.input_ids)
     row.input_ids.extend(tree.trunk.tolist())

@@ -72,6 +72,7 @@ def sample_turns(
     """
     rows = [template.ids(sample.messages[:-1], ask=True) for sample in samples]
     turns: dict[int, SampledTurn] = {}
+    # Prompts of similar length in one batch need little padding.
     by_length = sorted(range(len(rows)), key=lambda index: len(rows[index]))
     with evaluation_mode(model, seed):
         for first in range(0, len(rows), batch):
@@ -142,6 +143,7 @@ def _generate(model: Any, tokenizer: Any, rows: list[list[int]], temperature: fl
     room = min(tokens, _context(model) - width)
     if room < 1:
         return [SampledTurn("", finished=False, has_special_token=False)] * len(rows)
+    # Padded on the left, so that all prompts end where generation begins.
     pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows], device=model.device)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=model.device)

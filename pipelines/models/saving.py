@@ -102,8 +102,8 @@ def _skeleton(model: Any, tokenizer: "PreTrainedTokenizerBase") -> "PreTrainedMo
         del config.quantization_config
     config.get_text_config().eos_token_id = tokenizer.eos_token_id
     config.get_text_config().pad_token_id = tokenizer.pad_token_id
-    config.use_cache = True
-    with torch.device("meta"):
+    config.use_cache = True  # training turned it off
+    with torch.device("meta"):  # no memory: only names, shapes and configs are needed
         skeleton = AutoModelForCausalLM.from_config(config, dtype=_dtype(base), attn_implementation="sdpa")
     skeleton.generation_config = _generation_config(base.generation_config, tokenizer)
     return skeleton

@@ -44,10 +44,12 @@ class JoinRows:
             positions += row["position_ids"]
         if self._pad and (missing := -len(ids) % self.BLOCK):
             ids, positions = ids + [0] * missing, positions + [0] * missing
+        # The first token of a row is never trained (a prompt has at least one token), so place - 1 stays inside the row.
         sources = [place - 1 for place, label in enumerate(labels) if label != IGNORED]
         trained = [IGNORED, *(labels[place + 1] for place in sources)]
         columns = {"input_ids": ids, "labels": trained, "position_ids": positions, "attention_mask": [1] * len(ids)}
         batch = {name: torch.tensor([column]) for name, column in columns.items()}
+        # One place more than targets: the loss drops the last hidden state when it shifts labels.
         return {**batch, "spans": torch.tensor(spans), "sources": torch.tensor([*sources, 0])}
 
 
@@ -105,6 +107,7 @@ def smallest_shared(rows: Any, most_rows: int = 64) -> dict[str, list[Any]] | No
     """Return the smallest pair of trunk and branch in the first rows, as a row of two spans; None when nothing is shared."""
     best: dict[str, list[Any]] | None = None
     for row in (rows[index] for index in range(min(len(rows), most_rows))):
+        # A span without a range before it is a trunk; a branch names its trunk by where its range begins.
         trunks = {span[0]: span for span in row["spans"] if span[2] == span[3]}
         for start, stop, first, last in row["spans"]:
             if last <= first:

@@ -44,6 +44,7 @@ def set_stop_token(tokenizer: "PreTrainedTokenizerBase", end_ids: frozenset[int]
     """
     suffix = _text_after_content(tokenizer, template)
     ids = tokenizer.encode(suffix, add_special_tokens=False)
+    # A base model's EOS token often ends texts and another token ends turns; the generation config lists both.
     known = end_ids | ({tokenizer.eos_token_id} - {None}) | _chatml_end_id(tokenizer, template)
     if not ids or ids[0] not in known:
         names = ", ".join(tokenizer.convert_ids_to_tokens(sorted(known))) or "none"

@@ -28,10 +28,12 @@ def estimate_run(options: EstimateOptions) -> RunEstimate:
     for layout, work in (("plain", load.plain), ("shared_prefix", load.shared)):
         single = layout == "plain" and not options.packing  # one target a row
         steps[layout] = options.batch if single else _step_targets(options, load.targets, work.tokens)
+        # `steps` wins over `epochs`, as in the trainer.
         epochs = options.steps * steps[layout] / load.targets if options.steps else options.epochs
         forecasts[layout] = forecast_training(
             shape,
             gpu,
+            # On a GPU the attention of shared prefixes is compiled, which changes what light checkpointing keeps.
             recipe.model_copy(update={"compiled": layout == "shared_prefix"}),
             work.times(epochs),
             targets=round(load.targets * epochs),

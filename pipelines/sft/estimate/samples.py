@@ -44,6 +44,7 @@ def count_trees(options: EstimateOptions) -> CountedTrees:
     Raises:
         InputError: a file is missing, or all samples are too long.
     """
+    # Imported late: described samples need neither pyarrow nor the personas.
     from pipelines.sft.rows.sample_files import read_samples, training_files
 
     if missing := [path for path in training_files(options.samples) if not path.exists()]:

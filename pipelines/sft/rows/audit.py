@@ -38,6 +38,7 @@ def audit_samples(
     kept_held_out, held_out_report = _audit_split("held_out", held_out, template, limits)
     reports = [train_report, held_out_report] if held_out else [train_report]
     require(reports)
+    # Positions beyond the context were never trained, and using them raises no error.
     if (longest := max(report.longest for report in reports)) > context:
         raise InputError(
             f"the longest sample has {longest} tokens and the model has {context} positions; set samples.most_tokens={context} "

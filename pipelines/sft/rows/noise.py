@@ -39,6 +39,7 @@ def noise_for(options: TrainingOptions, template: ChatTemplate) -> Noise:
     """Return the noise of the settings; its share is 0 for a model that has a base."""
     tags = template.tokenizer("".join(tag for pair in WRITTEN.values() for tag in pair), add_special_tokens=False)
     empty = [Message(role=role, content="") for role in ("system", "user", "assistant")]
+    # The template's own tokens include role names and line ends around turns, which `empty` chats show.
     protected = {*template.tokenizer.all_special_ids, *template.ids(empty, ask=True), *tags["input_ids"]}
     share = 0.0 if options.model.base else options.model.shape.token_noise
     return Noise(share, np.array(sorted(protected), np.int32), options.seed)
@@ -54,6 +55,7 @@ def add_noise(rows: Iterable[TokenRow], noise: Noise, passes: float = 1) -> Iter
         if not noise.share:
             yield row
             continue
+        # Replacements come from `free` as well, so that a tag or special token is never drawn.
         ids, labels = np.array(row.input_ids, np.int32), np.array(row.labels)
         free = (labels != IGNORED) & ~np.isin(ids, noise.protected)
         for _ in range(max(math.ceil(passes), 1)):

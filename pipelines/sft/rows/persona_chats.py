@@ -129,6 +129,7 @@ def _draw(written: Sequence[ScriptedLine], deck: list[ScriptedLine], most: int, 
 def _build_chat(
     persona: Persona, scene: Scenario | None, lines: Sequence[ScriptedLine], key: str, generator: random.Random
 ) -> PersonaChat:
+    # A visitor with the persona's own name would make its turns look like the visitor's.
     names = [name for name in VISITORS[persona.language] if name.casefold() != persona.name.casefold()]
     opening = open_persona(persona, scene, generator.choice(names), greeting=generator.randrange(max(len(persona.greetings), 1)))
     visitor, scenario = opening.draft.visitor_name, opening.draft.scenario

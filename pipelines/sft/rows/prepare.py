@@ -55,7 +55,7 @@ def prepare_rows(options: TrainingOptions, folder: Path) -> RowFacts:
     home = folder / PREPARED
     if (home / "facts.json").is_file():
         return _read_facts(home)
-    shutil.rmtree(home, ignore_errors=True)
+    shutil.rmtree(home, ignore_errors=True)  # what a kill left behind
     with explain_full_disk(folder):
         facts = _prepare(options, home)
     log.info(

@@ -55,6 +55,7 @@ def with_keys(samples: Sequence[Sample], pairs: Sequence[tuple[Ids, Ids]], first
         first: index of the first sample among all, a unique key for samples without a transcript.
     """
     return [
+        # Another character sees the same conversation with other thoughts, so its history cannot be shared.
         Encoded(f"{sample.transcript} {sample.speaker}" if sample.transcript else str(index), *pair)
         for index, (sample, pair) in enumerate(zip(samples, pairs, strict=True), first)
     ]
@@ -124,6 +125,7 @@ def text_rows(passages: Sequence[Encoded], seed: int) -> Iterator[TokenRow]:
 def shared_rows(samples: Iterable[Encoded], most: int, seed: int) -> Iterator[TokenRow]:
     """Yield trees of neighbours that share their history, packed in a seeded order into rows of at most `most` tokens."""
     trees = list(grow_trees(samples, most))
+    # The trainer reads rows in order (shuffle_dataset=False), so the order is drawn here, the same at every start.
     random.Random(seed).shuffle(trees)
     for indices in pack([tree.tokens for tree in trees], most):
         yield build_row([trees[index] for index in indices])

@@ -122,6 +122,7 @@ def group_samples(samples: Iterable[Sample]) -> list[Sample]:
     turns: set[tuple[str, str]] = set()
     for sample in samples:
         key = (sample.transcript, sample.turn)
+        # Rows without ids (older exports) cannot be checked.
         if all(key) and key in turns:
             raise InputError(
                 f"turn {sample.turn!r} of transcript {sample.transcript!r} is twice in the samples; give every file once"
@@ -186,7 +187,7 @@ def _parquet(file: Path) -> Iterator[Sample]:
 
     try:
         with parquet.ParquetFile(file) as opened:
-            _require_format(file, opened.schema_arrow)
+            _require_format(file, opened.schema_arrow)  # before any row: another version may mean other columns
             messages, number = _MessageCache(), 0
             for batch in opened.iter_batches(BATCH_ROWS, columns=list(COLUMNS)):
                 for fields in batch.to_pylist():

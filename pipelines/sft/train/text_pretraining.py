@@ -49,7 +49,7 @@ def pretrain_on_text(options: TrainingOptions, prepared: Prepared, folder: Path,
     if trainer.is_world_process_zero():
         with atomic_folder(home / PRETRAINED) as part:
             trainer.accelerator.unwrap_model(trainer.model).save_pretrained(part)
-        shutil.rmtree(home / TEXT_ROWS / "checkpoints")
+        shutil.rmtree(home / TEXT_ROWS / "checkpoints")  # the last step saved one, as large as the model
     trainer.accelerator.wait_for_everyone()
     return pretrained
 
@@ -69,7 +69,7 @@ def _pretraining_options(options: TrainingOptions, device: str) -> TrainingOptio
         "batch": options.rows * PartialState().num_processes,
         "lora": LoraOptions(),
         "evaluation": EvaluationOptions(turns=0),
-        "save_every": options.model.shape.pretraining_steps,
+        "save_every": options.model.shape.pretraining_steps,  # no checkpoint before the end
         "track": "none",
         "device": device,
     }

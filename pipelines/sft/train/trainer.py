@@ -28,6 +28,7 @@ def sft_trainer(keep: int) -> type[Any]:
             return output
 
         def prediction_step(self, model: Any, inputs: Any, *words: Any, **named: Any) -> Any:
+            # The first label is never predicted, because logits and labels are shifted by one.
             trained = int((inputs["labels"][..., 1:] != IGNORED).sum())
             outputs = super().prediction_step(model, inputs, *words, **named)
             if outputs[0] is not None and trained:

@@ -46,7 +46,7 @@ def train(options: TrainingOptions, prepared: Prepared, folder: Path, metric: Me
     trainer = build_trainer(options, prepared, folder, device)
     last = last_checkpoint(folder)
     if trainer.is_world_process_zero():
-        delete_incomplete(folder)
+        delete_incomplete(folder)  # one process, so that none is deleted twice
     if last is not None:
         _require_same_launch(last, trainer.accelerator)
         if trainer.is_world_process_zero():
@@ -68,7 +68,7 @@ def build_trainer(options: TrainingOptions, prepared: Prepared, folder: Path, de
     """
     from transformers import PrinterCallback, set_seed
 
-    set_seed(options.seed)
+    set_seed(options.seed)  # before the model: it may have random weights, and adapters always do
     shared = options.layout == "shared_prefix"
     attention = register_attention() if shared else "sdpa"
     tokenizer = prepared.template.tokenizer
@@ -88,7 +88,7 @@ def build_trainer(options: TrainingOptions, prepared: Prepared, folder: Path, de
         peft_config=lora_config(options.lora),
         data_collator=JoinRows(device != "cpu") if shared else None,
     )
-    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(PrinterCallback)  # it prints every log line as a dict
     if shared:
         select_trained(base_of(trainer.model).base_model)
     require_fitting_launch(options, trainer.accelerator)
