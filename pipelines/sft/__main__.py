@@ -44,8 +44,8 @@ def run(options: TrainingOptions) -> Path:
 
     transformers_logging.disable_progress_bar()
     device = resolve_device(options.device)
-    # First of all, because it joins the processes of a launch. By default NCCL gives up after 10 minutes and gloo after 30, but the
-    # main process may prepare a large data set for longer.
+    # First of all, because it joins the processes of a launch. NCCL gives up after 10 minutes and gloo after 30 by default, but
+    # the main process may prepare a large data set for longer.
     state = PartialState(cpu=device == "cpu", timeout=timedelta(hours=PREPARATION_HOURS))
     folder = run_folder(options.name)
     with _open_in_main_process(options, state) as opened:

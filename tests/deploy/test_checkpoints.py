@@ -1,4 +1,4 @@
-"""her/deploy/checkpoints.py: what a folder holds, and a sentence for everything that may be missing or wrong in it."""
+"""her/deploy/checkpoints.py: what a checkpoint folder holds, and one sentence for everything missing or damaged in it."""
 
 import json
 import shlex
@@ -13,18 +13,18 @@ from her.errors import InputError
 from tests.checkpoint_folders import checkpoint, weights
 
 
-def test_a_whole_checkpoint_is_read(tmp_path: Path) -> None:
-    one = checkpoints.read_checkpoint(str(checkpoint(tmp_path / "ann")))
-    assert (one.name, one.architecture, one.dtype) == ("ann", "Qwen3ForCausalLM", "bfloat16")
-    assert (one.weights, one.size, one.context, one.ends) == (6, 12, 40960, (7, 8))
-    assert one.cache == 2 * 28 * 8 * 128 * 2, "keys and values of every layer, two bytes each"
-    assert (one.licence, one.base) == ("apache-2.0", "Qwen/Qwen3-0.6B")
+def test_a_complete_checkpoint_is_read(tmp_path: Path) -> None:
+    read = checkpoints.read_checkpoint(str(checkpoint(tmp_path / "ann")))
+    assert (read.name, read.architecture, read.dtype) == ("ann", "Qwen3ForCausalLM", "bfloat16")
+    assert (read.weights, read.size, read.context, read.ends) == (6, 12, 40960, (7, 8))
+    assert read.cache == 2 * 28 * 8 * 128 * 2, "keys and values of every layer, two bytes each"
+    assert (read.licence, read.base) == ("apache-2.0", "Qwen/Qwen3-0.6B")
 
 
 def test_a_run_is_named_by_its_name(tmp_path: Path) -> None:
     folder = checkpoint(paths.home() / "runs" / "ann-4" / "model")
-    one = checkpoints.read_checkpoint("ann-4")
-    assert (one.name, one.folder) == ("ann-4", folder)
+    read = checkpoints.read_checkpoint("ann-4")
+    assert (read.name, read.folder) == ("ann-4", folder)
 
 
 def test_a_run_without_a_model_says_so() -> None:
@@ -34,7 +34,7 @@ def test_a_run_without_a_model_says_so() -> None:
 
 
 @pytest.mark.parametrize("name", ["nobody", "./nobody", "owner/name", "../up", ""])
-def test_what_is_neither_folder_nor_run_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_is_neither_folder_nor_run_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     if name:
         with pytest.raises(InputError, match="neither a folder nor a run"):
@@ -93,14 +93,14 @@ def bad_card(folder: Path) -> None:
         (bad_card, "has front matter that is not valid YAML"),
     ],
 )
-def test_what_is_missing_or_wrong_is_said(spoil: Callable[[Path], None], sentence: str, tmp_path: Path) -> None:
+def test_missing_and_damaged_files_are_named(spoil: Callable[[Path], None], sentence: str, tmp_path: Path) -> None:
     folder = checkpoint(tmp_path / "ann")
     spoil(folder)
     with pytest.raises(InputError, match=sentence):
         checkpoints.read_checkpoint(str(folder))
 
 
-def test_everything_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
+def test_all_missing_files_are_named_at_once(tmp_path: Path) -> None:
     (tmp_path / "ann").mkdir()
     with pytest.raises(InputError, match="config.json is missing.*; the weights are missing.*; the tokenizer is missing"):
         checkpoints.read_checkpoint(str(tmp_path / "ann"))
@@ -125,7 +125,7 @@ def test_a_command_for_an_adapter_is_one_word_to_the_shell(tmp_path: Path) -> No
     compile(code, "merge", "exec")
 
 
-def test_an_adapter_alone_is_told_how_to_become_a_model(tmp_path: Path) -> None:
+def test_an_adapter_alone_is_refused_with_the_command_that_merges_it(tmp_path: Path) -> None:
     folder = tmp_path / "run" / "adapter"
     folder.mkdir(parents=True)
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "Qwen/Qwen3-0.6B"}', "utf-8")
@@ -141,16 +141,16 @@ def test_shards_are_counted_together(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path / "ann", dtype=None)
     half_sharded(folder)
     (folder / "model-2.safetensors").write_bytes(weights(4, "F32", 4))
-    one = checkpoints.read_checkpoint(str(folder))
-    assert (one.weights, one.size, one.dtype) == (10, 12 + 16, "bfloat16"), "the format of most weights"
+    read = checkpoints.read_checkpoint(str(folder))
+    assert (read.weights, read.size, read.dtype) == (10, 12 + 16, "bfloat16"), "the format of most weights"
 
 
-def test_a_template_and_the_text_model_may_stand_inside_other_files(tmp_path: Path) -> None:
+def test_template_and_text_model_may_be_inside_other_files(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path / "ann", text_config={"max_position_embeddings": 4096, "eos_token_id": 9})
     (folder / "chat_template.jinja").unlink()
     (folder / "generation_config.json").unlink()
     (folder / "README.md").unlink()
     (folder / "LICENSE").write_text("Apache", "utf-8")
     (folder / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}', "utf-8")
-    one = checkpoints.read_checkpoint(str(folder))
-    assert (one.context, one.ends, one.licence, one.cache) == (4096, (9,), "see LICENSE", 0)
+    read = checkpoints.read_checkpoint(str(folder))
+    assert (read.context, read.ends, read.licence, read.cache) == (4096, (9,), "see LICENSE", 0)

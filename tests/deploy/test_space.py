@@ -1,4 +1,4 @@
-"""her/deploy/space.py: exactly the files that git tracks and the Space needs, sent as one commit in the Hub's own protocol."""
+"""her/deploy/space.py: only tracked files that the Space needs are uploaded, as one commit in the Hub's protocol."""
 
 import http.server
 import json
@@ -93,13 +93,13 @@ def test_an_installed_package_has_no_repository(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("name", ["her", "a/b/c", "/her", "ada/", "ada/h er", "../her", "https://hub/ada"])
-def test_a_name_that_is_none(name: str) -> None:
+def test_a_wrong_name_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="is not the name of a Space; write OWNER/NAME"):
         space.check_name(name)
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
-    """The four routes of the Hub that a deploy uses; records what came, answers `status` when told so."""
+    """The four routes of the Hub that a deploy uses; records what came, answers with `status`."""
 
     server: "HubServer"
 
@@ -210,11 +210,11 @@ def front_matter() -> dict[str, Any]:
 
 
 def test_the_front_matter_is_what_a_space_wants() -> None:
-    told = front_matter()
-    assert (told["sdk"], told["app_file"], told["license"]) == ("gradio", "app.py", "apache-2.0")
-    assert told["python_version"] == "3.11"
-    assert len(told["short_description"]) <= 60
-    assert {told["colorFrom"], told["colorTo"]} <= {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+    fields = front_matter()
+    assert (fields["sdk"], fields["app_file"], fields["license"]) == ("gradio", "app.py", "apache-2.0")
+    assert fields["python_version"] == "3.11"
+    assert len(fields["short_description"]) <= 60
+    assert {fields["colorFrom"], fields["colorTo"]} <= {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 
 
 def pins(name: str) -> dict[str, str]:

@@ -90,16 +90,16 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[vllm.ServerCommand]:
 def test_serve_runs_what_it_prints(here: list[vllm.ServerCommand], ann: Path) -> None:
     printed = CliRunner().invoke(app, ["serve", str(ann), "--port", "9001", "--print"])
     assert (printed.exit_code, here) == (0, [])
-    said = CliRunner().invoke(app, ["serve", str(ann), "--port", "9001"])
-    assert said.exit_code == 0
+    answer = CliRunner().invoke(app, ["serve", str(ann), "--port", "9001"])
+    assert answer.exit_code == 0
     assert [str(command) for command in here] == [printed.stdout.strip()]
-    assert "her play --backend 'openai:http://127.0.0.1:9001/v1#ann'" in said.stderr
+    assert "her play --backend 'openai:http://127.0.0.1:9001/v1#ann'" in answer.stderr
 
 
 def test_a_dry_run_describes_and_starts_nothing(here: list[vllm.ServerCommand], ann: Path) -> None:
-    said = CliRunner().invoke(app, ["serve", str(ann), "--dry-run"])
-    assert (said.exit_code, here) == (0, [])
-    assert said.stdout.startswith(
+    answer = CliRunner().invoke(app, ["serve", str(ann), "--dry-run"])
+    assert (answer.exit_code, here) == (0, [])
+    assert answer.stdout.startswith(
         "ann: Qwen3ForCausalLM, 0.0 million weights in bfloat16, 0.00 GiB, context 40960, licence apache"
     )
 
@@ -108,10 +108,10 @@ def test_without_vllm_the_other_way_is_offered(
     here: list[vllm.ServerCommand], ann: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vllm, "installed_vllm", lambda: "")
-    said = CliRunner().invoke(app, ["serve", str(ann)])
-    assert (said.exit_code, here) == (2, [])
-    assert "pip install -e '.[vllm]'" in said.stderr
-    assert f"her play --backend local:{ann}" in said.stderr
+    answer = CliRunner().invoke(app, ["serve", str(ann)])
+    assert (answer.exit_code, here) == (2, [])
+    assert "pip install -e '.[vllm]'" in answer.stderr
+    assert f"her play --backend local:{ann}" in answer.stderr
     assert CliRunner().invoke(app, ["serve", str(ann), "--print"]).exit_code == 0, "for another machine"
 
 

@@ -19,8 +19,8 @@ from pipelines.synthesize.options import SynthesisOptions
 SMOKE = Path(__file__).resolve().parents[2] / "pipelines" / "configs" / "synthesize_smoke.toml"
 
 
-def her(*words: str, said: str | None = None) -> Result:
-    return CliRunner().invoke(app, ["runs", *words], input=said)
+def her(*words: str, typed: str | None = None) -> Result:
+    return CliRunner().invoke(app, ["runs", *words], input=typed)
 
 
 def options(name: str) -> SynthesisOptions:
@@ -59,44 +59,44 @@ def test_a_broken_run_hides_no_other() -> None:
     broken = run_folder("a-longer-name")
     broken.mkdir()
     (broken / "status.json").write_text("{")
-    said = her("list")
-    assert said.exit_code == 0, said.output
-    assert [line.split()[0] for line in said.stdout.splitlines()] == ["a-longer-name", "first"]
-    assert "is not a valid run status" in said.stdout.splitlines()[0]
-    assert said.stdout.splitlines()[1].endswith("  synthesize  stopped  the budget is spent")
+    answer = her("list")
+    assert answer.exit_code == 0, answer.output
+    assert [line.split()[0] for line in answer.stdout.splitlines()] == ["a-longer-name", "first"]
+    assert "is not a valid run status" in answer.stdout.splitlines()[0]
+    assert answer.stdout.splitlines()[1].endswith("  synthesize  stopped  the budget is spent")
 
 
 def test_a_run_is_shown_whole() -> None:
     stopped("first")
-    said = her("show", "first")
-    assert said.exit_code == 0, said.output
-    first, *rest = said.stdout.splitlines()
+    answer = her("show", "first")
+    assert answer.exit_code == 0, answer.output
+    first, *rest = answer.stdout.splitlines()
     assert first == "first: synthesize, stopped (the budget is spent)"
     shown = {line[2:14].strip(): line[15:] for line in rest if line[2:14].strip()}
     assert shown["loss"] == "first 3.0000 at step 1, last 2.2500 at step 3, lowest 1.5000 at step 2 (3 points)"
     assert json.loads(shown["last"])["loss"] == 2.25
     assert [line.strip().split()[-1] for line in rest if "checkpoint" in line] == ["checkpoint-3", "checkpoint-20", "checkpoint"]
     assert shown["outputs"] == "report.json (2 bytes)"
-    assert "gone.json (deleted)" in said.stdout
+    assert "gone.json (deleted)" in answer.stdout
     assert "seed" in shown and "python 3" in shown["versions"]
     assert shown["resume"] == "her runs resume first"
-    assert "temperature = 0.25" in said.stdout
-    assert "scenes_at_once" not in said.stdout
+    assert "temperature = 0.25" in answer.stdout
+    assert "scenes_at_once" not in answer.stdout
 
 
 def test_settings_of_another_version_are_shown_as_they_are() -> None:
     (stopped("old") / "config.toml").write_text('name = "old"\nwas = 1\n')
-    said = her("show", "old").stdout
-    assert "written by another version: there is no setting 'was'" in said
-    assert "was = 1" in said
+    output = her("show", "old").stdout
+    assert "written by another version: there is no setting 'was'" in output
+    assert "was = 1" in output
 
 
 def test_a_run_without_metrics_has_no_losses() -> None:
     with open_run("synthesize", "bare", options("bare")):
         pass
-    said = her("show", "bare").stdout
-    assert "loss" not in said
-    assert said.splitlines()[-1].split(None, 1)[1] == "it is done"
+    output = her("show", "bare").stdout
+    assert "loss" not in output
+    assert output.splitlines()[-1].split(None, 1)[1] == "it is done"
 
 
 def test_resume_goes_on_with_the_settings_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,8 +107,8 @@ def test_resume_goes_on_with_the_settings_of_the_run(monkeypatch: pytest.MonkeyP
     )
     monkeypatch.setattr("her.runs.commands.start_pipeline", lambda pipeline, words: begun.append((pipeline, list(words))))
     assert her("resume", "first").exit_code == 3
-    said = her("resume", "first", "--background")
-    assert (said.exit_code, said.stdout) == (0, "started; watch it with: her runs show first\n")
+    answer = her("resume", "first", "--background")
+    assert (answer.exit_code, answer.stdout) == (0, "started; watch it with: her runs show first\n")
     assert begun == [("synthesize", [f"@{folder / 'config.toml'}"])] * 2
 
 
@@ -125,8 +125,8 @@ def test_a_run_that_is_done_or_of_another_version_is_not_resumed() -> None:
 def test_resume_really_goes_on(home: Path) -> None:
     with pytest.raises(RunStopped), open_run("synthesize", "real", options("real"), seed=42, hashes=_hashes()):
         raise RunStopped("early")
-    said = subprocess.run([sys.executable, "-m", "her.cli", "runs", "resume", "real"], cwd=paths.ROOT, capture_output=True)
-    assert said.returncode == 0, said.stderr.decode()
+    answer = subprocess.run([sys.executable, "-m", "her.cli", "runs", "resume", "real"], cwd=paths.ROOT, capture_output=True)
+    assert answer.returncode == 0, answer.stderr.decode()
     assert (read_status("real").state, read_status("real").starts) == ("done", 2)
 
 
@@ -138,9 +138,9 @@ def _hashes() -> dict[str, str]:
 
 def test_a_run_is_removed_after_asking() -> None:
     folder = stopped("first")
-    assert her("rm", "first", said="n\n").exit_code == 1
+    assert her("rm", "first", typed="n\n").exit_code == 1
     assert folder.is_dir()
-    assert her("rm", "first", said="y\n").exit_code == 0
+    assert her("rm", "first", typed="y\n").exit_code == 0
     assert not folder.exists()
     stopped("second")
     assert her("rm", "second", "--yes").exit_code == 0
@@ -169,8 +169,8 @@ def test_nothing_outside_is_removed(home: Path, tmp_path: Path) -> None:
 
 def test_a_run_that_runs_is_not_removed() -> None:
     with open_run("synthesize", "busy", options("busy")) as run:
-        said = her("rm", "busy", "--yes")
-        assert (said.exit_code, said.stderr) == (2, "her: run 'busy' is running; stop it first: her runs stop busy\n")
+        answer = her("rm", "busy", "--yes")
+        assert (answer.exit_code, answer.stderr) == (2, "her: run 'busy' is running; stop it first: her runs stop busy\n")
         assert run.folder.is_dir()
 
 
