@@ -244,6 +244,9 @@ def test_what_always_stays_may_be_too_much() -> None:
     assert len(view.prompt(talk, "Mara", least, length).dropped) == 2
     with pytest.raises(InputError, match=f"have about {least} tokens and the model has room for {least - 1}"):
         view.prompt(talk, "Mara", least - 1, length)
+    only = long_talk(1)
+    with pytest.raises(InputError, match="the model has room for"):  # the last turn is never dropped
+        view.prompt(only, "Mara", length(view.messages(only, "Mara", ())), length)
     with pytest.raises(InputError, match="shorten the message"):
         view.prompt(scene(), "Mara", 3, length)
 

@@ -1,14 +1,24 @@
 """her/training_data/audit.py: rows are counted; a broken limit or a defect is reported and stops the run."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from her.errors import InputError
 from her.files import jsonl
 from her.tokens import estimate_tokens
-from her.training_data.audit import Audit, AuditLimits, AuditReport, Encoding, EstimatedEncoder, require, to_markdown, write_audit
+from her.training_data.audit import (
+    Audit,
+    AuditLimits,
+    AuditReport,
+    Encoding,
+    EstimatedEncoder,
+    Stop,
+    require,
+    to_markdown,
+    write_audit,
+)
 from her.training_data.samples import Dropped
 from her.types import Message, Sample
 
@@ -144,6 +154,11 @@ def test_limits_are_inclusive() -> None:
     assert (half.dropped, half.kept_tokens, half.target_tokens, half.problems) == ({"too_long": 1}, 10, 20, ())
     most = audited(FINE, *[Encoding(prompt=200, target=1), Encoding(prompt=150, target=1)], limits=at_limit)
     assert len(most.problems) == 1 and "2 of 3 turns" in most.problems[0] and "(up to 201 tokens" in most.problems[0]
+
+
+def test_the_places_of_a_stop_token() -> None:
+    assert get_args(Stop) == ("end", "missing", "inside", "unknown")
+    assert Encoding(prompt=1, target=1) == Encoding(prompt=1, target=1, stop="unknown", prefix=True, decoded="")
 
 
 def test_the_default_limits() -> None:

@@ -122,6 +122,15 @@ def test_leaks_are_reported(of: dict[str, str], sentence: str) -> None:
     assert re.search(sentence, problem)
 
 
+def test_a_leak_is_found_behind_a_conversation_without_a_split() -> None:
+    made = splits.Splits(by="conversation", seed=0, shares=SHARES, of={"b": "sft", "c": "test"})
+    units = [talk("a", 1, 2), talk("b", 1, 2), talk("c", 1, 2)]
+    assert splits.leaks(units, made) == [
+        "conversation a is in no split",
+        "2 lines of b (sft) are in c (test) as well",
+    ]
+
+
 def test_one_common_line_is_no_leak_and_three_are_one() -> None:
     of = {"a": "sft", "b": "test"}
     for lines, problems in (((1,), []), ((1, 2, 3), ["3 lines of a (sft) are in b (test) as well"])):
@@ -170,6 +179,7 @@ def test_shares_are_relative_and_empty_ones_left_out() -> None:
 
 
 def test_the_seed_decides_the_order() -> None:
+    assert splits.split([talk("a")], SHARES).seed == 42
     units = [talk(f"c{number}", number) for number in range(12)]
     assert len({tuple(splits.split(units, SHARES, seed=seed).of.values()) for seed in range(5)}) > 1
 
