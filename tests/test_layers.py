@@ -57,6 +57,7 @@ AT_IMPORT = {
 """Calls that only make a value, so that a module may run them at import."""
 TEXT_METHODS = {"split", "strip", "join", "items", "keys", "values", "lower", "encode", "removeprefix", "union", "resolve"}
 REGISTRATIONS = {"add_typer"}
+QUESTION_WORDS = {"What", "Which", "Who", "Whom", "Whose", "Whether", "Why", "Where", "When", "How", "Does", "Do", "Is", "Are"}
 MIGRATIONS = "her/store/migrations/"
 """Run by Alembic at import, as long as the tables they write, and never changed once released."""
 LONGEST_FUNCTION, LONGEST_FILE = 50, 400
@@ -197,6 +198,15 @@ def a_module_says_what_it_is(source: Source) -> Iterator[str]:
         yield f"say how it is run, such as `python -m {source.module}`"
 
 
+def a_docstring_begins_plainly(source: Source) -> Iterator[str]:
+    """Ruff's D401 asks for an imperative verb where it knows the word; a question word is never one."""
+    for node in source.nodes:
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            first = (ast.get_docstring(node) or "").partition(" ")[0]
+            if first in QUESTION_WORDS:
+                yield f"line {getattr(node, 'lineno', 1)}: {first} ..."
+
+
 def no_name_is_banned(source: Source) -> Iterator[str]:
     if BANNED_IN_FILES & set(re.split(r"\W|_", source.stem)) or source.stem in BANNED:
         yield "a banned word in the file's name"
@@ -259,6 +269,7 @@ RULES: dict[Rule, tuple[Source, ...]] = {
     the_environment_is_read_in_paths_and_backends: HER,
     no_module_works_at_import: KEPT,
     a_module_says_what_it_is: EVERYTHING,
+    a_docstring_begins_plainly: EVERYTHING,
     no_name_is_banned: PROGRAM,
     nothing_grows_too_long: KEPT,
     no_exception_is_swallowed: PROGRAM,
@@ -273,6 +284,7 @@ FAULTS = {
     the_environment_is_read_in_paths_and_backends: "import os\ndef home(): return os.environ['HER_HOME']",
     no_module_works_at_import: "from pathlib import Path\nTEXT = open('file').read()",
     a_module_says_what_it_is: "import os",
+    a_docstring_begins_plainly: 'def f():\n    """Whether it runs."""',
     no_name_is_banned: "def f(data): pass",
     nothing_grows_too_long: "def f():\n" + "    pass\n" * LONGEST_FUNCTION,
     no_exception_is_swallowed: "try:\n    f()\nexcept Exception:\n    pass",
