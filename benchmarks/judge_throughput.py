@@ -1,4 +1,4 @@
-"""Does the pairwise judge keep a server busy, and share its prefix? Run: `python -m benchmarks.judge_throughput [PAIRS]`
+"""Measure how busy the pairwise judge keeps a server, and its shared prefix. Run: `python -m benchmarks.judge_throughput [PAIRS]`
 
 10,000 pairs in both orders, through judge, caller and ledger as a pipeline uses them, against a server of 200 ms latency with
 room for 64 calls. The ideal is calls x latency / room. Two pairs of each moment are compared byte by byte as well: their

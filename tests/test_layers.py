@@ -57,7 +57,7 @@ AT_IMPORT = {
 """Calls that only make a value, so that a module may run them at import."""
 TEXT_METHODS = {"split", "strip", "join", "items", "keys", "values", "lower", "encode", "removeprefix", "union", "resolve"}
 REGISTRATIONS = {"add_typer"}
-QUESTION_WORDS = {"What", "Which", "Who", "Whom", "Whose", "Whether", "Why", "Where", "When", "How", "Does", "Do", "Is", "Are"}
+QUESTION_WORDS = {"What", "Which", "Who", "Whom", "Whose", "Whether", "Why", "Where", "When", "How", "Does", "Is", "Are"}
 MIGRATIONS = "her/store/migrations/"
 """Run by Alembic at import, as long as the tables they write, and never changed once released."""
 LONGEST_FUNCTION, LONGEST_FILE = 50, 400
@@ -250,7 +250,7 @@ def no_exception_is_swallowed(source: Source) -> Iterator[str]:
 
 
 def a_test_file_names_what_it_tests(source: Source) -> Iterator[str]:
-    """`tests/chat/test_service.py` and `test_service_x.py` test `her/chat/service.py`, or a module further down."""
+    """`tests/chat/test_service.py` and `test_service_NAME` files test `her/chat/service.py`, or a module further down."""
     folder, file = source.name.rpartition("/")[::2]
     if not file.startswith("test_") or folder in NO_MODULE or source.name in NO_MODULE:
         return

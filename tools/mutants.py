@@ -64,7 +64,7 @@ class Mutant:
 
     @property
     def family(self) -> str:
-        """What is replaced, such as `core/ReplaceComparisonOperator_Eq`, whatever by."""
+        """The replaced thing, such as `core/ReplaceComparisonOperator_Eq`, whatever by."""
         return self.operator.rpartition("_")[0] or self.operator
 
     def code(self) -> str:

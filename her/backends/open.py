@@ -63,7 +63,7 @@ class Spec(Value):
 
 
 class OpeningContext(NamedTuple):
-    """What the caller of `open_backend` knows and a spec does not hold; see its arguments."""
+    """Facts that the caller of `open_backend` knows and a spec does not hold; see its arguments."""
 
     personas: Mapping[str, Persona] | None = None
     visitor: bool = False

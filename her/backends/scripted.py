@@ -41,7 +41,7 @@ _PIECE = re.compile(r"\s*(?:[\u3000-\u9fff\uff00-\uffef]{1,2}|[^\s\u3000-\u9fff\
 
 
 class Situation(Value):
-    """What the messages say: who is played, with which persona's lines, with whom, where, and the last words heard.
+    """Situation in the messages: who is played, with which persona's lines, with whom, where, and the last words heard.
 
     Args:
         persona: id of the persona; empty for a character without one.

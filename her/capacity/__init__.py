@@ -1,1 +1,1 @@
-"""What fits on a machine: hardware, model shapes, cost of training and serving, compatible packages."""
+"""Estimate what fits on a machine: hardware, model shapes, cost of training and serving, compatible packages."""

@@ -19,7 +19,7 @@ _BFLOAT16 = 8.0
 
 
 class Fit(NamedTuple):
-    """How a checkpoint is served on a machine. `context` is in tokens, `dtype` as vLLM spells it."""
+    """Settings with which a checkpoint is served on a machine. `context` is in tokens, `dtype` as vLLM spells it."""
 
     gpus: int
     context: int

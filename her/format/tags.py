@@ -56,7 +56,7 @@ class Tag(NamedTuple):
 
     @property
     def alias(self) -> bool:
-        """Whether the token is not written as `render` writes it."""
+        """True when the token is not written as `render` writes it."""
         return self.text not in _CANONICAL
 
 

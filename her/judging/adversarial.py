@@ -129,7 +129,7 @@ def _stranger(honest: Honest, chance: random.Random) -> Turn:
 
 
 def _own_turn(honest: Honest, chance: random.Random) -> Turn:
-    """This speaker's answer, under the stranger's prompt and name."""
+    """Return this speaker's answer under the stranger's prompt and name."""
     return parse(render(_visible(honest), honest.stranger.speaker), honest.stranger.speaker)
 
 

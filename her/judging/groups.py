@@ -16,7 +16,7 @@ PROBABILITY: dict[Outcome, float] = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad":
 
 
 class GroupDesign(Value):
-    """Which pairs of a group are asked.
+    """Choice of the pairs of a group that a judge is asked about.
 
     Args:
         design: `circulant` is the default: of the designs with 16 calls for a group of 8 it agrees best with true quality

@@ -129,7 +129,7 @@ async def judge_pairs(
 
 
 class Readable(Protocol):
-    """What a reader made of an answer; a `problem` says in one sentence why it cannot be used."""
+    """An answer as a reader understood it; a `problem` says in one sentence why it cannot be used."""
 
     @property
     def problem(self) -> str:

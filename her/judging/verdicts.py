@@ -43,7 +43,7 @@ LONGEST = 100_000
 
 
 class ReadVerdict(NamedTuple):
-    """What one answer says, by slot. `outcome` is None exactly when `problem` says why, in a sentence for the judge.
+    """Verdict that one answer states, by slot. `outcome` is None exactly when `problem` says why, in a sentence for the judge.
 
     Args:
         unsupported: lines dropped because no quote of theirs is in a candidate.

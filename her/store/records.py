@@ -125,7 +125,7 @@ class Generation(Value):
 
 
 class Seen(Value):
-    """What the rater saw.
+    """View that the rater had of the turn.
 
     Args:
         system_thinking: the panels of this kind were open in the whole transcript; `role_thinking` likewise.

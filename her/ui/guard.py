@@ -47,6 +47,7 @@ class Guard:
         ]
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Serve one connection by the rules of this class."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -208,6 +208,7 @@ def _read_back(part: Path, model: Any, tokenizer: "PreTrainedTokenizerBase", wei
 
 
 def require_equal(found: "Mapping[str, torch.Tensor]", weights: "Mapping[str, torch.Tensor]") -> None:
+    """Raise HerError unless every tensor that was read back equals the one written."""
     import torch
 
     if different := [name for name, tensor in weights.items() if not torch.equal(found[name], tensor.to(found[name].device))]:

@@ -49,7 +49,7 @@ class Moment(NamedTuple):
 
 
 class Features(NamedTuple):
-    """What the rule sees of a candidate; `fits` is whether its act fits the prompt."""
+    """Features of a candidate that the rule reads; `fits` is whether its act fits the prompt."""
 
     thought: bool
     filler: bool

@@ -171,7 +171,7 @@ def test_an_unclosed_plan_is_never_content(text: str) -> None:
 
 @given(st.text("ab &<>l;t\n", max_size=40))
 def test_a_plan_streams_as_it_comes(plan: str) -> None:
-    """What is sent early is never taken back, and a plain plan is not kept until its end."""
+    """Text sent early is never taken back, and a plain plan is not held until its end."""
     splitter = PlanSplitter()
     splitter.feed("<system_thinking>")
     early = splitter.feed(plan).reasoning

@@ -1,4 +1,4 @@
-"""What the running caller does after each reason of failure, against servers that fail in that way.
+"""Acts of the running caller after each reason of failure, against servers that fail in that way.
 
 The expected numbers are written here once more: they are the contract that docs/protocols.md describes.
 """

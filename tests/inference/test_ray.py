@@ -1,4 +1,4 @@
-"""What the driver and the workers of a Ray cluster do, with a stand-in for the package ray that runs them in this process.
+"""Driver and workers of a Ray cluster, with a stand-in for the package ray that runs them in this process.
 
 tests/inference/test_ray_cluster.py runs the same on a real cluster.
 """

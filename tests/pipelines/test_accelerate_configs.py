@@ -16,7 +16,7 @@ FILES = sorted(FOLDER.glob("*.yaml"))
 
 
 def validated(path: Path, *words: str) -> argparse.Namespace:
-    """What `accelerate launch --config_file PATH WORDS` would start. ValueError for a key that it does not know."""
+    """Return what `accelerate launch --config_file PATH WORDS` would start. ValueError for a key that it does not know."""
     from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 
     parser = launch_command_parser()

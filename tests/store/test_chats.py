@@ -23,7 +23,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def shown(store: Store, chat_id: str, visitor_id: str = ANNE) -> list[str]:
-    """What is on the screen."""
+    """Return the texts on the screen."""
     return [node.turn.raw for node in store.path(visitor_id, chat_id)]
 
 

@@ -1,4 +1,4 @@
-"""What the exports read: the rating, edit and choice that count, with their prompts, and nothing that has a tombstone."""
+"""Rows that the exports read: the rating, edit and choice that count, with their prompts, and nothing that has a tombstone."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -183,7 +183,7 @@ def test_d15_nothing_is_looked_for_by_comparing(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_d15_a_reason_is_never_trained(talk: Transcript) -> None:
-    """What could not be read or judged is named and left out, never a sample."""
+    """A text that could not be read or judged is named and left out, never a sample."""
     silent = talk.model_copy(
         update={"turns": (*talk.turns, Turn(speaker="Tom", parts=(Part(kind="role_thinking", text="Hm."),)))}
     )

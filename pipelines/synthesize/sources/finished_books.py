@@ -66,7 +66,7 @@ def _scenes(file: Path, skip: Skip) -> Iterator[BookScene]:
 
 
 def _other_shape(file: Path, files: Sequence[Path]) -> str:
-    """Why a file of the released dataset is skipped: it has the same conversations in another shape. Empty to read it."""
+    """Return why a file of the released dataset is skipped (the same conversations in another shape), or an empty text."""
     if file.suffix != ".jsonl" or not file.stem.startswith("HER_dataset_"):
         return ""
     if "_sft_" in file.stem:

@@ -28,7 +28,7 @@ def test_an_incomplete_checkpoint_is_not_resumed_from(tmp_path: Path) -> None:
 
 
 class FakeTrainer:
-    """What `marking_trainer` uses of a transformers trainer; saving fails at step 3."""
+    """The part of a transformers trainer that `marking_trainer` uses; saving fails at step 3."""
 
     def __init__(self, run: Path) -> None:
         kind = type("Type", (), {"value": "NO"})()

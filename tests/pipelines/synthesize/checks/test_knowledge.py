@@ -1,4 +1,4 @@
-"""What a character can know at a turn, and what is hidden."""
+"""Knowledge of a character at a turn, and what is hidden from it."""
 
 from pipelines.synthesize.checks.knowledge import hidden_piece, sight
 from tests.teaching import a_scene

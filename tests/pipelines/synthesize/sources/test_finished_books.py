@@ -1,4 +1,4 @@
-"""Which files of a folder hold scenes, and which of two with the same scenes is read."""
+"""Choice of the files of a folder that hold scenes, and of one of two files with the same scenes."""
 
 import json
 from pathlib import Path

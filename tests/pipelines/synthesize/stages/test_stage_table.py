@@ -1,4 +1,4 @@
-"""What holds for every stage of the table: failures never become content, turns stay in order, docs and teacher know it."""
+"""Properties of every stage of the table: failures never become content, turns stay in order, docs and teacher know it."""
 
 from pathlib import Path
 from typing import Any
