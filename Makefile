@@ -15,7 +15,7 @@ HERE   := $(PIP) --no-deps -e .
 # torch without CUDA where pip can see that wheel, else PyPI's; say TORCH=cpu or TORCH=cuda to choose.
 TORCH  ?= $(shell $(BIN)/python -m pip index versions torch 2>/dev/null | grep -q '2\.13\.0+cpu' && echo cpu || echo cuda)
 
-.PHONY: play test check types style rules format mutants lock clean
+.PHONY: play test check types style page rules format mutants lock clean
 .DEFAULT_GOAL := play
 
 play: $(VENV)/.base
@@ -27,9 +27,10 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n 2 -m "whole and not browser"
 	$(BIN)/python -m pytest -q -m browser
 
+PAGE := $(if $(wildcard package.json),page)
 # Types take the longest, so they come first and the rest runs beside them.
 check: $(VENV)/.dev
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync types style rules
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync types style rules $(PAGE)
 
 types:
 	$(BIN)/mypy
@@ -39,6 +40,15 @@ style:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
+
+# Formatter, linter and types of the page's scripts: Node 18 or newer with npm, used for nothing else.
+page: node_modules/.installed
+	npm run --silent check
+
+node_modules/.installed: package-lock.json
+	@command -v npm >/dev/null || { echo "make check needs Node 18 or newer with npm: install Debian's nodejs and npm"; exit 1; }
+	npm ci --no-audit --no-fund --silent
+	@touch $@
 
 rules:
 	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_docs.py
