@@ -1,4 +1,4 @@
-"""Draws the pictures of the README from the playground as it is, so that they are never stale.
+"""Draw the pictures of the README from the running playground.
 
 Run: `python -m docs.screenshots`   (needs Chromium and the extra `dev`; writes docs/*.png)
 """
@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 
 def open_page(browser: Browser, url: str, **context: object) -> Page:
-    """The first page of a new visitor."""
+    """Open the first page as a new visitor."""
     page = browser.new_context(**context).new_page()  # type: ignore[arg-type]
     page.goto(url)
     page.wait_for_selector(".card")
@@ -23,7 +23,7 @@ def open_page(browser: Browser, url: str, **context: object) -> Page:
 
 
 def talk(page: Page, persona: str, name: str, lines: list[str]) -> None:
-    """Begin with a persona, open the reasoning panel, say the lines."""
+    """Begin a chat with a persona, show the model reasoning, send the lines, like the last reply."""
     page.click(f'[data-persona="{persona}"]')
     page.fill(".her-dialog input[autocomplete=nickname]", name)
     page.click(".her-dialog .primary")
@@ -40,7 +40,7 @@ def talk(page: Page, persona: str, name: str, lines: list[str]) -> None:
 
 
 def main() -> None:
-    """Write the pictures."""
+    """Write the three pictures."""
     with tempfile.TemporaryDirectory() as home, Playground(Path(home)) as app, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path(), args=FLAGS)
         desk = open_page(browser, app.url, viewport={"width": 1180, "height": 900}, device_scale_factor=1.5)

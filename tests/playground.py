@@ -1,4 +1,4 @@
-"""The playground as its own process, and a client that knocks at its doors as a browser does.
+"""Run the playground as a process, and send it requests as the page does.
 
 with Playground(home, backend="scripted:?rate=0") as page:      # `python app.py` on a free port
     visitor = Visitor(page.url)
@@ -25,20 +25,20 @@ Patch = dict[str, Any]
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nobody uses now."""
+    """Return a TCP port of the loopback address that is free now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 class Playground:
-    """`python app.py` (or `her play` with arguments) until the block ends; `log` holds what it printed.
+    """`python app.py` (or `her play` with arguments), ended with the block; `log` is the file of its output.
 
     Args:
-        home: HER_HOME of the process; made anew or left by an earlier one.
+        home: HER_HOME of the process; it may hold the files of an earlier one.
         backend: its spec.
         arguments: of `her play`; empty runs app.py.
-        wait: seconds until it must answer.
+        wait: seconds within which it must answer: 3 on a free machine, more than 60 were seen at a load of 12.
         port: to listen on; 0 takes a free one.
         environment: more variables of the process.
     """
@@ -48,7 +48,7 @@ class Playground:
         home: Path,
         backend: str = "scripted:?rate=0",
         arguments: Sequence[str] = (),
-        wait: float = 60,
+        wait: float = 240,
         port: int = 0,
         **environment: str,
     ) -> None:
@@ -78,7 +78,7 @@ class Playground:
         self.stop()
 
     def stop(self) -> None:
-        """End the process, gently at first."""
+        """End the process: SIGTERM, and SIGKILL after 10 s."""
         self.process.terminate()
         try:
             self.process.wait(10)
@@ -87,18 +87,22 @@ class Playground:
             self.process.wait()
 
     def kill(self) -> None:
-        """`kill -9`."""
+        """Kill the process as `kill -9` does."""
         self.process.kill()
         self.process.wait()
 
     def _wait(self, seconds: float) -> float:
-        """Seconds until the first 200; RuntimeError with the log when it ends or never answers."""
+        """Return the seconds until the first answer 200.
+
+        Raises:
+            RuntimeError: it ended or did not answer within `seconds`; the message holds its log.
+        """
         while time.monotonic() - self.started < seconds:
             try:
                 if httpx.get(self.url, timeout=5).status_code == 200:
                     return time.monotonic() - self.started
             except httpx.TransportError:
-                pass  # nobody listens yet: knock again, unless the process has ended
+                pass  # the port is not open yet: try again, unless the process has ended
             try:
                 self.process.wait(0.02)
                 break
@@ -109,7 +113,7 @@ class Playground:
 
 
 class Visitor:
-    """One browser without a screen: a secret of its own, the two doors `act` and `run`."""
+    """Client with a visitor token that sends the requests of the page: `act` and `run`."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self.url = url
@@ -118,10 +122,10 @@ class Visitor:
         self.http = httpx.Client(base_url=url, timeout=60)
         self.fn_index, self.component = doors(self.http.get("/config").json())
 
-    def act(self, act: str, **wish: Any) -> Patch:
-        """Ask at the first door; the answer as it came, `error` included."""
+    def act(self, act: str, **fields: Any) -> Patch:
+        """Send a request that is answered at once; return the answer, which may be `{"error": ...}`."""
         body = {
-            "data": {"act": act, "token": self.token, **wish},
+            "data": {"act": act, "token": self.token, **fields},
             "component_id": self.component,
             "fn_name": "act",
             "session_hash": self.session,
@@ -131,16 +135,16 @@ class Visitor:
         patch: Patch = answer.json()
         return patch
 
-    def run(self, act: str, **wish: Any) -> Iterator[Patch]:
-        """Ask at the second door: the patches of a generation as they come."""
+    def run(self, act: str, **fields: Any) -> Iterator[Patch]:
+        """Start or join a generation; yield its patches as they arrive."""
         session = secrets.token_hex(8)
-        self.http.post("/gradio_api/queue/join", json=self.join(session, act, **wish)).raise_for_status()
+        self.http.post("/gradio_api/queue/join", json=self.join(session, act, **fields)).raise_for_status()
         with self.http.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as stream:
             yield from patches(stream.iter_lines())
 
-    def join(self, session: str, act: str, **wish: Any) -> Patch:
-        """The body that the page posts to the queue."""
-        payload = {"act": act, "token": self.token, **wish}
+    def join(self, session: str, act: str, **fields: Any) -> Patch:
+        """Return the body that the page posts to the queue of Gradio."""
+        payload = {"act": act, "token": self.token, **fields}
         return {
             "data": [],
             "event_data": payload,
@@ -151,14 +155,14 @@ class Visitor:
 
 
 def doors(config: Patch) -> tuple[int, int]:
-    """Index of the function `run` and id of the stage component, from the page's configuration."""
-    index = next(n for n, one in enumerate(config["dependencies"]) if one["api_name"] == "run")
-    component = next(one["id"] for one in config["components"] if one["props"].get("elem_id") == "stage")
+    """Return the index of the function `run` and the id of the stage component in the configuration of the page."""
+    index = next(n for n, entry in enumerate(config["dependencies"]) if entry["api_name"] == "run")
+    component = next(entry["id"] for entry in config["components"] if entry["props"].get("elem_id") == "stage")
     return int(config["dependencies"][index].get("id", index)), int(component)
 
 
 def patches(lines: Iterator[str]) -> Iterator[Patch]:
-    """The patches in a stream of the queue's events, Gradio's differences undone."""
+    """Yield the patches in the events of a queue; Gradio sends each output as a difference to the one before."""
     value: list[Any] | None = None
     for line in lines:
         if not line.startswith("data:"):
@@ -172,7 +176,7 @@ def patches(lines: Iterator[str]) -> Iterator[Patch]:
 
 
 def step(value: list[Any] | None, event: Patch) -> tuple[list[Any] | None, Patch | None]:
-    """The output after one event of the queue, and the patch in it when it brought one."""
+    """Return the output after one event of the queue, and the patch when the event has one."""
     if event["msg"] not in ("process_generating", "process_completed"):
         return value, None
     if not event.get("success", True):

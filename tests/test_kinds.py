@@ -52,7 +52,7 @@ def test_no_name_stands_twice() -> None:
 def test_each_kind_has_its_words_and_its_style(entry: object) -> None:
     kind, css, look = entry.kind, entry.css, entry.look  # type: ignore[attr-defined]
     assert kind in WORDS
-    assert f".{css}" in (ROOT / "her/ui/static/stage.css").read_text("utf-8") or look == "plain"
+    assert f".{css}" in "".join(path.read_text("utf-8") for path in (ROOT / "her/ui/static").glob("*.css")) or look == "plain"
     if look == "panel":
         assert {f"toggle_{kind}", f"peek_{kind}"} <= WORDS.keys()
         assert kind in Seen.model_fields, "a rating records whether the rater saw this panel"

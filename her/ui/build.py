@@ -7,8 +7,6 @@ from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
-from starlette.routing import Mount
-from starlette.staticfiles import StaticFiles
 
 from her import paths
 from her.backends.open import open_backend
@@ -19,9 +17,10 @@ from her.chat.service import ChatService
 from her.config import Settings
 from her.errors import InputError
 from her.store import Store
+from her.ui import assets
 from her.ui.connect_tab import ConnectTab
 from her.ui.guard import Guard
-from her.ui.stage import STATIC, Stage
+from her.ui.stage import Stage
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 log = logging.getLogger(__name__)
@@ -115,9 +114,9 @@ def launch_arguments(settings: Settings) -> dict[str, Any]:
         "mcp_server": False,
         "footer_links": [],
         "theme": gr.themes.Base(font=fonts, font_mono=["ui-monospace", "Consolas", "monospace"]),
-        "css_paths": [STATIC / "stage.css"],
+        "css_paths": assets.styles(),
         "app_kwargs": {
             "middleware": [Middleware(Guard, hosts=hosts, ancestors=ancestors)],
-            "routes": [Mount("/her-static", StaticFiles(directory=STATIC))],
+            "routes": assets.routes(),
         },
     }

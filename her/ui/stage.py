@@ -8,7 +8,6 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -16,12 +15,12 @@ import gradio as gr
 from her.chat.openings import whole_characters
 from her.chat.service import ChatService
 from her.errors import HerError
+from her.ui import assets
 from her.ui.acts import HANDLERS
 from her.ui.answers import ChatPatch, PageAnswer
 from her.ui.requests import read_act, read_run
 from her.ui.runs import stream
 
-STATIC = Path(__file__).parent / "static"
 UNEXPECTED = "Something went wrong on the server; its log has the details. Reload the page and try again."
 log = logging.getLogger(__name__)
 
@@ -42,9 +41,9 @@ class Stage:
 
         stage = gr.HTML(
             value="{}",
-            html_template=(STATIC / "stage.html").read_text("utf-8"),
-            js_on_load="window.HerStage(element, (name, wish) => trigger('run', wish), server, watch, props)",
-            head='<script src="./her-static/stage.js"></script>',
+            html_template=(assets.STATIC / "stage.html").read_text("utf-8"),
+            js_on_load=assets.loader(),
+            head=assets.head(),
             server_functions=[act],
             apply_default_css=False,
             elem_id="stage",

@@ -1,1 +1,1 @@
-"""Tests that drive Chromium."""
+"""Tests that drive a Chromium."""

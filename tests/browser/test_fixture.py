@@ -1,4 +1,4 @@
-"""tests/conftest.py: the browser that browser tests stand on."""
+"""tests/conftest.py: the browser fixtures."""
 
 import http.server
 import threading
@@ -18,7 +18,7 @@ class Stage(http.server.BaseHTTPRequestHandler):
         self.wfile.write(PAGE)
 
     def log_message(self, *words: object) -> None:
-        """Quiet."""
+        """Log nothing."""
 
 
 @pytest.fixture

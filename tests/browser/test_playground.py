@@ -1,17 +1,17 @@
-"""The playground driven as a person would, in a real Chromium, against `python app.py` as its own process.
+"""Drive the playground in a real Chromium, against `python app.py` in a process of its own.
 
-Two servers serve the whole module: one plays from written lines, one asks a model server that each test scripts.
+Two playgrounds serve the module: one replies with written lines, one calls a model server that each test scripts.
 """
 
 import json
 import re
-import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from tests.browser.steps import begin, database, say
 from tests.playground import Playground
 from tests.servers import ModelServer, Script
 
@@ -45,28 +45,10 @@ def modelled(tmp_path_factory: pytest.TempPathFactory, model: ModelServer) -> It
 
 @pytest.fixture(autouse=True)
 def script(model: ModelServer) -> Script:
-    """The model answers well unless the test says otherwise."""
+    """Script of the model server; it answers ANSWER unless the test changes that."""
     model.script = Script(text=lambda body: ANSWER)
     model.requests.clear()
     return model.script
-
-
-def begin(page: Page, app: Playground, persona: str = "scheherazade", name: str = "Mara") -> None:
-    """Open the page, choose a persona, say who one is, begin."""
-    page.goto(app.url)
-    page.locator(f'[data-persona="{persona}"]').click()
-    page.locator(".her-dialog input[autocomplete=nickname]").fill(name)
-    page.locator(".her-dialog .primary").click()
-    expect(page.locator(".turn.persona").last).to_be_visible()
-
-
-def say(page: Page, text: str) -> None:
-    """Send a message and wait for the stored reply."""
-    replies = page.locator(".turn.persona:not(.live)").count()
-    page.locator(".her-composer textarea").fill(text)
-    page.locator(".her-composer textarea").press("Enter")
-    expect(page.locator(".turn.persona:not(.live)")).to_have_count(replies + 1)
-    expect(page.locator(".her")).not_to_have_class(re.compile("running"))
 
 
 def test_a_chat_with_both_layers(page: Page, written: Playground, outside: list[str]) -> None:
@@ -496,8 +478,3 @@ BOOK = {
     ],
     "character_datasets": {"Orla": {"profile": "Keeper of the light."}, "Fenn": {"profile": "Her younger brother."}},
 }
-
-
-def database(app: Playground) -> "sqlite3.Connection":
-    """The store's file, read only."""
-    return sqlite3.connect(f"file:{app.log.parent / 'her.sqlite3'}?mode=ro", uri=True)

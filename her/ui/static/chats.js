@@ -1,0 +1,234 @@
+// @ts-check
+// Open and leave chats, list them in the drawer, and what a person does to a whole chat.
+
+import { draftOf, giveBack, setText } from "./composer.js";
+import { button, find, findOptional, make, monogram } from "./dom.js";
+import { paintFirstPage } from "./first_page.js";
+import { forgetUnanswered, run, scrollToEnd, setRunning, unansweredText } from "./generation.js";
+import { openDialog, toggleMenu } from "./menus.js";
+import { apply } from "./patches.js";
+import { ask, complain, toast, word } from "./stage.js";
+
+/**
+ * @typedef {import("./menus.js").MenuItem} MenuItem
+ * @typedef {import("./types.js").ListedChat} ListedChat
+ * @typedef {import("./types.js").OpenedChat} OpenedChat
+ * @typedef {import("./types.js").ExportFormat} ExportFormat
+ * @typedef {import("./types.js").Stage} Stage
+ */
+
+/** @type {ExportFormat[]} */
+const FORMATS = ["jsonl", "markdown", "sharegpt"];
+
+// ---- pages ---------------------------------------------------------------------------------------------------
+
+/**
+ * @param {Stage} stage
+ * @param {"home" | "chat"} name
+ */
+function showPage(stage, name) {
+  stage.root.dataset.page = name;
+  stage.root.classList.toggle("on-stage", name === "chat");
+  closeDrawer(stage);
+}
+
+/**
+ * Leave the chat for the first page.
+ * @param {Stage} stage
+ */
+export function goHome(stage) {
+  stage.chat = null;
+  stage.memory.keep("chat", null);
+  showPage(stage, "home");
+  paintFirstPage(stage, (patch) => enterChat(stage, patch));
+}
+
+/**
+ * Open the chat of this id; the first page when the server refuses.
+ * @param {Stage} stage
+ * @param {string} id
+ */
+export async function openChat(stage, id) {
+  const patch = await ask(stage, "open", { chat: id });
+  if (patch) enterChat(stage, patch);
+  else goHome(stage);
+}
+
+/**
+ * Show a chat, with its draft, and join the generation that is in flight.
+ * @param {Stage} stage
+ * @param {OpenedChat} patch
+ */
+export function enterChat(stage, patch) {
+  stage.chat = { id: patch.chat, ...patch.view };
+  stage.chosen = null;
+  stage.opened = Date.now();
+  stage.memory.keep("chat", patch.chat);
+  setRunning(stage, false);
+  complain(stage, "");
+  showPage(stage, "chat");
+  stage.elements.dialog.close();
+  setText(stage, draftOf(stage, patch.chat));
+  apply(stage, { ...patch, whole: true });
+  if (patch.view.live) {
+    run(stage, "follow", { chat: patch.chat });
+  } else {
+    giveBack(stage, unansweredText(stage, patch.order));
+    forgetUnanswered(stage);
+  }
+  scrollToEnd(stage);
+  // on a touch screen the focus would open the keyboard over the chat
+  if (window.matchMedia("(pointer: fine)").matches) stage.elements.box.focus();
+}
+
+// ---- the drawer ----------------------------------------------------------------------------------------------
+
+/** @param {Stage} stage */
+function drawerButton(stage) {
+  return find(stage.root, '[data-act="chats"]');
+}
+
+/** @param {Stage} stage */
+export function wireDrawer(stage) {
+  stage.elements.drawer.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    event.stopPropagation();
+    closeDrawer(stage);
+    drawerButton(stage).focus();
+  });
+}
+
+/** @param {Stage} stage */
+export function closeDrawer(stage) {
+  stage.elements.drawer.hidden = true;
+  drawerButton(stage).setAttribute("aria-expanded", "false");
+}
+
+/** @param {Stage} stage */
+export function toggleDrawer(stage) {
+  if (stage.elements.drawer.hidden) openDrawer(stage);
+  else closeDrawer(stage);
+}
+
+/** @param {Stage} stage */
+async function openDrawer(stage) {
+  const { drawer } = stage.elements;
+  drawer.hidden = false;
+  drawerButton(stage).setAttribute("aria-expanded", "true");
+  const answer = await ask(stage, "chats", {});
+  if (!answer) return;
+  const lines = answer.chats.map((chat) => drawerLine(stage, chat));
+  const list = lines.length
+    ? make("ul", {}, ...lines)
+    : make("p", { class: "note" }, word(stage, "no_chats"));
+  drawer.replaceChildren(make("h2", {}, word(stage, "chats")), list);
+  findOptional(drawer, "button")?.focus();
+}
+
+/**
+ * @param {Stage} stage
+ * @param {ListedChat} chat
+ */
+function drawerLine(stage, chat) {
+  const label = word(stage, "delete");
+  const open = {
+    type: "button",
+    class: "entry",
+    "data-chat": chat.id,
+    onclick: () => openChat(stage, chat.id),
+  };
+  const remove = { type: "button", class: "tool", "aria-label": label, title: label };
+  return make(
+    "li",
+    { class: stage.chat?.id === chat.id ? "here" : null },
+    make(
+      "button",
+      open,
+      monogram(chat.letters, chat.colour),
+      make("span", { class: "text" }, make("strong", {}, chat.title), make("small", {}, chat.when)),
+    ),
+    make("button", { ...remove, onclick: () => deleteChat(stage, chat.id) }, "×"),
+  );
+}
+
+/**
+ * @param {Stage} stage
+ * @param {string} id
+ */
+async function deleteChat(stage, id) {
+  if (!window.confirm(word(stage, "delete_chat_sure"))) return;
+  if (!(await ask(stage, "delete_chat", { chat: id }))) return;
+  if (stage.chat?.id === id) goHome(stage);
+  openDrawer(stage);
+}
+
+// ---- the menu of the bar -------------------------------------------------------------------------------------
+
+/**
+ * Open the menu of the bar.
+ * @param {Stage} stage
+ * @param {HTMLElement} anchor
+ */
+export function chatMenu(stage, anchor) {
+  /** @type {MenuItem[]} */
+  const always = [
+    [word(stage, "shortcuts"), () => showKeys(stage)],
+    [stage.language === "en" ? "中文" : "English", () => switchLanguage(stage)],
+  ];
+  toggleMenu(stage, anchor, [...(stage.chat ? chatItems(stage) : []), ...always]);
+}
+
+/**
+ * @param {Stage} stage
+ * @returns {MenuItem[]}
+ */
+function chatItems(stage) {
+  /** @type {MenuItem[]} */
+  const exports = FORMATS.map((format) => [
+    `${word(stage, "export")} · ${format}`,
+    () => exportChat(stage, format),
+  ]);
+  return [...exports, [word(stage, "rename"), () => renameChat(stage)]];
+}
+
+/**
+ * Save the chat to a file.
+ * @param {Stage} stage
+ * @param {ExportFormat} format
+ */
+async function exportChat(stage, format) {
+  if (!stage.chat) return;
+  const answer = await ask(stage, "export", { chat: stage.chat.id, format });
+  if (!answer) return;
+  const address = URL.createObjectURL(new Blob([answer.text], { type: "text/plain" }));
+  make("a", { href: address, download: answer.name }).click();
+  URL.revokeObjectURL(address);
+  toast(stage, word(stage, "copied"));
+}
+
+/** @param {Stage} stage */
+async function renameChat(stage) {
+  if (!stage.chat) return;
+  const text = window.prompt(word(stage, "rename"), stage.chat.title);
+  if (text?.trim()) apply(stage, await ask(stage, "rename", { chat: stage.chat.id, text }));
+}
+
+/** @param {Stage} stage */
+function switchLanguage(stage) {
+  stage.memory.keep("language", stage.language === "en" ? "zh" : "en");
+  window.location.reload();
+}
+
+/** @param {Stage} stage */
+function showKeys(stage) {
+  const lines = word(stage, "shortcut_lines")
+    .split(" · ")
+    .map((line) => make("li", {}, line));
+  const close = button(word(stage, "cancel"), () => stage.elements.dialog.close());
+  openDialog(
+    stage,
+    make("h2", {}, word(stage, "shortcuts")),
+    make("ul", { class: "keys" }, ...lines),
+    make("div", { class: "row end" }, close),
+  );
+}

@@ -1,0 +1,158 @@
+// @ts-check
+// The stage in the browser: draws what the server renders, sends what the person does. It decides neither who sees what
+// nor what is stored. her/ui/assets.py serves these modules and calls `start` when Gradio has drawn stage.html.
+
+import { chatMenu, goHome, openChat, toggleDrawer, wireDrawer } from "./chats.js";
+import { wireComposer } from "./composer.js";
+import { find, findAll, make } from "./dom.js";
+import { run, send, watchSilence } from "./generation.js";
+import { wireKeys } from "./keys.js";
+import { apply } from "./patches.js";
+import { giveThumb } from "./rating.js";
+import { rateChat, toggleRating } from "./rating_panel.js";
+import { ask, createStage, PANELS, word } from "./stage.js";
+import { paintToggles, peek, togglePanel } from "./toggles.js";
+import { keepReply, regenerate, swipe, turnMenu } from "./turn_tools.js";
+import { chooseTurn } from "./turns.js";
+
+/**
+ * @typedef {import("./types.js").Doors} Doors
+ * @typedef {import("./types.js").Stage} Stage
+ */
+
+/** What the buttons of a turn do (`data-act` in the HTML of the server). */
+/** @type {Record<string, (stage: Stage, article: HTMLElement) => unknown>} */
+const ON_TURN = {
+  "peek-role_thinking": (stage, article) => peek(stage, article, "role_thinking"),
+  "peek-system_thinking": (stage, article) => peek(stage, article, "system_thinking"),
+  "swipe-back": (stage, article) => swipe(stage, article, -1),
+  "swipe-forth": (stage, article) => swipe(stage, article, 1),
+  regenerate,
+  keep: keepReply,
+  like: (stage, article) => giveThumb(stage, article, 1),
+  dislike: (stage, article) => giveThumb(stage, article, -1),
+  rate: toggleRating,
+  tools: turnMenu,
+};
+
+/** What the other buttons of the page do. */
+/** @type {Record<string, (stage: Stage, button: HTMLElement) => unknown>} */
+const ANYWHERE = {
+  home: goHome,
+  chats: toggleDrawer,
+  menu: chatMenu,
+  "toggle-role_thinking": (stage) => togglePanel(stage, "role_thinking"),
+  "toggle-system_thinking": (stage) => togglePanel(stage, "system_thinking"),
+  stop: (stage) => stage.chat && ask(stage, "stop", { chat: stage.chat.id }),
+  continue: (stage) => runOnChat(stage, "continue"),
+  answer: (stage) => runOnChat(stage, "answer"),
+  "rate-chat": rateChat,
+};
+
+/**
+ * Start the stage in the element that Gradio drew.
+ * @param {HTMLElement} element
+ * @param {Doors} doors
+ */
+export async function start(element, doors) {
+  const stage = createStage(element, doors);
+  wire(stage, doors);
+  paintToggles(stage);
+  const boot = await ask(stage, "boot", {});
+  if (!boot) {
+    stage.elements.home.textContent = "HER: the server cannot be reached; reload the page.";
+    return;
+  }
+  stage.boot = boot;
+  stage.words = boot.words;
+  // the personas of the page's language first; sort is stable, so each group keeps its order
+  boot.personas.sort((a, b) => Number(a.language !== stage.language) - Number(b.language !== stage.language));
+  paintWords(stage);
+  paintBadge(stage);
+  stage.root.dataset.ready = "1";
+  const last = stage.memory.recall("chat");
+  if (last) await openChat(stage, last);
+  else goHome(stage);
+}
+
+/**
+ * @param {Stage} stage
+ * @param {Doors} doors
+ */
+function wire(stage, doors) {
+  wireComposer(stage, () => send(stage));
+  wireDrawer(stage);
+  wireKeys(stage);
+  stage.root.addEventListener("click", (event) => onClick(stage, event));
+  doors.watch("value", () => {
+    try {
+      apply(stage, JSON.parse(doors.props.value));
+    } catch (error) {
+      console.error("her: a patch could not be applied", error);
+    }
+  });
+  watchSilence(stage, (patch) => apply(stage, patch));
+}
+
+/**
+ * @param {Stage} stage
+ * @param {MouseEvent} event
+ */
+function onClick(stage, event) {
+  if (!(event.target instanceof Element)) return;
+  /** @type {HTMLElement | null} */
+  const article = event.target.closest(".turn");
+  /** @type {HTMLElement | null} */
+  const tool = event.target.closest("[data-act]");
+  if (article && stage.elements.turns.contains(article)) chooseTurn(stage, article);
+  const act = tool?.dataset.act;
+  if (!tool || !act) return;
+  if (article && ON_TURN[act]) ON_TURN[act](stage, article);
+  else ANYWHERE[act]?.(stage, tool);
+}
+
+/**
+ * @param {Stage} stage
+ * @param {"answer" | "continue"} name
+ */
+function runOnChat(stage, name) {
+  if (stage.chat && !stage.running) run(stage, name, { chat: stage.chat.id });
+}
+
+/**
+ * Write the words of the interface on what stage.html drew.
+ * @param {Stage} stage
+ */
+function paintWords(stage) {
+  const { root } = stage;
+  const { box } = stage.elements;
+  root.lang = stage.language;
+  for (const node of findAll(root, "[data-word]")) node.textContent = word(stage, node.dataset.word ?? "");
+  for (const kind of PANELS) {
+    const toggle = find(root, `[data-act="toggle-${kind}"]`);
+    toggle.title = word(stage, `toggle_${kind}`);
+    toggle.setAttribute("aria-label", word(stage, kind));
+  }
+  box.placeholder = word(stage, "say");
+  box.setAttribute("aria-label", word(stage, "say"));
+  find(root, '[data-act="chats"]').setAttribute("aria-label", word(stage, "chats"));
+  find(root, '[data-act="menu"]').setAttribute("aria-label", word(stage, "more"));
+}
+
+/**
+ * Show which model answers, and a notice of the operator.
+ * @param {Stage} stage
+ */
+function paintBadge(stage) {
+  const { badge, notice, scripted } = stage.boot;
+  const line = find(stage.root, ".her-badge");
+  const connect = make("button", { type: "button", class: "connect", onclick: openConnectTab }, badge);
+  line.replaceChildren(connect, notice ? make("span", {}, notice) : "");
+  line.hidden = !(scripted || notice);
+}
+
+function openConnectTab() {
+  /** @type {HTMLElement | null} */
+  const tab = document.querySelector('[role="tab"][data-tab-id="connect-tab"]');
+  tab?.click();
+}

@@ -1,0 +1,90 @@
+// @ts-check
+// Read the state of the turns on the page, and choose the one that the keys act on.
+
+import { findAll } from "./dom.js";
+import { PANELS } from "./stage.js";
+
+/**
+ * @typedef {import("./types.js").Seen} Seen
+ * @typedef {import("./types.js").Stage} Stage
+ * @typedef {import("./types.js").TurnState} TurnState
+ */
+
+const NARROW_PIXELS = 720;
+/** @type {TurnState} */
+const LIVE = { swipe: [0, 1], played: false, mine: false, rating: null, saved: null };
+
+/**
+ * Return the state that the server wrote on a turn. A turn that is being generated has none.
+ * @param {HTMLElement} article
+ * @returns {TurnState}
+ */
+export function stateOf(article) {
+  return { ...LIVE, ...JSON.parse(article.dataset.state || "{}") };
+}
+
+/**
+ * Return the id of a turn.
+ * @param {HTMLElement} article
+ */
+export function idOf(article) {
+  return article.dataset.id ?? "";
+}
+
+/**
+ * Return the turn of this id; null when it is not drawn.
+ * @param {string} id
+ */
+export function turnById(id) {
+  return document.getElementById(`t-${id}`);
+}
+
+/**
+ * Return the turns that a model or a greeting said, in order.
+ * @param {Stage} stage
+ */
+export function playedTurns(stage) {
+  return findAll(stage.elements.turns, ".turn").filter((article) => stateOf(article).played);
+}
+
+/**
+ * Return the turn that the keys act on: the chosen one, else the last played one.
+ * @param {Stage} stage
+ * @returns {HTMLElement | undefined}
+ */
+export function currentTurn(stage) {
+  const { chosen } = stage;
+  return chosen && stage.elements.turns.contains(chosen) ? chosen : playedTurns(stage).at(-1);
+}
+
+/**
+ * Mark a turn as the one that the keys act on, and scroll to it.
+ * @param {Stage} stage
+ * @param {HTMLElement | null | undefined} article
+ */
+export function chooseTurn(stage, article) {
+  stage.chosen?.classList.remove("chosen");
+  stage.chosen = article ?? null;
+  if (!article) return;
+  article.classList.add("chosen");
+  article.scrollIntoView({ block: "nearest" });
+}
+
+/**
+ * Return what the person sees of a turn, or of the chat when there is no turn.
+ * @param {Stage} stage
+ * @param {HTMLElement | null} article
+ * @returns {Seen}
+ */
+export function seenOf(stage, article) {
+  const [index, count] = article ? stateOf(article).swipe : LIVE.swipe;
+  return {
+    role_thinking: stage.panels.has("role_thinking"),
+    system_thinking: stage.panels.has("system_thinking"),
+    opened: PANELS.filter((kind) => article?.classList.contains(`open-${kind}`)),
+    swipe_index: index,
+    swipe_count: count,
+    layout: window.innerWidth < NARROW_PIXELS ? "narrow" : "wide",
+    dwell_ms: Math.max(0, Date.now() - stage.opened),
+  };
+}

@@ -1,0 +1,380 @@
+// Types of what travels between the server (her/ui/requests.py, her/ui/answers.py) and the browser modules.
+// Only the type checker reads this file: `npm run check`.
+
+export type Language = "en" | "zh";
+export type PanelKind = "role_thinking" | "system_thinking";
+export type ExportFormat = "jsonl" | "markdown" | "sharegpt";
+export type Thumb = -1 | 1;
+
+// ---- ratings -----------------------------------------------------------------------------------------------
+
+/** Rating of one turn or of a chat; `stars` maps the id of a dimension to 1..5. */
+export interface Rating {
+  thumb: Thumb | null;
+  stars: Record<string, number>;
+  tags: string[];
+  comment: string;
+  rubric?: string;
+}
+
+/** What the person saw when they rated or chose a turn. */
+export interface Seen {
+  role_thinking: boolean;
+  system_thinking: boolean;
+  opened: PanelKind[];
+  swipe_index: number;
+  swipe_count: number;
+  layout: "narrow" | "wide";
+  dwell_ms: number;
+}
+
+export interface RubricLabel {
+  id: string;
+  label: string;
+  hint: string;
+}
+
+export interface ShownRubric {
+  id: string;
+  dimensions: RubricLabel[];
+  tags: RubricLabel[];
+}
+
+// ---- answers of the server ---------------------------------------------------------------------------------
+
+/** One turn as the server rendered it; every name and text in `html` is escaped. */
+export interface DrawnTurn {
+  id: string;
+  html: string;
+}
+
+/** The turn that is being generated; `replaces` is the turn whose place it takes (regenerate). */
+export interface DrawnReply extends DrawnTurn {
+  replaces?: string | null;
+}
+
+/** Progress of the replay of a book, in turns. */
+export interface ReplayState {
+  shown: number;
+  total: number;
+}
+
+/** The frame around the turns: head line, token meter, replay and the rating of the chat. Plain texts. */
+export interface ChatFrame {
+  title: string;
+  speaker: string;
+  subtitle: string;
+  letters: string;
+  colour: string;
+  visitor_name: string;
+  total: number;
+  live: boolean;
+  can_continue: boolean;
+  can_answer: boolean;
+  meter: string;
+  meter_hint: string;
+  cut: number;
+  cut_note: string;
+  replay: ReplayState | null;
+  rating: Rating | null;
+}
+
+/**
+ * A change of the page, which may be lost or repeated without harm. `put` draws turns by id; `order` lists the ids of the
+ * last turns.
+ */
+export interface ChatPatch {
+  chat: string;
+  put?: DrawnTurn[];
+  order?: string[];
+  live?: DrawnReply;
+  view?: ChatFrame;
+  end?: boolean;
+  error?: string;
+  give_back?: string;
+  /** Set in the browser: drop all turns that are drawn before this patch is applied. */
+  whole?: boolean;
+}
+
+/** A patch that shows the end of a chat. */
+export interface OpenedChat extends ChatPatch {
+  put: DrawnTurn[];
+  order: string[];
+  view: ChatFrame;
+}
+
+export interface OlderTurns {
+  chat: string;
+  put: DrawnTurn[];
+}
+
+/** `focus` is the turn that is shown in the place of the one that was swiped. */
+export interface SwipedChat extends OpenedChat {
+  focus: string;
+}
+
+/** `saved` is the time of the commit: UTC, milliseconds. */
+export interface KeptChat extends OpenedChat {
+  saved: number;
+}
+
+export interface SavedRating {
+  saved: number;
+}
+
+export interface TurnSource {
+  text: string;
+}
+
+export interface ExportedFile {
+  name: string;
+  text: string;
+}
+
+/** State of a stored turn, in its attribute `data-state`. `saved` is a time in Unix milliseconds. */
+export interface TurnState {
+  swipe: [index: number, count: number];
+  played: boolean;
+  mine: boolean;
+  rating: Rating | null;
+  saved: number | null;
+}
+
+export interface PersonaCard {
+  id: string;
+  name: string;
+  source: string;
+  tagline: string;
+  language: Language;
+  colour: string;
+  tags: string[];
+  letters: string;
+}
+
+export interface ShelvedScene {
+  id: string;
+  title: string;
+  setting: string;
+  cast: string[];
+  turns: number;
+}
+
+export interface ShelvedBook {
+  title: string;
+  scenes: ShelvedScene[];
+}
+
+/** Words of the interface by their key in her/ui/words.py. */
+export interface Words {
+  lost_connection?: string;
+  [name: string]: string | undefined;
+}
+
+/** First answer: the words of the interface, the rubric, and what can be opened. */
+export interface Boot {
+  words: Words;
+  rubric: ShownRubric;
+  personas: PersonaCard[];
+  books: ShelvedBook[];
+  badge: string;
+  scripted: boolean;
+  notice: string;
+}
+
+export interface OfferedScene {
+  id: string;
+  title: string;
+  setting: string;
+  suits: boolean;
+}
+
+/** `greetings` are HTML that the server escaped. */
+export interface PersonaDetail {
+  profile: string;
+  greetings: string[];
+  scenes: OfferedScene[];
+}
+
+export interface ListedChat {
+  id: string;
+  title: string;
+  letters: string;
+  colour: string;
+  when: string;
+}
+
+export interface ChatList {
+  chats: ListedChat[];
+}
+
+export interface Refusal {
+  error: string;
+}
+
+// ---- requests of the browser -------------------------------------------------------------------------------
+// her/ui/requests.py refuses a field that is not listed. Every request has `act`, `token` and `language` as well.
+
+export type Nothing = Record<string, never>;
+
+export interface ChatRequest {
+  chat: string;
+}
+
+/** `node` is the id of a turn. */
+export interface TurnRequest extends ChatRequest {
+  node: string;
+}
+
+export interface PersonaRequest {
+  persona: string;
+}
+
+export interface StartRequest {
+  persona: string;
+  scene: string;
+  name: string;
+  about: string;
+  greeting: number;
+}
+
+export interface StartBookRequest {
+  scenario: string;
+  me: string;
+  model: string;
+  replay: number;
+}
+
+export interface ReplayRequest extends ChatRequest {
+  count: number;
+}
+
+export interface SwipeRequest extends TurnRequest {
+  step: Step;
+}
+
+export interface KeepRequest extends TurnRequest {
+  seen: Seen;
+}
+
+export interface SentRating extends Rating {
+  rubric: string;
+  seen: Seen;
+}
+
+/** `node` is null for the rating of the chat. */
+export interface RateRequest extends ChatRequest {
+  node: string | null;
+  rating: SentRating;
+}
+
+export interface EditRequest extends TurnRequest {
+  text: string;
+}
+
+export interface TextRequest extends ChatRequest {
+  text: string;
+}
+
+export interface ExportRequest extends ChatRequest {
+  format: ExportFormat;
+}
+
+/** Requests that are answered at once: act -> [its fields, its answer]. */
+export interface Acts {
+  boot: [Nothing, Boot];
+  persona: [PersonaRequest, PersonaDetail];
+  chats: [Nothing, ChatList];
+  start: [StartRequest, OpenedChat];
+  start_book: [StartBookRequest, OpenedChat];
+  open: [ChatRequest, OpenedChat];
+  older: [TurnRequest, OlderTurns];
+  replay: [ReplayRequest, OpenedChat];
+  swipe: [SwipeRequest, SwipedChat];
+  keep: [KeepRequest, KeptChat];
+  rate: [RateRequest, SavedRating];
+  source: [TurnRequest, TurnSource];
+  edit: [EditRequest, OpenedChat];
+  branch: [TurnRequest, OpenedChat];
+  delete: [TurnRequest, OpenedChat];
+  delete_chat: [ChatRequest, Nothing];
+  rename: [TextRequest, ChatPatch];
+  export: [ExportRequest, ExportedFile];
+  stop: [ChatRequest, Nothing];
+}
+
+/** Requests that are answered by a stream of patches: act -> its fields. */
+export interface Runs {
+  send: TextRequest;
+  edit: EditRequest;
+  regenerate: TurnRequest;
+  answer: ChatRequest;
+  continue: ChatRequest;
+  follow: ChatRequest;
+}
+
+export type Act = keyof Acts;
+export type Run = keyof Runs;
+export type Fields<Name extends Act> = Acts[Name][0];
+export type Answer<Name extends Act> = Acts[Name][1];
+export type Step = -1 | 1;
+
+// ---- what her/ui/assets.py hands over from Gradio --------------------------------------------------------------
+
+export interface Doors {
+  /** The function `act` of the server, and null for a request that never arrived. */
+  server: { act(request: object): Promise<object | null> };
+  /** Starts a stream of patches, which come as JSON texts in `props.value`. */
+  run(request: object): void;
+  watch(name: string, changed: () => void): void;
+  props: { value: string };
+}
+
+// ---- the page ------------------------------------------------------------------------------------------------
+
+export interface Api {
+  act<Name extends Act>(name: Name, fields: Fields<Name>): Promise<Answer<Name> | Refusal>;
+  run<Name extends Run>(name: Name, fields: Runs[Name]): void;
+}
+
+export interface Memory {
+  recall(key: string): string | null;
+  keep(key: string, value: string | null): void;
+}
+
+export interface Elements {
+  home: HTMLElement;
+  turns: HTMLElement;
+  before: HTMLElement;
+  after: HTMLElement;
+  scroll: HTMLElement;
+  drawer: HTMLElement;
+  box: HTMLTextAreaElement;
+  composer: HTMLFormElement;
+  dialog: HTMLDialogElement;
+}
+
+/** The open chat: its id and, once a patch brought it, the frame. */
+export interface Chat extends ChatFrame {
+  id: string;
+}
+
+/** State that the modules share. One object a page; main.js makes it. */
+export interface Stage {
+  root: HTMLElement;
+  elements: Elements;
+  memory: Memory;
+  api: Api;
+  language: Language;
+  boot: Boot;
+  words: Words;
+  /** Panels that are shown on every turn. */
+  panels: Set<PanelKind>;
+  chat: Chat | null;
+  /** True while a reply of the open chat is generated. */
+  running: boolean;
+  /** The turn that the keys act on, when the person chose one. */
+  chosen: HTMLElement | null;
+  /** When the chat was opened, and when the last patch came: Unix milliseconds. */
+  opened: number;
+  lastPatch: number;
+}

@@ -1,0 +1,94 @@
+"""her/ui/static/composer.js: the text field grows with its text, and a key costs the same in a long text."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.steps import begin, say
+from tests.playground import Playground
+
+pytestmark = pytest.mark.browser
+
+LETTERS = 30_000
+KEYS = 5
+MILLISECONDS_A_KEY = 200
+"""Of the fastest of KEYS keys. 12 to 25 were measured; 300 to 1,100 where the field measures itself or kerns a long word."""
+MILLISECONDS_TO_INSERT = 2_000
+"""30 were measured; 3,000 to 5,000 where a word of LETTERS letters is kerned."""
+TIMER = """() => {
+  window.keyTimes = [];
+  document.querySelector(".her-composer textarea").addEventListener("keydown", () => {
+    const start = performance.now();
+    requestAnimationFrame(() => {
+      const painted = new MessageChannel();  // its message comes after the frame is painted
+      painted.port1.onmessage = () => window.keyTimes.push(performance.now() - start);
+      painted.port2.postMessage(0);
+    });
+  }, true);
+}"""
+INSERT = """text => {
+  const box = document.querySelector(".her-composer textarea");
+  box.focus();
+  const start = performance.now();
+  document.execCommand("insertText", false, text);
+  box.getBoundingClientRect();
+  return performance.now() - start;
+}"""
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Playground]:
+    with Playground(tmp_path_factory.mktemp("composer")) as playground:
+        yield playground
+
+
+@pytest.mark.parametrize("text", ["x" * LETTERS, "雨" * LETTERS, "a word " * (LETTERS // 7)], ids=["letters", "chinese", "words"])
+def test_a_key_in_a_long_text_is_quick(page: Page, app: Playground, text: str) -> None:
+    begin(page, app)
+    assert page.evaluate(INSERT, text) < MILLISECONDS_TO_INSERT
+    page.evaluate(TIMER)
+    for count in range(1, KEYS + 1):
+        page.keyboard.press("y")
+        page.wait_for_function("count => window.keyTimes.length === count", arg=count)
+    assert min(page.evaluate("window.keyTimes")) < MILLISECONDS_A_KEY
+    expect(page.locator(".her-composer textarea")).to_have_value(text + "y" * KEYS)
+
+
+def test_the_field_grows_to_a_limit_and_shrinks_again(page: Page, app: Playground) -> None:
+    begin(page, app)
+    box = page.locator(".her-composer textarea")
+
+    def height(text: str) -> float:
+        box.fill(text)
+        place = box.bounding_box()
+        assert place
+        return place["height"]
+
+    one_line, three_lines, many_lines = height("one"), height("one\ntwo\nthree"), height("line\n" * 40)
+    assert one_line < 60 and three_lines == pytest.approx(one_line + 2 * 24.65, abs=1) and many_lines == 180
+    say(page, "Good evening.")
+    assert height("") == one_line
+
+
+def test_without_field_sizing_the_rows_are_counted(page: Page, app: Playground) -> None:
+    page.add_init_script("const real = CSS.supports; CSS.supports = (...query) => query[0] !== 'field-sizing' && real(...query);")
+    begin(page, app)
+    box = page.locator(".her-composer textarea")
+    for text, rows in (("one", 1), ("one\ntwo\nthree", 3), ("word " * 1000, 6), ("", 1)):
+        box.fill(text)
+        expect(box).to_have_js_property("rows", rows)
+
+
+def test_a_long_word_is_set_without_kerning_and_other_text_with_it(page: Page, app: Playground) -> None:
+    begin(page, app)
+    box = page.locator(".her-composer textarea")
+    kerning = "node => getComputedStyle(node).fontKerning"
+    box.fill("Two words")
+    assert box.evaluate(kerning) == "auto"
+    box.fill("x" * 2_000)
+    assert box.evaluate(kerning) == "none"
+    box.press("Enter")
+    expect(page.locator(".turn.mine:not(.sending) .speech")).to_have_text("x" * 2_000)
+    assert page.locator(".turn.mine .speech").evaluate(kerning) == "none"
+    assert page.locator(".turn.persona .speech").last.evaluate(kerning) == "auto"
