@@ -116,7 +116,7 @@ def launch_arguments(settings: Settings) -> dict[str, Any]:
         "theme": gr.themes.Base(font=fonts, font_mono=["ui-monospace", "Consolas", "monospace"]),
         "css_paths": assets.styles(),
         "app_kwargs": {
-            "middleware": [Middleware(Guard, hosts=hosts, ancestors=ancestors)],
+            "middleware": [Middleware(Guard, hosts=hosts, ancestors=ancestors), Middleware(assets.Preload)],
             "routes": assets.routes(),
         },
     }

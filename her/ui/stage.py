@@ -43,7 +43,6 @@ class Stage:
             value="{}",
             html_template=(assets.STATIC / "stage.html").read_text("utf-8"),
             js_on_load=assets.loader(),
-            head=assets.head(),
             server_functions=[act],
             apply_default_css=False,
             elem_id="stage",

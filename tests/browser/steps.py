@@ -7,6 +7,19 @@ from playwright.sync_api import Page, expect
 
 from tests.playground import Playground
 
+KEY_TIMER = """() => {
+  window.keyTimes = [];
+  document.querySelector(".her-composer textarea").addEventListener("keydown", () => {
+    const start = performance.now();
+    requestAnimationFrame(() => {
+      const painted = new MessageChannel();  // its message comes after the frame is painted
+      painted.port1.onmessage = () => window.keyTimes.push(performance.now() - start);
+      painted.port2.postMessage(0);
+    });
+  }, true);
+}"""
+"""Collect the milliseconds from each key in the composer to its painted frame, in `window.keyTimes`."""
+
 
 def begin(page: Page, app: Playground, persona: str = "scheherazade", name: str = "Mara") -> None:
     """Open the page, choose a persona, give a name, begin."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.steps import begin, say
+from tests.browser.steps import KEY_TIMER, begin, say
 from tests.playground import Playground
 
 pytestmark = pytest.mark.browser
@@ -14,26 +14,23 @@ LETTERS = 30_000
 KEYS = 5
 MILLISECONDS_A_KEY = 200
 """Of the fastest of KEYS keys. 12 to 25 were measured; 300 to 1,100 where the field measures itself or kerns a long word."""
-MILLISECONDS_TO_INSERT = 2_000
+MILLISECONDS_TO_PASTE = 2_000
 """30 were measured; 3,000 to 5,000 where a word of LETTERS letters is kerned."""
-TIMER = """() => {
-  window.keyTimes = [];
-  document.querySelector(".her-composer textarea").addEventListener("keydown", () => {
-    const start = performance.now();
-    requestAnimationFrame(() => {
-      const painted = new MessageChannel();  // its message comes after the frame is painted
-      painted.port1.onmessage = () => window.keyTimes.push(performance.now() - start);
-      painted.port2.postMessage(0);
-    });
-  }, true);
+COPY = """text => {
+  const source = document.body.appendChild(document.createElement("textarea"));
+  source.style.cssText = "position: fixed; font: 16px monospace";
+  source.value = text;
+  source.select();
+  document.execCommand("copy");
+  source.remove();
 }"""
-INSERT = """text => {
+PASTE_TIMER = """() => {
   const box = document.querySelector(".her-composer textarea");
   box.focus();
-  const start = performance.now();
-  document.execCommand("insertText", false, text);
-  box.getBoundingClientRect();
-  return performance.now() - start;
+  box.addEventListener("beforeinput", () => { window.pasteStart = performance.now(); }, true);
+  box.addEventListener("input", () => requestAnimationFrame(() => setTimeout(() => {
+    window.pasteTime = performance.now() - window.pasteStart;
+  })));
 }"""
 
 
@@ -46,8 +43,12 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Playground]:
 @pytest.mark.parametrize("text", ["x" * LETTERS, "雨" * LETTERS, "a word " * (LETTERS // 7)], ids=["letters", "chinese", "words"])
 def test_a_key_in_a_long_text_is_quick(page: Page, app: Playground, text: str) -> None:
     begin(page, app)
-    assert page.evaluate(INSERT, text) < MILLISECONDS_TO_INSERT
-    page.evaluate(TIMER)
+    page.evaluate(COPY, text)
+    page.evaluate(PASTE_TIMER)
+    page.keyboard.press("Control+V")
+    page.wait_for_function("window.pasteTime !== undefined")
+    assert page.evaluate("window.pasteTime") < MILLISECONDS_TO_PASTE
+    page.evaluate(KEY_TIMER)
     for count in range(1, KEYS + 1):
         page.keyboard.press("y")
         page.wait_for_function("count => window.keyTimes.length === count", arg=count)

@@ -428,6 +428,7 @@ def test_no_width_scrolls_sideways(visitors: Callable[..., BrowserContext], writ
 
 def test_the_connection_is_checked(page: Page, modelled: Playground) -> None:
     page.goto(modelled.url)
+    expect(page.locator(".her[data-ready]")).to_be_visible()
     page.get_by_role("tab", name=re.compile("Connect")).click()
     page.locator("#connect-check").click()
     expect(page.locator("#connect-status")).to_contain_text("test-her")

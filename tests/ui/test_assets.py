@@ -42,7 +42,7 @@ def test_a_change_of_any_module_is_another_version(copied: Path) -> None:
 
 
 def test_every_module_has_a_link_and_every_style_sheet_a_place() -> None:
-    assert re.findall(r'href="\./her-static/\w+/(\w+\.js)"', assets.head()) == assets.modules()
+    assert re.findall(r"<\./her-static/\w+/(\w+\.js)>; rel=modulepreload", assets.links()) == assets.modules()
     assert sorted(path.name for path in assets.styles()) == sorted(path.name for path in assets.STATIC.glob("*.css"))
 
 

@@ -1,7 +1,7 @@
 // @ts-check
 // The text field at the foot of the page: it grows with its text, keeps a draft per chat, and sends on Enter.
 
-import { markLongWords } from "./dom.js";
+import { LONG_WORD, markLongWords } from "./dom.js";
 
 /** @typedef {import("./types.js").Stage} Stage */
 
@@ -16,8 +16,7 @@ const PIXELS_PER_LETTER = 8; // mean width of a Latin letter at the 17 px of the
 export function wireComposer(stage, send) {
   const { box, composer } = stage.elements;
   const resize = rowEstimator(box);
-  // the browser lays a pasted text out before it reports the input
-  box.addEventListener("beforeinput", (event) => markLongWords(box, box.value + (event.data ?? "")));
+  box.addEventListener("beforeinput", (event) => markLongWords(box, expectedText(box, event)));
   box.addEventListener("input", () => {
     markLongWords(box, box.value);
     resize();
@@ -34,6 +33,17 @@ export function wireComposer(stage, send) {
     event.preventDefault();
     send();
   });
+}
+
+/**
+ * Return text that has a long word if the field will have one: the browser lays a pasted text out before `input` comes.
+ * @param {HTMLTextAreaElement} box
+ * @param {InputEvent} event
+ */
+function expectedText(box, event) {
+  // undo and redo do not say which text they bring back
+  if (event.inputType.startsWith("history")) return "x".repeat(LONG_WORD);
+  return box.value + (event.data ?? "");
 }
 
 /**

@@ -3,7 +3,7 @@
 
 /** @typedef {string | number | boolean | null | undefined | ((event: any) => unknown)} AttributeValue */
 
-const LONG_WORD = 1000;
+export const LONG_WORD = 1000;
 const MONOGRAM =
   '<svg class="monogram" viewBox="0 0 48 48" aria-hidden="true"><circle cx="24" cy="24" r="23"/>' +
   '<circle class="ring" cx="24" cy="24" r="20.5"/>' +

@@ -69,10 +69,10 @@ export async function start(element, doors) {
   boot.personas.sort((a, b) => Number(a.language !== stage.language) - Number(b.language !== stage.language));
   paintWords(stage);
   paintBadge(stage);
-  stage.root.dataset.ready = "1";
   const last = stage.memory.recall("chat");
   if (last) await openChat(stage, last);
   else goHome(stage);
+  stage.root.dataset.ready = "1";
 }
 
 /**

@@ -15,7 +15,7 @@ import {
 import { endRun, scrollToEnd, setRunning } from "./generation.js";
 import { ask, word } from "./stage.js";
 import { paintPeeks } from "./toggles.js";
-import { idOf, stateOf, turnById } from "./turns.js";
+import { idOf, placeEditor, stateOf, turnById } from "./turns.js";
 
 /**
  * @typedef {import("./types.js").DrawnTurn} DrawnTurn
@@ -104,11 +104,7 @@ function exchange(old, fresh) {
   const kept = Array.from(old.classList).filter((name) => /^(open|shut)-|^chosen$/.test(name));
   fresh.classList.add(...kept);
   old.replaceWith(fresh);
-  if (editor) {
-    const body = find(fresh, ".body");
-    body.hidden = true;
-    body.after(editor);
-  }
+  if (editor) placeEditor(fresh, editor);
   if (rating) fresh.append(rating);
   if (active) refocus(fresh, active);
 }

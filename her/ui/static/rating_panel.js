@@ -169,10 +169,16 @@ function starRow(stage, dimension, group) {
 function star(stage, dimension, name, count) {
   const label = word(stage, "star").replace("{n}", String(count));
   const input = make("input", { type: "radio", name, value: count, "aria-label": label });
+  const isGiven = () => ratingOf(stage, turnOf(input)).stars[dimension] === count;
+  const takeBack = () => giveStars(stage, turnOf(input), dimension, null);
+  // a checked radio button sends no `change` when it is chosen again, and no `click` for Space
   input.addEventListener("click", () => {
-    // a radio button that is checked sends no `change`: choosing the given star again takes it back
-    const given = ratingOf(stage, turnOf(input)).stars[dimension] === count;
-    if (given) giveStars(stage, turnOf(input), dimension, null);
+    if (isGiven()) takeBack();
+  });
+  input.addEventListener("keydown", (event) => {
+    if (event.key !== " " || !isGiven()) return;
+    event.preventDefault();
+    takeBack();
   });
   input.addEventListener("change", () => {
     if (input.checked) giveStars(stage, turnOf(input), dimension, count);

@@ -7,7 +7,7 @@ import { run, sendEdited } from "./generation.js";
 import { toggleMenu } from "./menus.js";
 import { apply, refocus } from "./patches.js";
 import { ask, word } from "./stage.js";
-import { chooseTurn, idOf, seenOf, stateOf, turnById } from "./turns.js";
+import { chooseTurn, closeEditor, idOf, placeEditor, seenOf, stateOf, turnById } from "./turns.js";
 
 /** @typedef {import("./types.js").Stage} Stage */
 
@@ -105,9 +105,7 @@ async function editTurn(stage, article) {
     value: source.text,
     "aria-label": word(stage, "edit"),
   });
-  const body = find(drawn, ".body");
-  body.hidden = true;
-  body.after(editorOf(stage, node, stateOf(drawn).mine, area));
+  placeEditor(drawn, editorOf(stage, node, stateOf(drawn).mine, area));
   area.focus();
 }
 
@@ -119,10 +117,7 @@ async function editTurn(stage, article) {
  */
 function editorOf(stage, node, mine, area) {
   const close = () => {
-    // the turn may have been drawn again since: its body now is the element before the form
-    const body = /** @type {HTMLElement | null} */ (form.previousElementSibling);
-    if (body) body.hidden = false;
-    form.remove();
+    closeEditor(form);
   };
   const save = async () => {
     if (!stage.chat || stage.running) return; // the text stays in the form until the reply is there

@@ -1,7 +1,7 @@
 // @ts-check
 // Read the state of the turns on the page, and choose the one that the keys act on.
 
-import { findAll } from "./dom.js";
+import { find, findAll } from "./dom.js";
 import { PANELS } from "./stage.js";
 
 /**
@@ -87,4 +87,28 @@ export function seenOf(stage, article) {
     layout: window.innerWidth < NARROW_PIXELS ? "narrow" : "wide",
     dwell_ms: Math.max(0, Date.now() - stage.opened),
   };
+}
+
+/** Bodies of the turns that are being edited, by the form that stands in their place. */
+/** @type {WeakMap<HTMLElement, HTMLElement>} */
+const editedBodies = new WeakMap();
+
+/**
+ * Put the form that edits a turn in the place of its body.
+ * @param {HTMLElement} article
+ * @param {HTMLElement} editor
+ */
+export function placeEditor(article, editor) {
+  const body = find(article, ".body");
+  editedBodies.set(editor, body);
+  body.replaceWith(editor);
+}
+
+/**
+ * Put the body of a turn back in the place of the form that edits it.
+ * @param {HTMLElement} editor
+ */
+export function closeEditor(editor) {
+  const body = editedBodies.get(editor);
+  if (body) editor.replaceWith(body);
 }
