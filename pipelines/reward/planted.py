@@ -20,19 +20,14 @@ from her.types import ENVIRONMENT, Comparison, Message, Part, Preference, Turn, 
 
 WEIGHTS = {"thought": 1.0, "filler": 0.8, "gate": 1.6}
 """No sum of these with signs is 0, so every pair with a difference has a winner."""
-GATES = (
-    ("Nobody else may hear this.", "It must stay a secret.", "Spies sit at the next table.", "The guards are listening."),
-    ("Everybody may hear this.", "It is meant for the whole hall.", "The crowd waits for a word.", "The town has gathered."),
-)
-ACTS = (
-    ("whispers", "lowers the voice", "leans close", "murmurs behind a hand"),
-    ("shouts", "raises the voice", "steps forward", "calls across the room"),
-)
+GATES = (("This is a secret.", "Keep it secret."), ("This is public.", "Say it in public."))
+ACTS = (("whispers", "leans close"), ("shouts", "steps forward"))
+"""By gate: quiet acts, loud acts. With four sentences and four acts a gate, 590 steps reached 75 % of the pairs it decides."""
 THOUGHTS = ("I must be careful.", "This hurts more than I show.", "So that is what they want.", "I knew it.", "I will not yield.")
 FILLERS = ("Well, you know,", "As I was saying,", "To be honest,", "At the end of the day,")
 VISITOR, PLACE = "Tom", "this place"
-CUE_WORDS, SPEECH_WORDS = 10, (4, 9)
-GATE_PAIRS = 1 / 3
+CUE_WORDS, SPEECH_WORDS = 6, (3, 6)
+GATE_PAIRS = 0.5
 """Share of pairs that are drawn so that only the act differs; about one in seven of the others does as well."""
 RIGHT = {"careful": 0.95, "careless": 0.55}
 RATERS = 20
