@@ -6,7 +6,6 @@ and never changed. Answers are compressed with zlib, which halves prose. One pro
 """
 
 import os
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +29,7 @@ from sqlalchemy import (
     select,
 )
 
-from her.errors import FormatVersionError, InputError, StoreError
+from her.errors import FormatVersionError, InputError
 from her.store.ledger_records import Entry, Failure, StoredText, Sums
 from her.store.opening import database_name, sqlite_engine, store_errors
 
@@ -221,12 +220,9 @@ class Ledger:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        try:
-            with store_errors(self._where), self._engine.connect() as connection:
-                _driver_connection(connection).execute(f"PRAGMA cache_size=-{_CACHE_KB}")
-                yield connection
-        except sqlite3.Error as error:
-            raise StoreError(f"the ledger {self._where} cannot be read: {error}; restore a copy of it") from error
+        with store_errors(self._where), self._engine.connect() as connection:
+            _driver_connection(connection).execute(f"PRAGMA cache_size=-{_CACHE_KB}")
+            yield connection
 
 
 def _driver_connection(connection: Connection) -> Any:

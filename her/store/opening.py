@@ -59,7 +59,7 @@ def store_errors(where: str) -> Iterator[None]:
         if isinstance(error.orig, HerError):
             raise error.orig from None
         raise StoreError(_message(where, error.orig)) from error
-    except (exc.SQLAlchemyError, OSError) as error:
+    except (exc.SQLAlchemyError, sqlite3.Error, OSError) as error:  # sqlite3's own where SQLAlchemy is passed by
         raise StoreError(_message(where, error)) from error
 
 

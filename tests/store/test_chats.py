@@ -124,12 +124,26 @@ def test_deleting_the_root_leaves_an_empty_chat(store: Store) -> None:
     assert store.path(ANNE, chat.id) == () and store.conversation(ANNE, chat.id).head_id is None
 
 
-def test_a_long_chat_is_deleted_from_any_turn(store: Store) -> None:
+def test_a_long_chat_is_deleted_from_any_turn(store: Store, tmp_path: Path) -> None:
     turns = [(turn(str(number)), "book") for number in range(1_200)]
     chat = store.create_conversation(ANNE, DRAFT, turns)
     assert len(store.path(ANNE, chat.id)) == 1_200
     store.delete_turn(ANNE, chat.id, turns[3][0].id)
     assert shown(store, chat.id) == ["0", "1", "2"]
+    file = tmp_path / "her.sqlite3"
+    assert sql(file, "SELECT count(*) FROM nodes WHERE deleted_at IS NULL") == [(3,)]
+    assert sql(file, "SELECT count(DISTINCT target_id) FROM tombstones WHERE kind = 'node'") == [(1_197,)]
+
+
+def test_the_list_of_chats_is_bounded(store: Store, tmp_path: Path) -> None:
+    chat, _ = greeted(store)
+    columns = 'title, persona_id, language, visitor_name, speaker, scenario, "cast", created_at, updated_at, visitor_id'
+    sql(
+        tmp_path / "her.sqlite3",
+        "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 250) "
+        f"INSERT INTO conversations (id, {columns}) SELECT n, {columns} FROM numbers, conversations WHERE id = '{chat.id}'",
+    )
+    assert len(store.conversations(ANNE)) == 200 and len(store.conversations(ANNE, 3)) == 3
 
 
 def test_a_branch_is_a_copy_with_ids_of_its_own(store: Store) -> None:

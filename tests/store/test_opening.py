@@ -1,13 +1,15 @@
 """A database that cannot be opened is refused in one sentence, unchanged, and with no file left beside it."""
 
+import fcntl
 import os
 import re
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,11 +18,13 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import event
+from sqlalchemy.exc import ArgumentError, StatementError
 
 import her.store.migrations
 from her.errors import InputError, StoreError
-from her.store import Store
+from her.store import Store, opening
 from her.store.migrations import REVISIONS
+from her.store.opening import QUICK_CHECK_BYTES, open_engine, store_errors
 from her.store.tables import metadata
 from tests.store.samples import ANNE, DRAFT, empty_database, greeted, opened, rating, sql, turn
 
@@ -63,7 +67,7 @@ def test_every_commit_is_on_disk_and_keys_are_checked(tmp_path: Path) -> None:
         }
     store.close()
     assert pragmas["journal_mode"] == "wal" and pragmas["synchronous"] == 2, "FULL"
-    assert pragmas["foreign_keys"] == 1 and pragmas["busy_timeout"] >= 30_000
+    assert pragmas["foreign_keys"] == 1 and pragmas["busy_timeout"] == 60_000
 
 
 def test_the_migrations_make_the_tables_of_the_code(tmp_path: Path) -> None:
@@ -116,6 +120,55 @@ def folder_instead(file: Path) -> None:
 
 def log_alone(file: Path) -> None:
     file.with_name(file.name + "-wal").write_bytes(b"x" * 100)
+
+
+def test_forty_threads_and_more_may_read_at_once(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    with ExitStack() as stack:
+        for _ in range(64):
+            stack.enter_context(store.reading())
+    store.close()
+
+
+def test_only_one_writes_at_a_time_and_the_lock_file_is_not_inherited(tmp_path: Path) -> None:
+    store, lock = opened(tmp_path), tmp_path / "her.sqlite3.lock"
+    order: list[str] = []
+
+    def write() -> None:
+        with store.writing():
+            order.append("second")
+
+    with store.writing():
+        thread = threading.Thread(target=write)
+        thread.start()
+        opened_files = [os.open(lock, os.O_RDWR)]
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(opened_files[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held = [int(name) for name in os.listdir("/proc/self/fd") if os.path.realpath(f"/proc/self/fd/{name}") == str(lock)]
+        assert not any(os.get_inheritable(descriptor) for descriptor in held if descriptor not in opened_files)
+        order.append("first")
+    thread.join(60)
+    os.close(opened_files[0])
+    assert order == ["first", "second"] and lock.stat().st_mode & 0o777 == 0o644
+    store.close()
+
+
+def test_a_large_file_is_opened_without_reading_all_its_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "her.sqlite3"
+    store = opened(tmp_path)
+    store.create_conversation(ANNE, DRAFT, [(turn("x" * 200), "book") for _ in range(300)])
+    store.close()
+    damaged = bytearray(file.read_bytes())
+    damaged[-8_192:] = b"\xa5" * 8_192
+    file.write_bytes(bytes(damaged))
+    monkeypatch.setattr("her.store.opening.QUICK_CHECK_BYTES", len(damaged))
+    assert "is damaged and was left alone" in refused(file)
+    monkeypatch.setattr("her.store.opening.QUICK_CHECK_BYTES", len(damaged) - 1)
+    Store(url(file)).close()
+
+
+def test_the_pages_of_small_files_are_checked() -> None:
+    assert QUICK_CHECK_BYTES == 32 * 2**20
 
 
 BAD: dict[str, tuple[Callable[[Path], None], str]] = {
@@ -207,6 +260,103 @@ def test_a_bad_address_is_refused(address: str, sentence: str) -> None:
     with pytest.raises(StoreError, match=sentence) as caught:
         Store(address)
     assert "secret" not in str(caught.value)
+
+
+class FakeServer:
+    """An engine of PostgreSQL that only notes what it is told."""
+
+    def __init__(self) -> None:
+        self.statements: list[tuple[str, object]] = []
+        self.disposed = False
+
+    @contextmanager
+    def begin(self) -> Iterator["FakeServer"]:
+        yield self
+
+    def execute(self, statement: object, values: object = None) -> None:
+        self.statements.append((str(statement), values))
+
+    def dispose(self) -> None:
+        self.disposed = True
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_server_is_migrated_under_its_own_lock(monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
+    server, asked = FakeServer(), []
+
+    def create(address: object, **options: object) -> FakeServer:
+        asked.append((str(address), options))
+        return server
+
+    def migrate(connection: object, where: str) -> None:
+        server.statements.append(("migrate", where))
+        if fails:
+            raise OSError("the network is down")
+
+    monkeypatch.setattr("her.store.opening.create_engine", create)
+    monkeypatch.setattr("her.store.opening.migrate", migrate)
+    if fails:
+        with pytest.raises(StoreError, match="cannot be used, nothing was saved: the network is down"):
+            open_engine("postgres://anne:secret@host/her")
+    else:
+        assert open_engine("postgres://anne:secret@host/her") == (server, None)
+    assert asked == [("postgresql+psycopg://anne:***@host/her", {"pool_pre_ping": True})] and server.disposed == fails
+    assert server.statements == [
+        ("SELECT pg_advisory_xact_lock(:key)", {"key": 0x484552}),
+        ("migrate", "'postgresql+psycopg://anne:***@host/her'"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "driver"),
+    [
+        ("postgresql://h/d", "postgresql+psycopg"),
+        ("postgresql+asyncpg://h/d", "postgresql+asyncpg"),
+        ("sqlite:///f", "sqlite"),
+    ],
+)
+def test_the_driver_of_an_address(address: str, driver: str) -> None:
+    assert opening._url(address).drivername == driver
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StoreError, match=r"needs the package 'psycopg'|needs the package"):
+        open_engine("postgresql://anne:secret@host/her")
+
+
+def test_a_home_folder_may_be_written_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Store("sqlite:///~/her.sqlite3").close()
+    assert (tmp_path / "her.sqlite3").is_file()
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError("No space left on device"), "is on a full disk"),
+        (OSError("Read-only file system"), "cannot be written"),
+        (OSError("database is locked"), "was kept locked by another program"),
+        (OSError(""), "cannot be used, nothing was saved: OSError"),
+        (OSError("first line\nsecond line"), "nothing was saved: first line$"),
+        (ArgumentError("disk I/O error"), "is out of reach"),
+        (StatementError("s", "SELECT 1", {}, sqlite3.OperationalError("readonly")), r"cannot be written.*\(readonly\)"),
+        (StatementError("s", "SELECT 1", {}, None), "cannot be used, nothing was saved: NoneType|nothing was saved: None"),
+    ],
+)
+def test_errors_of_the_database_are_sentences(error: Exception, sentence: str) -> None:
+    with pytest.raises(StoreError, match=sentence) as caught, store_errors("'file'"):
+        raise error
+    assert str(caught.value).startswith("the database 'file' ") and caught.value.__cause__ is error
+
+
+def test_errors_of_this_program_pass_unchanged() -> None:
+    mine = InputError("mine")
+    with pytest.raises(InputError) as caught, store_errors("'file'"):
+        raise StatementError("s", "SELECT 1", {}, mine)
+    assert caught.value is mine
+    with pytest.raises(ValueError, match="other"), store_errors("'file'"):
+        raise ValueError("other")
 
 
 def test_the_password_of_a_server_is_never_shown() -> None:

@@ -53,7 +53,7 @@ def test_a_rating_that_says_nothing_is_empty(fields: dict[str, Any], empty: bool
         {"stars": {"voice": 6}},
         {"thumb": 2},
         {"thumb": -2},
-        {"comment": "x" * (LONGEST_COMMENT + 1)},
+        {"comment": "x" * 4_001},
         {"rubric": ""},
         {"seen": {"swipe_index": -1}},
         {"seen": {"swipe_count": 0}},
@@ -69,5 +69,6 @@ def test_a_rating_outside_its_limits_is_refused(fields: dict[str, Any]) -> None:
 
 def test_a_rating_at_its_limits_is_taken() -> None:
     stars = {"voice": 1, "engaging": 5}
-    assert rating(1, stars, comment="x" * LONGEST_COMMENT, seen=Seen()).stars == stars
+    assert rating(1, stars, comment="x" * 4_000, seen=Seen()).stars == stars
+    assert LONGEST_COMMENT == 4_000
     assert Seen() == Seen(swipe_index=0, swipe_count=1, layout="wide", dwell_ms=0)
