@@ -1,4 +1,4 @@
-"""Chats for the tests of the store and of what is made from it."""
+"""Chats for the tests of the store and of its exports."""
 
 import sqlite3
 import tempfile
@@ -24,13 +24,13 @@ PROMPT = (Message(role="system", content="Play Iago."), Message(role="user", con
 
 
 def turn(text: str, speaker: str = "Iago", plan: str = "") -> Turn:
-    """A spoken turn, with a plan if wanted."""
+    """Return a spoken turn, with a plan if there is one."""
     parts = [Part(kind="system_thinking", text=plan)] if plan else []
     return Turn(speaker=speaker, parts=(*parts, Part(kind="speech", text=text)), raw=text)
 
 
 def generation(finish: Finish = "stop", prompt: tuple[Message, ...] = PROMPT, **fields: object) -> Generation:
-    """The record of a call; `add_turn` fills in where it belongs."""
+    """Return the record of a call; `add_turn` fills in its place."""
     values: dict[str, object] = {
         "conversation_id": "",
         "parent_id": None,
@@ -53,7 +53,7 @@ def generation(finish: Finish = "stop", prompt: tuple[Message, ...] = PROMPT, **
 
 @cache
 def empty_database() -> bytes:
-    """A database just made, so that only tests of the making wait for it."""
+    """Return the bytes of a new database, so that only the tests of migrations wait for one."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "her.sqlite3"
         Store(f"sqlite:///{file}").close()
@@ -61,13 +61,13 @@ def empty_database() -> bytes:
 
 
 def sql(file: Path, *statements: str) -> list[tuple[Any, ...]]:
-    """Go behind the store's back, with its own SQLite library: the rows of the last statement."""
+    """Execute statements without the store and return the rows of the last one."""
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         return [connection.execute(statement).fetchall() for statement in statements][-1]
 
 
 def opened(folder: Path) -> Store:
-    """A store in this folder."""
+    """Return a store in this folder."""
     file = folder / "her.sqlite3"
     if not file.exists():
         file.write_bytes(empty_database())
@@ -75,20 +75,20 @@ def opened(folder: Path) -> Store:
 
 
 def greeted(store: Store, visitor_id: str = ANNE) -> tuple[Conversation, Node]:
-    """A chat with a greeting and the visitor's line: the chat and the node to reply to."""
+    """Return a chat with a greeting and a line of the visitor, and the node of that line."""
     chat = store.create_conversation(visitor_id, DRAFT, [(turn("Who goes there?"), "greeting")])
-    asked = store.add_turn(visitor_id, chat.id, chat.head_id, turn("Good evening.", "Cassio"), "visitor")
-    return chat, asked
+    question = store.add_turn(visitor_id, chat.id, chat.head_id, turn("Good evening.", "Cassio"), "visitor")
+    return chat, question
 
 
-def reply(store: Store, asked: Node, text: str, finish: Finish = "stop", plan: str = "", visitor_id: str = ANNE) -> Node:
-    """A model's reply below this node."""
+def reply(store: Store, question: Node, text: str, finish: Finish = "stop", plan: str = "", visitor_id: str = ANNE) -> Node:
+    """Add a reply of the model below a node."""
     record = generation(finish, raw=text)
-    return store.add_turn(visitor_id, asked.conversation_id, asked.id, turn(text, plan=plan), "model", generation=record)
+    return store.add_turn(visitor_id, question.conversation_id, question.id, turn(text, plan=plan), "model", generation=record)
 
 
 def rating(thumb: int | None = None, stars: dict[str, int] | None = None, **fields: object) -> Rating:
-    """A rating under the rubric of today."""
+    """Return a rating by the present rubric."""
     return Rating(rubric=RUBRIC.version, thumb=thumb, stars=stars or {}, **fields)
 
 

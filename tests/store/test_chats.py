@@ -47,11 +47,11 @@ def test_an_empty_chat_takes_a_first_turn(store: Store) -> None:
 
 
 def test_a_reply_keeps_its_generation_exactly(store: Store) -> None:
-    chat, asked = greeted(store)
+    chat, question = greeted(store)
     record = generation(raw="a\x00b", reasoning="why", error="")
-    node = store.add_turn(ANNE, chat.id, asked.id, turn("What, man?"), "model", generation=record)
+    node = store.add_turn(ANNE, chat.id, question.id, turn("What, man?"), "model", generation=record)
     kept = store.generation(ANNE, chat.id, record.id)
-    assert kept == record.model_copy(update={"conversation_id": chat.id, "parent_id": asked.id, "node_id": node.id})
+    assert kept == record.model_copy(update={"conversation_id": chat.id, "parent_id": question.id, "node_id": node.id})
     assert kept.prompt_sha256 == record.prompt_sha256 and node.generation_id == record.id
     last = store.path(ANNE, chat.id)[-1]
     assert (last.finish, last.model) == ("stop", "scripted")
@@ -59,9 +59,9 @@ def test_a_reply_keeps_its_generation_exactly(store: Store) -> None:
 
 
 def test_a_failure_is_kept_and_the_chat_stays_as_it_was(store: Store) -> None:
-    chat, asked = greeted(store)
+    chat, question = greeted(store)
     before = store.path(ANNE, chat.id), store.conversation(ANNE, chat.id)
-    fields = {"conversation_id": chat.id, "parent_id": asked.id, "error_reason": "timeout", "error": "no answer in 60 s"}
+    fields = {"conversation_id": chat.id, "parent_id": question.id, "error_reason": "timeout", "error": "no answer in 60 s"}
     record = generation("failed", **fields)
     store.record_failure(ANNE, record)
     assert store.generation(ANNE, chat.id, record.id) == record
@@ -69,51 +69,51 @@ def test_a_failure_is_kept_and_the_chat_stays_as_it_was(store: Store) -> None:
 
 
 def test_a_turn_that_fails_halfway_leaves_no_generation(store: Store) -> None:
-    chat, asked = greeted(store)
+    chat, question = greeted(store)
     record = generation()
     with pytest.raises(InputError, match="a turn of this id exists already"):
-        store.add_turn(ANNE, chat.id, asked.id, asked.turn, "model", generation=record)
+        store.add_turn(ANNE, chat.id, question.id, question.turn, "model", generation=record)
     with pytest.raises(NotFound):
         store.generation(ANNE, chat.id, record.id)
-    assert store.conversation(ANNE, chat.id).head_id == asked.id
+    assert store.conversation(ANNE, chat.id).head_id == question.id
 
 
 def test_swipes_are_siblings_and_swiping_back_finds_the_continuation(store: Store) -> None:
-    chat, asked = greeted(store)
-    first = reply(store, asked, "one")
+    chat, question = greeted(store)
+    first = reply(store, question, "one")
     after = store.add_turn(ANNE, chat.id, first.id, turn("Go on.", "Cassio"), "visitor")
-    second = reply(store, asked, "two")
+    second = reply(store, question, "two")
     assert shown(store, chat.id)[-1] == "two"
     assert [(node.swipe_index, node.swipe_count) for node in store.path(ANNE, chat.id)][-1] == (1, 2)
     assert store.leaf_of(ANNE, chat.id, first.id) == after.id and store.leaf_of(ANNE, chat.id, second.id) == second.id
     store.move_head(ANNE, chat.id, after.id)
     assert shown(store, chat.id)[-2:] == ["one", "Go on."]
-    unseen = store.add_turn(ANNE, chat.id, asked.id, turn("three"), "model", move_head=False)
+    unseen = store.add_turn(ANNE, chat.id, question.id, turn("three"), "model", move_head=False)
     assert shown(store, chat.id)[-1] == "Go on."
     assert [node.id for node in store.siblings(ANNE, chat.id, unseen.id)] == [first.id, second.id, unseen.id]
 
 
 def test_an_edit_is_a_sibling_and_loses_nothing(store: Store) -> None:
-    chat, asked = greeted(store)
-    original = reply(store, asked, "What, man?")
+    chat, question = greeted(store)
+    original = reply(store, question, "What, man?")
     edited = store.add_edit(ANNE, chat.id, original.id, turn("What ho!"))
-    assert (edited.origin, edited.edit_of, edited.parent_id) == ("edit", original.id, asked.id)
+    assert (edited.origin, edited.edit_of, edited.parent_id) == ("edit", original.id, question.id)
     assert shown(store, chat.id)[-1] == "What ho!"
-    own = store.add_edit(ANNE, chat.id, asked.id, turn("Good night.", "Cassio"))
+    own = store.add_edit(ANNE, chat.id, question.id, turn("Good night.", "Cassio"))
     assert shown(store, chat.id) == ["Who goes there?", "Good night."]
-    assert store.node(ANNE, chat.id, original.id) == original and own.edit_of == asked.id
+    assert store.node(ANNE, chat.id, original.id) == original and own.edit_of == question.id
 
 
 def test_a_deleted_turn_hides_all_below_it(store: Store) -> None:
-    chat, asked = greeted(store)
-    first = reply(store, asked, "one")
+    chat, question = greeted(store)
+    first = reply(store, question, "one")
     store.add_turn(ANNE, chat.id, first.id, turn("Go on.", "Cassio"), "visitor")
     store.delete_turn(ANNE, chat.id, first.id)
     assert shown(store, chat.id) == ["Who goes there?", "Good evening."]
     with pytest.raises(NotFound):
         store.move_head(ANNE, chat.id, first.id)
-    second = reply(store, asked, "two")
-    third = reply(store, asked, "three")
+    second = reply(store, question, "two")
+    third = reply(store, question, "three")
     store.delete_turn(ANNE, chat.id, second.id)
     assert store.conversation(ANNE, chat.id).head_id == third.id, "a head elsewhere stays"
 
@@ -147,11 +147,11 @@ def test_the_list_of_chats_is_bounded(store: Store, tmp_path: Path) -> None:
 
 
 def test_a_branch_is_a_copy_with_ids_of_its_own(store: Store) -> None:
-    chat, asked = greeted(store)
-    answer = reply(store, asked, "one")
-    reply(store, asked, "two")
+    chat, question = greeted(store)
+    answer = reply(store, question, "one")
+    reply(store, question, "two")
     branch = store.branch(ANNE, chat.id, answer.id)
-    copied, source = store.path(ANNE, branch.id), [store.node(ANNE, chat.id, node_id) for node_id in (asked.id, answer.id)]
+    copied, source = store.path(ANNE, branch.id), [store.node(ANNE, chat.id, node_id) for node_id in (question.id, answer.id)]
     assert [node.turn.parts for node in copied[1:]] == [node.turn.parts for node in source]
     assert not {node.id for node in copied} & {node.id for node in source}
     assert (branch.branch_of, branch.branch_node, branch.cast) == (chat.id, answer.id, chat.cast)
@@ -203,14 +203,14 @@ ACTS: dict[str, Act] = {
 
 @pytest.mark.parametrize("act", ACTS.values(), ids=ACTS.keys())
 def test_anothers_chat_and_no_chat_are_the_same_sentence(store: Store, act: Act) -> None:
-    chat, asked = greeted(store)
-    reply(store, asked, "one")
+    chat, question = greeted(store)
+    reply(store, question, "one")
     before = store.conversation(ANNE, chat.id), store.path(ANNE, chat.id)
     store.ensure_visitor(BEN)
     refusals = []
     for who, chat_id in ((BEN, chat.id), (BEN, new_id()), (ANNE, new_id()), (ANNE, "'; DROP TABLE nodes; --\x00\ud800")):
         with pytest.raises(NotFound) as caught:
-            act(store, who, chat_id, asked.id)
+            act(store, who, chat_id, question.id)
         refusals.append(str(caught.value).replace(repr(chat_id[:40]), "ID"))
     assert set(refusals) == {"there is no chat ID here; choose one from your list"}
     assert before == (store.conversation(ANNE, chat.id), store.path(ANNE, chat.id))
@@ -228,19 +228,19 @@ def test_a_turn_of_another_chat_is_not_found(store: Store, name: str) -> None:
     ("text", "sentence"), [("\ud83d", "half a character .* at position 0"), ("a\x00", "NUL character at position 1")]
 )
 def test_text_that_no_database_can_hold_is_refused(store: Store, text: str, sentence: str) -> None:
-    chat, asked = greeted(store)
+    chat, question = greeted(store)
     with pytest.raises(InputError, match=sentence):
         store.rename(ANNE, chat.id, text)
     with pytest.raises(InputError, match=sentence):
-        store.add_turn(ANNE, chat.id, asked.id, turn("x"), "model", generation=generation(model=text))
+        store.add_turn(ANNE, chat.id, question.id, turn("x"), "model", generation=generation(model=text))
     assert store.conversation(ANNE, chat.id).title == "On the ramparts"
 
 
 def test_half_a_character_in_a_turn_is_refused_and_nothing_is_written(store: Store) -> None:
-    chat, asked = greeted(store)
+    chat, question = greeted(store)
     with pytest.raises(InputError, match="send valid Unicode"):
-        store.add_turn(ANNE, chat.id, asked.id, turn("\ud83d"), "visitor")
-    assert store.conversation(ANNE, chat.id).head_id == asked.id
+        store.add_turn(ANNE, chat.id, question.id, turn("\ud83d"), "visitor")
+    assert store.conversation(ANNE, chat.id).head_id == question.id
 
 
 def test_a_row_that_was_tampered_with_is_named(store: Store, tmp_path: Path) -> None:

@@ -35,10 +35,10 @@ def test_a_failed_block_changes_nothing(store: Store) -> None:
 
 
 def test_a_reading_block_does_not_see_what_is_written_meanwhile(store: Store) -> None:
-    chat, asked = greeted(store)
+    chat, question = greeted(store)
     with store.reading() as connection:
         before = owned(connection, ANNE, chat.id)
-        reply(store, asked, "one")
+        reply(store, question, "one")
         store.rename(ANNE, chat.id, "changed")
         assert owned(connection, ANNE, chat.id) == before
     assert store.conversation(ANNE, chat.id).title == "changed"
@@ -51,10 +51,10 @@ def test_a_closed_store_opens_no_file_any_more(store: Store, tmp_path: Path) -> 
 
 
 def test_only_the_owner_finds_a_chat_and_only_its_nodes_are_in_it(store: Store) -> None:
-    chat, asked = greeted(store)
+    chat, question = greeted(store)
     other, elsewhere = greeted(store, BEN)
     with store.reading() as connection:
-        assert owned(connection, ANNE, chat.id).id == chat.id and node_in(connection, chat.id, asked.id).id == asked.id
+        assert owned(connection, ANNE, chat.id).id == chat.id and node_in(connection, chat.id, question.id).id == question.id
         for visitor, chat_id in ((BEN, chat.id), (ANNE, other.id), (ANNE, "x" * 100)):
             with pytest.raises(NotFound, match="there is no chat"):
                 owned(connection, visitor, chat_id)

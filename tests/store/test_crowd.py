@@ -38,10 +38,10 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path, benchmark: Any, m
 
 def test_threads_share_a_store(tmp_path: Path) -> None:
     store = opened(tmp_path)
-    chat, asked = greeted(store)
+    chat, question = greeted(store)
 
     def talk(number: int) -> None:
-        node = reply(store, asked, str(number))
+        node = reply(store, question, str(number))
         store.rate(ANNE, chat.id, node.id, rating(1, comment=str(number)))
         assert store.ratings(ANNE, chat.id)[node.id].rating.comment == str(number)
         assert store.path(ANNE, chat.id)[0].turn.raw == "Who goes there?"

@@ -19,8 +19,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def test_the_newest_rating_of_each_turn_and_chat_counts(store: Store) -> None:
-    chat, asked = greeted(store)
-    first, second = reply(store, asked, "one"), reply(store, asked, "two")
+    chat, question = greeted(store)
+    first, second = reply(store, question, "one"), reply(store, question, "two")
     for thumb in (1, -1):
         store.rate(ANNE, chat.id, first.id, rating(thumb))
         store.rate(ANNE, chat.id, None, rating(thumb))
@@ -36,11 +36,11 @@ def test_the_newest_rating_of_each_turn_and_chat_counts(store: Store) -> None:
 
 
 def test_ratings_of_one_place_are_neighbours(store: Store) -> None:
-    chat, asked = greeted(store)
-    one = reply(store, asked, "one")
+    chat, question = greeted(store)
+    one = reply(store, question, "one")
     below = store.add_turn(ANNE, chat.id, one.id, turn("Go on.", "Cassio"), "visitor")
     answer = reply(store, below, "answer")
-    two = reply(store, asked, "two")
+    two = reply(store, question, "two")
     other, bens_line = greeted(store, BEN)
     bens = reply(store, bens_line, "bens", visitor_id=BEN)
     for node in (one, answer, two):
@@ -59,11 +59,11 @@ def test_a_written_turn_has_no_prompt(store: Store) -> None:
 
 
 def test_an_edit_has_the_prompt_of_the_turn_that_it_was_made_from(store: Store) -> None:
-    chat, asked = greeted(store)
-    original = reply(store, asked, "What, man?")
+    chat, question = greeted(store)
+    original = reply(store, question, "What, man?")
     edited = store.add_edit(ANNE, chat.id, original.id, turn("What ho!"))
     again = store.add_edit(ANNE, chat.id, edited.id, turn("What ho, man!"))
-    store.add_edit(ANNE, chat.id, asked.id, turn("Good night.", "Cassio"))  # the visitor's own line teaches nothing
+    store.add_edit(ANNE, chat.id, question.id, turn("Good night.", "Cassio"))  # the visitor's own line teaches nothing
     rows = list(edited_replies(store))
     assert [(row.original.node.id, row.edited.node.id) for row in rows] == [(original.id, edited.id), (edited.id, again.id)]
     assert all(row.edited.prompt == row.original.prompt == PROMPT for row in rows)
@@ -73,8 +73,8 @@ def test_an_edit_has_the_prompt_of_the_turn_that_it_was_made_from(store: Store) 
 
 
 def test_the_last_choice_of_a_place_counts_without_deleted_alternatives(store: Store) -> None:
-    chat, asked = greeted(store)
-    one, two, three = (reply(store, asked, text) for text in ("one", "two", "three"))
+    chat, question = greeted(store)
+    one, two, three = (reply(store, question, text) for text in ("one", "two", "three"))
     store.add_choice(ANNE, chat.id, one.id)
     last = store.add_choice(ANNE, chat.id, two.id)
     store.delete_turn(ANNE, chat.id, three.id)
@@ -97,8 +97,8 @@ def everything(store: Store) -> tuple[int, int, int]:
 @pytest.mark.parametrize("withdrawn", ["visitor", "conversation", "turn", "rating", "edited", "nothing"])
 def test_what_has_a_tombstone_is_left_out(store: Store, withdrawn: str) -> None:
     for visitor in (ANNE, BEN):
-        chat, asked = greeted(store, visitor)
-        answer, other = (reply(store, asked, text, visitor_id=visitor) for text in ("a", "b"))
+        chat, question = greeted(store, visitor)
+        answer, other = (reply(store, question, text, visitor_id=visitor) for text in ("a", "b"))
         store.rate(visitor, chat.id, answer.id, rating(1))
         store.rate(visitor, chat.id, None, rating(1))
         store.add_choice(visitor, chat.id, answer.id)
@@ -127,12 +127,12 @@ def test_what_has_a_tombstone_is_left_out(store: Store, withdrawn: str) -> None:
 
 def test_the_totals(store: Store) -> None:
     assert totals(store) == {"visitors": 0, "conversations": 0, "turns": 0, "generations": {}, "rating_rows": 0}
-    chat, asked = greeted(store)
-    answer = reply(store, asked, "a")
-    reply(store, asked, "b", "length")
+    chat, question = greeted(store)
+    answer = reply(store, question, "a")
+    reply(store, question, "b", "length")
     for thumb in (1, -1):
         store.rate(ANNE, chat.id, answer.id, rating(thumb))
-    failed = generation("failed", conversation_id=chat.id, parent_id=asked.id, error_reason="timeout", error="late")
+    failed = generation("failed", conversation_id=chat.id, parent_id=question.id, error_reason="timeout", error="late")
     store.record_failure(ANNE, failed)
     store.create_conversation(BEN, DRAFT)
     counts = {"failed": 1, "length": 1, "stop": 1}
@@ -144,11 +144,11 @@ def test_the_totals(store: Store) -> None:
 
 
 def test_the_prompt_of_a_continued_reply_has_no_beginning_of_it(store: Store) -> None:
-    chat, asked = greeted(store)
-    begun = reply(store, asked, "And then", "length")
+    chat, question = greeted(store)
+    begun = reply(store, question, "And then", "length")
     record = generation(prompt=(*PROMPT, Message(role="assistant", content="Iago: And then")))
     extra = {"generation": record, "edit_of": begun.id}
-    longer = store.add_turn(ANNE, chat.id, asked.id, turn("And then I left."), "continue", **extra)
+    longer = store.add_turn(ANNE, chat.id, question.id, turn("And then I left."), "continue", **extra)
     store.rate(ANNE, chat.id, longer.id, rating(1))
     (row,) = rated_replies(store)
     assert row.reply is not None and row.reply.prompt == PROMPT and row.reply.generation is not None

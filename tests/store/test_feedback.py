@@ -18,8 +18,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def test_a_rating_comes_back_with_what_was_seen(store: Store) -> None:
-    chat, asked = greeted(store)
-    answer = reply(store, asked, "one")
+    chat, question = greeted(store)
+    answer = reply(store, question, "one")
     opinion = rating(-1, {"voice": 2, "engaging": 5}, tags=("too_long", "repeats"), comment="Too long. 太长。", seen=SEEN)
     at = store.rate(ANNE, chat.id, answer.id, opinion)
     kept = store.ratings(ANNE, chat.id)
@@ -28,8 +28,8 @@ def test_a_rating_comes_back_with_what_was_seen(store: Store) -> None:
 
 
 def test_the_newest_counts_for_each_turn_and_for_the_chat(store: Store, tmp_path: Path) -> None:
-    chat, asked = greeted(store)
-    answer = reply(store, asked, "one")
+    chat, question = greeted(store)
+    answer = reply(store, question, "one")
     for count in (1, 2, 3):  # within one millisecond, most likely
         store.rate(ANNE, chat.id, answer.id, rating(stars={"voice": count}))
         store.rate(ANNE, chat.id, None, rating(stars={"voice": 6 - count}))
@@ -41,28 +41,28 @@ def test_the_newest_counts_for_each_turn_and_for_the_chat(store: Store, tmp_path
 
 
 def test_a_choice_is_over_all_other_swipes_and_can_be_changed(store: Store) -> None:
-    chat, asked = greeted(store)
-    one, two, three = (reply(store, asked, text) for text in ("one", "two", "three"))
+    chat, question = greeted(store)
+    one, two, three = (reply(store, question, text) for text in ("one", "two", "three"))
     first = store.add_choice(ANNE, chat.id, one.id, SEEN)
-    assert (first.alternatives, first.parent_id, first.seen) == ((two.id, three.id), asked.id, SEEN)
+    assert (first.alternatives, first.parent_id, first.seen) == ((two.id, three.id), question.id, SEEN)
     second = store.add_choice(ANNE, chat.id, two.id, alternatives=[one.id])
     assert second.alternatives == (one.id,)
-    assert store.choices(ANNE, chat.id) == {asked.id: second}
+    assert store.choices(ANNE, chat.id) == {question.id: second}
 
 
 def test_a_choice_needs_something_to_choose_from(store: Store) -> None:
-    chat, asked = greeted(store)
-    only = reply(store, asked, "one")
+    chat, question = greeted(store)
+    only = reply(store, question, "one")
     with pytest.raises(InputError, match="there is only one reply here"):
         store.add_choice(ANNE, chat.id, only.id)
     with pytest.raises(NotFound, match="is no swipe of the one kept"):
-        store.add_choice(ANNE, chat.id, only.id, alternatives=[asked.id])
+        store.add_choice(ANNE, chat.id, only.id, alternatives=[question.id])
 
 
 def test_only_ones_own_rating_is_withdrawn(store: Store) -> None:
-    chat, asked = greeted(store)
-    store.rate(ANNE, chat.id, asked.id, rating(1))
-    mine = store.ratings(ANNE, chat.id)[asked.id]
+    chat, question = greeted(store)
+    store.rate(ANNE, chat.id, question.id, rating(1))
+    mine = store.ratings(ANNE, chat.id)[question.id]
     with pytest.raises(NotFound, match="there is no rating"):
         store.withdraw_rating(BEN, mine.id)
     store.withdraw_rating(ANNE, mine.id)

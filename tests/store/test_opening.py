@@ -282,10 +282,10 @@ class FakeServer:
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_server_is_migrated_under_its_own_lock(monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
-    server, asked = FakeServer(), []
+    server, addresses = FakeServer(), []
 
     def create(address: object, **options: object) -> FakeServer:
-        asked.append((str(address), options))
+        addresses.append((str(address), options))
         return server
 
     def migrate(connection: object, where: str) -> None:
@@ -300,7 +300,7 @@ def test_a_server_is_migrated_under_its_own_lock(monkeypatch: pytest.MonkeyPatch
             open_engine("postgres://anne:secret@host/her")
     else:
         assert open_engine("postgres://anne:secret@host/her") == (server, None)
-    assert asked == [("postgresql+psycopg://anne:***@host/her", {"pool_pre_ping": True})] and server.disposed == fails
+    assert addresses == [("postgresql+psycopg://anne:***@host/her", {"pool_pre_ping": True})] and server.disposed == fails
     assert server.statements == [
         ("SELECT pg_advisory_xact_lock(:key)", {"key": 0x484552}),
         ("migrate", "'postgresql+psycopg://anne:***@host/her'"),
@@ -367,8 +367,8 @@ def test_the_password_of_a_server_is_never_shown() -> None:
 
 def test_a_full_disk_refuses_the_rating_and_keeps_the_rest(tmp_path: Path) -> None:
     store = opened(tmp_path)
-    chat, asked = greeted(store)
-    store.rate(ANNE, chat.id, asked.id, rating(1))
+    chat, question = greeted(store)
+    store.rate(ANNE, chat.id, question.id, rating(1))
 
     @event.listens_for(store._engine, "checkout")
     def fill(connection: sqlite3.Connection, *_: object) -> None:
@@ -377,14 +377,14 @@ def test_a_full_disk_refuses_the_rating_and_keeps_the_rest(tmp_path: Path) -> No
 
     with pytest.raises(StoreError, match="is on a full disk, nothing was saved; free some space"):
         for _ in range(100):
-            store.rate(ANNE, chat.id, asked.id, rating(-1, comment="x" * 4_000))
+            store.rate(ANNE, chat.id, question.id, rating(-1, comment="x" * 4_000))
     event.remove(store._engine, "checkout", fill)
     store.close()
     again = opened(tmp_path)
-    kept = again.ratings(ANNE, chat.id)[asked.id].rating
+    kept = again.ratings(ANNE, chat.id)[question.id].rating
     assert kept.thumb in (1, -1) and len(again.path(ANNE, chat.id)) == 2
-    again.rate(ANNE, chat.id, asked.id, rating(0))
-    assert again.ratings(ANNE, chat.id)[asked.id].rating.thumb == 0
+    again.rate(ANNE, chat.id, question.id, rating(0))
+    assert again.ratings(ANNE, chat.id)[question.id].rating.thumb == 0
     again.close()
 
 

@@ -3,11 +3,12 @@
 from typing import Any
 
 import pytest
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.schema import CreateTable
 
 from her.errors import InputError, StoreError
 from her.store.records import Seen
-from her.store.tables import IdColumn, JsonColumn, PlainColumn
+from her.store.tables import IdColumn, JsonColumn, PlainColumn, metadata
 
 DIALECT = sqlite.dialect()
 
@@ -43,3 +44,18 @@ def test_plain_text_is_kept_or_refused() -> None:
 def test_an_id_that_no_database_can_hold_finds_nothing() -> None:
     column = IdColumn()
     assert [column.process_bind_param(text, DIALECT) for text in (None, "abc", "a\x00\ud800")] == [None, "abc", "a\\0\\ud800"]
+
+
+@pytest.mark.parametrize(("dialect", "number"), [(sqlite.dialect(), "seq INTEGER"), (postgresql.dialect(), "seq BIGSERIAL")])
+def test_rows_are_numbered_by_the_database(dialect: Any, number: str) -> None:
+    numbered = [table for table in metadata.sorted_tables if "seq" in table.c]
+    assert len(numbered) == 5
+    for table in numbered:
+        text = " ".join(str(CreateTable(table).compile(dialect=dialect)).split())
+        assert f"{number} NOT NULL, " in text and f"CONSTRAINT pk_{table.name} PRIMARY KEY (seq)" in text
+        assert f"CONSTRAINT uq_{table.name}_id UNIQUE (id)" in text
+
+
+def test_columns_are_cached_by_sqlalchemy() -> None:
+    """Else every statement would be compiled anew."""
+    assert all(isinstance(column.type._static_cache_key, tuple) for table in metadata.sorted_tables for column in table.c)
