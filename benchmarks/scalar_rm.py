@@ -1,4 +1,4 @@
-"""Does the scalar reward model learn a rule that needs the prompt? Run: `python -m benchmarks.scalar_rm FOLDER [KEY=VALUE ...]`
+"""Test if the scalar reward model learns a rule of the prompt. Run: `python -m benchmarks.scalar_rm FOLDER [KEY=VALUE ...]`
 
 8,000 pairs are made from the CoSER books in FOLDER and the project's personas by seeded rewriting (pipelines/reward/planted.py):
 a rule of three features, one of which is a gate in the prompt. `pipelines/configs/reward_tiny.toml` is trained in a process on
@@ -67,11 +67,11 @@ def paired_gain(home: Path, words: Sequence[str], ours: str, plain: str) -> Inte
 def main(words: Sequence[str]) -> None:
     """Train four models, compare, print the JSON object."""
     books = json.dumps([str(path) for path in sorted(Path(words[0]).expanduser().resolve().glob("*.json"))])
-    common = [CONFIG, f"pairs.planted.books={books}", *words[1:]]
-    noisy = [*common, f"pairs.planted.careless={CARELESS}", "evaluation.prompt_blind=false", "evaluation.attacked=0"]
+    settings = [CONFIG, f"pairs.planted.books={books}", *words[1:]]
+    noisy = [*settings, f"pairs.planted.careless={CARELESS}", "evaluation.prompt_blind=false", "evaluation.attacked=0"]
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        clean = train(home, common, "clean")
+        clean = train(home, settings, "clean")
         weighted, plain = train(home, noisy, "weighted"), train(home, [*noisy, *PLAIN], "plain")
         gain = paired_gain(home, noisy, "weighted", "plain")
     scalar, *baselines = clean["models"]

@@ -247,6 +247,20 @@ def unhashed(name: str) -> list[str]:
     return re.findall(r"^[\w.-]+==.*[^\\]$", (ROOT / name).read_text("utf-8"), re.MULTILINE)
 
 
+@pytest.mark.parametrize(
+    ("name", "extras"),
+    [("base", ""), ("dev", "dev"), ("train-cpu", "train ray dev"), ("train-cuda", "train local ray dev quantise")],
+)
+def test_a_lock_pins_what_pyproject_declares(name: str, extras: str) -> None:
+    """After a change of dependencies, `make lock` writes the locks anew."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    declared = [*project["dependencies"], *(line for extra in extras.split() for line in project["optional-dependencies"][extra])]
+    locked = {package.lower(): version for package, version in pins(f"requirements/{name}.txt").items()}
+    wanted = [each for each in requirements(declared) if each.name != "her"]
+    unmet = [str(each) for each in wanted if locked.get(each.name.lower(), "0") not in each.specifier]
+    assert not unmet
+
+
 def test_every_environment_has_the_versions_of_the_space() -> None:
     names = ["base", "dev", "torch-cpu", "train-cpu", "train-cuda"]
     space_pins = pins("spaces/requirements.txt")
