@@ -68,6 +68,23 @@ def test_a_failure_is_kept_and_the_chat_stays_as_it_was(store: Store) -> None:
     assert (store.path(ANNE, chat.id), store.conversation(ANNE, chat.id)) == before
 
 
+def test_a_generation_is_found_in_its_own_chat_only(store: Store) -> None:
+    chat, question = greeted(store)
+    other, _ = greeted(store)
+    answer = reply(store, question, "one")
+    assert store.generation(ANNE, chat.id, str(answer.generation_id)).raw == "one"
+    for chat_id, generation_id in ((other.id, str(answer.generation_id)), (chat.id, new_id())):
+        with pytest.raises(NotFound, match="there is no record"):
+            store.generation(ANNE, chat_id, generation_id)
+
+
+def test_a_head_that_is_gone_shows_nothing(store: Store, tmp_path: Path) -> None:
+    """As after a repair of the file by hand."""
+    chat, question = greeted(store)
+    sql(tmp_path / "her.sqlite3", f"UPDATE nodes SET deleted_at = 1 WHERE id = '{question.id}'")
+    assert store.path(ANNE, chat.id) == ()
+
+
 def test_a_turn_that_fails_halfway_leaves_no_generation(store: Store) -> None:
     chat, question = greeted(store)
     record = generation()

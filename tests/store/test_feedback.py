@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from her.errors import InputError, NotFound
-from her.store import Store
+from her.store import Store, feedback
 from tests.store.samples import ANNE, BEN, SEEN, greeted, opened, rating, reply, sql
 
 
@@ -66,3 +66,24 @@ def test_only_ones_own_rating_is_withdrawn(store: Store) -> None:
     with pytest.raises(NotFound, match="there is no rating"):
         store.withdraw_rating(BEN, mine.id)
     store.withdraw_rating(ANNE, mine.id)
+
+
+@pytest.mark.parametrize("other", [BEN, "0" * 64])
+def test_feedback_of_another_visitor_is_not_ones_own(store: Store, tmp_path: Path, other: str) -> None:
+    """Even where rows of two visitors refer to one chat, which no method of the store writes."""
+    chat, question = greeted(store)
+    kept, _ = reply(store, question, "one"), reply(store, question, "two")
+    store.rate(ANNE, chat.id, kept.id, rating(1))
+    store.add_choice(ANNE, chat.id, kept.id)
+    store.ensure_visitor(other)
+    sql(
+        tmp_path / "her.sqlite3",
+        f"UPDATE ratings SET visitor_id = '{other}'",
+        f"UPDATE choices SET visitor_id = '{other}'",
+    )
+    assert store.ratings(ANNE, chat.id) == {} and store.choices(ANNE, chat.id) == {}
+
+
+def test_the_queries_of_a_rating_are_built_once() -> None:
+    """Building them takes longer than running them."""
+    assert feedback._target() is feedback._target() and feedback._insert_rating() is feedback._insert_rating()

@@ -118,6 +118,11 @@ def folder_instead(file: Path) -> None:
     file.mkdir()
 
 
+def log_of_an_empty_file(file: Path) -> None:
+    file.touch()
+    log_alone(file)
+
+
 def log_alone(file: Path) -> None:
     file.with_name(file.name + "-wal").write_bytes(b"x" * 100)
 
@@ -180,6 +185,7 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "newer": (newer, r"was written by a newer version of HER \(revision '9999'"),
     "a folder": (folder_instead, "is not a file"),
     "a log without its file": (log_alone, "is gone but its log 'her.sqlite3-wal' is not"),
+    "a log of an empty file": (log_of_an_empty_file, "is gone but its log 'her.sqlite3-wal' is not"),
 }
 
 
