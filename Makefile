@@ -1,5 +1,5 @@
 # make play      the playground on http://127.0.0.1:7860
-# make test      every test: units on two processes, whole runs, then the browser
+# make test      every test but the rules of `make check`: units on two processes, whole runs, then the browser
 # make check     style, types, layers, documentation
 # make mutants   change 300 places of the code, one at a time: do the tests notice? About 40 minutes
 # make lock      write requirements/ anew from pyproject.toml; UPGRADE=--upgrade takes the newest versions
@@ -15,6 +15,9 @@ HERE   := $(PIP) --no-deps -e .
 # torch without CUDA where pip can see that wheel, else PyPI's; say TORCH=cpu or TORCH=cuda to choose.
 TORCH  ?= $(shell $(BIN)/python -m pip index versions torch 2>/dev/null | grep -q '2\.13\.0+cpu' && echo cpu || echo cuda)
 
+# Rules on the source belong to `make check`; a plain `pytest` runs them as well.
+RULES := tests/test_layers.py tests/test_docs.py
+
 .PHONY: play test check types style page rules format mutants lock clean
 .DEFAULT_GOAL := play
 
@@ -23,7 +26,7 @@ play: $(VENV)/.base
 
 test: $(VENV)/.test
 	$(BIN)/python -m pip check
-	$(BIN)/python -m pytest -q -n 2 -m "not browser and not whole"
+	$(BIN)/python -m pytest -q -n 2 -m "not browser and not whole" $(foreach file,$(RULES),--ignore=$(file))
 	$(BIN)/python -m pytest -q -n 2 -m "whole and not browser"
 	$(BIN)/python -m pytest -q -m browser
 
@@ -51,7 +54,7 @@ node_modules/.installed: package-lock.json
 	@touch $@
 
 rules:
-	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_docs.py
+	$(BIN)/python -m pytest -q $(RULES)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
