@@ -22,10 +22,11 @@ import numpy as np
 
 from benchmarks.report import report
 from her.config import load
+from her.judging.preference_pairs import conversation_of
 from her.statistics import Interval, cluster_bootstrap
 from pipelines.reward.evaluation import model_scores, score_differences
 from pipelines.reward.options import RewardOptions
-from pipelines.reward.pairs import conversation_of, load_pairs
+from pipelines.reward.pairs import load_pairs
 from pipelines.reward.scorer import load_scorer
 
 CONFIG = "@pipelines/configs/reward_tiny.toml"

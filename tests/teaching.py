@@ -17,10 +17,11 @@ from her.backends.teacher import write_answer
 from her.characters.coser import BookScene
 from her.format import parse
 from her.inference.caller import Ledger
+from her.inference.options import CallOptions
 from her.types import CastMember, Message, Sampling, Scenario, Turn
 from pipelines.synthesize.callers import StageCallers
 from pipelines.synthesize.notes import Notes
-from pipelines.synthesize.option_groups import CallOptions, SettingOptions, StageOptions
+from pipelines.synthesize.option_groups import SettingOptions, StageOptions
 from pipelines.synthesize.options import SynthesisOptions
 from pipelines.synthesize.questions import Asker, StageContext
 from pipelines.synthesize.stages.stage_table import Improve

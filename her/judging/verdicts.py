@@ -95,12 +95,12 @@ def _named(said: str) -> Outcome | None:
 
 def _comparisons(text: str, first: str, second: str) -> tuple[tuple[Comparison, ...], int]:
     """Return the lines that a quote supports, and how many others there are; of one principle the last line counts."""
-    letters = (_bare(first), _bare(second))
+    letters = (letters_only(first), letters_only(second))
     found: dict[str, Comparison] = {}
     unsupported = 0
     for match in _lines(text):
         quotes = _QUOTE.findall(match["analysis"] + " " + match["reason"])
-        evidence = tuple(quote for quote in quotes if any(_bare(quote) in side for side in letters if _bare(quote)))
+        evidence = tuple(quote for quote in quotes if any(letters_only(quote) in side for side in letters if letters_only(quote)))
         if not evidence:
             unsupported += 1
             continue
@@ -130,7 +130,7 @@ def _degree(said: str | None) -> Degree | None:
     return said.lower() if said else None  # type: ignore[return-value]
 
 
-def _bare(text: str) -> str:
+def letters_only(text: str) -> str:
     """Return letters and digits alone: judges change spaces, tags and quotation marks when they quote."""
     return _LETTERS.sub("", text).casefold()
 

@@ -4,14 +4,15 @@ A template is text with `$fields`, divided into sections at lines that begin wit
 is left out with its heading. A value is inserted as it is: a `$field` inside a value is not replaced.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from her.errors import InputError
-from her.types import Language
+from her.types import Language, Message
 
 _FIELD = re.compile(r"\$([a-z_]+)")
 _SECTION = re.compile(r"(?m)^(?====)")
@@ -36,6 +37,23 @@ def fill(name: str, language: Language, values: Mapping[str, str]) -> str:
     # A section without fields in its body is fixed text and always stays.
     kept = (section for section in sections if not section.body or any(stripped[field] for field in section.body))
     return "".join(piece if text else stripped[piece] for section in kept for text, piece in section.pieces).strip()
+
+
+def prompt_messages(prompt: str, language: Language, payload: Mapping[str, Any], **fields: str) -> tuple[Message, ...]:
+    """Return the prompt file as the system message and the payload as JSON in the user message.
+
+    Args:
+        fields: values of the `$fields` of the prompt file.
+
+    Raises:
+        InputError: the prompt file has a `$field` that `fields` does not name.
+    """
+    body = json.dumps(payload, ensure_ascii=False, indent=1)
+    return (
+        Message(role="system", content=fill(prompt, language, fields)),
+        # Books may hold half a surrogate pair, which has no UTF-8 form and which no server accepts.
+        Message(role="user", content=body.encode("utf-8", "replace").decode("utf-8")),
+    )
 
 
 class _Section(NamedTuple):

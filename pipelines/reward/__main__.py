@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from her.files import atomic as files
+from her.judging.preference_pairs import conversation_of
 from her.runs.command_line import run_command_line
 from her.runs.folder import run_folder
 from her.runs.open_run import Run, open_run
@@ -24,7 +25,7 @@ from pipelines.reward.attacks import attack_negatives, attacked_pairs
 from pipelines.reward.evaluation import KINDS, HeldOutSet, ModelFigures, evaluate_scores, length_scores, model_scores
 from pipelines.reward.inputs import encode_pairs, pair_texts
 from pipelines.reward.options import RewardOptions
-from pipelines.reward.pairs import PairSet, conversation_of, load_pairs
+from pipelines.reward.pairs import PairSet, load_pairs
 from pipelines.reward.report import RewardManifest, RewardReport, model_card, write_manifest, write_report
 from pipelines.reward.saving import save_scalar
 from pipelines.reward.scalar import train_scalar

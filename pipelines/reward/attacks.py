@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from her.judging.adversarial import ATTACKS, AdversarialPair, Honest, attack
+from her.judging.preference_pairs import conversation_of
 from her.types import Language, Preference, Verdict
-from pipelines.reward.pairs import conversation_of
 
 _WIDE = re.compile(r"[\u3400-\u9fff]")
 _SPEAKER = re.compile(r"^([^\n:：]{1,40})[:：]", re.MULTILINE)

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from her.judging.adversarial import ATTACKS, AdversarialPair, pass_rates
 from her.judging.judge import Judged
+from her.judging.preference_pairs import conversation_of
 from her.judging.report_card import Calibration
 from her.judging.reward_models import VIEWER, reward_messages, sigmoid
 from her.statistics import Interval, cluster_bootstrap
 from her.types import Message, Outcome, Preference, Turn, Value, Verdict
 from her.view import line
-from pipelines.reward.pairs import conversation_of
 from pipelines.reward.scorer import ScalarScorer
 
 BINS = 10

@@ -4,7 +4,6 @@ Replies that failed or were stopped are left out when votes are exported (her/fe
 record how a generation ended. What is left out here is counted by its reason.
 """
 
-import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,15 +12,12 @@ from typing import NamedTuple
 
 from her.errors import InputError
 from her.files import jsonl
+from her.judging.preference_pairs import conversation_of, split_conversations, why_unfit
 from her.types import Preference
-from her.view import Viewer, line
 from pipelines.reward.options import PairOptions
 from pipelines.reward.planted import planted_preferences, with_raters
 
 log = logging.getLogger(__name__)
-TRUNCATED = frozenset({"cut_tag", "missing_close", "unclosed_plan"})
-"""Defects of a turn that ends in the middle."""
-VIEWER = Viewer(kind="reward_model")
 
 
 class PairSet(NamedTuple):
@@ -59,26 +55,6 @@ def load_pairs(options: PairOptions, seed: int) -> PairSet:
     return PairSet(train, held_out, dict(sorted(left_out.items())))
 
 
-def conversation_of(preference: Preference) -> str:
-    """Return the conversation's id; without one a hash of the system message, which all chats of one persona and scene share."""
-    if preference.conversation:
-        return preference.conversation
-    system = preference.prompt[0].content if preference.prompt else ""
-    return f"prompt:{hashlib.sha256(system.encode('utf-8', 'replace')).hexdigest()[:16]}"
-
-
-def split_conversations(
-    preferences: Sequence[Preference], share: float, seed: int
-) -> tuple[tuple[Preference, ...], tuple[Preference, ...]]:
-    """Return preferences to train on and to hold out; a hash of seed and conversation decides, so the order does not matter."""
-    held_out = {name for name in map(conversation_of, preferences) if _fraction(f"{seed}\n{name}") < share}
-    if not held_out and preferences:
-        # few conversations: the one with the smallest hash, so that there is something to evaluate on
-        held_out = {min(set(map(conversation_of, preferences)), key=lambda name: _fraction(f"{seed}\n{name}"))}
-    train = tuple(each for each in preferences if conversation_of(each) not in held_out)
-    return train, tuple(each for each in preferences if conversation_of(each) in held_out)
-
-
 def require_apart(train: Iterable[Preference], held_out: Iterable[Preference]) -> None:
     """Refuse a conversation that is both trained and evaluated on.
 
@@ -90,23 +66,6 @@ def require_apart(train: Iterable[Preference], held_out: Iterable[Preference]) -
             f"{len(shared)} conversations are both trained and evaluated on, such as '{shared[0]}'; "
             "take them out of pairs.files or out of pairs.held_out"
         )
-
-
-def why_unfit(preference: Preference, length_gap: float) -> str:
-    """Return why a pair says nothing about quality; an empty string when it can be used."""
-    if preference.verdict.winner not in ("a", "b"):
-        return "no winner"
-    if not preference.weight:
-        return "weight 0"
-    chosen, rejected = (line(turn, VIEWER) for turn in (preference.chosen, preference.rejected))
-    if not chosen or not rejected:
-        return "empty"
-    if chosen == rejected:
-        return "identical"
-    if any(defect.name in TRUNCATED for turn in (preference.chosen, preference.rejected) for defect in turn.defects):
-        return "truncated"
-    short, long = sorted((len(chosen), len(rejected)))
-    return "length gap" if length_gap and long > length_gap * short else ""
 
 
 def _read(files: Sequence[Path], split: str, left_out: Counter[str]) -> Iterator[Preference]:
@@ -133,7 +92,3 @@ def _fit(preferences: Iterable[Preference], options: PairOptions, left_out: Coun
             left_out[why] += 1
         else:
             yield preference
-
-
-def _fraction(text: str) -> float:
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:6], "big") / 2**48

@@ -3,9 +3,8 @@
 from contextlib import AsyncExitStack
 from typing import Self
 
-from her.inference.caller import Answer, Call, Caller, CallLimits, Ledger, Prices
+from her.inference.caller import Answer, Call, Caller, Ledger
 from her.types import Message, Sampling
-from pipelines.synthesize.option_groups import CallOptions
 from pipelines.synthesize.options import SynthesisOptions
 from pipelines.synthesize.questions import Question, StageAnswer
 
@@ -14,7 +13,7 @@ class StageCallers:
     """The callers of a run, which keep every answer in its ledger; an asynchronous context manager. See `Asker`."""
 
     def __init__(self, options: SynthesisOptions, ledger: Ledger) -> None:
-        limits = _limits(options.calls, len(options.endpoints))
+        limits = options.calls.limits(len(options.endpoints))
         self._options = options
         self.main = Caller(options.endpoints, ledger, limits)
         # Both callers share one purse: the budget is for the whole run.
@@ -53,19 +52,6 @@ class StageCallers:
     def specs(self, caller: Caller) -> tuple[str, ...]:
         """Return the endpoints of a caller, for workers that open them in other processes."""
         return self._options.endpoints if caller is self.main else self._options.rewriter
-
-
-def _limits(calls: CallOptions, endpoints: int) -> CallLimits:
-    return CallLimits(
-        max_in_flight=calls.in_flight,
-        retries=calls.retries,
-        timeout=calls.timeout,
-        patience=calls.patience,
-        ahead=4 * calls.in_flight * endpoints,  # enough waiting calls that no endpoint idles between two scenes
-        budget_tokens=calls.budget_tokens or None,
-        budget_money=calls.budget_money or None,
-        prices=Prices(prompt=calls.price_prompt, completion=calls.price_completion),
-    )
 
 
 def stage_answer(answer: Answer) -> StageAnswer:

@@ -11,32 +11,6 @@ from pydantic import Field
 from her.types import Sampling, Value
 
 
-class CallOptions(Value):
-    """Limits of the model calls.
-
-    Args:
-        in_flight: maximum number of concurrent calls per endpoint; lowered while an endpoint answers 429 (rate limit).
-        retries: retries of a call that failed on the network or on the server.
-        timeout: seconds for one call.
-        patience: seconds to wait while no endpoint answers, then the run stops.
-        budget_tokens: stop the run after this many tokens, prompts included; 0 for no limit.
-        budget_money: stop the run after this cost at `price_prompt` and `price_completion`; 0 for no limit.
-        price_prompt: price of a million prompt tokens.
-        price_completion: price of a million completion tokens.
-        pilot: number of calls of a stage after which its cost is forecast.
-    """
-
-    in_flight: int = Field(default=32, ge=1)
-    retries: int = Field(default=4, ge=0)
-    timeout: float = Field(default=300, gt=0)
-    patience: float = Field(default=180, gt=0)
-    budget_tokens: int = Field(default=0, ge=0)
-    budget_money: float = Field(default=0, ge=0)
-    price_prompt: float = Field(default=0, ge=0)
-    price_completion: float = Field(default=0, ge=0)
-    pilot: int = Field(default=50, ge=0)
-
-
 class SceneOptions(Value):
     """Settings for turning raw books into scenes.
 

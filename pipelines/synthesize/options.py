@@ -5,9 +5,9 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from her.config import MAY_CHANGE
+from her.inference.options import CallOptions
 from her.types import NonEmpty, Sampling, Value
 from pipelines.synthesize.option_groups import (
-    CallOptions,
     DatasetOptions,
     PlanOptions,
     SceneOptions,

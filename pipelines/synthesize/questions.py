@@ -4,14 +4,13 @@ A question is a constant of the module that asks it: a name (in the ledger and t
 the answer. `pipelines/synthesize/callers.py` asks with endpoints and a ledger.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from her.prompts import fill
+from her.prompts import prompt_messages
 from her.types import Language, Message, Sampling
 from pipelines.synthesize.notes import Notes
 from pipelines.synthesize.option_groups import StageOptions
@@ -74,20 +73,3 @@ class StageContext:
     async def ask(self, question: Question, messages: tuple[Message, ...], **sampling: Any) -> StageAnswer:
         """Ask with the sampling of the run; `sampling` overrides fields of it, such as `max_tokens`."""
         return await self.asker.ask(question, messages, self.options.sampling.model_copy(update=sampling))
-
-
-def prompt_messages(prompt: str, language: Language, payload: Mapping[str, Any], **fields: str) -> tuple[Message, ...]:
-    """Return the prompt file as the system message and the payload as JSON in the user message.
-
-    Args:
-        fields: values of the `$fields` of the prompt file.
-
-    Raises:
-        InputError: the prompt file has a `$field` that `fields` does not name.
-    """
-    body = json.dumps(payload, ensure_ascii=False, indent=1)
-    return (
-        Message(role="system", content=fill(prompt, language, fields)),
-        # Books may hold half a surrogate pair, which has no UTF-8 form and which no server accepts.
-        Message(role="user", content=body.encode("utf-8", "replace").decode("utf-8")),
-    )

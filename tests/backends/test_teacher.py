@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from her.backends.open import open_backend, parse_spec
 from her.backends.teacher import RULES, TeacherBackend, write_answer
 from her.errors import BackendError, InputError
+from her.prompts import prompt_messages
 from her.types import Message, Sampling
-from pipelines.synthesize.questions import prompt_messages
 from pipelines.synthesize.stages import answers
 from pipelines.synthesize.stages.turn_text import turn_labels
 from tests.teaching import a_scene

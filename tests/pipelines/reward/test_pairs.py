@@ -6,9 +6,10 @@ import pytest
 
 from her.errors import InputError
 from her.files import jsonl
+from her.judging.preference_pairs import conversation_of, split_conversations, why_unfit
 from her.types import Preference, Turn
 from pipelines.reward.options import PairOptions, PlantedOptions
-from pipelines.reward.pairs import conversation_of, load_pairs, split_conversations, why_unfit
+from pipelines.reward.pairs import load_pairs
 from tests.pipelines.reward.pairs_for_tests import preference, turn
 
 
