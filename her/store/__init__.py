@@ -4,6 +4,7 @@ No other package uses SQL.
 """
 
 from her.store.records import (
+    Ballot,
     Choice,
     Conversation,
     Draft,
@@ -16,10 +17,13 @@ from her.store.records import (
     Rating,
     Seen,
     Summary,
+    Vote,
+    Voted,
 )
 from her.store.store import Store
 
 __all__ = [
+    "Ballot",
     "Choice",
     "Conversation",
     "Draft",
@@ -33,4 +37,6 @@ __all__ = [
     "Seen",
     "Store",
     "Summary",
+    "Vote",
+    "Voted",
 ]

@@ -11,8 +11,9 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, 
 from her.store.chats import generation_record, node_record
 from her.store.core import Core
 from her.store.feedback import choice_record, newest, rated_record
-from her.store.records import Choice, Generation, Node, Rated, TombstoneKind
-from her.store.tables import choices, conversations, edits, generations, nodes, ratings, tombstones, visitors
+from her.store.records import Ballot, Choice, Generation, Node, Rated, TombstoneKind, Vote
+from her.store.tables import ballots, choices, conversations, edits, generations, nodes, ratings, tombstones, visitors, votes
+from her.store.votes import vote_columns, voted_record
 from her.types import Language, Message, Value
 
 BATCH = 200
@@ -65,6 +66,18 @@ class ChosenReply(Value):
     persona_id: str
     chosen: ExportedReply
     alternatives: tuple[ExportedReply, ...]
+
+
+class VotedPair(Value):
+    """A vote with the two replies that it compares."""
+
+    ballot: Ballot
+    vote: Vote
+    persona_id: str
+    language: Language
+    a: ExportedReply
+    b: ExportedReply
+    created_at: int
 
 
 def rated_replies(store: Core) -> Iterator[RatedReply]:
@@ -120,6 +133,40 @@ def chosen_replies(store: Core) -> Iterator[ChosenReply]:
                 persona_id=row.persona_id,
                 chosen=_reply(connection, choice.chosen_id),
                 alternatives=tuple(_reply(connection, node_id) for node_id in others),
+            )
+
+
+def stars_given(store: Core) -> Iterator[tuple[str, dict[str, int]]]:
+    """Yield visitor and stars of each rating that counts and is not withdrawn, without the turns, for statistics of raters."""
+    query = select(ratings.c.visitor_id, ratings.c.stars).where(_live(ratings), _kept("rating", ratings.c.id))
+    query = query.where(ratings.c.seq.in_(newest()), _kept("node", ratings.c.node_id)).order_by(ratings.c.seq)
+    with store.reading() as connection:
+        for row in connection.execution_options(yield_per=BATCH).execute(query):
+            if row.stars:
+                yield row.visitor_id, row.stars
+
+
+def voted_pairs(store: Core) -> Iterator[VotedPair]:
+    """Yield the votes, oldest first; the chat may be another visitor's, whose withdrawal takes the vote out as well."""
+    joined = ballots.join(votes, votes.c.ballot_id == ballots.c.id)
+    joined = joined.join(conversations, ballots.c.conversation_id == conversations.c.id)
+    columns = [ballots, *vote_columns(), votes.c.created_at.label("voted_at")]
+    columns += [conversations.c.persona_id, conversations.c.language]
+    query = select(*columns).select_from(joined)
+    query = query.where(_live(ballots), _kept("visitor", conversations.c.visitor_id), _kept("vote", votes.c.id))
+    query = query.where(_kept("node", ballots.c.a_id), _kept("node", ballots.c.b_id))
+    with store.reading() as connection:
+        for row in connection.execution_options(yield_per=BATCH).execute(query.order_by(votes.c.seq)):
+            voted = voted_record(row)
+            assert voted.vote is not None
+            yield VotedPair(
+                ballot=voted.ballot,
+                vote=voted.vote,
+                persona_id=row.persona_id,
+                language=row.language,
+                a=_reply(connection, row.a_id),
+                b=_reply(connection, row.b_id),
+                created_at=row.voted_at,
             )
 
 

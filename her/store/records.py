@@ -6,18 +6,31 @@ A visitor is identified by `visitor_id`, the SHA-256 in hexadecimal of the secre
 import hashlib
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from her.errors import Reason
 from her.kinds import Kind
-from her.types import CastMember, Language, Message, NonEmpty, Sampling, Scenario, Turn, Value, new_id
+from her.types import (
+    CastMember,
+    Language,
+    Message,
+    NonEmpty,
+    Outcome,
+    Sampling,
+    Scenario,
+    Turn,
+    Value,
+    Winner,
+    new_id,
+)
 
-Origin = Literal["greeting", "opening", "book", "visitor", "model", "edit", "continue"]
+Origin = Literal["greeting", "opening", "book", "visitor", "model", "edit", "continue", "planted"]
+"""How a turn came about; a `planted` one was made bad on purpose, for a catch pair."""
 Finish = Literal["stop", "length", "stopped", "failed"]
 """Why a generation ended: the model did, its limit, the visitor, an error."""
 Thumb = Literal[-1, 0, 1]
 Star = Annotated[int, Field(ge=1, le=5)]
-TombstoneKind = Literal["visitor", "conversation", "node", "rating"]
+TombstoneKind = Literal["visitor", "conversation", "node", "rating", "vote"]
 LONGEST_COMMENT = 4_000
 
 
@@ -183,3 +196,62 @@ class Choice(Value):
     alternatives: tuple[str, ...]
     seen: Seen
     created_at: int
+
+
+Side = Literal["a", "b"]
+
+
+class Ballot(Value):
+    """Two replies at one place of a chat, as they are shown to one visitor for a blind vote; it holds no name of a model.
+
+    The store gives the names a and b by the nodes' random ids, so they tell nothing about who wrote what, and the pair has one
+    name for every voter. `worse` never leaves the server before the vote.
+
+    Args:
+        visitor_id: who is asked; the chat may be another visitor's.
+        first: candidate that is shown first, or on the left.
+        worse: candidate that was planted to be bad, in a catch pair.
+        repeat_of: earlier ballot of the same visitor that this one repeats with sides swapped.
+    """
+
+    id: str = Field(default_factory=new_id)
+    visitor_id: str
+    conversation_id: str
+    a_id: str
+    b_id: str
+    first: Side
+    worse: Side | None = None
+    repeat_of: str | None = None
+    created_at: int
+
+    @property
+    def pair(self) -> str:
+        """Return the name of the pair: the same for every voter and both orders."""
+        return f"{self.a_id}-{self.b_id}"
+
+
+class Vote(Value):
+    """A visitor's answer to a ballot.
+
+    Args:
+        id: made by the client, so that a request sent again after a lost answer is the same vote.
+        winner: a skipped ballot has no vote.
+        dimensions: winner by dimension of the rubric, where the visitor gave one.
+        why: ids of principles that decided it, from the library whose sha256 is `principles`.
+        seen: what the visitor saw of a and of b.
+    """
+
+    id: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{8,64}$")] = Field(default_factory=new_id)
+    winner: Outcome
+    dimensions: dict[str, Winner] = Field(default_factory=dict)
+    why: tuple[str, ...] = ()
+    principles: str = ""
+    comment: Annotated[str, Field(max_length=LONGEST_COMMENT)] = ""
+    seen: tuple[Seen, Seen] = (Seen(), Seen())
+
+
+class Voted(Value):
+    """A ballot with its vote; None while it is open, and when it was skipped."""
+
+    ballot: Ballot
+    vote: Vote | None

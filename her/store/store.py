@@ -2,7 +2,8 @@
 
 from her.store.chats import Chats
 from her.store.feedback import Feedback
+from her.store.votes import Votes
 
 
-class Store(Chats, Feedback):
-    """Conversations, generations, ratings, choices and edits; `her.store.exports` reads them for the exports."""
+class Store(Chats, Feedback, Votes):
+    """Conversations, generations, ratings, choices, edits and votes; `her.store.exports` reads them for the exports."""

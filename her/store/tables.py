@@ -15,7 +15,7 @@ from sqlalchemy.types import TypeDecorator
 
 from her.errors import InputError, StoreError
 from her.store.records import Seen
-from her.types import CastMember, Message, Sampling, Scenario, Turn
+from her.types import CastMember, Message, Sampling, Scenario, Turn, Winner
 
 
 # Building an adapter takes 0.1 to 1 ms, using it for a row 0.02 ms.
@@ -218,6 +218,37 @@ edits = Table(
     _to("conversation_id", "conversations.id"),
     _to("original_id", "nodes.id"),
     _to("edited_id", "nodes.id"),
+    _at("created_at"),
+)
+
+ballots = Table(
+    "ballots",
+    metadata,
+    *_seq(),
+    _to("visitor_id", "visitors.id"),
+    _to("conversation_id", "conversations.id"),
+    _to("a_id", "nodes.id"),
+    _to("b_id", "nodes.id"),
+    Column("first", IdColumn, nullable=False),
+    Column("worse", IdColumn),
+    _to("repeat_of", "ballots.id", nullable=True),
+    _at("created_at"),
+    Index("ix_ballots_visitor", "visitor_id", "seq"),
+)
+
+votes = Table(
+    "votes",
+    metadata,
+    *_seq(),
+    _to("visitor_id", "visitors.id"),
+    # Unique: the page shows who wrote what after the vote, so a second vote on the ballot would not be blind.
+    Column("ballot_id", IdColumn, ForeignKey("ballots.id"), nullable=False, unique=True),
+    Column("winner", IdColumn, nullable=False),
+    Column("dimensions", JsonColumn(dict[str, Winner]), nullable=False),
+    Column("why", JsonColumn(tuple[str, ...]), nullable=False),
+    Column("principles", IdColumn, nullable=False),
+    Column("comment", PlainColumn, nullable=False),
+    Column("seen", JsonColumn(tuple[Seen, Seen]), nullable=False),
     _at("created_at"),
 )
 
