@@ -1,5 +1,6 @@
 # make play      the playground on http://127.0.0.1:7860
-# make test      every test but the rules of `make check`: units on two processes, whole runs, then the browser
+# make test      every test but the rules of `make check`: units, whole runs, then the browser
+# make units     the units alone: one minute on two cores
 # make check     style, types, layers, documentation
 # make mutants   change 300 places of the code, one at a time: do the tests notice? About 40 minutes
 # make lock      write requirements/ anew from pyproject.toml; UPGRADE=--upgrade takes the newest versions
@@ -15,10 +16,13 @@ HERE   := $(PIP) --no-deps -e .
 # torch without CUDA where pip can see that wheel, else PyPI's; say TORCH=cpu or TORCH=cuda to choose.
 TORCH  ?= $(shell $(BIN)/python -m pip index versions torch 2>/dev/null | grep -q '2\.13\.0+cpu' && echo cpu || echo cuda)
 
+# An installed package is compiled when it is first imported (see LOCKED): with this set, in every new process again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Rules on the source belong to `make check`; a plain `pytest` runs them as well.
 RULES := tests/test_layers.py tests/test_docs.py
 
-.PHONY: play test check types style page rules format mutants lock clean
+.PHONY: play test units units-models units-services units-rest check types style page rules format mutants lock clean
 .DEFAULT_GOAL := play
 
 play: $(VENV)/.base
@@ -26,9 +30,26 @@ play: $(VENV)/.base
 
 test: $(VENV)/.test
 	$(BIN)/python -m pip check
-	$(BIN)/python -m pytest -q -n 2 -m "not browser and not whole" $(foreach file,$(RULES),--ignore=$(file))
+	@$(MAKE) --no-print-directory units
 	$(BIN)/python -m pytest -q -n 2 -m "whole and not browser"
 	$(BIN)/python -m pytest -q -m browser
+
+# Units in three groups side by side: each imports torch or gradio once, which pytest's own workers would all do.
+UNITS    := $(BIN)/python -m pytest -q -m "not browser and not whole"
+MODELS   := tests/pipelines tests/training_data tests/judging
+SERVICES := tests/backends tests/chat tests/feedback tests/inference tests/store
+
+units: $(VENV)/.test
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync units-models units-services units-rest
+
+units-models:
+	$(UNITS) $(MODELS)
+
+units-services:
+	$(UNITS) $(SERVICES)
+
+units-rest:
+	$(UNITS) $(foreach path,$(MODELS) $(SERVICES) tests/browser $(RULES),--ignore=$(path))
 
 PAGE := $(if $(wildcard package.json),page)
 # Types take the longest, so they come first and the rest runs beside them.

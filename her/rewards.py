@@ -9,6 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+ROUNDING = 1e-12
+"""Deviation, in units of the largest reward, up to which rewards count as equal."""
+
 
 def fill_missing(rewards: Sequence[float | None]) -> list[float]:
     """Return the rewards of a group with the mean of the known ones in place of None; all 0 when none is known."""
@@ -28,4 +31,7 @@ def advantages(rewards: Sequence[float | None], *, divide: bool = False) -> list
         return [0.0] * len(rewards)
     mean = float(known.mean())
     scale = float(known.std(ddof=1)) if divide and known.size > 1 else 1.0
-    return [0.0 if reward is None or scale == 0 else (reward - mean) / scale for reward in rewards]
+    # The mean of equal rewards can differ from them by one rounding step; divided by a deviation of that size it would be 0.8.
+    if scale <= ROUNDING * float(np.abs(known).max()):
+        return [0.0] * len(rewards)
+    return [0.0 if reward is None else (reward - mean) / scale for reward in rewards]

@@ -33,6 +33,8 @@ def test_division_after_filling_inflates_by_18_percent() -> None:
 
 def test_equal_and_absent_rewards() -> None:
     assert advantages([2.0, 2.0], divide=True) == [0, 0]
+    equal = [1.919695677958941] * 3  # their mean differs from them by one rounding step
+    assert advantages(equal, divide=True) == [0, 0, 0]
     assert advantages([3.0], divide=True) == [0]
     assert advantages([None, None]) == [0, 0] and fill_missing([None, None]) == [0, 0]
     assert advantages([1.0, 3.0], divide=True) == pytest.approx([-np.sqrt(0.5), np.sqrt(0.5)])

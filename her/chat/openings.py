@@ -162,9 +162,14 @@ def _limited(text: str, most: int, what: str) -> str:
 
 def _one_line(text: str) -> str:
     """Return the text on one line, without control and format characters (some of them change the writing direction)."""
-    spaced = " ".join(clean_text(text).split())
-    kept = (letter for letter in spaced if letter in _JOINERS or unicodedata.category(letter) not in ("Cc", "Cf", "Cs"))
-    return "".join(kept).strip()
+    dropped = ("Cc", "Cf", "Cs")
+    kept = (
+        letter
+        for letter in clean_text(text)
+        if letter.isspace() or letter in _JOINERS or unicodedata.category(letter) not in dropped
+    )
+    # Last, since a character dropped between two spaces leaves both.
+    return " ".join("".join(kept).split())
 
 
 def greeting_turn(text: str, speaker: str, slots: tuple[str, str]) -> Turn:

@@ -1,7 +1,7 @@
 """her/chat/openings.py: names, first turns, scenes of books."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from her.chat.openings import clean_message, clean_name, open_book, open_persona
@@ -52,6 +52,7 @@ def test_names_that_would_be_read_as_something_else_are_refused(name: str, sente
 
 
 @given(st.text(max_size=80))
+@example("0\r\x1b 0")
 def test_a_name_is_one_line_or_refused(name: str) -> None:
     try:
         cleaned = clean_name(name, "en")

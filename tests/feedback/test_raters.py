@@ -64,6 +64,7 @@ def test_weights_stay_between_zero_and_one_and_grow_with_passed_checks(caught: i
     assert weight(caught + 1, missed) >= weight(caught, missed) >= weight(caught, missed + 1)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("seed", [3, 14])
 def test_two_tastes_are_two_camps(seed: int) -> None:
     world = World(seed)

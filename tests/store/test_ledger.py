@@ -69,6 +69,7 @@ def test_the_second_run_on_a_folder_is_refused(tmp_path: Path) -> None:
     Ledger(tmp_path / "calls.sqlite3").close()
 
 
+@pytest.mark.whole
 def test_the_lock_of_a_killed_run_is_taken_over(tmp_path: Path) -> None:
     program = (
         "import sys; from her.store.ledger import *; ledger = Ledger(sys.argv[1]); "

@@ -394,6 +394,7 @@ def test_a_full_disk_refuses_the_rating_and_keeps_the_rest(tmp_path: Path) -> No
     again.close()
 
 
+@pytest.mark.whole
 def test_a_disk_that_is_full_from_the_start_is_named(tmp_path: Path) -> None:
     """The limit of the shell on file sizes stands for the disk."""
     command = (
@@ -407,6 +408,7 @@ def test_a_disk_that_is_full_from_the_start_is_named(tmp_path: Path) -> None:
     assert "the disk refuses to read or write it" in ended.stdout and ended.stdout.count("\n") == 1
 
 
+@pytest.mark.whole
 def test_a_migration_that_is_cut_short_leaves_nothing_half_made(tmp_path: Path) -> None:
     command = (
         "import os, sys; from sqlalchemy import event; from sqlalchemy.engine import Engine; from her.store import Store\n"

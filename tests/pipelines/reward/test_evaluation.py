@@ -36,6 +36,7 @@ def test_accuracy_counts_equal_scores_as_half_and_splits_by_principle() -> None:
     assert found.accuracy.low <= found.accuracy.value <= found.accuracy.high
 
 
+@pytest.mark.whole
 def test_an_attack_is_passed_when_the_honest_turn_scores_higher() -> None:
     def pair(kind: str, bad: str) -> AdversarialPair:
         return AdversarialPair(kind, PairQuestion(kind, PREFERENCES[0].prompt, turn("Good."), turn(bad)))

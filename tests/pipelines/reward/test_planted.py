@@ -1,5 +1,7 @@
 """pipelines/reward/planted.py: the rule decides every pair, and the act alone says nothing without the prompt."""
 
+import pytest
+
 from her.types import Preference, Turn
 from pipelines.reward.planted import ACTS, FILLERS, GATES, WEIGHTS, planted_preferences, with_raters
 
@@ -34,6 +36,7 @@ def test_an_act_wins_and_loses_equally_often() -> None:
     assert 0.44 < quiet < 0.56 and 0.4 < longer < 0.6
 
 
+@pytest.mark.whole
 def test_raters_err_as_often_as_their_probability_says() -> None:
     clean = planted_preferences(2000, (), seed=1)
     voted = with_raters(clean, 0.5, seed=1)

@@ -14,6 +14,7 @@ from tests.pipelines.reward.pairs_for_tests import preference, tiny  # noqa: E40
 ROWS = [preference(f"Come in {number}.", f"Go away {number}.") for number in range(4)]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("rank", [0, 2])
 def test_a_saved_model_scores_as_in_memory(tmp_path: Path, rank: int) -> None:
     trainer, template = tiny(tmp_path, ROWS, lora=LoraOptions(rank=rank))
@@ -27,6 +28,7 @@ def test_a_saved_model_scores_as_in_memory(tmp_path: Path, rank: int) -> None:
     assert (tmp_path / "model" / "chat_template.jinja").is_file() and not list(tmp_path.glob("model.*"))
 
 
+@pytest.mark.whole
 def test_a_wrong_merge_is_refused_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer, template = tiny(tmp_path, ROWS, lora=LoraOptions(rank=2))
     trainer.train()

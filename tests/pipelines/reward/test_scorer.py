@@ -13,6 +13,7 @@ from tests.pipelines.reward.pairs_for_tests import preference, tiny, turn  # noq
 TURNS = [turn("Come in."), turn("Go away, and do not come back before the tide turns.", thought="Who is it?"), turn("No.")]
 
 
+@pytest.mark.whole
 def test_scores_do_not_depend_on_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer, template = tiny(tmp_path, [preference()])
     scorer, prompt = ScalarScorer(trainer.model, template), preference().prompt
@@ -24,6 +25,7 @@ def test_scores_do_not_depend_on_the_batch(tmp_path: Path, monkeypatch: pytest.M
     assert scorer.score([]) == []
 
 
+@pytest.mark.whole
 def test_the_plan_changes_no_score_and_the_thought_does(tmp_path: Path) -> None:
     trainer, template = tiny(tmp_path, [preference()])
     scorer, prompt = ScalarScorer(trainer.model, template), preference().prompt

@@ -44,6 +44,7 @@ def test_books_become_transcripts_and_samples(tmp_path: Path) -> None:
     assert json.loads(skipped) == {"where": "Lamp.json", "reason": "plot 2: no conversation"}
 
 
+@pytest.mark.whole
 def test_the_files_are_the_same_for_any_number_of_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "books").mkdir()
     size = max(write_book(tmp_path / "books", f"Lamp {number}").stat().st_size for number in range(5))

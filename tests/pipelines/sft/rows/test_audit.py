@@ -45,7 +45,13 @@ def test_samples_that_are_too_long_are_left_out_whole_when_allowed(template: Cha
 
 REFUSED = [
     ([], GOOD, options(), 4096, "split 'train' has no sample"),
-    ([*GOOD, LONG], [], options(most_tokens=150), 4096, r"train': 1 of 7 .* 0% may; too_long 1 \(up to \d+ tokens where 150 are"),
+    (
+        [*GOOD, LONG],
+        [],
+        options(most_tokens=150),
+        4096,
+        r"train': 1 of 7 .* too_long 1 \(up to \d+ tokens; the limit is 150\)",
+    ),
     (GOOD, [LONG], options(most_tokens=150, dropped=0.2), 4096, "split 'held_out' has no sample"),
     (GOOD, [LONG], options(), 150, r"longest sample has \d+ tokens and the model has 150 positions; set samples.most_tokens=150"),
     ([*GOOD, sample("Tom: Well?", "Mara: Aye.")], [], options(), 4096, "target_plan_missing in 1 samples, such as t2"),

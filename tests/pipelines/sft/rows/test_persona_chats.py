@@ -60,6 +60,7 @@ def test_every_reply_is_a_target_with_its_plan_and_no_greeting_is(chats: list[Pe
         assert "{" not in target and not any("<system_thinking>" in message.content for message in sample.messages[1:-1])
 
 
+@pytest.mark.whole
 def test_the_seed_decides_all(chats: list[PersonaChat]) -> None:
     assert list(persona_chats(BUNDLED, 6, 8, 1)) == chats
     assert [chat.transcript.id for chat in persona_chats(BUNDLED, 1, 8, 2)] != [chat.transcript.id for chat in chats[::6]]
