@@ -54,7 +54,13 @@ FLAGS = [
 OPTIONAL = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "safetensors", "pyarrow", "ray", "matplotlib")
 MISSING = frozenset(name for name in OPTIONAL if importlib.util.find_spec(name) is None)
 """Packages of the extras `train` and `ray` that are not installed."""
-MAY_NEED_THEM = ("tests/pipelines/", "tests/training_data/", "tests/judging/test_card_", "tests/backends/test_local", "tests/browser/test_checkpoint")
+MAY_NEED_THEM = (
+    "tests/pipelines/",
+    "tests/training_data/",
+    "tests/judging/test_card_",
+    "tests/backends/test_local",
+    "tests/browser/test_checkpoint",
+)
 """Tests that are left out when they need a missing package. Elsewhere that is a failure: the playground needs none of them."""
 NOTES = pytest.StashKey[list[str]]()
 
