@@ -42,7 +42,7 @@ __all__ = ["Calibration", "CardSettings", "JudgeCost", "JudgedPair", "ReportCard
 
 
 class JudgeCost(Value):
-    """What a judge's verdicts took: calls, tokens as the servers counted them, money at the prices that were given."""
+    """Cost of a judge's verdicts: calls, tokens as the servers counted them, money at the prices that were given."""
 
     calls: int
     prompt_tokens: int
