@@ -78,6 +78,8 @@ def check_her(words: list[str]) -> None:
     while hasattr(command, "commands"):
         if not words and command.invoke_without_command:
             return
+        if hasattr(command, "with_command"):  # a group whose first word may be an argument of its usual command
+            words = command.with_command(words)
         assert words and words[0] in command.commands, f"no command {words[:1]}; there are {sorted(command.commands)}"
         context = Context(command, parent=context, info_name=command.name)
         command, words = command.commands[words[0]], words[1:]

@@ -41,6 +41,7 @@ PROVIDED = {
     "spaces": "gradio",
     "starlette": "gradio",
     "tokenizers": "transformers",
+    "uvicorn": "gradio",
 }
 """Packages that come with a dependency which needs them itself; `spaces` only on a Space."""
 TAGS = re.compile(r"</?(system_thinking|role_thinking|role_action|system_think|role_think|think|thinking)\b")

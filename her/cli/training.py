@@ -2,9 +2,10 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from her.errors import InputError
 from her.runs.pipelines import HELP, PIPELINES
@@ -97,7 +98,27 @@ def write_launch_file(
     typer.echo(f"{path} is written; submit it with: {submit}")
 
 
-@app.command("serve", rich_help_panel=PANEL)
+class _CheckpointFirst(TyperGroup):
+    """Group of `her serve` whose first word may be a checkpoint: `her serve CHECKPOINT` is `her serve checkpoint CHECKPOINT`."""
+
+    def with_command(self, args: list[str]) -> list[str]:
+        """Return the words with the command `checkpoint` before them where they name none."""
+        return args if not args or args[0] in self.commands or args[0] == "--help" else ["checkpoint", *args]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words as `with_command` returns them."""
+        return super().parse_args(ctx, self.with_command(args))
+
+
+serve_app = typer.Typer(
+    cls=_CheckpointFirst,
+    no_args_is_help=True,
+    help="Serve a checkpoint (`her serve CHECKPOINT`), or relative rewards of groups of candidates (`her serve reward`).",
+)
+app.add_typer(serve_app, name="serve", rich_help_panel=PANEL)
+
+
+@serve_app.command("checkpoint")
 def serve_checkpoint(
     checkpoint: Annotated[str, typer.Argument(help="Folder, name of a run, or repository (owner/name).")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -126,3 +147,48 @@ def serve_checkpoint(
     typer.echo(f"her: once it answers, run: her play --backend {shlex.quote(command.spec)}", err=True)
     if not dry_run:
         vllm.run_server(command)
+
+
+@serve_app.command("reward")
+def serve_reward(
+    endpoint: Annotated[list[str], typer.Option(help="Backend spec of the judge; repeat it for more servers of one model.")],
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; one that others can reach needs HER_REWARD_TOKEN.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0: any free one.")] = 8100,
+    judge: Annotated[
+        Literal["pairwise", "pointwise"], typer.Option(help="Compare candidates, or score each alone.")
+    ] = "pairwise",
+    principles: Annotated[
+        str, typer.Option(help="Folder of a library; default: that of this package. `own`: the model names its own.")
+    ] = "",
+    design: Annotated[
+        Literal["circulant", "all_pairs", "member", "reference", "paper"], typer.Option(help="Pairs that are asked about.")
+    ] = "circulant",
+    rounds: Annotated[int, typer.Option(min=1, help="How often each candidate stands first and second.")] = 2,
+    samples: Annotated[int, typer.Option(min=1, help="Answers for each candidate of a pointwise judge.")] = 1,
+    deadline: Annotated[float, typer.Option(min=0.1, help="Seconds from a group's first candidate to its answer.")] = 600,
+    in_flight: Annotated[int, typer.Option(min=1, help="Most calls at once for each endpoint.")] = 64,
+    folder: Annotated[Path | None, typer.Option(help="Folder of the ledger; default: HER_HOME/reward_service.")] = None,
+    token: Annotated[str, typer.Option(envvar="HER_REWARD_TOKEN", show_default=False, help="Token of clients.")] = "",
+) -> None:
+    """Serve relative rewards: POST /score one candidate at a time, GET /metrics. A judgement is recorded and asked only once."""
+    from her import paths
+    from her.judging.principles import LIBRARY
+    from her.judging.serving import ServiceOptions, serve_rewards
+
+    options = ServiceOptions(
+        endpoints=tuple(endpoint),
+        folder=folder or paths.home() / "reward_service",
+        host=host,
+        port=port,
+        judge=judge,
+        principles=None if principles == "own" else Path(principles) if principles else LIBRARY,
+        design=design,
+        rounds=rounds,
+        samples=samples,
+        deadline=deadline,
+        in_flight=in_flight,
+        token=token,
+    )
+    serve_rewards(options, lambda address: typer.echo(f"her: rewards at {address}/score, counts at {address}/metrics"))

@@ -1,6 +1,7 @@
 """Judge a group of candidates for one prompt: choose pairs, ask, and fit one relative reward a candidate."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -9,8 +10,10 @@ import numpy as np
 from her.errors import HerError, InputError
 from her.judging.designs import REFERENCE, Judgement, Pair, against_member, against_reference, all_pairs, circulant, fit_scores
 from her.judging.judge import Judged, PairJudge, PairQuestion
+from her.judging.pointwise import PointJudge, relative
 from her.types import Language, Message, Outcome, Turn, Value
 
+log = logging.getLogger(__name__)
 Design = Literal["circulant", "all_pairs", "member", "reference", "paper"]
 PROBABILITY: dict[Outcome, float] = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
 
@@ -75,6 +78,25 @@ async def judge_group(judge: PairJudge, group: Group, design: GroupDesign) -> Gr
     size = len(group.candidates)
     rewards = _against_reference(size, judgements) if design.design == "paper" else _fitted(size, judgements, group)
     return GroupRewards(rewards, len(pairs), len(pairs) - len(judgements))
+
+
+async def score_group(judge: PointJudge, group: Group) -> GroupRewards:
+    """Return the relative rewards of a group from one score a candidate."""
+    scores = await asyncio.gather(*(_score(judge, group, index) for index in range(len(group.candidates))))
+    missing = sum(score is None and group.candidates[index] is not None for index, score in enumerate(scores))
+    return GroupRewards(relative(scores), sum(candidate is not None for candidate in group.candidates), missing)
+
+
+async def _score(judge: PointJudge, group: Group, index: int) -> float | None:
+    """Return the score of one candidate; None for one that has not arrived, and after an error of the model."""
+    candidate = group.candidates[index]
+    if candidate is None:
+        return None
+    try:
+        return (await judge.score(f"{group.id}:{index}", group.prompt, candidate, group.language)).score
+    except HerError as error:
+        log.warning("candidate %d of group '%s' has no score: %s", index, group.id, error)
+        return None
 
 
 def _original(pair: Pair, present: Sequence[int]) -> Pair:

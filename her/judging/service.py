@@ -13,11 +13,12 @@ a missing judgement; `filled` is for engines without null, with division by the 
 import asyncio
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated
 
 from pydantic import Field, StringConstraints, ValidationError
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -144,7 +145,7 @@ class RewardService:
         self.counts["partial_groups"] += None in group.candidates
         return found
 
-    def app(self) -> Starlette:
+    def app(self, middleware: Sequence[Middleware] = ()) -> Starlette:
         """Return the HTTP application."""
 
         async def score(request: Request) -> JSONResponse:
@@ -166,7 +167,8 @@ class RewardService:
         async def health(request: Request) -> JSONResponse:
             return JSONResponse({"status": "ok"})
 
-        return Starlette(routes=[Route("/score", score, methods=["POST"]), Route("/metrics", metrics), Route("/health", health)])
+        routes = [Route("/score", score, methods=["POST"]), Route("/metrics", metrics), Route("/health", health)]
+        return Starlette(routes=routes, middleware=list(middleware))
 
 
 async def _body(request: Request) -> bytes | None:
