@@ -88,7 +88,7 @@ def _outcome(text: str) -> tuple[Outcome | None, str]:
 
 
 def _named(said: str) -> Outcome | None:
-    """Return the outcome that a verdict names, None for a word that is none or for several."""
+    """Return the outcome that a verdict names; None for any other word and for several outcomes."""
     bare = said.strip(" \t*_`'\"“”.。!！[]()（）{}")
     return next((outcome for pattern, outcome in _OUTCOMES if pattern.fullmatch(bare)), None)
 

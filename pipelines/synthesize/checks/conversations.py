@@ -23,7 +23,11 @@ SHORT_TURN = 40
 
 
 def conversation_problems(originals: Sequence[Turn], turns: Sequence[Turn]) -> dict[str, list[Defect]]:
-    """Return the problems by turn id; turns of the environment are ignored, and turns without a problem are not listed."""
+    """Return the problems by turn id; turns of the environment are ignored, and turns without a problem are not listed.
+
+    Args:
+        originals: every turn of the conversation before it was rewritten, by the same ids as `turns`.
+    """
     found: dict[str, list[Defect]] = {}
     spoken = [turn for turn in turns if turn.speaker != ENVIRONMENT]
     for turn, defect in _pattern_problems(spoken):

@@ -107,7 +107,7 @@ def check_turns(scene: BookScene, originals: Mapping[str, Turn], written: Mappin
     """Return the problems of the turns in `originals`, of each turn alone and among its neighbours."""
     turns = tuple(written.get(turn.id, turn) for turn in scene.turns)
     transcript = Transcript(id=scene.id, scenario=scene.scenario, cast=scene.cast, turns=turns)
-    among_neighbours = conversation_problems(list(originals.values()), turns)
+    among_neighbours = conversation_problems(scene.turns, turns)
     found: Problems = {}
     for at, turn in enumerate(scene.turns):
         if turn.id not in originals:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.synthesize.stages.role_thinking import enhance_thoughts
+from pipelines.synthesize.stages.role_thinking import check_turns, enhance_thoughts
 from tests.teaching import a_scene, answering, callers_of, context_of, improved, ledger_of, teaching
 
 SCENE = a_scene()
@@ -99,3 +99,13 @@ async def test_thinking_in_the_text_is_no_part_of_a_json_answer(tmp_path: Path) 
 
     scene, notes, _ = await improved(enhance_thoughts, tmp_path, thinking)
     assert scene != SCENE and not any(record.fate == "kept" for record in notes.turns)
+
+
+def test_a_long_scene_with_an_empty_turn_is_checked() -> None:
+    spoken = [TARGETS[at % len(TARGETS)].model_copy(update={"id": f"s{at}"}) for at in range(11)]
+    spoken[4] = spoken[4].model_copy(update={"parts": ()})  # such a turn is not rewritten, so it is in no answer
+    scene = SCENE.model_copy(update={"turns": tuple(spoken)})
+    originals = {turn.id: turn for turn in spoken if turn.parts}
+    grown = {key: turn.model_copy(update={"parts": turn.parts * (1 if key < "s7" else 9)}) for key, turn in originals.items()}
+    problems = check_turns(scene, originals, grown)
+    assert "s4" not in problems and any(each.name == "creeping" for each in problems["s9"])
