@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -71,6 +71,13 @@ class Mutant:
         """Return the text of the changed file."""
         return str(mutate_code((ROOT / self.path).read_text("utf-8"), get_operator(self.operator)(), self.occurrence))
 
+    def can_be_made(self) -> bool:
+        """Return False for `except module.Error`, at which cosmic-ray's replacement of exceptions breaks (8.7)."""
+        try:
+            return bool(self.code())
+        except AttributeError:
+            return False
+
     def change(self) -> tuple[str, str]:
         """Return the first changed line, before and after."""
         before, after = (ROOT / self.path).read_text("utf-8").splitlines(), self.code().splitlines()
@@ -110,8 +117,8 @@ def sample(count: int, chance: random.Random) -> list[Mutant]:
             places.setdefault((mutant.path, mutant.line, mutant.family), []).append(mutant)
         one_each = [chance.choice(place) for place in places.values()]
         queues.append(chance.sample(one_each, len(one_each)))
-    in_turn = [mutant for turn in zip_longest(*queues) for mutant in turn if mutant is not None]
-    return in_turn[:count]
+    in_turn = (mutant for turn in zip_longest(*queues) for mutant in turn if mutant is not None and mutant.can_be_made())
+    return list(islice(in_turn, count))
 
 
 def mutants_of(package: str) -> Iterator[Mutant]:
