@@ -8,7 +8,7 @@ heading or an instruction, and placeholders in it are never expanded.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from her.inference.call import Answer, Call
 from her.judging.verdicts import Slot, in_candidates, join_orders, read_verdict
@@ -25,6 +25,10 @@ NOTHING = {"en": "(nothing)", "zh": "（空）"}
 TRUNCATED = "it was truncated at the token limit; write less"
 VIEWER = Viewer(kind="reward_model")
 ReadableT = TypeVar("ReadableT", bound="Readable")
+Instructions = Literal["full", "short"]
+"""`full` tells a model how to judge; `short` reminds one that was trained to (pipelines/reward/generative.py)."""
+INSTRUCTIONS: dict[Instructions, str] = {"full": "judge", "short": "reward"}
+"""First word of the names of the prompts: `judge_pair`, `reward_point` and so on."""
 
 
 class PairQuestion(NamedTuple):
@@ -57,6 +61,7 @@ class PairJudge:
         name: of the judge in verdicts; `model` with its revision.
         principles: by language; without any the model names its own, as a reward model does.
         library: sha256 of the principle library, recorded in every verdict.
+        instructions: `short` for a reward model that was trained with the short ones.
     """
 
     def __init__(
@@ -68,8 +73,9 @@ class PairJudge:
         principles: dict[Language, Sequence[Principle]] | None = None,
         library: str = "",
         sampling: Sampling | None = None,
+        instructions: Instructions = "full",
     ) -> None:
-        self._ask = ask
+        self._ask, self._instructions = ask, instructions
         self._name, self._model, self._library = name, model, library
         self._sampling = sampling or Sampling(temperature=0, max_tokens=1500)
         self._principles = {language: principle_lines(rules) for language, rules in (principles or {}).items()}
@@ -95,7 +101,7 @@ class PairJudge:
         return Judged(question, join_orders(forth.verdict, back.verdict), forth.problem or back.problem)
 
     def _call(self, question: PairQuestion, first: Slot) -> Call:
-        messages = pair_messages(question, first, self._principles.get(question.language, ""))
+        messages = pair_messages(question, first, self._principles.get(question.language, ""), self._instructions)
         return Call(f"{question.id}:{first}", STAGE, messages, self._sampling, version=self._library)
 
     def _verdict(self, outcome: Outcome, comparisons: tuple[Comparison, ...], first: Slot, reason: str = "") -> Verdict:
@@ -155,12 +161,19 @@ async def ask_readable(ask: Ask, call: Call, read: Callable[[str], ReadableT], l
     return TRUNCATED if reading is None else reading
 
 
-def pair_messages(question: PairQuestion, first: Slot, principles: str) -> tuple[Message, Message]:
-    """Return the system and user message of one comparison, with candidate `first` as A."""
+def pair_messages(
+    question: PairQuestion, first: Slot, principles: str = "", instructions: Instructions = "full"
+) -> tuple[Message, Message]:
+    """Return the system and user message of one comparison, with candidate `first` as A.
+
+    Judging, training and evaluation all call this, so a reward model is trained on the prompts that it is asked later, byte for
+    byte. The short instructions show no principles: a model that was trained with them names its own.
+    """
+    name, shown_principles = f"{INSTRUCTIONS[instructions]}_pair", {"principles": principles}
     shown = [shown_turn(turn, question.language) for turn in _in_order(question, first)]
     fields = {**context_fields(question.prompt), "first": shown[0], "second": shown[1]}
     return (
-        Message(role="system", content=fill("judge_pair", question.language, {"principles": principles})),
+        Message(role="system", content=fill(name, question.language, shown_principles)),
         Message(role="user", content=fill("judge_pair_question", question.language, fields)),
     )
 

@@ -12,7 +12,16 @@ from typing import NamedTuple
 import numpy as np
 
 from her.inference.call import Call
-from her.judging.judge import Ask, ask_readable, context_fields, principle_lines, shown_turn, turn_words
+from her.judging.judge import (
+    INSTRUCTIONS,
+    Ask,
+    Instructions,
+    ask_readable,
+    context_fields,
+    principle_lines,
+    shown_turn,
+    turn_words,
+)
 from her.judging.verdicts import strip_thinking
 from her.prompts import fill
 from her.types import Language, Message, Principle, Sampling, Turn
@@ -69,8 +78,9 @@ class PointJudge:
         library: str = "",
         sampling: Sampling | None = None,
         samples: int = 1,
+        instructions: Instructions = "full",
     ) -> None:
-        self._ask, self._library, self._samples = ask, library, samples
+        self._ask, self._library, self._samples, self._instructions = ask, library, samples, instructions
         self._sampling = sampling or Sampling(temperature=0 if samples == 1 else 0.8, max_tokens=1000)
         self._principles = {language: principle_lines(rules) for language, rules in (principles or {}).items()}
 
@@ -78,7 +88,7 @@ class PointJudge:
         """Return the score of one candidate; an empty one gets the lowest without being asked about."""
         if not turn_words(turn).strip():
             return Scored(LOWEST, 0)
-        messages = point_messages(prompt, turn, language, self._principles.get(language, ""))
+        messages = point_messages(prompt, turn, language, self._principles.get(language, ""), self._instructions)
         calls = [
             Call(f"{name}:{number}", STAGE, messages, self._sampling, version=self._library, number=number)
             for number in range(self._samples)
@@ -113,10 +123,13 @@ def relative(scores: Sequence[float | None], temperature: float = TEMPERATURE) -
     return tuple(None if score is None else reward(score) for score in scores)
 
 
-def point_messages(prompt: Sequence[Message], turn: Turn, language: Language, principles: str) -> tuple[Message, Message]:
-    """Return the system and user message of one rating."""
+def point_messages(
+    prompt: Sequence[Message], turn: Turn, language: Language, principles: str = "", instructions: Instructions = "full"
+) -> tuple[Message, Message]:
+    """Return the system and user message of one rating; instructions as in `her.judging.judge.pair_messages`."""
+    name = f"{INSTRUCTIONS[instructions]}_point"
     fields = {**context_fields(prompt), "candidate": shown_turn(turn, language)}
     return (
-        Message(role="system", content=fill("judge_point", language, {"principles": principles})),
+        Message(role="system", content=fill(name, language, {"principles": principles})),
         Message(role="user", content=fill("judge_point_question", language, fields)),
     )

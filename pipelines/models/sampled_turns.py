@@ -77,7 +77,7 @@ def sample_turns(
     with evaluation_mode(model, seed):
         for first in range(0, len(rows), batch):
             indices = by_length[first : first + batch]
-            generated = _generate(model, template.tokenizer, [rows[index] for index in indices], temperature, tokens)
+            generated = generate(model, template.tokenizer, [rows[index] for index in indices], temperature, tokens)
             turns.update(zip(indices, generated, strict=True))
     defects = [turn_defects(turns[index], sample, plans) for index, sample in enumerate(samples)]
     return SampledTurns(
@@ -135,7 +135,7 @@ def evaluation_mode(model: Any, seed: int) -> Iterator[None]:
             module.training = training
 
 
-def _generate(model: Any, tokenizer: Any, rows: list[list[int]], temperature: float, tokens: int) -> list[SampledTurn]:
+def generate(model: Any, tokenizer: Any, rows: list[list[int]], temperature: float, tokens: int) -> list[SampledTurn]:
     """Generate one turn for each prompt, in order."""
     import torch
 

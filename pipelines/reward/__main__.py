@@ -1,4 +1,4 @@
-"""Run reward training: preferences -> a scalar reward model, its report and a manifest of its conversations.
+"""Run reward training: preferences -> a scalar or generative reward model, its report and a manifest of its conversations.
 
     python -m pipelines.reward @pipelines/configs/reward_smoke.toml name=first --dry-run
 
@@ -23,6 +23,7 @@ from pipelines.models.chat_template import ChatTemplate
 from pipelines.models.loading import base_files, load_tokenizer, resolve_device
 from pipelines.reward.attacks import attack_negatives, attacked_pairs
 from pipelines.reward.evaluation import KINDS, HeldOutSet, ModelFigures, evaluate_scores, length_scores, model_scores
+from pipelines.reward.generative import run_generative
 from pipelines.reward.inputs import encode_pairs, pair_texts
 from pipelines.reward.options import RewardOptions
 from pipelines.reward.pairs import PairSet, load_pairs
@@ -64,11 +65,16 @@ def run(options: RewardOptions) -> Path:
 
     transformers_logging.disable_progress_bar()
     device = resolve_device(options.device)
-    inputs = [*options.pairs.files, *options.pairs.held_out, *options.pairs.planted.books, *base_files(options.model)]
+    critiques = [*options.generative.critiques, *options.generative.candidates.samples]
+    pairs = [*options.pairs.files, *options.pairs.held_out, *options.pairs.planted.books]
+    inputs = [*pairs, *critiques, *base_files(options.model)]
     with open_run("reward", options.name, options, seed=options.seed, hashes=files.file_hashes(inputs)) as opened:
-        pairs = load_pairs(options.pairs, options.seed)
-        _write_manifest(options, pairs, opened.folder)
-        _train_and_report(options, pairs, opened, device)
+        if options.head == "generative":
+            run_generative(options, opened, device)
+            return run_folder(options.name) / "model"
+        preferences = load_pairs(options.pairs, options.seed)
+        _write_manifest(options, preferences, opened.folder)
+        _train_and_report(options, preferences, opened, device)
     return run_folder(options.name) / "model"
 
 

@@ -99,6 +99,105 @@ class RewardEvaluation(Value):
     resamples: int = Field(default=1000, ge=10)
 
 
+class GrpoOptions(Value):
+    """Reinforcement learning of a generative reward model (GRPO, arXiv:2402.03300), after its fine-tuning.
+
+    Args:
+        steps: optimiser steps; 0 leaves the stage out.
+        minutes: wall-clock minutes after which it ends; 0 for no limit.
+        pairs: labelled pairs of one step on each device; each is asked twice, in both orders.
+        answers: answers to one prompt.
+        rows: answers in one batch.
+        tokens: most tokens of an answer; a longer one has no reward.
+        temperature: of the sampling.
+        learning_rate: peak learning rate of AdamW.
+        consistency: reward for an answer whose verdict the other order's answers share, times their share; 0 for none.
+        kl: coefficient of the divergence from the fine-tuned model; 0 keeps no copy of it.
+    """
+
+    steps: int = Field(default=500, ge=0)
+    minutes: float = Field(default=0, ge=0)
+    pairs: int = Field(default=4, ge=1)
+    answers: int = Field(default=8, ge=2)
+    rows: int = Field(default=8, ge=1)
+    tokens: int = Field(default=1024, ge=8)
+    temperature: float = Field(default=1, gt=0)
+    learning_rate: float = Field(default=1e-6, gt=0)
+    consistency: float = Field(default=0.3, ge=0, le=1)
+    kl: float = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _require_whole_batches(self) -> "GrpoOptions":
+        if (answers := 2 * self.pairs * self.answers) % self.rows:
+            raise ValueError(
+                f"generative.grpo.rows={self.rows} does not divide the {answers} answers of a step; take {self.answers}"
+            )
+        return self
+
+
+class CandidateOptions(Value):
+    """Candidates that a model writes for prompts, when there are no labelled pairs yet (pipelines/reward/candidates.py).
+
+    Args:
+        samples: JSONL files of `her.types.Sample`, whose prompts are answered; empty for none.
+        endpoints: specs of the model that answers.
+        answers: answers to one prompt.
+        temperature: of the sampling; `tokens` is the most tokens of an answer, plan and reply together.
+        pairs: pairs of one prompt's answers that are judged.
+    """
+
+    samples: tuple[Path, ...] = ()
+    endpoints: tuple[NonEmpty, ...] = ()
+    answers: int = Field(default=4, ge=2)
+    temperature: float = Field(default=1, gt=0, le=2)
+    tokens: int = Field(default=2048, ge=16)
+    pairs: int = Field(default=2, ge=1)
+
+    @model_validator(mode="after")
+    def _require_model(self) -> "CandidateOptions":
+        if bool(self.samples) != bool(self.endpoints):
+            raise ValueError("generative.candidates needs both samples and endpoints, or neither")
+        return self
+
+
+class GenerativeOptions(Value):
+    """A generative reward model: it writes its principles and its verdict (pipelines/reward/generative.py).
+
+    Args:
+        form: `pair` compares two candidates, `point` rates one.
+        instructions: `short` reminds a model of what it was trained to do; `full` are those of an untrained judge. The same
+            ones are used later: `her.judging.judge.PairJudge(instructions=...)`.
+        critiques: JSONL files of what a judge wrote about labelled pairs (`Critique`); they are used as they are.
+        judges: specs of the model that is asked about pairs without critiques; empty for none.
+        judge_tokens: most tokens of its answers.
+        candidates: pairs that are made from the answers of a model; the judge labels them.
+        mixed: least share of pairs, among those with several comparisons, in which both candidates win one; a model that
+            was trained on fewer gives all principles to one side. 0 balances nothing.
+        length_gap: largest distance from one half of the share of pairs whose longer candidate wins.
+        stop_accuracy: fine-tuning ends when this share of verdicts on set-aside pairs is right; 0 never ends it early.
+        check_every: steps between these checks; `checked` is the number of pairs set aside for them.
+        checked: set-aside pairs; 0 sets none aside.
+        evaluated: held-out pairs that are evaluated, at most.
+        at_once: answers that are generated together in the evaluation.
+        grpo: the second stage.
+    """
+
+    form: Literal["pair", "point"] = "pair"
+    instructions: Literal["full", "short"] = "short"
+    critiques: tuple[Path, ...] = ()
+    judges: tuple[NonEmpty, ...] = ()
+    judge_tokens: int = Field(default=1500, ge=16)
+    candidates: CandidateOptions = CandidateOptions()
+    mixed: float = Field(default=0.4, ge=0, lt=1)
+    length_gap: float = Field(default=0.05, ge=0, le=0.5)
+    stop_accuracy: float = Field(default=0, ge=0, le=1)
+    check_every: int = Field(default=100, ge=1)
+    checked: int = Field(default=100, ge=0)
+    evaluated: int = Field(default=1000, ge=1)
+    at_once: int = Field(default=64, ge=1)
+    grpo: GrpoOptions = GrpoOptions()
+
+
 class RewardOptions(Value):
     """All settings of a reward run.
 
@@ -106,6 +205,8 @@ class RewardOptions(Value):
         name: name of the run's folder in HER_HOME/runs.
         seed: seed of weights, order, planted pairs and held-out conversations.
         device: `cuda` refuses to start without a GPU; `auto` uses one when there is one.
+        head: `scalar` trains a head of one number, `generative` a model that writes principles and a verdict.
+        generative: of a generative model, whose fine-tuning takes the settings below.
         rows: pairs in one batch; each holds two sequences.
         batch: pairs of one optimiser step; a multiple of `rows`.
         epochs: passes over the pairs.
@@ -125,9 +226,11 @@ class RewardOptions(Value):
     name: NonEmpty = "reward"
     seed: int = 42
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", json_schema_extra=MAY_CHANGE)
+    head: Literal["scalar", "generative"] = "scalar"
     model: ModelOptions = ModelOptions()
     lora: LoraOptions = LoraOptions()
     pairs: PairOptions
+    generative: GenerativeOptions = GenerativeOptions()
     loss: LossOptions = LossOptions()
     evaluation: RewardEvaluation = RewardEvaluation()
     rows: int = Field(default=1, ge=1)
@@ -153,6 +256,9 @@ class RewardOptions(Value):
             )
         if self.lora.quantise:
             raise ValueError("lora.quantise is not supported for reward models; leave it out")
+        generative = self.generative
+        if generative.candidates.samples and (generative.form == "point" or not generative.judges):
+            raise ValueError("generative.candidates needs generative.judges, and the form `pair`, to label what the model wrote")
         if self.model.shape.pretraining_steps or self.model.shape.token_noise:
             raise ValueError("model.shape.pretraining_steps and token_noise belong to fine-tuning; leave them out")
         return self

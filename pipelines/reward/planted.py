@@ -57,7 +57,7 @@ def planted_preferences(pairs: int, books: Sequence[Path], seed: int) -> tuple[P
     Raises:
         InputError: a book cannot be read, or it has no two turns in a row.
     """
-    moments = [*_book_moments(books), *_persona_moments()]
+    moments = [*book_moments(books), *persona_moments()]
     if not moments:
         raise InputError("there is no English line to rewrite; give pairs.planted.books")
     chance = random.Random(f"planted {seed}")
@@ -92,7 +92,8 @@ def _voted(preference: Preference, rater: int, kind: str, chance: random.Random)
     return preference.model_copy(update=changes)
 
 
-def _book_moments(books: Sequence[Path]) -> Iterator[Moment]:
+def book_moments(books: Sequence[Path]) -> Iterator[Moment]:
+    """Yield each line of the books that answers another's, in reading order."""
     for path in books:
         for scene in load_book(path).scenes:
             for cue, turn in zip(scene.turns, scene.turns[1:], strict=False):
@@ -106,7 +107,8 @@ def _book_moments(books: Sequence[Path]) -> Iterator[Moment]:
                     yield Moment(scene.id, turn.speaker, cue.speaker, cue.text("speech"), speech)
 
 
-def _persona_moments() -> Iterator[Moment]:
+def persona_moments() -> Iterator[Moment]:
+    """Yield the written exchanges of this project's English personas."""
     for persona in load_personas().values():
         if persona.language != "en":
             continue

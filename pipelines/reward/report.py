@@ -85,35 +85,38 @@ def _accuracy_table(models: Sequence[ModelFigures]) -> list[str]:
     principles = sorted({name for model in models for name in model.by_principle})
     head = ["model", "accuracy", *(f"decided by {name}" for name in principles), "ECE"]
     rows = [
-        [model.name, _cell(model.accuracy), *(_cell(model.by_principle.get(name)) for name in principles), _number(model.ece)]
+        [model.name, cell(model.accuracy), *(cell(model.by_principle.get(name)) for name in principles), number(model.ece)]
         for model in models
     ]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _attacks(report: RewardReport) -> list[str]:
     kinds = sorted({kind for model in report.models for kind in model.attacks})
     if not kinds:
         return []
-    rows = [[kind, *(_cell(model.attacks.get(kind)) for model in report.models)] for kind in kinds]
+    rows = [[kind, *(cell(model.attacks.get(kind)) for model in report.models)] for kind in kinds]
     return [
         "",
         "Share of attacks in which the honest turn scores higher:",
         "",
-        *_table(["attack", *(model.name for model in report.models)], rows),
+        *table(["attack", *(model.name for model in report.models)], rows),
     ]
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return a Markdown table."""
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
 
 
-def _cell(interval: Interval | None) -> str:
+def cell(interval: Interval | None) -> str:
+    """Return an interval as a table shows it."""
     if interval is None or math.isnan(interval.value):
         return "-"
     limits = "" if math.isnan(interval.low) else f" ({interval.low:.3f} to {interval.high:.3f})"
     return f"{interval.value:.3f}{limits}"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Return a number as a table shows it."""
     return "-" if value is None else f"{value:.3f}"

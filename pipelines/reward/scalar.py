@@ -23,7 +23,7 @@ HEAD = "score"
 Metric = Callable[..., None]
 
 
-class _Finished(Exception):
+class RunFinished(Exception):
     """The checkpoint that a run resumes from has all steps already; transformers would do one more."""
 
 
@@ -45,8 +45,8 @@ def train_scalar(options: RewardOptions, tokenizer: Any, rows: Rows, folder: Pat
     if last is not None:
         log.info("resumes from %s", last.name)
         metric(resumed_at=step_of(last))
-    _add_callback(trainer, metric)
-    with suppress(_Finished), explain_full_disk(folder):
+    add_callback(trainer, metric)
+    with suppress(RunFinished), explain_full_disk(folder):
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     return trainer
 
@@ -144,7 +144,7 @@ def _arguments(options: RewardOptions, folder: Path, device: str) -> Any:
     )
 
 
-def _add_callback(trainer: Any, metric: Metric) -> None:
+def add_callback(trainer: Any, metric: Metric) -> None:
     """Add metrics and the end at a NaN loss to a trainer."""
     from transformers import TrainerCallback
 
@@ -153,7 +153,7 @@ def _add_callback(trainer: Any, metric: Metric) -> None:
 
         def on_epoch_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
             if state.global_step >= state.max_steps:
-                raise _Finished
+                raise RunFinished
 
         def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
             control.should_log |= control.should_save

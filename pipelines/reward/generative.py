@@ -1,0 +1,219 @@
+"""Train a generative reward model: critiques -> fine-tuning -> reinforcement learning -> evaluation of both.
+
+The stages' models are ordinary chat models: `sft/` after fine-tuning, `model/` at the end. A judge uses one through any backend:
+
+    PairJudge(Caller(["local:HER_HOME/runs/NAME/model"]).ask, name="genrm", instructions="short")
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from her.errors import InputError
+from her.files.atomic import file_hash, replacing
+from her.inference.call import Call
+from her.runs.open_run import Run
+from pipelines.models.chat_template import ChatTemplate
+from pipelines.models.loading import load_model, load_tokenizer
+from pipelines.models.options import LoraOptions, ModelOptions
+from pipelines.models.saving import save
+from pipelines.reward.generation import BatchAsk, answer_texts
+from pipelines.reward.generative_evaluation import Answered, GenerativeFigures, evaluate_judge, paired_gain
+from pipelines.reward.generative_grpo import reinforce
+from pipelines.reward.generative_heads import HEADS
+from pipelines.reward.generative_material import Material, gather
+from pipelines.reward.generative_report import GenerativeReport, Stage, generative_card, write_generative_report
+from pipelines.reward.generative_rows import Balance, Twin, balance_of, balance_twins, choose_twins, sft_rows
+from pipelines.reward.generative_sft import fine_tune
+from pipelines.reward.labelled_pairs import SIDES, as_preference
+from pipelines.reward.options import RewardOptions
+from pipelines.reward.pairs import conversation_of
+from pipelines.reward.report import RewardManifest, write_manifest
+
+log = logging.getLogger(__name__)
+TOKENIZER_TEXTS = 4000
+"""Rows whose text a tokenizer from scratch is trained on."""
+
+
+class Prepared(NamedTuple):
+    """Critiques to train on, with those set aside, and the shares before and after balancing."""
+
+    material: Material
+    twins: list[Twin]
+    checked: list[Twin]
+    before: Balance
+    after: Balance
+    left_out: dict[str, int]
+
+
+def run_generative(options: RewardOptions, opened: Run, device: str) -> None:
+    """Run all stages that the settings name, evaluate the models they saved, and write the report.
+
+    Raises:
+        HerError: the run cannot start or go on.
+    """
+    prepared = prepare(options, opened.folder)
+    _write_manifest(options, prepared.material, opened.folder)
+    template = ChatTemplate(load_tokenizer(options.model, _texts(options, prepared)))
+    stages: list[Stage] = []
+    base = options.model
+    if prepared.twins:
+        base, stage = _fine_tune(options, template, prepared, opened, device)
+        stages.append(stage)
+    elif not options.model.base:
+        raise InputError("no critique can be trained on, and a model of random weights knows no form; give generative.judges")
+    if options.generative.grpo.steps:
+        stages.append(_reinforce(options, template, base, prepared.material, opened, device))
+    report = _report(options, prepared, stages, opened.folder, device)
+    write_generative_report(report, opened.folder)
+    with replacing(opened.folder / "model" / "README.md") as card:
+        card.write(generative_card(report, options.generative))
+    last = report.models[-1]
+    opened.log_metric(saved="model", accuracy=last.accuracy.value, swap_consistency=last.swap_consistency.value)
+    weights = sorted((opened.folder / "model").glob("*.safetensors"))
+    opened.update_status(outputs={f"model/{path.name}": file_hash(path) for path in weights})
+
+
+def prepare(options: RewardOptions, folder: Path) -> Prepared:
+    """Return the critiques that can be trained on, balanced, and those set aside for checks."""
+    generative = options.generative
+    material = gather(options, folder)
+    twins, left_out = choose_twins(material.critiques, HEADS[generative.form])
+    before = balance_of(twins)
+    negatives = [twin for twin in twins if twin.pair.kind]  # b is worse by construction; balancing is for the others
+    plain = [twin for twin in twins if not twin.pair.kind]
+    kept = balance_twins(plain, mixed=generative.mixed, length_gap=generative.length_gap, seed=options.seed)
+    left_out["balance"] += len(plain) - len(kept)
+    checked = kept[: min(generative.checked, len(kept) // 10)] if generative.stop_accuracy else []
+    trained = [*kept[len(checked) :], *negatives]
+    log.info("%d critiques to train on, %d set aside; left out: %s", 2 * len(trained), 2 * len(checked), dict(left_out))
+    counts = {**material.left_out, **{why: count for why, count in left_out.items() if count}}
+    return Prepared(material, trained, checked, before, balance_of([*kept, *negatives]), counts)
+
+
+def _fine_tune(
+    options: RewardOptions, template: ChatTemplate, prepared: Prepared, opened: Run, device: str
+) -> tuple[ModelOptions, Stage]:
+    generative, folder = options.generative, opened.folder / "sft"
+    head = HEADS[generative.form]
+    rows, too_long = sft_rows(template, head, prepared.twins, generative.instructions, options.pairs.most_tokens)
+    prepared.left_out.update(too_long)
+
+    def check(model: Any) -> float:
+        return check_accuracy(model, template, prepared.checked, options)
+
+    began = time.monotonic()
+    if (folder / "config.json").is_file():
+        log.info("fine-tuning is done: %s", folder)
+    else:
+        home = opened.folder / "fine_tuning"
+        home.mkdir(exist_ok=True)
+        trainer = fine_tune(
+            options, template.tokenizer, rows, home, lambda **values: opened.log_metric(sft=values), device, check
+        )
+        _save(trainer, template, folder, options, len(rows["input_ids"]))
+    stage = Stage(name="sft", rows=len(rows["input_ids"]), seconds=round(time.monotonic() - began, 1))
+    return ModelOptions(base=str(folder), template="own", precision=options.model.precision), stage
+
+
+def _reinforce(
+    options: RewardOptions, template: ChatTemplate, base: ModelOptions, material: Material, opened: Run, device: str
+) -> Stage:
+    home = opened.folder / "reinforcement"
+    home.mkdir(exist_ok=True)
+    began = time.monotonic()
+    trainer = reinforce(
+        options, base, template.tokenizer, material.train, home, lambda **values: opened.log_metric(grpo=values), device
+    )
+    seconds = round(time.monotonic() - began, 1)
+    _save(trainer, template, opened.folder / "model", options, len(material.train))
+    return Stage(name="grpo", rows=len(material.train), steps=trainer.state.global_step, seconds=seconds)
+
+
+def check_accuracy(model: Any, template: ChatTemplate, twins: Sequence[Twin], options: RewardOptions) -> float:
+    """Return the share of pairs whose answers say what the label says, mean over single answers for a pairwise head."""
+    generative, head = options.generative, HEADS[options.generative.form]
+    calls = [
+        Call(f"{twin.pair.id}:{side}", "check", head.messages(twin.pair, side, generative.instructions))
+        for twin in twins
+        for side in SIDES
+    ]
+    texts = answer_texts(model, template, calls, generative.at_once, generative.grpo.tokens)
+    right = 0.0
+    for twin, first, second in zip(twins, texts[::2], texts[1::2], strict=True):
+        values = [
+            head.read(twin.pair, side, text).value if ended else None
+            for side, (text, ended) in zip(SIDES, (first, second), strict=True)
+        ]
+        right += sum(
+            head.worth(twin.pair, side, value, [other]).agreement
+            for side, value, other in zip(SIDES, values, values[::-1], strict=True)
+        )
+    return right / max(1, 2 * len(twins))
+
+
+def _save(trainer: Any, template: ChatTemplate, folder: Path, options: RewardOptions, rows: int) -> None:
+    facts = {"Trained for": f"generative reward model, form {options.generative.form}", "Rows": rows, "Run": options.name}
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    save(model, template.tokenizer, folder, base=options.model.base, licence=options.model.licence, facts=facts)
+
+
+def _report(options: RewardOptions, prepared: Prepared, stages: Sequence[Stage], folder: Path, device: str) -> GenerativeReport:
+    """Evaluate every stage's saved model; the figures of fine-tuning stand beside those of the end."""
+    tests, generative = prepared.material.tests, options.generative
+    if not options.generative.grpo.steps:
+        _promote(folder)
+    names = [stage.name for stage in stages]
+    figures: list[GenerativeFigures] = []
+    answered: list[Sequence[Answered]] = []
+    for name in names:
+        ask = saved_ask(folder / ("model" if name == names[-1] else name), options, device)
+        evaluated = evaluate_judge(name, ask, generative.form, generative.instructions, tests)
+        figures.append(evaluated.figures)
+        answered.append(evaluated.answered)
+    gain = paired_gain(*answered, resamples=tests.resamples, seed=tests.seed) if len(answered) == 2 else None
+    return GenerativeReport(
+        name=options.name,
+        base=options.model.base,
+        form=generative.form,
+        stages=tuple(stages),
+        left_out=prepared.left_out,
+        before=prepared.before,
+        after=prepared.after,
+        gain=gain,
+        models=tuple(figures),
+    )
+
+
+def _promote(folder: Path) -> None:
+    """Make the fine-tuned model the run's model, when there is no second stage."""
+    if not (folder / "model").exists():
+        (folder / "sft").rename(folder / "model")
+
+
+def saved_ask(folder: Path, options: RewardOptions, device: str) -> BatchAsk:
+    """Return the questions' way to a saved model."""
+    template = ChatTemplate(str(folder))
+    saved = ModelOptions(base=str(folder), template="own", precision=options.model.precision)
+    model = load_model(saved, LoraOptions(), template.tokenizer, device).to(device)
+    generative = options.generative
+    return BatchAsk(model, template, at_once=generative.at_once, tokens=generative.grpo.tokens)
+
+
+def _texts(options: RewardOptions, prepared: Prepared) -> list[str]:
+    """Return prompts and answers for a tokenizer from scratch."""
+    head, texts = HEADS[options.generative.form], []
+    for twin in prepared.twins[: TOKENIZER_TEXTS // 2]:
+        for side, text in zip(SIDES, twin.texts, strict=True):
+            prompt = head.messages(twin.pair, side, options.generative.instructions)
+            texts += [*(message.content for message in prompt), text]
+    return texts
+
+
+def _write_manifest(options: RewardOptions, material: Material, folder: Path) -> None:
+    trained = [*material.train, *(critique.pair for critique in material.critiques)]
+    names = (tuple(sorted({conversation_of(as_preference(pair)) for pair in part})) for part in (trained, material.tests.pairs))
+    learned, held_out = names
+    write_manifest(RewardManifest(run=options.name, base=options.model.base, trained=learned, held_out=held_out), folder)
