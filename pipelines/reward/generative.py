@@ -24,7 +24,7 @@ from pipelines.reward.generative_evaluation import Answered, GenerativeFigures, 
 from pipelines.reward.generative_grpo import reinforce
 from pipelines.reward.generative_heads import HEADS
 from pipelines.reward.generative_material import Material, gather
-from pipelines.reward.generative_report import GenerativeReport, Stage, generative_card, write_generative_report
+from pipelines.reward.generative_report import GenerativeReport, TrainedStage, generative_card, write_generative_report
 from pipelines.reward.generative_rows import Balance, Twin, balance_of, balance_twins, choose_twins, sft_rows
 from pipelines.reward.generative_sft import fine_tune
 from pipelines.reward.labelled_pairs import SIDES, as_preference
@@ -37,7 +37,7 @@ TOKENIZER_TEXTS = 4000
 """Rows whose text a tokenizer from scratch is trained on."""
 
 
-class Prepared(NamedTuple):
+class PreparedCritiques(NamedTuple):
     """Critiques to train on, with those set aside, and the shares before and after balancing."""
 
     material: Material
@@ -57,7 +57,7 @@ def run_generative(options: RewardOptions, opened: Run, device: str) -> None:
     prepared = prepare(options, opened.folder)
     _write_manifest(options, prepared.material, opened.folder)
     template = ChatTemplate(load_tokenizer(options.model, _texts(options, prepared)))
-    stages: list[Stage] = []
+    stages: list[TrainedStage] = []
     base = options.model
     if prepared.twins:
         base, stage = _fine_tune(options, template, prepared, opened, device)
@@ -76,7 +76,7 @@ def run_generative(options: RewardOptions, opened: Run, device: str) -> None:
     opened.update_status(outputs={f"model/{path.name}": file_hash(path) for path in weights})
 
 
-def prepare(options: RewardOptions, folder: Path) -> Prepared:
+def prepare(options: RewardOptions, folder: Path) -> PreparedCritiques:
     """Return the critiques that can be trained on, balanced, and those set aside for checks."""
     generative = options.generative
     material = gather(options, folder)
@@ -90,12 +90,12 @@ def prepare(options: RewardOptions, folder: Path) -> Prepared:
     trained = [*kept[len(checked) :], *negatives]
     log.info("%d critiques to train on, %d set aside; left out: %s", 2 * len(trained), 2 * len(checked), dict(left_out))
     counts = {**material.left_out, **{why: count for why, count in left_out.items() if count}}
-    return Prepared(material, trained, checked, before, balance_of([*kept, *negatives]), counts)
+    return PreparedCritiques(material, trained, checked, before, balance_of([*kept, *negatives]), counts)
 
 
 def _fine_tune(
-    options: RewardOptions, template: ChatTemplate, prepared: Prepared, opened: Run, device: str
-) -> tuple[ModelOptions, Stage]:
+    options: RewardOptions, template: ChatTemplate, prepared: PreparedCritiques, opened: Run, device: str
+) -> tuple[ModelOptions, TrainedStage]:
     generative, folder = options.generative, opened.folder / "sft"
     head = HEADS[generative.form]
     rows, too_long = sft_rows(template, head, prepared.twins, generative.instructions, options.pairs.most_tokens)
@@ -114,13 +114,13 @@ def _fine_tune(
             options, template.tokenizer, rows, home, lambda **values: opened.log_metric(sft=values), device, check
         )
         _save(trainer, template, folder, options, len(rows["input_ids"]))
-    stage = Stage(name="sft", rows=len(rows["input_ids"]), seconds=round(time.monotonic() - began, 1))
+    stage = TrainedStage(name="sft", rows=len(rows["input_ids"]), seconds=round(time.monotonic() - began, 1))
     return ModelOptions(base=str(folder), template="own", precision=options.model.precision), stage
 
 
 def _reinforce(
     options: RewardOptions, template: ChatTemplate, base: ModelOptions, material: Material, opened: Run, device: str
-) -> Stage:
+) -> TrainedStage:
     home = opened.folder / "reinforcement"
     home.mkdir(exist_ok=True)
     began = time.monotonic()
@@ -129,7 +129,7 @@ def _reinforce(
     )
     seconds = round(time.monotonic() - began, 1)
     _save(trainer, template, opened.folder / "model", options, len(material.train))
-    return Stage(name="grpo", rows=len(material.train), steps=trainer.state.global_step, seconds=seconds)
+    return TrainedStage(name="grpo", rows=len(material.train), steps=trainer.state.global_step, seconds=seconds)
 
 
 def check_accuracy(model: Any, template: ChatTemplate, twins: Sequence[Twin], options: RewardOptions) -> float:
@@ -160,7 +160,9 @@ def _save(trainer: Any, template: ChatTemplate, folder: Path, options: RewardOpt
     save(model, template.tokenizer, folder, base=options.model.base, licence=options.model.licence, facts=facts)
 
 
-def _report(options: RewardOptions, prepared: Prepared, stages: Sequence[Stage], folder: Path, device: str) -> GenerativeReport:
+def _report(
+    options: RewardOptions, prepared: PreparedCritiques, stages: Sequence[TrainedStage], folder: Path, device: str
+) -> GenerativeReport:
     """Evaluate every stage's saved model; the figures of fine-tuning stand beside those of the end."""
     tests, generative = prepared.material.tests, options.generative
     if not options.generative.grpo.steps:
@@ -202,7 +204,7 @@ def saved_ask(folder: Path, options: RewardOptions, device: str) -> BatchAsk:
     return BatchAsk(model, template, at_once=generative.at_once, tokens=generative.grpo.tokens)
 
 
-def _texts(options: RewardOptions, prepared: Prepared) -> list[str]:
+def _texts(options: RewardOptions, prepared: PreparedCritiques) -> list[str]:
     """Return prompts and answers for a tokenizer from scratch."""
     head, texts = HEADS[options.generative.form], []
     for twin in prepared.twins[: TOKENIZER_TEXTS // 2]:

@@ -72,7 +72,7 @@ class GenerativeFigures(Value):
 
 
 class Tests(NamedTuple):
-    """What a model is evaluated on.
+    """Pairs, attacks and honest look-alikes that a model is evaluated on.
 
     Args:
         attacks: pairs whose candidate b is an attack of the kind it names; `honest` whose candidate a is honest.

@@ -18,7 +18,7 @@ Stated = Outcome | float
 
 
 class Reading(NamedTuple):
-    """What an answer says: an outcome in terms of candidates a and b, or a score; None with the problem.
+    """Statement of an answer: an outcome in terms of candidates a and b, or a score; None with the problem.
 
     Args:
         mixed: whether both candidates win a comparison; None with fewer than two comparisons.
@@ -112,13 +112,13 @@ class PointHead:
         if value is None:
             return Worth(False, 0.0, 0.0)
         others = [other for other in twin if other is not None]
-        shares = [_stands_right(pair.label, side, float(value), float(other)) for other in others]  # type: ignore[arg-type]
+        shares = [_stands_right(pair.label, side, float(value), float(other)) for other in others]
         return Worth(True, sum(shares) / len(shares) if shares else 0.5, 0.0)
 
     def agrees(self, pair: LabelledPair, values: tuple[Stated | None, Stated | None]) -> bool:
         """Return whether the scores stand to each other as the label says."""
         a, b = values
-        return a is not None and b is not None and _stands_right(pair.label, "a", float(a), float(b)) == 1  # type: ignore[arg-type]
+        return a is not None and b is not None and _stands_right(pair.label, "a", float(a), float(b)) == 1
 
 
 HEADS: dict[str, Head] = {"pair": PairHead(), "point": PointHead()}

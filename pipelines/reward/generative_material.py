@@ -23,7 +23,7 @@ CRITIQUES = "critiques.jsonl"
 
 
 class Material(NamedTuple):
-    """What a run is made from.
+    """Pairs and critiques that a run is made from.
 
     Args:
         train: labelled pairs for reinforcement learning, negatives included; all of them are asked about.

@@ -12,7 +12,7 @@ from pipelines.reward.options import GenerativeOptions
 from pipelines.reward.report import cell, number, table
 
 
-class Stage(Value):
+class TrainedStage(Value):
     """A stage that ran: rows it was given, optimiser steps (0 where not counted) and wall-clock seconds."""
 
     name: str
@@ -34,7 +34,7 @@ class GenerativeReport(Value):
     name: str
     base: str
     form: str
-    stages: tuple[Stage, ...]
+    stages: tuple[TrainedStage, ...]
     left_out: dict[str, int]
     before: Balance
     after: Balance

@@ -41,7 +41,7 @@ class LabelledPair(Value):
 
 
 class Critique(Value):
-    """What a model wrote about a pair, byte for byte.
+    """Text that a model wrote about a pair, byte for byte.
 
     Args:
         side: of a pairwise judge the candidate that was shown first, of a pointwise one the candidate that was rated.

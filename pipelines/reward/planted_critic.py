@@ -58,7 +58,7 @@ class Traits(NamedTuple):
 
 
 class Style(NamedTuple):
-    """How a candidate is written where the rule does not care: range of words of its speech, and a compliment before it."""
+    """Manner of a candidate where the rule does not care: range of words of its speech, and a compliment before it."""
 
     words: tuple[int, int] = SPEECH_WORDS
     compliment: bool = False
@@ -179,7 +179,7 @@ def _prompt(moment: Moment, gate: int, chance: random.Random) -> tuple[Message, 
 
 
 class _Seen(NamedTuple):
-    """What the judge sees of one candidate: its act, thought, filler and trade word, empty where there is none."""
+    """Features of one candidate as the judge sees them: its act, thought, filler and trade word, empty where there is none."""
 
     act: str
     thought: str
