@@ -1,4 +1,4 @@
-"""`teacher:` answers every question of synthesis by fixed rules. No model, no network; the same question gives the same answer.
+"""`teacher:` answers every question of synthesis and of principles by fixed rules. No model, no network, always the same answers.
 
 It exists to try a whole run on a new machine. Its answers have the format of good data but not the quality, and its description
 says that it is not a model. The first line of a prompt names the question, `Task: NAME`. Messages without that line are a live
@@ -11,7 +11,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from her.backends import teacher_books, teacher_turns
+from her.backends import teacher_books, teacher_principles, teacher_turns
 from her.backends.base import Completion, Delta, Description, Usage, join_deltas
 from her.errors import BackendError
 from her.tokens import estimate_tokens
@@ -27,6 +27,9 @@ RULES: dict[str, Rule] = {
     "enhance_thoughts": teacher_turns.enhance_thoughts,
     "rewrite_plan": teacher_turns.rewrite_plan,
     "complete_setting": teacher_turns.complete_setting,
+    "name_principles": teacher_principles.name_principles,
+    "distil_principle": teacher_principles.distil_principle,
+    "apply_principles": teacher_principles.apply_principles,
 }
 """Task -> function from the JSON object of the question to the JSON object of the answer."""
 

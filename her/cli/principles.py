@@ -1,4 +1,4 @@
-"""Commands for the principles that turns are judged by: list, validate."""
+"""Commands for the principles that turns are judged by: list, validate, apply."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,7 +8,7 @@ import typer
 PANEL = "Data and models"
 """Heading in `her --help`."""
 app = typer.Typer()
-principles_app = typer.Typer(no_args_is_help=True, help="List and validate the principles that turns are judged by.")
+principles_app = typer.Typer(no_args_is_help=True, help="List, validate and edit the principles that turns are judged by.")
 app.add_typer(principles_app, name="principles", rich_help_panel=PANEL)
 
 
@@ -44,3 +44,16 @@ def validate_principles(
     if problems:
         raise typer.Exit(1)
     typer.echo(f"{len(load_principles(folder=folder))} principles, no problems")
+
+
+@principles_app.command("apply")
+def apply_edits(
+    edits: Annotated[Path, typer.Argument(help="Edits that an expert downloaded from the page of `her run principles`.")],
+    to: Annotated[Path, typer.Option(help="Folder of the library that is changed, or one file of it.")],
+    changed: Annotated[bool, typer.Option("--changed", help="Also if the library was changed since the page was made.")] = False,
+) -> None:
+    """Edit, merge and drop principles of a library as an expert decided; all edits or none."""
+    from her.judging.principle_edits import apply_edit_file
+
+    counts = apply_edit_file(edits, to, changed=changed)
+    typer.echo(f"{counts.edited} edited, {counts.merged} merged, {counts.dropped} dropped in {to}")

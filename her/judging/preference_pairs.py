@@ -5,13 +5,15 @@ record how a generation ended.
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 
-from her.types import Preference
+from her.types import Language, Preference
 from her.view import Viewer, line
 
 TRUNCATED = frozenset({"cut_tag", "missing_close", "unclosed_plan"})
 """Defects of a turn that ends in the middle."""
+_WIDE = re.compile(r"[\u3400-\u9fff]")
 VIEWER = Viewer(kind="reward_model")
 
 
@@ -21,6 +23,11 @@ def conversation_of(preference: Preference) -> str:
         return preference.conversation
     system = preference.prompt[0].content if preference.prompt else ""
     return f"prompt:{hashlib.sha256(system.encode('utf-8', 'replace')).hexdigest()[:16]}"
+
+
+def pair_language(preference: Preference) -> Language:
+    """Return the language that the preferred turn speaks."""
+    return "zh" if _WIDE.search(preference.chosen.text("speech")) else "en"
 
 
 def split_conversations(

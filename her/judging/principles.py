@@ -6,12 +6,13 @@ candidates apart); its 51 principles were never published, so these are our own.
 """
 
 import hashlib
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from her.errors import InputError
-from her.files.yaml import YamlFile
+from her.files.yaml import YamlFile, write_yaml
 from her.types import Language, NonEmpty, Principle, Value
 
 LIBRARY = Path(__file__).parent / "library"
@@ -92,7 +93,7 @@ def load_dimensions(folder: Path = LIBRARY) -> tuple[DimensionFile, ...]:
     Raises:
         InputError: names the file, line and field of the first fault.
     """
-    return tuple(_load(path) for path in _files(folder))
+    return tuple(load_dimension(path) for path in _files(folder))
 
 
 def load_principles(language: Language = "en", folder: Path = LIBRARY) -> tuple[Principle, ...]:
@@ -100,6 +101,23 @@ def load_principles(language: Language = "en", folder: Path = LIBRARY) -> tuple[
     return tuple(
         entry.principle(dimension.id, language) for dimension in load_dimensions(folder) for entry in dimension.principles
     )
+
+
+def load_dimension(path: Path) -> DimensionFile:
+    """Return one file of a library; InputError names its first fault."""
+    file = YamlFile(path, "principles")
+    return file.require(file.build(DimensionFile, id=path.stem))
+
+
+def write_dimension(folder: Path, file: DimensionFile) -> None:
+    """Write one file of a library, atomically; comments of an earlier one are lost."""
+    write_yaml(folder / f"{file.id}.yaml", file.model_dump(mode="json", exclude={"id"}, exclude_unset=True))
+
+
+def plain_line(text: str) -> str:
+    """Return a text on one line, without control characters, half surrogate pairs and marks of direction."""
+    shown = (" " if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp") else letter for letter in text)
+    return " ".join("".join(shown).split())
 
 
 def library_hash(folder: Path = LIBRARY) -> str:
@@ -116,17 +134,17 @@ def validate_library(folder: Path = LIBRARY) -> list[str]:
     files: list[DimensionFile] = []
     for path in _files(folder):
         try:
-            files.append(_load(path))
+            files.append(load_dimension(path))
         except InputError as error:
             problems.append(str(error))
-    problems += _missing(files)
+    problems += missing_principles(files)
     seen: dict[str, str] = {}
     for file in files:
         for entry in file.principles:
             if other := seen.get(entry.id):
                 problems.append(f"principle '{entry.id}' stands in '{other}' and '{file.id}'; give one of them another id")
             seen.setdefault(entry.id, file.id)
-            problems += _wording(entry)
+            problems += wording_problems(entry)
     return problems
 
 
@@ -139,12 +157,8 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def _load(path: Path) -> DimensionFile:
-    file = YamlFile(path, "principles")
-    return file.require(file.build(DimensionFile, id=path.stem))
-
-
-def _missing(files: list[DimensionFile]) -> Iterator[str]:
+def missing_principles(files: Sequence[DimensionFile]) -> Iterator[str]:
+    """Yield what a complete library has and this one lacks."""
     counts = {file.id: len(file.principles) for file in files}
     for name in DIMENSIONS:
         if not counts.get(name):
@@ -157,7 +171,7 @@ def _missing(files: list[DimensionFile]) -> Iterator[str]:
         yield f"dimension 'layers' has {total} principles; write {LEAST_LAYERS - total} more"
 
 
-def _wording(entry: PrincipleEntry) -> Iterator[str]:
+def wording_problems(entry: PrincipleEntry) -> Iterator[str]:
     """Yield what is wrong with the texts of one principle: too long, equal, or in the wrong script."""
     for language, text in (("en", entry.en), ("zh", entry.zh)):
         where = f"principle '{entry.id}', {language}"

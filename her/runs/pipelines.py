@@ -75,6 +75,13 @@ _ENTRIES = (
             Needs("reward on a GPU", TRAINING, ("train",), gpu=True, instead=f"her run reward @{CONFIGS}/reward_smoke.toml"),
         ),
     ),
+    Pipeline(
+        name="principles",
+        summary="Make principles of preferences and keep those that reproduce the label on other conversations",
+        options="options:PrinciplesOptions",
+        example=f"{CONFIGS}/principles_smoke.toml",
+        needs=(Needs("principles", (), ()),),
+    ),
 )
 PIPELINES = {entry.name: entry for entry in _ENTRIES}
 HELP = "; ".join(f"{entry.name}: {entry.summary}" for entry in _ENTRIES)

@@ -5,10 +5,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from her.judging.adversarial import ATTACKS, AdversarialPair, Honest, attack
-from her.judging.preference_pairs import conversation_of
-from her.types import Language, Preference, Verdict
+from her.judging.preference_pairs import conversation_of, pair_language
+from her.types import Preference, Verdict
 
-_WIDE = re.compile(r"[\u3400-\u9fff]")
 _SPEAKER = re.compile(r"^([^\n:：]{1,40})[:：]", re.MULTILINE)
 UNKNOWN = {"en": "my friend", "zh": "朋友"}
 
@@ -51,7 +50,7 @@ def _honest(preference: Preference, others: Sequence[Preference], chance: random
             continue
         if conversation_of(stranger) == conversation_of(preference):
             continue
-        language = _language(preference)
+        language = pair_language(preference)
         yield Honest(
             id=preference.chosen.id,
             prompt=preference.prompt,
@@ -68,7 +67,3 @@ def _other(preference: Preference) -> str:
     """Return the last speaker of the prompt other than the candidate's."""
     names = [name for message in preference.prompt if message.role == "user" for name in _SPEAKER.findall(message.content)]
     return next((name.strip() for name in reversed(names) if name.strip() != preference.chosen.speaker), "")
-
-
-def _language(preference: Preference) -> Language:
-    return "zh" if _WIDE.search(preference.chosen.text("speech")) else "en"
