@@ -182,7 +182,8 @@ def visitors(chromium: "Browser", outside: list[str]) -> "Iterator[Callable[...,
     contexts: list[BrowserContext] = []
 
     def guard(route: "Route") -> None:
-        if urlsplit(route.request.url).hostname in ("127.0.0.1", "localhost", "::1"):
+        address = urlsplit(route.request.url)
+        if address.scheme == "file" or address.hostname in ("127.0.0.1", "localhost", "::1"):
             route.continue_()
         else:
             outside.append(route.request.url)

@@ -8,6 +8,7 @@ pipelines/principles/answers.py.
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from her.types import Language
@@ -201,6 +202,7 @@ def _is_chinese(text: str) -> bool:
     return any("\u4e00" <= letter <= "\u9fff" for letter in text)
 
 
+@lru_cache(4096)
 def _bare(text: str) -> str:
     return _PUNCTUATION.sub("", text).casefold()
 

@@ -159,7 +159,5 @@ def _explain_missing_package(name: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in ("pipelines", "her"):
             raise  # a mistake in this repository
-        extras = ",".join(PIPELINES[name].needs[0].extras)  # the first way needs least; others name their extras themselves
-        raise InputError(
-            f"pipeline '{name}' needs the package {error.name}; install it with pip install -e '.[{extras}]'"
-        ) from error
+        install = PIPELINES[name].needs[0].install  # the first way needs least; others name their extras themselves
+        raise InputError(f"pipeline '{name}' needs the package {error.name}; install it with {install}") from error

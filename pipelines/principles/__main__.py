@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from her.errors import BackendError
+from her.errors import BackendError, HerError
 from her.files import atomic
 from her.inference.caller import BudgetSpent, Ledger
 from her.inference.progress import Progress
@@ -85,22 +85,39 @@ async def _make(options: PrinciplesOptions, contrasts: Contrasts, opened: Run, b
             with Progress(counters, opened.log_metric, options.calls.pilot) as progress:
                 progress.expect("name_principles", len(contrasts.named_from))
                 named = await name_principles(callers, contrasts.named_from, options.temperature, options.seed)
+                _require_answers(options, "pairs without three principles", named.missing, len(contrasts.named_from))
                 clusters = cluster_texts(named.texts, options.clusters.distance, options.seed)
-                log.info(
-                    "%d principles named, %d pairs missing; %d clusters", len(named.texts), len(named.missing), len(clusters)
-                )
+                counts = (len(named.texts), len(named.missing), len(clusters))
+                log.info("%d principles named, %d pairs missing; %d clusters", *counts)
                 sampling = Sampling(temperature=options.temperature, seed=options.seed)
                 distilled = await distil(callers, clusters, library, options.clusters, sampling)
+                asked = len(distilled.missing) + len(distilled.candidates) + distilled.left_out.get("the same", 0)
+                _require_answers(options, "clusters without a principle", distilled.missing, asked)
                 blocks = -(-len(distilled.candidates) // options.selection.at_once)
                 progress.expect("apply_principles", len(contrasts.held_out) * blocks * options.selection.orders)
                 decisions = await apply_candidates(
                     callers, distilled.candidates, contrasts.held_out, options.selection, options.seed
                 )
+                unusable = [each.problem for each in decisions if each.side == "missing"]
+                _require_answers(options, "verdicts that cannot be used", unusable, len(decisions))
             models = (callers.teacher.model, callers.judge.model)
     tests = judge_candidates(distilled.candidates, decisions, contrasts.held_out, options.selection, options.seed)
     outcome = Outcome(make_principles(distilled.candidates, tests), tuple(decisions), contrasts.held_out)
     figures = _figures(options, contrasts, outcome, (named, clusters, distilled), models)
     _write(options, outcome, figures, opened, base)
+
+
+def _require_answers(options: PrinciplesOptions, what: str, missing: Sequence[str], asked: int) -> None:
+    """Fail when so much of a step is missing that what is left says little.
+
+    Raises:
+        HerError: names the number and the most frequent reasons.
+    """
+    if len(missing) > options.most_missing * asked:
+        raise HerError(
+            f"{len(missing)} of {asked} are {what} ({first_reasons(missing)}); "
+            "give endpoints that answer as asked, or raise most_missing. The same command resumes and asks only what is missing"
+        )
 
 
 def _figures(
@@ -111,7 +128,7 @@ def _figures(
     models: tuple[str, str],
 ) -> RunFigures:
     named, clusters, distilled = steps
-    unusable = [decision for decision in outcome.decisions if decision.side == "missing"]
+    unusable = [decision.problem for decision in outcome.decisions if decision.side == "missing"]
     manifest = used_conversations(options.name, contrasts.named_from, contrasts.held_out)
     return RunFigures(
         name=options.name,
@@ -125,7 +142,11 @@ def _figures(
         kept=sum(each.test.kept for each in outcome.made),
         left_out={**contrasts.left_out, **{f"clusters: {why}": count for why, count in distilled.left_out.items()}},
         missing={"named": len(named.missing), "distilled": len(distilled.missing), "applied": len(unusable)},
-        reasons={"named": first_reasons(named.missing), "distilled": first_reasons(distilled.missing)},
+        reasons={
+            "named": first_reasons(named.missing),
+            "distilled": first_reasons(distilled.missing),
+            "applied": first_reasons(unusable),
+        },
         false_discovery=options.selection.false_discovery,
         model=models[0],
         judge=models[1],
@@ -147,7 +168,7 @@ def _write(options: PrinciplesOptions, outcome: Outcome, figures: RunFigures, op
 
 
 def _prompts_hash() -> str:
-    texts = [template(task, language) for task in TASKS for language in ("en", "zh")]  # type: ignore[arg-type]
+    texts = [template(task, language) for task in TASKS for language in ("en", "zh")]
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 

@@ -115,6 +115,7 @@ function draw() {
   status.classList.toggle("problem", Boolean(wrong));
   for (const id of ["download", "copy"]) get(id).disabled = !edits.size || Boolean(wrong);
   get("reset").disabled = !edits.size;
+  for (const id of ["file-acts", "file"]) get(id).hidden = !edits.size; // a slim bar until there is something to take away
   get("json").value = wrong ? "" : fileText();
   store("edits", [...edits]);
 }
@@ -236,6 +237,7 @@ get("copy").addEventListener("click", async () => {
 get("reset").addEventListener("click", () => {
   edits.clear();
   draw();
+  document.querySelector("[data-act]:not([hidden])")?.focus();
 });
 
 function setLanguage(language) {

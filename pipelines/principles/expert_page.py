@@ -20,7 +20,7 @@ from her.files.atomic import replacing
 from her.judging.preference_pairs import pair_language
 from her.judging.principle_edits import FORMAT
 from her.judging.principles import LONGEST, DimensionFile, library_hash, load_dimensions
-from her.kinds import REPLY_KINDS
+from her.kinds import REPLY_KINDS, Kind
 from her.types import Language, Preference, Turn
 from pipelines.principles.made import MadePrinciple, Outcome, RunFigures
 from pipelines.principles.selection import Decision
@@ -41,7 +41,7 @@ class Segment(NamedTuple):
 class CandidateView(NamedTuple):
     """A turn as the page shows it: its parts as (kind, segments), and whether it follows the principle."""
 
-    parts: list[tuple[str, list[Segment]]]
+    parts: list[tuple[Kind, list[Segment]]]
     follows: bool
 
 

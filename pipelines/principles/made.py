@@ -13,7 +13,7 @@ from her.judging.preference_pairs import conversation_of
 from her.judging.principles import DimensionFile, PrincipleEntry, load_dimensions, validate_library, write_dimension
 from her.types import Preference, Value
 from pipelines.principles.distilling import Candidate
-from pipelines.principles.selection import Decision, Tested
+from pipelines.principles.selection import Decision, LabelTest
 
 
 class MadePrinciple(Value):
@@ -28,7 +28,7 @@ class MadePrinciple(Value):
     dimension: str
     namings: int
     wordings: tuple[str, ...]
-    test: Tested
+    test: LabelTest
 
 
 class PlantedFigures(Value):
@@ -83,7 +83,7 @@ class Outcome(NamedTuple):
     held_out: tuple[Preference, ...]
 
 
-def make_principles(candidates: Sequence[Candidate], tests: Sequence[Tested]) -> tuple[MadePrinciple, ...]:
+def make_principles(candidates: Sequence[Candidate], tests: Sequence[LabelTest]) -> tuple[MadePrinciple, ...]:
     """Return candidates with their tests: kept ones first, the surest of them first."""
     made = [
         MadePrinciple(

@@ -103,6 +103,7 @@ class PrinciplesOptions(Value):
             finds its own principles in the turn it likes agrees with itself.
         temperature: of naming and distilling; principles are applied at 0.
         library: folder of the library that the kept principles are added to; none takes the one of the package.
+        most_missing: share of the answers of a step that may be missing; above it the run fails and says why.
         shown: held-out pairs a principle that the expert's page shows.
     """
 
@@ -116,4 +117,5 @@ class PrinciplesOptions(Value):
     clusters: ClusterOptions = ClusterOptions()
     selection: SelectionOptions = SelectionOptions()
     calls: CallOptions = Field(default=CallOptions(), json_schema_extra=MAY_CHANGE)
+    most_missing: float = Field(default=0.3, ge=0, le=1, json_schema_extra=MAY_CHANGE)
     shown: int = Field(default=12, ge=0, json_schema_extra=MAY_CHANGE)

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from her.inference.call import Call
+from her.inference.call import Answer, Call
 from her.judging.preference_pairs import conversation_of
 from her.judging.verdicts import letters_only
 from her.statistics import Interval, cluster_bootstrap
@@ -39,22 +39,24 @@ class Decision(Value):
         pair: number of the held-out pair, from 0.
         side: `missing` where the judge gave no usable verdict.
         quote: found in one of the two turns.
+        problem: why it is missing.
     """
 
     principle: str
     pair: int
     side: Side
     quote: str = ""
+    problem: str = ""
 
 
-class Tested(Value):
+class LabelTest(Value):
     """What the test says of one principle.
 
     Args:
         decided: held-out pairs in which one turn follows it and the other does not; in `agreed` of them the preferred one.
         missing: held-out pairs without a usable verdict.
         conversations: with a decided pair.
-        agreement: agreed / decided with its interval over resampled conversations.
+        agreement: agreed / decided of a kept principle, with its interval over resampled conversations.
         p: one-sided, of the sign-flip test; None where the principle decided too little to be tested.
         q: p after Benjamini and Hochberg; the principle is kept when it is at most the rate.
         reason: why it was rejected; empty when it is kept.
@@ -65,7 +67,7 @@ class Tested(Value):
     agreed: int
     missing: int
     conversations: int
-    agreement: Interval
+    agreement: Interval | None = None
     p: float | None
     q: float | None
     reason: str
@@ -96,7 +98,7 @@ async def apply_candidates(
     sides: dict[tuple[int, str], list[Decision]] = {}
     at = 0
     async for answer in answers(callers.judge, (_call(each, pairs[each.pair]) for each in asked)):
-        for decision in _read(answer.value, asked[at], pairs[asked[at].pair]):
+        for decision in _read(answer, asked[at], pairs[asked[at].pair]):
             sides.setdefault((decision.pair, decision.principle), []).append(decision)
         at += 1
     return [_both_orders(found) for found in sides.values()]
@@ -108,14 +110,15 @@ def judge_candidates(
     pairs: Sequence[Preference],
     options: SelectionOptions,
     seed: int,
-) -> list[Tested]:
+) -> list[LabelTest]:
     """Return the test of every candidate, in their order."""
     by_principle: dict[str, list[Decision]] = {candidate.entry.id: [] for candidate in candidates}
     for decision in decisions:
         by_principle[decision.principle].append(decision)
     conversations = [conversation_of(pair) for pair in pairs]
     rows = [_tested(name, found, conversations, options, seed) for name, found in by_principle.items()]
-    return _adjusted(rows, options)
+    tested = _adjusted(rows, options)
+    return [_with_interval(row, by_principle[row.principle], conversations, seed) if row.kept else row for row in tested]
 
 
 def sign_flip_p(signs: Signs, conversations: Sequence[str], resamples: int, seed: int) -> float:
@@ -169,59 +172,65 @@ def _call(asked: _Asked, pair: Preference) -> Call:
     return question("apply_principles", number, language, payload, AppliedPrinciples, COLD)
 
 
-def _read(answer: object, asked: _Asked, pair: Preference) -> Iterator[Decision]:
-    """Yield a decision for each principle that was asked about; one that is not answered, or answered twice, is missing."""
+def _read(answer: Answer, asked: _Asked, pair: Preference) -> Iterator[Decision]:
+    """Yield a decision for each principle that was asked about; without one usable verdict it is missing."""
     said: dict[str, list[AppliedPrinciple]] = {}
-    for verdict in answer.verdicts if isinstance(answer, AppliedPrinciples) else ():
+    for verdict in answer.value.verdicts if isinstance(answer.value, AppliedPrinciples) else ():
         said.setdefault(verdict.id, []).append(verdict)
     shown = letters_only(turn_text(pair, True)), letters_only(turn_text(pair, False))
     for candidate in asked.candidates:
-        name = candidate.entry.id
-        winners = {verdict.winner for verdict in said.get(name, ())}
-        if winners == {"tie"}:
-            yield Decision(principle=name, pair=asked.pair, side="tie")
-            continue
-        quote = said[name][0].quote if len(winners) == 1 else ""
-        if not letters_only(quote) or not any(letters_only(quote) in turn for turn in shown):
-            yield Decision(principle=name, pair=asked.pair, side="missing")
-            continue
-        side: Side = "chosen" if (winners == {"a"}) == asked.chosen_first else "rejected"
-        yield Decision(principle=name, pair=asked.pair, side=side, quote=quote)
+        verdicts = said.get(candidate.entry.id, [])
+        if problem := answer.error or _problem(verdicts, shown):
+            yield Decision(principle=candidate.entry.id, pair=asked.pair, side="missing", problem=problem)
+        elif verdicts[0].winner == "tie":
+            yield Decision(principle=candidate.entry.id, pair=asked.pair, side="tie")
+        else:
+            side: Side = "chosen" if (verdicts[0].winner == "a") == asked.chosen_first else "rejected"
+            yield Decision(principle=candidate.entry.id, pair=asked.pair, side=side, quote=verdicts[0].quote)
+
+
+def _problem(verdicts: Sequence[AppliedPrinciple], shown: tuple[str, str]) -> str:
+    """Return why the verdicts on one principle cannot be used; an empty string when they can."""
+    if not verdicts:
+        return "the judge left principles out"
+    if len({verdict.winner for verdict in verdicts}) > 1:
+        return "the judge contradicts itself"
+    quote = letters_only(verdicts[0].quote)
+    if verdicts[0].winner != "tie" and (not quote or not any(quote in turn for turn in shown)):
+        return "the quote is in neither turn"
+    return ""
 
 
 def _both_orders(found: Sequence[Decision]) -> Decision:
     """Return the decision of both orders: missing if one is, a tie when they disagree."""
     first = found[0]
-    if any(each.side == "missing" for each in found):
-        return first.model_copy(update={"side": "missing", "quote": ""})
+    if missing := [each for each in found if each.side == "missing"]:
+        return missing[0]
     if len({each.side for each in found}) > 1:
         return first.model_copy(update={"side": "tie", "quote": ""})
     return first
 
 
-def _tested(name: str, found: Sequence[Decision], conversations: Sequence[str], options: SelectionOptions, seed: int) -> Tested:
+def _tested(
+    name: str, found: Sequence[Decision], conversations: Sequence[str], options: SelectionOptions, seed: int
+) -> LabelTest:
     signs = np.array([SIGNS[each.side] for each in found], dtype=np.int64)
     places = [conversations[each.pair] for each in found]
     decided = [place for place, sign in zip(places, signs, strict=True) if sign]
-    right = (signs[signs != 0] > 0).astype(float)
-    agreement = Interval(float("nan"), float("nan"), float("nan"))
-    if decided:
-        agreement = cluster_bootstrap(lambda rows: float(np.mean(right[rows])), decided, resamples=500, seed=seed)
     enough = len(decided) >= options.least_decided
-    return Tested(
+    return LabelTest(
         principle=name,
         decided=len(decided),
-        agreed=int(right.sum()),
+        agreed=int((signs > 0).sum()),
         missing=sum(each.side == "missing" for each in found),
         conversations=len(set(decided)),
-        agreement=agreement,
         p=sign_flip_p(signs, places, options.resamples, seed) if enough else None,
         q=None,
         reason="" if enough else f"decides {len(decided)} held-out pairs, fewer than {options.least_decided}",
     )
 
 
-def _adjusted(rows: Sequence[Tested], options: SelectionOptions) -> list[Tested]:
+def _adjusted(rows: Sequence[LabelTest], options: SelectionOptions) -> list[LabelTest]:
     """Return the rows with q-values and reasons; which rows are tested does not depend on the labels."""
     from scipy.stats import false_discovery_control
 
@@ -230,10 +239,18 @@ def _adjusted(rows: Sequence[Tested], options: SelectionOptions) -> list[Tested]
     return [row if row.p is None else _judged(row, float(next(adjusted)), options.false_discovery) for row in rows]
 
 
-def _judged(row: Tested, q: float, rate: float) -> Tested:
+def _judged(row: LabelTest, q: float, rate: float) -> LabelTest:
     reason = ""
     if q > rate + EXACT:
         share = row.agreed / row.decided
         often = f"shuffled labels do as well too often (q = {q:.2g} > {rate:g})"
         reason = f"agrees with {share:.0%} of {row.decided} decided pairs; {often}"
     return row.model_copy(update={"q": q, "reason": reason})
+
+
+def _with_interval(row: LabelTest, found: Sequence[Decision], conversations: Sequence[str], seed: int) -> LabelTest:
+    decided = [each for each in found if SIGNS[each.side]]
+    right = np.array([each.side == "chosen" for each in decided], dtype=float)
+    clusters = [conversations[each.pair] for each in decided]
+    interval = cluster_bootstrap(lambda rows: float(np.mean(right[rows])), clusters, resamples=500, seed=seed)
+    return row.model_copy(update={"agreement": interval})

@@ -11,6 +11,7 @@ from her.backends.teacher import RULES, TeacherBackend, write_answer
 from her.errors import BackendError, InputError
 from her.prompts import prompt_messages
 from her.types import Message, Sampling
+from pipelines.principles import answers as principle_answers
 from pipelines.synthesize.stages import answers
 from pipelines.synthesize.stages.turn_text import turn_labels
 from tests.teaching import a_scene
@@ -23,6 +24,9 @@ TURNS = [
     {"id": "t2", "speaker": "Othello", "text": "What dost thou say?"},
     {"id": "t3", "speaker": "宝玉", "text": "你来了。坐下说话罢。"},
 ]
+BETTER_ZH = {"better": "婉清：又下雨了。我数了七个。有狗在叫。", "worse": "婉清：哦凯。"}
+RULES_ASKED = [{"id": "oath", "definition": "swears an oath"}, {"id": "x", "definition": "?"}]
+BETTER = "Portia: By my sword. It rains again. I counted seven."
 PLAN = {"name": "Iago", "book": "Othello", "turn": "Iago: Ha! I like not that.", "history": ["Othello: Speak, honest Iago."]}
 PLAN_ZH = {"name": "宝玉", "book": "红楼梦", "turn": "宝玉: 你来了。坐下说话罢。", "history": [], "motivation": "宝玉想见她。"}
 TALK = [{"character": "Iago", "message": "Ha!"}, {"character": "Othello", "message": "What?"}]
@@ -46,6 +50,22 @@ TALK = [{"character": "Iago", "message": "Ha!"}, {"character": "Othello", "messa
         ("rewrite_plan", PLAN, answers.RewrittenPlan),
         ("rewrite_plan", PLAN_ZH, answers.RewrittenPlan),
         ("complete_setting", {"setting": "", "characters": [], "dialogues": TURNS, "source": ""}, answers.CompletedSetting),
+        ("name_principles", {"better": BETTER, "worse": "Portia: We shall see."}, principle_answers.NamedPrinciples),
+        (
+            "name_principles",
+            BETTER_ZH,
+            principle_answers.NamedPrinciples,
+        ),
+        ("distil_principle", {"principles": ["Swears an oath: On a sword.", "x"]}, principle_answers.DistilledPrinciple),
+        (
+            "apply_principles",
+            {
+                "a": BETTER,
+                "b": "Portia: No.",
+                "principles": RULES_ASKED,
+            },
+            principle_answers.AppliedPrinciples,
+        ),
     ],
 )
 def test_every_question_has_a_valid_answer(task: str, payload: dict[str, Any], schema: type[BaseModel]) -> None:

@@ -80,7 +80,7 @@ def test_question_names_are_unique_and_the_first_one_names_the_stage() -> None:
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_question_has_its_prompt_and_a_rule_of_the_teacher(language: Language) -> None:
     prompts = {question.prompt for question in ALL_QUESTIONS if question.prompt}
-    assert prompts == set(RULES)
+    assert prompts <= set(RULES)  # the others are asked by pipelines.principles
     for prompt in prompts:
         assert fill(prompt, language, {"name": "Iago", "most": "3", "least": "6"}).startswith(f"Task: {prompt}\n")
 
