@@ -46,7 +46,7 @@ class TextEdit(Value):
 
 
 class PrincipleEdit(Value):
-    """What happens to one principle; `into` belongs to `merge`, the fields below it to `edit`."""
+    """Decision on one principle; `into` belongs to `merge`, the fields below it to `edit`."""
 
     id: NonEmpty
     action: Literal["edit", "merge", "drop"]

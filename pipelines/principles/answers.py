@@ -66,7 +66,7 @@ class DistilledPrinciple(BaseModel):
 
 
 class AppliedPrinciple(BaseModel):
-    """Which of two turns follows one principle, and the words that show it."""
+    """The one of two turns that follows a principle better, and the words that show it."""
 
     id: str
     winner: Literal["a", "b", "tie"]

@@ -32,7 +32,7 @@ class MadePrinciple(Value):
 
 
 class PlantedFigures(Value):
-    """How far planted rules were found; `unknown` are kept principles that state no planted trait."""
+    """Numbers of planted rules that were found; `unknown` are kept principles that state no planted trait."""
 
     rules: int
     found: int
@@ -76,7 +76,7 @@ class ConversationsUsed(Value):
 
 
 class Outcome(NamedTuple):
-    """What the outputs are written from."""
+    """Candidates, decisions and pairs, from which the outputs are written."""
 
     made: tuple[MadePrinciple, ...]
     decisions: tuple[Decision, ...]

@@ -1,5 +1,6 @@
 """Ask the teacher and the judge of a run; every answer is in the run's ledger, so a killed run asks nothing twice."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Self
@@ -68,5 +69,5 @@ async def answers(caller: Caller, calls: Iterable[Call]) -> AsyncIterator[Answer
 
 def first_reasons(reasons: Sequence[str], most: int = 3) -> str:
     """Return the most frequent reasons of failed answers, for a message."""
-    common = sorted(set(reasons), key=lambda reason: -reasons.count(reason))[:most]
-    return "; ".join(common) or "none"
+    frequent = [reason for reason, _ in Counter(reasons).most_common(most)]
+    return "; ".join(frequent) or "none"

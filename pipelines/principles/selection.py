@@ -50,7 +50,7 @@ class Decision(Value):
 
 
 class LabelTest(Value):
-    """What the test says of one principle.
+    """Test of one principle.
 
     Args:
         decided: held-out pairs in which one turn follows it and the other does not; in `agreed` of them the preferred one.
