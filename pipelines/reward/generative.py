@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from her.errors import InputError
 from her.files.atomic import file_hash, replacing
 from her.inference.call import Call
+from her.judging.preference_pairs import conversation_of
 from her.runs.open_run import Run
 from pipelines.models.chat_template import ChatTemplate
 from pipelines.models.loading import load_model, load_tokenizer
@@ -29,7 +30,6 @@ from pipelines.reward.generative_rows import Balance, Twin, balance_of, balance_
 from pipelines.reward.generative_sft import fine_tune
 from pipelines.reward.labelled_pairs import SIDES, as_preference
 from pipelines.reward.options import RewardOptions
-from pipelines.reward.pairs import conversation_of
 from pipelines.reward.report import RewardManifest, write_manifest
 
 log = logging.getLogger(__name__)

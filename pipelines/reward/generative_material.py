@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from her.files import jsonl
 from her.judging.adversarial import ATTACKS
+from her.judging.preference_pairs import conversation_of, split_conversations
 from pipelines.reward import planted_critic
 from pipelines.reward.attacks import attacked_pairs
 from pipelines.reward.critics import label_candidates, write_critiques
@@ -16,7 +17,7 @@ from pipelines.reward.generative_evaluation import Tests
 from pipelines.reward.generative_heads import is_asked
 from pipelines.reward.labelled_pairs import SIDES, Critique, LabelledPair, as_preference, from_preferences
 from pipelines.reward.options import PairOptions, RewardOptions
-from pipelines.reward.pairs import conversation_of, load_pairs, require_apart, split_conversations
+from pipelines.reward.pairs import load_pairs, require_apart
 
 log = logging.getLogger(__name__)
 CRITIQUES = "critiques.jsonl"
