@@ -192,6 +192,7 @@ function merge(id, button) {
         return group;
       }),
   );
+  select.value = button.closest("article").dataset.near ?? "";
   ask(get("merger"), button, (saved) => saved.into.value && change(id, { id, action: "merge", into: saved.into.value }));
 }
 

@@ -19,13 +19,16 @@ from markupsafe import Markup
 from her.files.atomic import replacing
 from her.judging.preference_pairs import pair_language
 from her.judging.principle_edits import FORMAT
-from her.judging.principles import LONGEST, DimensionFile, library_hash, load_dimensions
+from her.judging.principles import LONGEST, DimensionFile, PrincipleEntry, library_hash, load_dimensions
 from her.kinds import REPLY_KINDS, Kind
 from her.types import Language, Preference, Turn
+from pipelines.principles.clusters import text_vectors
 from pipelines.principles.made import MadePrinciple, Outcome, RunFigures
 from pipelines.principles.selection import Decision
 
 FOLDER = Path(__file__).parent
+ALIKE = 0.35
+"""Cosine of two TF-IDF rows from which a principle is named as alike; the most alike two of the library have 0.37."""
 LONGEST_SHOWN = 2000
 """Characters of a text of a pair that are shown."""
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
@@ -62,11 +65,12 @@ class PairView(NamedTuple):
 
 
 class PrincipleView(NamedTuple):
-    """A kept principle with the pairs that the page shows."""
+    """A kept principle with the pairs that the page shows, and the one that the library had before and that is most like it."""
 
     made: MadePrinciple
     dimension: DimensionFile
     pairs: list[PairView]
+    near: PrincipleEntry | None
 
 
 def write_page(path: Path, outcome: Outcome, figures: RunFigures, library: Path, shown: int) -> None:
@@ -77,9 +81,9 @@ def write_page(path: Path, outcome: Outcome, figures: RunFigures, library: Path,
         shown: pairs a principle that are shown.
     """
     dimensions = {file.id: file for file in load_dimensions(library)}
-    kept = [
-        PrincipleView(made, dimensions[made.dimension], _pairs(made, outcome, shown)) for made in outcome.made if made.test.kept
-    ]
+    chosen = [made for made in outcome.made if made.test.kept]
+    near = nearest_entries([made.entry for made in chosen], [entry for file in dimensions.values() for entry in file.principles])
+    kept = [PrincipleView(made, dimensions[made.dimension], _pairs(made, outcome, shown), near[made.entry.id]) for made in chosen]
     html = (
         _environment()
         .get_template("expert_page.html.jinja")
@@ -101,6 +105,18 @@ def write_page(path: Path, outcome: Outcome, figures: RunFigures, library: Path,
 def visible(text: str) -> str:
     """Return a text whose control characters and marks of direction are shown by their number, such as ⟨U+202E⟩."""
     return _INVISIBLE.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
+
+
+def nearest_entries(entries: Sequence[PrincipleEntry], library: Sequence[PrincipleEntry]) -> dict[str, PrincipleEntry | None]:
+    """Return for each id the other principle of a library whose English wording is most alike; None where none is alike."""
+    own = {entry.id for entry in entries}
+    others = [entry for entry in library if entry.id not in own]
+    if not entries or not others:
+        return dict.fromkeys(own)
+    vectors = text_vectors([f"{entry.en.name}: {entry.en.definition}" for entry in (*entries, *others)])
+    alike = (vectors[: len(entries)] @ vectors[len(entries) :].T).toarray()
+    best = alike.argmax(axis=1)
+    return {entry.id: others[best[row]] if alike[row, best[row]] >= ALIKE else None for row, entry in enumerate(entries)}
 
 
 @cache

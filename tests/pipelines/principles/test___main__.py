@@ -30,6 +30,13 @@ def run(*words: str) -> int:
     return main([SMOKE, *words])
 
 
+@pytest.mark.parametrize("file", sorted((ROOT / "pipelines/configs").glob("principles*.toml")), ids=lambda path: path.stem)
+def test_every_configuration_is_valid_and_shows_every_setting(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([f"@{file}", "--dry-run"]) == 0
+    text = capsys.readouterr().out
+    assert "[selection]" in text and "[pairs.planted]" in text
+
+
 def figures(home: Path, name: str) -> RunFigures:
     return RunFigures.model_validate_json((home / "runs" / name / "report.json").read_text("utf-8"))
 

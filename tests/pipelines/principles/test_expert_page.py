@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from her.judging.principles import LIBRARY, library_hash
-from pipelines.principles.expert_page import visible
+from her.judging.principles import LIBRARY, library_hash, load_dimensions
+from pipelines.principles.expert_page import nearest_entries, visible
 from tests.pipelines.principles.pages import HOSTILE, hostile_page
+from tests.pipelines.principles.small import candidate
 
 
 class Tags(HTMLParser):
@@ -61,6 +62,14 @@ def test_figures_pairs_and_reasons_are_shown(page: str) -> None:
 def test_a_run_that_kept_nothing_says_so(tmp_path: Path) -> None:
     page = hostile_page(tmp_path, kept=False).read_text("utf-8")
     assert "No principle passed the test" in page and "没有原则通过检验" in page and "<article" not in page
+
+
+def test_a_principle_like_one_of_the_library_is_named() -> None:
+    library = [entry for file in load_dimensions() for entry in file.principles]
+    copied = library[5].model_copy(update={"id": "copied"})
+    near = nearest_entries([copied, candidate("oath").entry], library)
+    assert near["copied"] is library[5] and near["oath"] is None
+    assert nearest_entries([copied], [copied]) == {"copied": None}
 
 
 def test_what_turns_or_hides_text_is_shown_by_its_number() -> None:
