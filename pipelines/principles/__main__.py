@@ -14,13 +14,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from her.errors import BackendError, HerError
+from her.errors import BackendError, HerError, InputError
 from her.files import atomic
 from her.inference.caller import BudgetSpent, Ledger
 from her.inference.progress import Progress
 from her.judging.principles import LIBRARY, library_hash, load_dimensions
 from her.prompts import template
 from her.runs.command_line import run_command_line
+from her.runs.folder import run_folder, stored_status
 from her.runs.open_run import Run, RunStopped, open_run
 from her.types import Sampling
 from pipelines.principles.clusters import Cluster, cluster_texts
@@ -58,6 +59,7 @@ def run(options: PrinciplesOptions) -> Path:
         HerError: the pairs or the library are wrong.
     """
     base = options.library or LIBRARY
+    _require_unedited(run_folder(options.name))
     hashes = {**atomic.file_hashes(options.pairs.files), "library": library_hash(base), "prompts": _prompts_hash()}
     with open_run("principles", options.name, options, seed=options.seed, hashes=hashes) as opened:
         contrasts = load_contrasts(options.pairs, options.seed)
@@ -74,6 +76,21 @@ def run(options: PrinciplesOptions) -> Path:
         outputs += sorted((opened.folder / "library").glob("*.yaml"))
         opened.update_status(outputs={str(path.relative_to(opened.folder)): atomic.file_hash(path) for path in outputs})
         return opened.folder / "page.html"
+
+
+def _require_unedited(folder: Path) -> None:
+    """Refuse to write over a library that an expert has edited since the run wrote it.
+
+    Raises:
+        InputError: names the file that was changed.
+    """
+    earlier = stored_status(folder)
+    for name, digest in (earlier.outputs if earlier else {}).items():
+        if name.startswith("library/") and (folder / name).is_file() and atomic.file_hash(folder / name) != digest:
+            raise InputError(
+                f"'{folder / name}' was edited since the run wrote it, and the run would write over it; "
+                "copy the library elsewhere and delete it here, or give another name"
+            )
 
 
 async def _make(options: PrinciplesOptions, contrasts: Contrasts, opened: Run, base: Path) -> None:

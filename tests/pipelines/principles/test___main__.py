@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,6 +116,16 @@ def test_a_model_that_does_not_answer_as_asked_fails_the_run(home: Path, task: s
     status = read_status("loud")
     assert status.state == "failed" and what in status.reason
     assert not (home / "runs/loud/page.html").exists() and not (home / "runs/loud/library").exists()
+
+
+def test_a_library_that_an_expert_edited_is_not_written_over(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    words = ("name=kept", "pairs.planted.pairs=60", "selection.resamples=199")
+    assert run(*words) == 0 and run(*words) == 0
+    edited = home / "runs/kept/library/layers.yaml"
+    edited.write_text(edited.read_text("utf-8") + "\n", "utf-8")
+    assert run(*words) == 2 and "was edited since the run wrote it" in caplog.messages[-1]
+    shutil.rmtree(edited.parent)
+    assert run(*words) == 0 and edited.is_file()
 
 
 def test_a_budget_stops_the_run_and_a_higher_one_resumes_it(home: Path) -> None:
