@@ -1,5 +1,6 @@
 """Structured answers: which text gives a value, by which tier, and what is refused."""
 
+import gc
 import json
 
 import pytest
@@ -50,7 +51,11 @@ GOOD = '{"turns": [{"speaker": "Iago", "text": "I am not what I am."}], "default
     ],
 )
 def test_tiers(text: str, tier: Tier) -> None:
-    reading = parse_structured(text, Enhanced, truncated=False, held=True)
+    gc.disable()  # a finaliser that runs where the decoder has used up the recursion limit fails, and pytest reports it here
+    try:
+        reading = parse_structured(text, Enhanced, truncated=False, held=True)
+    finally:
+        gc.enable()
     assert reading.tier == tier
     if tier == "failed":
         assert reading.problem
