@@ -232,13 +232,34 @@ def _slope(ratios: Floats, wins: Floats) -> float:
 
 
 def correlations(turns: Sequence[ScoredTurn], resampling: Resampling) -> dict[str, Interval]:
-    """Return Spearman's rho of judge and people over all turns, in each dimension and in each language."""
-    groups: dict[str, list[ScoredTurn]] = {"all": [turn for turn in turns if turn.given is not None]}
-    for turn in groups["all"]:
+    """Return Spearman's rho of judge and people over all turns, in each dimension and in each language.
+
+    Dimensions have scales of their own, so scores are compared by their standing within their dimension.
+    """
+    standing = _standings([turn for turn in turns if turn.given is not None])
+    groups: dict[str, list[ScoredTurn]] = {"all": standing}
+    for turn in standing:
         for name in (turn.dimension, turn.language):
             if name:
                 groups.setdefault(name, []).append(turn)
     return {name: _rank_correlation(group, resampling) for name, group in groups.items()}
+
+
+def _standings(turns: Sequence[ScoredTurn]) -> list[ScoredTurn]:
+    """Return the turns with both scores as a share of the way through their dimension."""
+    from scipy.stats import rankdata
+
+    groups: dict[str, list[ScoredTurn]] = defaultdict(list)
+    for turn in turns:
+        groups[turn.dimension].append(turn)
+    found = []
+    for group in groups.values():
+        scores = np.array([(turn.given, turn.label) for turn in group], dtype=float)
+        ranks = np.column_stack([rankdata(column) for column in scores.T]) / (len(group) + 1)
+        found += [
+            turn._replace(given=float(given), label=float(label)) for turn, (given, label) in zip(group, ranks, strict=True)
+        ]
+    return found
 
 
 def _rank_correlation(turns: Sequence[ScoredTurn], resampling: Resampling) -> Interval:

@@ -82,6 +82,13 @@ _ENTRIES = (
         example=f"{CONFIGS}/principles_smoke.toml",
         needs=(Needs("principles", (), ()),),
     ),
+    Pipeline(
+        name="judge_check",
+        summary="Check a judge against labels of people and write its report card",
+        options="options:JudgeCheckOptions",
+        example=f"{CONFIGS}/judge_check_smoke.toml",
+        needs=(Needs("judge_check", ("matplotlib",), ("train",)),),
+    ),
 )
 PIPELINES = {entry.name: entry for entry in _ENTRIES}
 HELP = "; ".join(f"{entry.name}: {entry.summary}" for entry in _ENTRIES)
