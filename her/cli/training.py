@@ -24,6 +24,7 @@ def run_pipeline(
     """Run a pipeline. Started again with the same settings, an unfinished run resumes."""
     from her.runs.pipelines import pipeline_main
 
+    pipeline = pipeline.replace("-", "_")  # `her run judge-check`, as commands are spelled
     main = pipeline_main(pipeline)
     if not words:
         raise InputError(f"name a file of settings, such as: her run {pipeline} @{PIPELINES[pipeline].example}")

@@ -170,7 +170,7 @@ class Progress:
             self._noted_at = now
             self._metric(stage=stage, done=done, total=total, **_numbers(shot))
         if last:
-            log.info("%s: %d scenes", stage, done)
+            log.info("%s: %d done", stage, done)
 
     def _begin(self, stage: str, shot: CountersSnapshot) -> None:
         self._stage, self._began, self._before = stage, time.monotonic(), shot

@@ -140,9 +140,11 @@ def agrees(row: JudgedRow) -> float | None:
 
 
 def same_in_both_orders(row: JudgedRow) -> float | None:
-    """Return whether both orders have one winner; None where an order is missing."""
+    """Return whether both orders have one winner; None where an order is missing, or the judge knows no order."""
     forth, back = row.pair.forth, row.pair.back
-    return None if forth is None or back is None else float(forth.winner == back.winner)
+    if forth is None or back is None or forth.first is None or back.first is None:
+        return None
+    return float(forth.winner == back.winner)
 
 
 def is_tie(row: JudgedRow) -> float | None:

@@ -26,8 +26,8 @@ TRUNCATED = "it was truncated at the token limit; write less"
 VIEWER = Viewer(kind="reward_model")
 ReadableT = TypeVar("ReadableT", bound="Readable")
 Instructions = Literal["full", "short", "bare", "general"]
-"""`full` tells a model how to judge; `short` reminds one that was trained to (pipelines/reward/generative.py); `bare` asks for the
-verdict alone; so does `general`, by criteria that are the same for every turn. pipelines/judge_check compares them."""
+"""`full` tells a model how to judge; `short` reminds one that was trained to (pipelines/reward/generative.py); `bare` asks for
+the verdict alone; so does `general`, by criteria that are the same for every turn. pipelines/judge_check compares them."""
 INSTRUCTIONS: dict[Instructions, str] = {"full": "judge", "short": "reward", "bare": "bare", "general": "general"}
 """First word of the names of the prompts: `judge_pair`, `reward_point` and so on."""
 

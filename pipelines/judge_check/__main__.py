@@ -120,6 +120,8 @@ def _as_preference(pair: LabelledQuestion) -> Preference | None:
         return None
     question = pair.question
     chosen, rejected = (question.a, question.b) if pair.label == "a" else (question.b, question.a)
+    # Attacks are drawn by the turn's id, and a turn that was parsed from a text has another one each time.
+    chosen = chosen.model_copy(update={"id": question.id})
     verdict = Verdict(winner="a", judge="label")
     return Preference(prompt=question.prompt, chosen=chosen, rejected=rejected, verdict=verdict, conversation=pair.conversation)
 

@@ -62,8 +62,9 @@ def _lines(persona: Persona) -> list[WrittenLine]:
 def _pair(line: WrittenLine, fault: str, number: int, others: Sequence[WrittenLine], chance: random.Random) -> LabelledQuestion:
     worse = _with_fault(line, fault, others, chance)
     name = f"planted-{number}"
+    good, bad = (turn.model_copy(update={"id": f"{name}-{side}"}) for side, turn in (("good", line.reply), ("bad", worse)))
     turned, label = oriented(name, "a")
-    a, b = (worse, line.reply) if turned else (line.reply, worse)
+    a, b = (bad, good) if turned else (good, bad)
     question = PairQuestion(name, _prompt(line), a, b, line.persona.language)
     return LabelledQuestion(question, label, f"{line.persona.id} {line.number}", fault, tuple(_votes(label, chance)))
 

@@ -17,7 +17,6 @@ from her.backends.base import Completion, Delta, Description, Usage, join_deltas
 from her.characters.personas import fill_slots, load_personas
 from her.errors import BackendError
 from her.format import parse
-from her.judging.verdicts import strip_thinking
 from her.tokens import estimate_tokens
 from her.types import Message, Sampling, Turn
 from pipelines.judge_check.options import ScriptedOptions
@@ -28,6 +27,7 @@ THOUGHT, PLAIN, FITTING = 2.0, 2.0, 3.0
 MIDDLE, POINTS = 4.0, 0.9
 """Quality that gets the middle score, and score points for each unit of it."""
 _SECTION = re.compile(r"^===(.+?)===$", re.MULTILINE)
+_WORDS = re.compile(r"\w[\w ]{1,30}")
 _CANDIDATES = {"Candidate A": "a", "候选 A": "a", "Candidate B": "b", "候选 B": "b", "Candidate": "a", "候选": "a"}
 _HISTORY = ("The Conversation So Far", "此前的对话")
 _GENERAL = ("===Criteria===", "===标准===")
@@ -92,10 +92,10 @@ class ScriptedJudge:
 
     def _reasoned(self, system: str, shown: Sequence[Turn], winner: str) -> str:
         """Return one line of analysis; nothing where none is asked for, or the winner has no words to quote."""
-        words = strip_thinking(shown["AB".index(winner)].text("speech"))[:12].strip()
-        if any(heading in system for heading in _BARE) or len(words) < 2 or '"' in words:
+        words = _WORDS.search(shown["AB".index(winner)].text("speech"))
+        if any(heading in system for heading in _BARE) or words is None:
             return ""
-        return f'- [own-voice] {winner}: "{words}" -> {winner} (clear): it fits this moment better\n'
+        return f'- [own-voice] {winner}: "{words[0]}" -> {winner} (clear): it fits this moment better\n'
 
 
 def _quality(turn: Turn, cue: str) -> float:

@@ -129,7 +129,7 @@ def test_a_run_in_stages_is_forecast_once_a_stage(clock: Clock, caplog: pytest.L
     assert forecast["seconds"] == 30
     said = [message for message in caplog.messages if message.startswith("forecast")]
     assert said == ["forecast for plans from 2 calls: 10 calls, 15,000,000 tokens, 40.00 in money (20.40 to 59.60), 30 s"]
-    assert "plans: 4 scenes" in caplog.messages
+    assert "plans: 4 done" in caplog.messages
 
 
 def test_failed_calls_of_a_pilot_count_in_its_time(clock: Clock) -> None:
