@@ -55,7 +55,7 @@ class LabelledTurn(NamedTuple):
 
 
 class LabelledSet(NamedTuple):
-    """What a source holds, and how many of its rows were left out, by reason."""
+    """Pairs and turns of a source, and how many of its rows were left out, by reason."""
 
     pairs: tuple[LabelledQuestion, ...]
     turns: tuple[LabelledTurn, ...] = ()

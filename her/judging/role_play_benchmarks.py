@@ -11,7 +11,6 @@ scene's id), `model_a`, `model_b`, `winner` (A, B or tie) and `is_catch`; the an
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -270,8 +269,8 @@ def _whole_set(read: Callable[[Path], LabelledSet], path: Path) -> LabelledSet:
 
 
 _READERS: dict[Layout, Callable[[Path], LabelledSet]] = {
-    "preferences": partial(_whole_set, read_preferences),
-    "pairs": partial(_whole_set, read_pair_rows),
+    "preferences": lambda path: _whole_set(read_preferences, path),
+    "pairs": lambda path: _whole_set(read_pair_rows, path),
     "character_bench": character_bench,
     "rp_bench": rp_bench,
 }

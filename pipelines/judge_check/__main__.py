@@ -31,7 +31,7 @@ from pipelines.judge_check.options import JudgeCheckOptions
 from pipelines.judge_check.planted import planted_pairs
 from pipelines.judge_check.scripted_judge import ScriptedJudge
 
-DATA = "--data"
+LABELS = "--data"
 
 
 def main(words: Sequence[str]) -> int:
@@ -43,9 +43,9 @@ def _settings(words: Sequence[str]) -> Iterator[str]:
     """Yield the words with `--data PATH` and `--data=PATH` as the setting that they mean."""
     rest = iter(words)
     for word in rest:
-        if word == DATA:
+        if word == LABELS:
             yield f"input.path={next(rest, '')}"
-        elif word.startswith(f"{DATA}="):
+        elif word.startswith(f"{LABELS}="):
             yield f"input.path={word.partition('=')[2]}"
         else:
             yield word

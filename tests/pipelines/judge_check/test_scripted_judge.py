@@ -19,7 +19,7 @@ LEFT = FAIR.model_copy(update={"slot": 100.0})
 
 
 def outcomes(biases: ScriptedOptions, first: Slot, instructions: Any = "full") -> list[Outcome | None]:
-    """What the judge says about each pair, by slot."""
+    """Return the outcome of each pair, by slot."""
     judge = ScriptedJudge(biases)
     answers = [judge.answer(pair_messages(pair.question, first, "[x] y", instructions)) for pair in PAIRS]
     turns = [(pair.question.a, pair.question.b) if first == "a" else (pair.question.b, pair.question.a) for pair in PAIRS]
