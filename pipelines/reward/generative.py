@@ -55,6 +55,8 @@ def run_generative(options: RewardOptions, opened: Run, device: str) -> None:
         HerError: the run cannot start or go on.
     """
     prepared = prepare(options, opened.folder)
+    if not prepared.twins and not options.model.base:
+        raise InputError("no critique can be trained on, and a model of random weights knows no form; give generative.judges")
     _write_manifest(options, prepared.material, opened.folder)
     template = ChatTemplate(load_tokenizer(options.model, _texts(options, prepared)))
     stages: list[TrainedStage] = []
@@ -62,8 +64,8 @@ def run_generative(options: RewardOptions, opened: Run, device: str) -> None:
     if prepared.twins:
         base, stage = _fine_tune(options, template, prepared, opened, device)
         stages.append(stage)
-    elif not options.model.base:
-        raise InputError("no critique can be trained on, and a model of random weights knows no form; give generative.judges")
+    elif not options.generative.grpo.steps:
+        raise InputError("no critique can be trained on and generative.grpo.steps is 0, so nothing would be trained")
     if options.generative.grpo.steps:
         stages.append(_reinforce(options, template, base, prepared.material, opened, device))
     report = _report(options, prepared, stages, opened.folder, device)

@@ -71,7 +71,7 @@ class GenerativeFigures(Value):
     false_alarms: dict[str, Interval] = {}
 
 
-class Tests(NamedTuple):
+class HeldOutTests(NamedTuple):
     """Pairs, attacks and honest look-alikes that a model is evaluated on.
 
     Args:
@@ -94,7 +94,7 @@ class Evaluated(NamedTuple):
     answered: Sequence[Answered]
 
 
-def evaluate_judge(name: str, ask: Ask, form: str, instructions: Instructions, tests: Tests) -> Evaluated:
+def evaluate_judge(name: str, ask: Ask, form: str, instructions: Instructions, tests: HeldOutTests) -> Evaluated:
     """Ask about all pairs, attacks and honest turns, and return the figures."""
     answered = answer_pairs(ask, form, instructions, (*tests.pairs, *tests.attacks, *tests.honest))
     pairs, rest = answered[: len(tests.pairs)], answered[len(tests.pairs) :]
@@ -108,7 +108,7 @@ def evaluate_judge(name: str, ask: Ask, form: str, instructions: Instructions, t
     return Evaluated(figures_of(name, pairs, tests).model_copy(update=extra), pairs)
 
 
-def figures_of(name: str, answered: Sequence[Answered], tests: Tests) -> GenerativeFigures:
+def figures_of(name: str, answered: Sequence[Answered], tests: HeldOutTests) -> GenerativeFigures:
     """Return the figures of answered pairs, without attacks."""
     singles = [verdict for each in answered for verdict in (each.forth, each.back)]
     known = [verdict for verdict in singles if verdict is not None]
@@ -174,7 +174,7 @@ def _of_scores(a: float | None, b: float | None) -> Verdict | None:
     return Verdict(winner=winner, judge=NAME)
 
 
-def _interval(rows: Sequence[Answered], value: Callable[[Answered], float], tests: Tests) -> Interval:
+def _interval(rows: Sequence[Answered], value: Callable[[Answered], float], tests: HeldOutTests) -> Interval:
     values: NDArray[np.float64] = np.array([value(each) for each in rows])
 
     def mean(places: NDArray[np.intp]) -> float:

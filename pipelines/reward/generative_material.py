@@ -13,7 +13,7 @@ from her.judging.preference_pairs import conversation_of, split_conversations
 from pipelines.reward import planted_critic
 from pipelines.reward.attacks import attacked_pairs
 from pipelines.reward.critics import label_candidates, write_critiques
-from pipelines.reward.generative_evaluation import Tests
+from pipelines.reward.generative_evaluation import HeldOutTests
 from pipelines.reward.generative_heads import is_asked
 from pipelines.reward.labelled_pairs import SIDES, Critique, LabelledPair, as_preference, from_preferences
 from pipelines.reward.options import PairOptions, RewardOptions
@@ -34,7 +34,7 @@ class Material(NamedTuple):
 
     train: tuple[LabelledPair, ...]
     critiques: tuple[Critique, ...]
-    tests: Tests
+    tests: HeldOutTests
     left_out: dict[str, int]
 
 
@@ -119,14 +119,14 @@ def _asked(
     return critiques
 
 
-def _tests(options: RewardOptions, held_out: Sequence[LabelledPair]) -> Tests:
+def _tests(options: RewardOptions, held_out: Sequence[LabelledPair]) -> HeldOutTests:
     """Return held-out pairs, attacks of every kind on them, and for planted ones the honest look-alikes."""
     settings, count = options.pairs, options.evaluation.attacked
     chosen = list(held_out)
     random.Random(f"tests {options.seed}").shuffle(chosen)
     chosen = chosen[: options.generative.evaluated]
     planted = settings.planted
-    return Tests(
+    return HeldOutTests(
         pairs=tuple(chosen),
         attacks=tuple(attack_pairs(held_out, settings, tuple(ATTACKS), count, options.seed)),
         honest=planted_critic.honest_pairs(count, planted.books, options.seed + 1) if planted.pairs else (),

@@ -225,15 +225,23 @@ def _lines(pair: LabelledPair, shown: tuple[Turn, Turn]) -> list[str]:
 
 
 def _quotes(first: str, second: str) -> str:
-    return " ".join(f'{slot}: "{text}"' for slot, text in (("A", first), ("B", second)) if text)
+    return " ".join(f'{slot}: "{text}"' for slot, text in (("A", first), ("B", second)) if any(map(str.isalnum, text)))
 
 
 def _attack_line(pair: LabelledPair, shown: tuple[Turn, Turn], first: Slot) -> str:
     """Return the line about an attack; b of the pair is the attacked version."""
     if FLAWS[pair.kind] == "own words":
         return next(iter(line for line in _lines(pair, shown) if line.startswith("- [own words]")), _lines(pair, shown)[0])
-    heads = [" ".join(turn.text("role_action", "speech").split()[:3]) for turn in shown]
-    return f"- [{FLAWS[pair.kind]}] {_quotes(*heads)} -> {_slot('a', first)} (significant)"
+    return f"- [{FLAWS[pair.kind]}] {_quotes(*map(_head, shown))} -> {_slot('a', first)} (significant)"
+
+
+def _head(turn: Turn) -> str:
+    """Return the act of a turn, or the first words of its speech."""
+    return (
+        turn.text("role_action")
+        if turn.text("role_action") in (*ACTS[0], *ACTS[1])
+        else " ".join(turn.text("speech").split()[:3])
+    )
 
 
 def _slot(outcome: Outcome, first: Slot) -> str:
