@@ -1,28 +1,27 @@
-"""Ratings, edits and choices as training data: preferences with verdicts, labelled replies, export files, statistics.
+"""Votes, ratings, edits and choices as training data: preferences with verdicts, labelled replies, export files, statistics.
 
 Replies that the visitor stopped and replies that failed are left out of every file, because the model did not finish them;
 truncated ones are left out where a model would learn to imitate them. Everything left out is counted.
 
-Preferences come from edits (the edit is preferred to its original), choices (the kept reply is preferred to each swipe) and
-stars (two swipes that one person rated under one prompt, with means at least MARGIN apart).
+Preferences come from her/feedback/pairs.py: votes, edits (the edit is preferred to its original), choices (the kept reply is
+preferred to each swipe) and stars (two swipes that one person rated under one prompt).
 """
 
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import combinations, groupby
 from statistics import fmean
 from typing import Any, Literal
 
+from her.feedback.pairs import compared_pairs, same_content
 from her.feedback.rubric import RUBRIC
-from her.format import normalise, render
+from her.feedback.votes import rater, rater_votes
+from her.format import render
 from her.store import Rating, Store
-from her.store.exports import ExportedReply, RatedReply, chosen_replies, edited_replies, rated_replies, totals
-from her.types import Comparison, Message, Preference, Turn, Value, Verdict
+from her.store.exports import ExportedReply, chosen_replies, edited_replies, rated_replies, totals
+from her.types import Message, Preference, Turn, Value
 
 ExportFormat = Literal["jsonl", "sft", "preference", "kto"]
-MARGIN = 1.0
-"""Smallest difference of two means of stars that counts as a preference."""
 WELL_RATED = 4.0
 """Smallest mean of stars of a reply that a model may imitate."""
 
@@ -52,11 +51,6 @@ def export(store: Store, format: ExportFormat, write: Callable[[str], object]) -
     return Exported(written=written, left_out=dict(sorted(left_out.items())))
 
 
-def rater(visitor_id: str) -> str:
-    """Return the name of a person in verdicts and files: 12 digits of the id, enough to tell raters apart."""
-    return f"rater:{visitor_id[:12]}"
-
-
 def mean_stars(rating: Rating) -> float | None:
     """Return the mean over the rated dimensions; None without any."""
     return fmean(rating.stars.values()) if rating.stars else None
@@ -69,20 +63,29 @@ def well_rated(rating: Rating) -> bool:
 
 
 def preferences(store: Store, left_out: Counter[str] | None = None) -> Iterator[Preference]:
-    """Yield preferences from edits, then choices, then stars; a pair that an earlier source decided is not repeated.
+    """Yield preferences from votes, then edits, choices and stars; a pair that an earlier source decided is not repeated.
 
     `left_out` counts what is not a preference, by reason.
     """
     counts = left_out if left_out is not None else Counter()
     decided: set[tuple[str, str, str]] = set()
-    for visitor_id, chosen, rejected, verdict in _pairs(store, counts):
-        ids = (visitor_id, min(chosen.node.id, rejected.node.id), max(chosen.node.id, rejected.node.id))
+    for pair in compared_pairs(store, counts):
+        chosen, rejected = pair.chosen, pair.rejected
+        ids = (pair.visitor_id, min(chosen.node.id, rejected.node.id), max(chosen.node.id, rejected.node.id))
         reason = "pair decided before" if ids in decided else _unfit_pair(chosen, rejected)
         decided.add(ids)
         if reason:
             counts[reason] += 1
         else:
-            yield Preference(prompt=rejected.prompt, chosen=chosen.node.turn, rejected=rejected.node.turn, verdict=verdict)
+            yield Preference(
+                prompt=rejected.prompt,
+                chosen=chosen.node.turn,
+                rejected=rejected.node.turn,
+                verdict=pair.verdict,
+                margin=pair.margin,
+                rater=rater(pair.visitor_id),
+                conversation=rejected.node.conversation_id,
+            )
 
 
 def stats(store: Store) -> dict[str, Any]:
@@ -110,6 +113,7 @@ def stats(store: Store) -> dict[str, Any]:
         "ratings": dict(counts),
         "edits": sum(1 for _ in edited_replies(store)),
         "choices": sum(1 for _ in chosen_replies(store)),
+        "votes": len(rater_votes(store)),
         "dimensions": _means(everyone),
         "tags": dict(tags.most_common()),
         "personas": {
@@ -122,59 +126,6 @@ def _means(stars: dict[str, list[int]]) -> dict[str, dict[str, float | int]]:
     order = [label.id for label in RUBRIC.dimensions]
     known = sorted(stars, key=lambda name: (order.index(name) if name in order else len(order), name))
     return {name: {"mean": round(fmean(stars[name]), 3), "n": len(stars[name])} for name in known}
-
-
-Pair = tuple[str, ExportedReply, ExportedReply, Verdict]
-
-
-def _pairs(store: Store, left_out: Counter[str]) -> Iterator[Pair]:
-    """Yield visitor, chosen, rejected and verdict from the three sources."""
-    for edit in edited_replies(store):
-        verdict = Verdict(winner="a", reason="edited by hand", judge=rater(edit.visitor_id))
-        if _parts(edit.original.node.turn) == _parts(edit.edited.node.turn):
-            left_out["edit changed nothing"] += 1
-        else:
-            yield edit.visitor_id, edit.edited, edit.original, verdict
-    for row in chosen_replies(store):
-        verdict = Verdict(winner="a", reason="kept among swipes", judge=rater(row.choice.visitor_id))
-        for swipe in row.alternatives:
-            yield row.choice.visitor_id, row.chosen, swipe, verdict
-    rated = (row for row in rated_replies(store) if row.reply is not None and row.rated.rating.stars)
-    for _, swipes in groupby(rated, key=_place):  # the store yields the swipes of one place as neighbours
-        for first, second in combinations(list(swipes), 2):
-            yield from _star_pair(first, second, left_out)
-
-
-def _place(row: RatedReply) -> tuple[str, str, str | None]:
-    assert row.reply is not None
-    return row.rated.visitor_id, row.rated.conversation_id, row.reply.node.parent_id
-
-
-def _star_pair(first: RatedReply, second: RatedReply, left_out: Counter[str]) -> Iterator[Pair]:
-    """Yield the better of two swipes by the dimensions rated in both, when their means are at least MARGIN apart."""
-    shared = [name for name in first.rated.rating.stars if name in second.rated.rating.stars]
-    if not shared or first.reply is None or second.reply is None:
-        left_out["no dimension rated in both"] += 1
-        return
-    means = [fmean(row.rated.rating.stars[name] for name in shared) for row in (first, second)]
-    if abs(means[0] - means[1]) < MARGIN:
-        left_out[f"stars less than {MARGIN:g} apart"] += 1
-        return
-    better, worse = (first, second) if means[0] > means[1] else (second, first)
-    comparisons = tuple(_comparison(name, better, worse) for name in shared)
-    verdict = Verdict(comparisons=comparisons, winner="a", reason="stars", judge=rater(first.rated.visitor_id))
-    assert better.reply is not None and worse.reply is not None
-    yield first.rated.visitor_id, better.reply, worse.reply, verdict
-
-
-def _comparison(name: str, a: RatedReply, b: RatedReply) -> Comparison:
-    left, right = a.rated.rating.stars[name], b.rated.rating.stars[name]
-    winner: Literal["a", "b", "tie"] = "tie" if left == right else "a" if left > right else "b"
-    return Comparison(principle=name, winner=winner, reason=f"{left} stars to {right}")
-
-
-def _parts(turn: Turn) -> object:
-    return normalise(turn.parts, turn.speaker)
 
 
 def _unfit(reply: ExportedReply, *, imitated: bool) -> str:
@@ -196,7 +147,7 @@ def _unfit_pair(chosen: ExportedReply, rejected: ExportedReply) -> str:
         return reason
     if chosen.prompt != rejected.prompt:
         return "prompts differ"
-    return "replies are the same" if _parts(chosen.node.turn) == _parts(rejected.node.turn) else ""
+    return "replies are the same" if same_content(chosen, rejected) else ""
 
 
 def _messages(prompt: Iterable[Message]) -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from her.statistics import Interval, cluster_bootstrap
-from her.types import Value, Winner
+from her.types import Outcome, Value, Winner
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -27,7 +27,7 @@ LEAST_GAP = 0.15
 """Least difference of agreement within and between camps. Errors of the weights alone, sd 0.1 to 0.2, look like 0.02 to 0.08."""
 CONFIDENCE = 0.98
 RESAMPLES = 400
-SIDES: dict[Winner, float] = {"a": 1.0, "tie": 0.0, "b": -1.0}
+SIDES: dict[Outcome, float] = {"a": 1.0, "tie": 0.0, "both_bad": 0.0, "b": -1.0}
 
 
 class RaterVote(Value):
@@ -39,14 +39,16 @@ class RaterVote(Value):
         left: candidate that was shown on the left.
         worse: candidate planted to be bad in a catch pair; None elsewhere.
         repeat: whether this is the second showing, with sides swapped.
+        conversation: of the candidates; cluster of the bootstrap.
     """
 
     rater: str
     pair: str
-    winner: Winner
+    winner: Outcome
     left: Winner = "a"
     worse: Winner | None = None
     repeat: bool = False
+    conversation: str = ""
 
 
 class Reliability(NamedTuple):
@@ -74,20 +76,21 @@ def reliabilities(votes: Iterable[RaterVote], prior: tuple[float, float] = PRIOR
 def _reliability(votes: Sequence[RaterVote], prior: tuple[float, float]) -> Reliability:
     first = {vote.pair: vote.winner for vote in votes if not vote.repeat and vote.worse is None}
     catches = [_caught(vote) for vote in votes if vote.worse is not None]
-    repeats = [_same(first[vote.pair], vote.winner) for vote in votes if vote.repeat and vote.pair in first]
+    repeats = [same_choice(first[vote.pair], vote.winner) for vote in votes if vote.repeat and vote.pair in first]
     passed, checks = sum(catches) + sum(repeats), len(catches) + len(repeats)
     share = (passed + prior[0]) / (checks + sum(prior))
-    decided = [vote.winner == vote.left for vote in votes if vote.winner != "tie"]
+    decided = [vote.winner == vote.left for vote in votes if SIDES[vote.winner]]
     left = sum(decided) / len(decided) if decided else float("nan")
     return Reliability(passed, checks, left, max(0.0, 2 * share - 1))
 
 
 def _caught(vote: RaterVote) -> float:
-    return 0.5 if vote.winner == "tie" else float(vote.winner != vote.worse)
+    return float(vote.winner != vote.worse) if SIDES[vote.winner] else 0.5
 
 
-def _same(first: Winner, second: Winner) -> float:
-    return float(first == second) if "tie" not in (first, second) or first == second else 0.5
+def same_choice(first: Outcome, second: Outcome) -> float:
+    """Return 1 for the same winner, 0 for the other one and 0.5 when one of the two votes names none; two such agree."""
+    return 1 - abs(SIDES[first] - SIDES[second]) / 2
 
 
 class Camp(NamedTuple):

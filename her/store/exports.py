@@ -6,7 +6,7 @@ The prompt of a reply is that of its generation; the prompt of an edited reply i
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, or_, select
 
 from her.store.chats import generation_record, node_record
 from her.store.core import Core
@@ -146,17 +146,19 @@ def stars_given(store: Core) -> Iterator[tuple[str, dict[str, int]]]:
                 yield row.visitor_id, row.stars
 
 
-def voted_pairs(store: Core) -> Iterator[VotedPair]:
-    """Yield the votes, oldest first; the chat may be another visitor's, whose withdrawal takes the vote out as well."""
-    joined = ballots.join(votes, votes.c.ballot_id == ballots.c.id)
-    joined = joined.join(conversations, ballots.c.conversation_id == conversations.c.id)
-    columns = [ballots, *vote_columns(), votes.c.created_at.label("voted_at")]
-    columns += [conversations.c.persona_id, conversations.c.language]
-    query = select(*columns).select_from(joined)
-    query = query.where(_live(ballots), _kept("visitor", conversations.c.visitor_id), _kept("vote", votes.c.id))
-    query = query.where(_kept("node", ballots.c.a_id), _kept("node", ballots.c.b_id))
+def votes_cast(store: Core) -> Iterator[tuple[Ballot, Vote]]:
+    """Yield the votes without the replies, oldest first."""
     with store.reading() as connection:
-        for row in connection.execution_options(yield_per=BATCH).execute(query.order_by(votes.c.seq)):
+        for row in connection.execution_options(yield_per=BATCH).execute(_votes()):
+            voted = voted_record(row)
+            assert voted.vote is not None
+            yield voted.ballot, voted.vote
+
+
+def voted_pairs(store: Core) -> Iterator[VotedPair]:
+    """Yield the votes with their replies, oldest first."""
+    with store.reading() as connection:
+        for row in connection.execution_options(yield_per=BATCH).execute(_votes()):
             voted = voted_record(row)
             assert voted.vote is not None
             yield VotedPair(
@@ -168,6 +170,16 @@ def voted_pairs(store: Core) -> Iterator[VotedPair]:
                 b=_reply(connection, row.b_id),
                 created_at=row.voted_at,
             )
+
+
+def _votes() -> Select[Any]:
+    """Return the query of votes; the chat may be another visitor's, whose withdrawal takes the vote out as well."""
+    joined = ballots.join(votes, votes.c.ballot_id == ballots.c.id)
+    joined = joined.join(conversations, ballots.c.conversation_id == conversations.c.id)
+    columns = [ballots, *vote_columns(), votes.c.created_at.label("voted_at")]
+    query = select(*columns, conversations.c.persona_id, conversations.c.language).select_from(joined)
+    query = query.where(_live(ballots), _kept("visitor", conversations.c.visitor_id), _kept("vote", votes.c.id))
+    return query.where(_kept("node", ballots.c.a_id), _kept("node", ballots.c.b_id)).order_by(votes.c.seq)
 
 
 def totals(store: Core) -> dict[str, Any]:

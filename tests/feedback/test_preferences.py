@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from her.feedback.preferences import Exported, ExportFormat, export, preferences, rater, stats, well_rated
+from her.feedback.preferences import Exported, ExportFormat, export, preferences, stats, well_rated
+from her.feedback.votes import rater
 from her.files.jsonl import read, write
 from her.format import render
 from her.store import Node, Rating, Store
@@ -299,6 +300,7 @@ def test_the_numbers(store: Store) -> None:
         "ratings": {"turns": 2, "chats": 1, "thumbs_up": 1, "thumbs_down": 1},
         "edits": 0,
         "choices": 0,
+        "votes": 0,
         "dimensions": {
             "in_character": {"mean": 4.0, "n": 1},
             "voice": {"mean": 3.5, "n": 2},
