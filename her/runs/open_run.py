@@ -37,6 +37,10 @@ class Run:
         self.folder = folder
         self.status = status
 
+    def part(self, name: str) -> "Run":
+        """Return the part of this name, for a run that trains several models: see `RunPart`. An empty name is the whole run."""
+        return RunPart(self, name) if name else self
+
     def log_metric(self, **values: Any) -> None:
         """Append one line to `metrics.jsonl`, with `at` in seconds since 1970."""
         # Opened for each line: a kill loses at most the line that is being written.
@@ -48,6 +52,27 @@ class Run:
         self.status = self.status.model_copy(update=changes)
         with replacing(self.folder / "status.json") as file:
             file.write(self.status.model_dump_json(indent=2) + "\n")
+
+
+class RunPart(Run):
+    """A part of a run: a folder inside the run's, metrics under the part's name, outputs beside those of other parts."""
+
+    def __init__(self, whole: Run, name: str) -> None:
+        super().__init__(whole.folder / name, whole.status)
+        self.folder.mkdir(exist_ok=True)
+        self._whole, self._name = whole, name
+
+    def log_metric(self, **values: Any) -> None:
+        """Append one line to the run's `metrics.jsonl`."""
+        self._whole.log_metric(**{self._name: values})
+
+    def update_status(self, **changes: Any) -> None:
+        """Change fields of the run's status; outputs of the part are added under its folder."""
+        if outputs := changes.pop("outputs", None):
+            own = {f"{self._name}/{path}": digest for path, digest in outputs.items()}
+            changes["outputs"] = {**self._whole.status.outputs, **own}
+        self._whole.update_status(**changes)
+        self.status = self._whole.status
 
 
 @contextmanager

@@ -4,14 +4,15 @@ A ballot has one vote at most, because the page shows who wrote what afterwards.
 nodes vote on the same pair.
 """
 
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Insert, Row, Select, bindparam, insert, select
 
 from her.errors import InputError, NotFound
-from her.store.core import Core, add_tombstones, no_chat, node_in, now
+from her.store.core import Core, add_tombstones, no_chat, no_turn, now
 from her.store.records import Ballot, Side, Vote, Voted
-from her.store.tables import ballots, conversations, generations, tombstones, votes
+from her.store.tables import ballots, conversations, generations, nodes, tombstones, votes
 from her.types import new_id
 
 
@@ -46,7 +47,7 @@ class Votes(Core):
         )
         with self.writing() as connection:
             _check_pair(connection, conversation_id, shown)
-            connection.execute(insert(ballots).values(ballot.model_dump()))
+            connection.execute(_insert_ballot(), ballot.model_dump())
         return ballot
 
     def repeat_ballot(self, visitor_id: str, ballot_id: str) -> Ballot:
@@ -58,16 +59,16 @@ class Votes(Core):
         """
         again = select(ballots.c.id).where(ballots.c.repeat_of == ballot_id)
         with self.writing() as connection:
-            row = _ballot_row(connection, visitor_id, ballot_id)
+            row = _asked(connection, visitor_id, ballot_id)
             if row.repeat_of is not None or row.worse is not None or connection.execute(again).first():
                 raise InputError(f"the ballot {ballot_id[:40]!r} is a check or was repeated before; repeat another one")
-            if _vote_row(connection, ballot_id) is None:
+            if row.vote_id is None:
                 raise InputError(f"the ballot {ballot_id[:40]!r} was not answered; only answered ones are repeated")
             _check_pair(connection, row.conversation_id, (row.a_id, row.b_id))
             swapped: Side = "b" if row.first == "a" else "a"
             changes = {"id": new_id(), "first": swapped, "repeat_of": ballot_id, "created_at": now()}
             ballot = _ballot(row).model_copy(update=changes)
-            connection.execute(insert(ballots).values(ballot.model_dump()))
+            connection.execute(_insert_ballot(), ballot.model_dump())
         return ballot
 
     def vote(self, visitor_id: str, ballot_id: str, vote: Vote) -> int:
@@ -85,16 +86,16 @@ class Votes(Core):
         at = now()
         values = {name: getattr(vote, name) for name in Vote.model_fields}
         with self.writing() as connection:
-            row = _ballot_row(connection, visitor_id, ballot_id)
-            if earlier := _vote_row(connection, ballot_id):
-                if vote_record(earlier) == vote:
-                    return int(earlier.created_at)
+            row = _asked(connection, visitor_id, ballot_id)
+            if row.vote_id is not None:
+                if _vote(row) == vote:
+                    return int(row.voted_at)
                 raise InputError("this pair has your vote already, and a second one would not be blind; go on with the next")
-            for node_id in (row.a_id, row.b_id):
-                node_in(connection, row.conversation_id, node_id)
-            if connection.execute(select(votes.c.id).where(votes.c.id == vote.id)).first():
+            _check_pair(connection, row.conversation_id, (row.a_id, row.b_id))
+            if connection.execute(_vote_id(), {"vote": vote.id}).first():
                 raise InputError(f"the id {vote.id!r} belongs to another vote; send a new random one")
-            connection.execute(insert(votes).values(**values, visitor_id=visitor_id, ballot_id=ballot_id, created_at=at))
+            ids = {"visitor_id": visitor_id, "ballot_id": ballot_id, "created_at": at}
+            connection.execute(_insert_vote(), values | ids)
         return at
 
     def ballots(self, visitor_id: str) -> tuple[Voted, ...]:
@@ -117,31 +118,57 @@ class Votes(Core):
 
 def _check_pair(connection: Connection, conversation_id: str, shown: tuple[str, str]) -> None:
     """Refuse what cannot be voted on: absent or deleted, at two places, or a side that failed or was stopped."""
-    live = select(conversations.c.id).where(conversations.c.id == conversation_id, conversations.c.deleted_at.is_(None))
-    if not connection.execute(live).first():
+    rows = {row.id: row for row in connection.execute(_sides(), {"chat": conversation_id, "shown": shown})}
+    if not rows:
         raise no_chat(conversation_id)
-    first, second = (node_in(connection, conversation_id, node_id) for node_id in shown)
+    for missing in (node_id for node_id in shown if node_id not in rows):
+        raise no_turn(missing)
+    first, second = (rows[node_id] for node_id in shown)
     if first.id == second.id or first.parent_id != second.parent_id:
         raise InputError("a vote needs two different replies at one place of a chat; give two swipes")
     for row in (first, second):
-        finish = connection.execute(select(generations.c.finish).where(generations.c.id == row.generation_id)).scalar()
-        if finish in ("stopped", "failed"):
-            raise InputError(f"the reply {row.id[:40]!r} is not whole (generation {finish}); ask for another before the vote")
+        if row.finish in ("stopped", "failed"):
+            raise InputError(f"the reply {row.id[:40]!r} is not whole (generation {row.finish}); ask for another before the vote")
 
 
-def _ballot_row(connection: Connection, visitor_id: str, ballot_id: str) -> Row[Any]:
-    """Return the row of a ballot whose chat is not deleted."""
-    both = ballots.join(conversations, ballots.c.conversation_id == conversations.c.id)
-    mine = (ballots.c.id == ballot_id) & (ballots.c.visitor_id == visitor_id) & conversations.c.deleted_at.is_(None)
-    row = connection.execute(select(ballots).select_from(both).where(mine)).one_or_none()
+@cache
+def _sides() -> Select[Any]:
+    """Return the query of the live replies of a live chat; cached, since building it takes longer than running it."""
+    here = nodes.join(conversations, nodes.c.conversation_id == conversations.c.id)
+    both = here.outerjoin(generations, nodes.c.generation_id == generations.c.id)
+    live = nodes.c.deleted_at.is_(None) & conversations.c.deleted_at.is_(None)
+    query = select(nodes.c.id, nodes.c.parent_id, generations.c.finish).select_from(both)
+    return query.where(nodes.c.conversation_id == bindparam("chat"), nodes.c.id.in_(bindparam("shown", expanding=True)), live)
+
+
+def _asked(connection: Connection, visitor_id: str, ballot_id: str) -> Row[Any]:
+    """Return the row of a ballot, with its vote if there is one."""
+    row = connection.execute(_ballot_query(), {"ballot": ballot_id, "visitor": visitor_id}).one_or_none()
     if row is None:
         raise NotFound(f"there is no ballot {ballot_id[:40]!r} here; reload the page")
     return row
 
 
-def _vote_row(connection: Connection, ballot_id: str) -> Row[Any] | None:
-    columns = [*vote_columns(), votes.c.created_at]
-    return connection.execute(select(*columns).where(votes.c.ballot_id == ballot_id)).one_or_none()
+@cache
+def _ballot_query() -> Select[Any]:
+    columns = [ballots, *vote_columns(), votes.c.created_at.label("voted_at")]
+    query = select(*columns).select_from(ballots.outerjoin(votes, votes.c.ballot_id == ballots.c.id))
+    return query.where(ballots.c.id == bindparam("ballot"), ballots.c.visitor_id == bindparam("visitor"))
+
+
+@cache
+def _insert_ballot() -> Insert:
+    return insert(ballots)
+
+
+@cache
+def _vote_id() -> Select[Any]:
+    return select(votes.c.id).where(votes.c.id == bindparam("vote"))
+
+
+@cache
+def _insert_vote() -> Insert:
+    return insert(votes)
 
 
 def vote_columns() -> list[Any]:
@@ -149,14 +176,13 @@ def vote_columns() -> list[Any]:
     return [votes.c[name].label(f"vote_{name}") for name in Vote.model_fields]
 
 
-def vote_record(row: Row[Any]) -> Vote:
-    """Return the record of a row with `vote_columns`."""
+def _vote(row: Row[Any]) -> Vote:
     return Vote(**{name: getattr(row, f"vote_{name}") for name in Vote.model_fields})
 
 
 def voted_record(row: Row[Any]) -> Voted:
     """Return the record of a row with the columns of `ballots` and `vote_columns`."""
-    return Voted(ballot=_ballot(row), vote=None if row.vote_id is None else vote_record(row))
+    return Voted(ballot=_ballot(row), vote=None if row.vote_id is None else _vote(row))
 
 
 def _ballot(row: Row[Any]) -> Ballot:

@@ -3,7 +3,8 @@
     python -m pipelines.reward @pipelines/configs/reward_smoke.toml name=first --dry-run
 
 Also `her run reward @pipelines/configs/reward_smoke.toml`. The run folder is HER_HOME/runs/NAME: the model is in `model/`, the
-figures in `report.json` and `report.md`, the conversations in `manifest.json`. Started again with the same settings, an
+figures in `report.json` and `report.md`, the conversations in `manifest.json`. Where each camp of raters has a model of its own,
+they are in `camp-1`, `camp-2` and so on; `people.json` says what the raters are worth. Started again with the same settings, an
 unfinished run resumes from its last complete checkpoint.
 """
 
@@ -26,7 +27,8 @@ from pipelines.reward.evaluation import KINDS, HeldOutSet, ModelFigures, evaluat
 from pipelines.reward.generative import run_generative
 from pipelines.reward.inputs import encode_pairs, pair_texts
 from pipelines.reward.options import RewardOptions
-from pipelines.reward.pairs import PairSet, load_pairs
+from pipelines.reward.pairs import PairSet, load_pair_sets
+from pipelines.reward.people import database_hash
 from pipelines.reward.report import RewardManifest, RewardReport, model_card, write_manifest, write_report
 from pipelines.reward.saving import save_scalar
 from pipelines.reward.scalar import train_scalar
@@ -67,15 +69,18 @@ def run(options: RewardOptions) -> Path:
     device = resolve_device(options.device)
     critiques = [*options.generative.critiques, *options.generative.candidates.samples]
     pairs = [*options.pairs.files, *options.pairs.held_out, *options.pairs.planted.books]
-    inputs = [*pairs, *critiques, *base_files(options.model)]
-    with open_run("reward", options.name, options, seed=options.seed, hashes=files.file_hashes(inputs)) as opened:
+    hashes = files.file_hashes([*pairs, *critiques, *base_files(options.model)])
+    hashes |= database_hash(options.pairs.people.database)
+    with open_run("reward", options.name, options, seed=options.seed, hashes=hashes) as opened:
         if options.head == "generative":
             run_generative(options, opened, device)
             return run_folder(options.name) / "model"
-        preferences = load_pairs(options.pairs, options.seed)
-        _write_manifest(options, preferences, opened.folder)
-        _train_and_report(options, preferences, opened, device)
-    return run_folder(options.name) / "model"
+        sets = load_pair_sets(options.pairs, options.seed, opened.folder)
+        for name, preferences in sets.items():
+            part = opened.part(name)
+            _write_manifest(options, preferences, part.folder)
+            _train_and_report(options, preferences, part, device)
+    return run_folder(options.name) / ("model" if "" in sets else "")
 
 
 def _write_manifest(options: RewardOptions, pairs: PairSet, folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from her.config import MAY_CHANGE
+from her.feedback.people import CampChoice
 from her.judging.adversarial import ATTACKS
 from her.types import NonEmpty, Value
 from pipelines.models.options import LoraOptions, ModelOptions
@@ -24,11 +25,28 @@ class PlantedOptions(Value):
         books: CoSER books whose turns are rewritten, beside the scenes of this project's personas.
         careless: share of raters who are right in 55 % of their votes; the others are right in 95 %. Only pairs that are
             trained on get their votes; held-out pairs keep the rule's label. A negative share plants no raters at all.
+        votes: of each of twelve scripted raters (pipelines/reward/voters.py), through a database in the run's folder, from
+            which the run then reads, as from a playground's; 0 for none.
     """
 
     pairs: int = Field(default=0, ge=0)
     books: tuple[Path, ...] = ()
     careless: float = Field(default=-1, ge=-1, le=1)
+    votes: int = Field(default=0, ge=0)
+
+
+class PeopleOptions(Value):
+    """Preferences of people (pipelines/reward/people.py): votes, edits, kept swipes and stars of a playground.
+
+    Args:
+        database: path of its SQLite file, or its URL; empty for none.
+        models: `one` of all raters, one `per_camp` of taste, or `auto`: by camp where camps explain a low alpha.
+        resamples: resamples of raters and conversations for an interval.
+    """
+
+    database: str = ""
+    models: CampChoice = "auto"
+    resamples: int = Field(default=1000, ge=100)
 
 
 class PairOptions(Value):
@@ -36,6 +54,7 @@ class PairOptions(Value):
 
     Args:
         files: JSONL files of `her.types.Preference`.
+        people: a playground's database to read instead.
         planted: preferences that are made instead.
         split: split whose preferences are used, where they name one; empty for all.
         held_out: files to evaluate on; empty holds out `held_out_share` instead.
@@ -48,6 +67,7 @@ class PairOptions(Value):
     """
 
     files: tuple[Path, ...] = ()
+    people: PeopleOptions = PeopleOptions()
     planted: PlantedOptions = PlantedOptions()
     split: str = ""
     held_out: tuple[Path, ...] = ()
@@ -59,10 +79,14 @@ class PairOptions(Value):
 
     @model_validator(mode="after")
     def _require_source(self) -> "PairOptions":
-        if bool(self.files) == bool(self.planted.pairs):
-            raise ValueError('give either pairs.files=["preferences.jsonl"] or pairs.planted.pairs=1000')
-        if self.planted.pairs and self.held_out:
-            raise ValueError("pairs.held_out needs pairs.files; planted pairs hold out pairs.held_out_share")
+        if sum(map(bool, (self.files, self.people.database, self.planted.pairs))) != 1:
+            raise ValueError(
+                'give one of pairs.files=["preferences.jsonl"], pairs.people.database="her.sqlite3" and pairs.planted.pairs=1000'
+            )
+        if self.held_out and not self.files:
+            raise ValueError("pairs.held_out needs pairs.files; other pairs hold out pairs.held_out_share")
+        if self.planted.votes and self.planted.careless >= 0:
+            raise ValueError("pairs.planted.votes and pairs.planted.careless are two kinds of raters; leave one of them out")
         if unknown := sorted(set(self.attacks) - set(ATTACKS)):
             raise ValueError(f"pairs.attacks names {unknown[0]!r}; the kinds are {', '.join(ATTACKS)}")
         return self

@@ -6,7 +6,7 @@ record how a generation ended. What is left out here is counted by its reason.
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,9 @@ from her.files import jsonl
 from her.judging.preference_pairs import conversation_of, split_conversations, why_unfit
 from her.types import Preference
 from pipelines.reward.options import PairOptions
+from pipelines.reward.people import people_pairs
 from pipelines.reward.planted import planted_preferences, with_raters
+from pipelines.reward.voters import planted_votes
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +30,25 @@ class PairSet(NamedTuple):
     left_out: dict[str, int]
 
 
+def load_pair_sets(options: PairOptions, seed: int, folder: Path) -> dict[str, PairSet]:
+    """Read or make the preferences and split them; one set for each model to train, a single one under ''.
+
+    Args:
+        folder: of the run, for the report on people and for the database of planted votes.
+
+    Raises:
+        InputError: a line is no `Preference`, no model may be trained from the votes, a conversation is in two splits, or a split
+            is empty.
+    """
+    if options.people.database:
+        return _people_sets(options, options.people.database, folder, seed)
+    if options.planted.votes:
+        return _planted_sets(options, folder, seed)
+    return {"": load_pairs(options, seed)}
+
+
 def load_pairs(options: PairOptions, seed: int) -> PairSet:
-    """Read or make the preferences and split them.
+    """Read preferences from files, or make them, and split them.
 
     Raises:
         InputError: a line is no `Preference`, a conversation is in two splits, or a split is empty.
@@ -46,6 +65,35 @@ def load_pairs(options: PairOptions, seed: int) -> PairSet:
             held_out = tuple(_fit(_read(options.held_out, "", left_out), options, left_out))
         else:
             train, held_out = split_conversations(train, options.held_out_share, seed)
+    return _pair_set(train, held_out, left_out)
+
+
+def _planted_sets(options: PairOptions, folder: Path, seed: int) -> dict[str, PairSet]:
+    """Let scripted raters vote on planted pairs, then read their database like a playground's."""
+    planted = planted_preferences(options.planted.pairs, options.planted.books, seed)
+    file = folder / "votes.sqlite3"
+    planted_votes(planted, options.planted.votes, file, seed)
+    # Chats have random ids; by those of the planted pairs the same seed holds out the same ones in every run.
+    conversations = {turn.id: each.conversation for each in planted for turn in (each.chosen, each.rejected)}
+    return _people_sets(options, str(file), folder, seed, conversations)
+
+
+def _people_sets(
+    options: PairOptions, database: str, folder: Path, seed: int, conversations: Mapping[str, str] | None = None
+) -> dict[str, PairSet]:
+    read = people_pairs(options.people, database, folder, seed)
+    sets = {}
+    for name, group in read.groups.items():
+        left_out = read.left_out.copy()
+        if conversations is not None:
+            group = tuple(each.model_copy(update={"conversation": conversations[each.chosen.id]}) for each in group)
+        train, held_out = split_conversations(tuple(_fit(group, options, left_out)), options.held_out_share, seed)
+        sets[name] = _pair_set(train, held_out, left_out)
+    return sets
+
+
+def _pair_set(train: tuple[Preference, ...], held_out: tuple[Preference, ...], left_out: Counter[str]) -> PairSet:
+    """Return a set whose splits share no conversation and are not empty."""
     require_apart(train, held_out)
     for name, kept in (("train on", train), ("evaluate on", held_out)):
         if not kept:
