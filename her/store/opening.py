@@ -206,6 +206,7 @@ def migrate(connection: Connection, where: str) -> None:
     from alembic import command  # 0.3 s to import, needed only here
     from alembic.config import Config
 
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells at INFO about each of its plugins
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection

@@ -150,6 +150,7 @@ def _report(
         seconds=round(trained.seconds, 2),
         difference=difference,
         models=tuple(figures),
+        ceiling=pairs.ceiling,
     )
 
 

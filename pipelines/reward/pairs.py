@@ -13,6 +13,7 @@ from typing import NamedTuple
 from her.errors import InputError
 from her.files import jsonl
 from her.judging.preference_pairs import conversation_of, split_conversations, why_unfit
+from her.statistics import Interval
 from her.types import Preference
 from pipelines.reward.options import PairOptions
 from pipelines.reward.people import people_pairs
@@ -23,11 +24,16 @@ log = logging.getLogger(__name__)
 
 
 class PairSet(NamedTuple):
-    """Preferences to train on and to evaluate on, and how many were left out, by reason."""
+    """Preferences to train on and to evaluate on, and how many were left out, by reason.
+
+    Args:
+        ceiling: how often two people name the same winner, where people voted.
+    """
 
     train: tuple[Preference, ...]
     held_out: tuple[Preference, ...]
     left_out: dict[str, int]
+    ceiling: Interval | None = None
 
 
 def load_pair_sets(options: PairOptions, seed: int, folder: Path) -> dict[str, PairSet]:
@@ -88,7 +94,7 @@ def _people_sets(
         if conversations is not None:
             group = tuple(each.model_copy(update={"conversation": conversations[each.chosen.id]}) for each in group)
         train, held_out = split_conversations(tuple(_fit(group, options, left_out)), options.held_out_share, seed)
-        sets[name] = _pair_set(train, held_out, left_out)
+        sets[name] = _pair_set(train, held_out, left_out)._replace(ceiling=read.ceilings[name])
     return sets
 
 

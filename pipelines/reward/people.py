@@ -18,6 +18,7 @@ from her.feedback.preferences import preferences
 from her.feedback.raters import PRIOR, RaterVote, label_pairs
 from her.feedback.votes import rater_votes
 from her.files.atomic import replacing
+from her.statistics import Interval
 from her.store import Store
 from her.types import Preference, Winner
 from pipelines.reward.options import PeopleOptions
@@ -28,10 +29,14 @@ PRIOR_WEIGHT = 2 * PRIOR[0] / sum(PRIOR) - 1
 
 
 class PeoplePairs(NamedTuple):
-    """Preferences by model to train, and what was left out, by reason. A single model has the name ''."""
+    """Preferences by model to train, and what was left out, by reason. A single model has the name ''.
 
-    report: PeopleReport
+    Args:
+        ceilings: by model how often two of its raters name the same winner.
+    """
+
     groups: dict[str, tuple[Preference, ...]]
+    ceilings: dict[str, Interval]
     left_out: Counter[str]
 
 
@@ -55,7 +60,10 @@ def people_pairs(options: PeopleOptions, database: str, folder: Path, seed: int)
     with replacing(folder / "people.json") as file:
         file.write(report.model_dump_json(indent=2) + "\n")
     report.require_trainable()
-    return PeoplePairs(report, _groups(report, rows, options, left_out), left_out)
+    groups = _groups(report, rows, options, left_out)
+    camps = [camp.agreement.agreement for camp in report.camps]
+    ceilings = [report.agreement.agreement] if len(groups) == 1 else camps
+    return PeoplePairs(groups, dict(zip(groups, ceilings, strict=True)), left_out)
 
 
 def database_hash(database: str) -> dict[str, str]:

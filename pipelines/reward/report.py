@@ -19,6 +19,7 @@ class RewardReport(Value):
         seconds: wall-clock seconds of the training alone.
         difference: relative difference of scores between the model in memory and the one read back.
         models: the scalar model first, then the baselines.
+        ceiling: how often two people name the same winner, where people voted.
     """
 
     name: str
@@ -30,6 +31,7 @@ class RewardReport(Value):
     seconds: float
     difference: float
     models: tuple[ModelFigures, ...]
+    ceiling: Interval | None = None
 
 
 class RewardManifest(Value):
@@ -63,6 +65,8 @@ def report_text(report: RewardReport) -> str:
         f"{report.held_out:,} pairs of {report.conversations:,} held-out conversations. Intervals are 95 %, over conversations.",
         "",
     ]
+    if report.ceiling is not None:
+        head += [f"Two people name the same winner in {_cell(report.ceiling)} of the pairs.", ""]
     left_out = ", ".join(f"{why}: {count:,}" for why, count in report.left_out.items())
     return "\n".join(
         [*head, *([f"Left out: {left_out}.", ""] if left_out else []), *_accuracy_table(report.models), *_attacks(report)]

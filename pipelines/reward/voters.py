@@ -58,8 +58,7 @@ def planted_votes(preferences: Sequence[Preference], votes: int, file: Path, see
     if file.is_file():
         return
     part = file.with_name(f"{file.stem}-part{file.suffix}")
-    for old in (part, *(part.with_name(part.name + end) for end in ("-wal", "-shm", ".lock"))):
-        old.unlink(missing_ok=True)
+    _remove(part)
     chance = random.Random(f"voters {seed}")
     with closing(Store(f"sqlite:///{part}")) as store:
         author = visitor("author")
@@ -68,6 +67,13 @@ def planted_votes(preferences: Sequence[Preference], votes: int, file: Path, see
         for rater in raters():
             _cast(store, rater, chance.sample(pairs, min(votes, len(pairs))), catches, chance)
     os.replace(part, file)  # the last connection of a database writes its log back when it closes
+    _remove(part)
+
+
+def _remove(file: Path) -> None:
+    """Remove a database and the files beside it."""
+    for end in ("", "-wal", "-shm", ".lock"):
+        file.with_name(file.name + end).unlink(missing_ok=True)
 
 
 def visitor(name: str) -> str:

@@ -17,7 +17,14 @@ from pipelines.reward.planted import planted_preferences  # noqa: E402
 
 pytestmark = pytest.mark.whole
 ROOT = Path(__file__).resolve().parents[3]
-SMOKE = ["@pipelines/configs/reward_smoke.toml", "steps=6", "save_every=4", "log_every=2", "pairs.planted.pairs=150"]
+SMOKE = [
+    "@pipelines/configs/reward_smoke.toml",
+    "steps=6",
+    "save_every=4",
+    "log_every=2",
+    "pairs.planted.pairs=150",
+    "pairs.planted.votes=0",
+]
 SMALL = [
     "model.shape.hidden=16",
     "model.shape.layers=1",

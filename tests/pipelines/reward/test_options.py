@@ -31,8 +31,8 @@ def test_the_file_of_all_settings_holds_the_defaults(tmp_path: Path) -> None:
     ("words", "reason"),
     [
         ([], "pairs"),
-        (["pairs.planted.pairs=0"], "give either pairs.files"),
-        (["pairs.planted.pairs=5", 'pairs.files=["a.jsonl"]'], "give either pairs.files"),
+        (["pairs.planted.pairs=0"], "give one of pairs.files"),
+        (["pairs.planted.pairs=5", 'pairs.files=["a.jsonl"]'], "give one of pairs.files"),
         (["pairs.planted.pairs=5", 'pairs.attacks=["bribed"]'], "bribed"),
         (["pairs.planted.pairs=5", "rows=3", "batch=8"], "batch=8 is not a multiple of rows=3; take 9"),
         (["pairs.planted.pairs=5", "lora.rank=2", "lora.quantise=nf4"], "quantise"),
