@@ -33,7 +33,7 @@ USUAL_SPREAD, USUAL_RATINGS = 1.0, 10
 """Spread of stars that is taken for a new rater, and how many ratings of their own outweigh it."""
 
 
-class Pair(NamedTuple):
+class ComparedReplies(NamedTuple):
     """Two replies, the better one first, by one visitor; the verdict says how it was found."""
 
     visitor_id: str
@@ -43,14 +43,14 @@ class Pair(NamedTuple):
     margin: float = 1.0
 
 
-def compared_pairs(store: Store, left_out: Counter[str]) -> Iterator[Pair]:
+def compared_pairs(store: Store, left_out: Counter[str]) -> Iterator[ComparedReplies]:
     """Yield pairs from votes, edits, kept swipes and stars, in this order; `left_out` counts what is none, by reason."""
     yield from _voted(store, left_out)
     yield from _edited(store, left_out)
     for row in chosen_replies(store):
         verdict = Verdict(winner="a", reason="kept among swipes", judge=rater(row.choice.visitor_id))
         for swipe in row.alternatives:
-            yield Pair(row.choice.visitor_id, row.chosen, swipe, verdict)
+            yield ComparedReplies(row.choice.visitor_id, row.chosen, swipe, verdict)
     spread = spreads(store)
     rated = (row for row in rated_replies(store) if row.reply is not None and row.rated.rating.stars)
     for _, swipes in groupby(rated, key=_place):  # the store yields the swipes of one place as neighbours
@@ -77,7 +77,7 @@ def _spread(means: list[float]) -> float:
     return math.sqrt(squares / (len(means) - 1 + USUAL_RATINGS))
 
 
-def _voted(store: Store, left_out: Counter[str]) -> Iterator[Pair]:
+def _voted(store: Store, left_out: Counter[str]) -> Iterator[ComparedReplies]:
     """Yield one pair for each visitor and pair of candidates; a repeat that disagrees takes the vote back."""
     votes = rater_votes(store)
     decided = opinions(votes)
@@ -96,10 +96,10 @@ def _voted(store: Store, left_out: Counter[str]) -> Iterator[Pair]:
                 yield _vote_pair(row, opinion.value)
 
 
-def _vote_pair(row: VotedPair, opinion: float) -> Pair:
+def _vote_pair(row: VotedPair, opinion: float) -> ComparedReplies:
     verdict = vote_verdict(row.ballot, row.vote).model_copy(update={"winner": "a" if opinion > 0 else "b"})
     chosen, rejected = (row.a, row.b) if opinion > 0 else (row.b, row.a)
-    return Pair(row.ballot.visitor_id, chosen, rejected, verdict, abs(opinion))
+    return ComparedReplies(row.ballot.visitor_id, chosen, rejected, verdict, abs(opinion))
 
 
 def _truncated(row: VotedPair) -> str:
@@ -108,13 +108,13 @@ def _truncated(row: VotedPair) -> str:
     return "generation truncated" if "length" in finishes else ""
 
 
-def _edited(store: Store, left_out: Counter[str]) -> Iterator[Pair]:
+def _edited(store: Store, left_out: Counter[str]) -> Iterator[ComparedReplies]:
     for edit in edited_replies(store):
         if same_content(edit.original, edit.edited):
             left_out["edit changed nothing"] += 1
         else:
             verdict = Verdict(winner="a", reason="edited by hand", judge=rater(edit.visitor_id))
-            yield Pair(edit.visitor_id, edit.edited, edit.original, verdict)
+            yield ComparedReplies(edit.visitor_id, edit.edited, edit.original, verdict)
 
 
 def _place(row: RatedReply) -> tuple[str, str, str | None]:
@@ -122,7 +122,9 @@ def _place(row: RatedReply) -> tuple[str, str, str | None]:
     return row.rated.visitor_id, row.rated.conversation_id, row.reply.node.parent_id
 
 
-def _star_pair(first: RatedReply, second: RatedReply, spread: dict[str, float], left_out: Counter[str]) -> Iterator[Pair]:
+def _star_pair(
+    first: RatedReply, second: RatedReply, spread: dict[str, float], left_out: Counter[str]
+) -> Iterator[ComparedReplies]:
     """Yield the better of two swipes by the dimensions rated in both, when their means are at least MARGIN spreads apart."""
     shared = [name for name in first.rated.rating.stars if name in second.rated.rating.stars]
     if not shared or first.reply is None or second.reply is None:
@@ -137,7 +139,7 @@ def _star_pair(first: RatedReply, second: RatedReply, spread: dict[str, float], 
     comparisons = tuple(_comparison(name, better, worse) for name in shared)
     verdict = Verdict(comparisons=comparisons, winner="a", reason="stars", judge=rater(first.rated.visitor_id))
     assert better.reply is not None and worse.reply is not None
-    yield Pair(first.rated.visitor_id, better.reply, worse.reply, verdict, margin)
+    yield ComparedReplies(first.rated.visitor_id, better.reply, worse.reply, verdict, margin)
 
 
 def _comparison(name: str, a: RatedReply, b: RatedReply) -> Comparison:

@@ -53,7 +53,7 @@ class CampFigures(Value):
 
 
 class PeopleReport(Value):
-    """Who voted, how reliably, and how much they agree.
+    """Figures of all raters: how reliable they are, and how much they agree.
 
     Args:
         consistency: share of swapped repeats with the same winner; 0.5 is chance.

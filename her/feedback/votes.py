@@ -48,7 +48,7 @@ def vote_verdict(ballot: Ballot, vote: Vote) -> Verdict:
 
 
 class Opinion(NamedTuple):
-    """What one rater thinks of one pair: 1 for a, -1 for b, the mean over repeats; `unclear` says why it is no preference."""
+    """Opinion of one rater on one pair: 1 for a, -1 for b, the mean over repeats; `unclear` says why it is no preference."""
 
     value: float
     unclear: str = ""

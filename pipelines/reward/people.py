@@ -24,7 +24,7 @@ from her.types import Preference, Winner
 from pipelines.reward.options import PeopleOptions
 
 log = logging.getLogger(__name__)
-PRIOR_WEIGHT = 2 * PRIOR[0] / sum(PRIOR) - 1
+PRIOR_WEIGHT = 2 * PRIOR[0] / (PRIOR[0] + PRIOR[1]) - 1
 """Weight of a rater who never met a check, for example one who only gave stars."""
 
 

@@ -66,7 +66,7 @@ def report_text(report: RewardReport) -> str:
         "",
     ]
     if report.ceiling is not None:
-        head += [f"Two people name the same winner in {_cell(report.ceiling)} of the pairs.", ""]
+        head += [f"Two people name the same winner in {cell(report.ceiling)} of the pairs.", ""]
     left_out = ", ".join(f"{why}: {count:,}" for why, count in report.left_out.items())
     return "\n".join(
         [*head, *([f"Left out: {left_out}.", ""] if left_out else []), *_accuracy_table(report.models), *_attacks(report)]
