@@ -69,6 +69,7 @@ NO_MODULE = {
     "tests/store/test_crowd.py": "many processes on one database, and processes that are killed",
     "tests/pipelines/test_accelerate_configs.py": "pipelines/configs/accelerate/*.yaml, which accelerate reads",
     "tests/pipelines/models/test_sharded.py": "weights in shards, across sampling, merging and saving",
+    "tests/judging/test_requirements.py": "requirements on the reward half by number, across judging and pipelines/reward",
     "tests/test_layers.py": "rules on the source",
     "tests/test_docs.py": "the pages in docs/ and README",
     "tests/training_data/test_published_defects.py": "faults of the published HER data code, across samples, splits and exports",
