@@ -72,14 +72,17 @@ def run(options: RewardOptions) -> Path:
     hashes = files.file_hashes([*pairs, *critiques, *base_files(options.model)])
     hashes |= database_hash(options.pairs.people.database)
     with open_run("reward", options.name, options, seed=options.seed, hashes=hashes) as opened:
-        if options.head == "generative":
+        if options.head == "generative" and options.pairs.planted.pairs:
             run_generative(options, opened, device)
             return run_folder(options.name) / "model"
         sets = load_pair_sets(options.pairs, options.seed, opened.folder)
         for name, preferences in sets.items():
             part = opened.part(name)
-            _write_manifest(options, preferences, part.folder)
-            _train_and_report(options, preferences, part, device)
+            if options.head == "generative":
+                run_generative(options, part, device, preferences)
+            else:
+                _write_manifest(options, preferences, part.folder)
+                _train_and_report(options, preferences, part, device)
     return run_folder(options.name) / ("model" if "" in sets else "")
 
 

@@ -30,6 +30,7 @@ from pipelines.reward.generative_rows import Balance, Twin, balance_of, balance_
 from pipelines.reward.generative_sft import fine_tune
 from pipelines.reward.labelled_pairs import SIDES, as_preference
 from pipelines.reward.options import RewardOptions
+from pipelines.reward.pairs import PairSet
 from pipelines.reward.report import RewardManifest, write_manifest
 
 log = logging.getLogger(__name__)
@@ -48,13 +49,16 @@ class PreparedCritiques(NamedTuple):
     left_out: dict[str, int]
 
 
-def run_generative(options: RewardOptions, opened: Run, device: str) -> None:
+def run_generative(options: RewardOptions, opened: Run, device: str, pairs: PairSet | None = None) -> None:
     """Run all stages that the settings name, evaluate the models they saved, and write the report.
+
+    Args:
+        pairs: preferences to learn from; None for planted ones.
 
     Raises:
         HerError: the run cannot start or go on.
     """
-    prepared = prepare(options, opened.folder)
+    prepared = prepare(options, opened.folder, pairs)
     if not prepared.twins and not options.model.base:
         raise InputError("no critique can be trained on, and a model of random weights knows no form; give generative.judges")
     _write_manifest(options, prepared.material, opened.folder)
@@ -78,10 +82,10 @@ def run_generative(options: RewardOptions, opened: Run, device: str) -> None:
     opened.update_status(outputs={f"model/{path.name}": file_hash(path) for path in weights})
 
 
-def prepare(options: RewardOptions, folder: Path) -> PreparedCritiques:
+def prepare(options: RewardOptions, folder: Path, pairs: PairSet | None = None) -> PreparedCritiques:
     """Return the critiques that can be trained on, balanced, and those set aside for checks."""
     generative = options.generative
-    material = gather(options, folder)
+    material = gather(options, folder, pairs)
     twins, left_out = choose_twins(material.critiques, HEADS[generative.form])
     before = balance_of(twins)
     negatives = [twin for twin in twins if twin.pair.kind]  # b is worse by construction; balancing is for the others

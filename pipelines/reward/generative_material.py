@@ -17,7 +17,7 @@ from pipelines.reward.generative_evaluation import HeldOutTests
 from pipelines.reward.generative_heads import is_asked
 from pipelines.reward.labelled_pairs import SIDES, Critique, LabelledPair, as_preference, from_preferences
 from pipelines.reward.options import PairOptions, RewardOptions
-from pipelines.reward.pairs import load_pairs, require_apart
+from pipelines.reward.pairs import PairSet, require_apart
 
 log = logging.getLogger(__name__)
 CRITIQUES = "critiques.jsonl"
@@ -38,14 +38,17 @@ class Material(NamedTuple):
     left_out: dict[str, int]
 
 
-def gather(options: RewardOptions, folder: Path) -> Material:
+def gather(options: RewardOptions, folder: Path, pairs: PairSet | None = None) -> Material:
     """Return the material of a run; critiques that were asked for are written to `critiques.jsonl` in its folder.
+
+    Args:
+        pairs: preferences to learn from; None for planted ones.
 
     Raises:
         InputError: a file cannot be read, a conversation is both trained and evaluated on, or a part is empty.
     """
     generative = options.generative
-    train, held_out, left_out = _labelled(options)
+    train, held_out, left_out = _planted(options) if pairs is None else _labelled(pairs)
     negatives = attack_pairs(train, options.pairs, options.pairs.attacks, _negatives_of_each(options.pairs, train), options.seed)
     train = (*train, *(pair for pair in negatives if is_asked(pair) and not ATTACKS[pair.kind].tie_passes))
     critiques = [critique for path in generative.critiques for critique in jsonl.read(path, Critique)]
@@ -88,12 +91,13 @@ def attack_pairs(
     return [pair for pair in found if not planted or planted_critic.is_told_apart(pair)]
 
 
-def _labelled(options: RewardOptions) -> tuple[tuple[LabelledPair, ...], tuple[LabelledPair, ...], Counter[str]]:
+def _labelled(found: PairSet) -> tuple[tuple[LabelledPair, ...], tuple[LabelledPair, ...], Counter[str]]:
     """Return the pairs to train on, those to hold out, and how many were left out, by reason."""
+    return from_preferences(found.train, "train"), from_preferences(found.held_out, "test"), Counter(found.left_out)
+
+
+def _planted(options: RewardOptions) -> tuple[tuple[LabelledPair, ...], tuple[LabelledPair, ...], Counter[str]]:
     settings = options.pairs
-    if not settings.planted.pairs:
-        found = load_pairs(settings, options.seed)
-        return from_preferences(found.train, "train"), from_preferences(found.held_out, "test"), Counter(found.left_out)
     pairs = planted_critic.planted_pairs(settings.planted.pairs, settings.planted.books, options.seed)
     _, apart = split_conversations([as_preference(pair) for pair in pairs], settings.held_out_share, options.seed)
     names = set(map(conversation_of, apart))

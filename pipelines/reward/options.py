@@ -278,6 +278,8 @@ class RewardOptions(Value):
             raise ValueError(
                 f"batch={self.batch} is not a multiple of rows={self.rows}; take {self.rows * -(-self.batch // self.rows)}"
             )
+        if self.head == "generative" and self.pairs.planted.votes:
+            raise ValueError("pairs.planted.votes has no judge's words to fine-tune on; leave it out for a generative model")
         if self.lora.quantise:
             raise ValueError("lora.quantise is not supported for reward models; leave it out")
         generative = self.generative
