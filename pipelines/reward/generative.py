@@ -74,8 +74,10 @@ def run_generative(options: RewardOptions, opened: Run, device: str, pairs: Pair
         stages.append(_reinforce(options, template, base, prepared.material, opened, device))
     report = _report(options, prepared, stages, opened.folder, device)
     write_generative_report(report, opened.folder)
-    with replacing(opened.folder / "model" / "README.md") as card:
-        card.write(generative_card(report, options.generative))
+    for folder in (opened.folder / stage for stage in ("sft", "model")):
+        if folder.is_dir():
+            with replacing(folder / "README.md") as card:
+                card.write(generative_card(report, options.generative))
     last = report.models[-1]
     opened.log_metric(saved="model", accuracy=last.accuracy.value, swap_consistency=last.swap_consistency.value)
     weights = sorted((opened.folder / "model").glob("*.safetensors"))
@@ -102,7 +104,8 @@ def prepare(options: RewardOptions, folder: Path, pairs: PairSet | None = None) 
 def _fine_tune(
     options: RewardOptions, template: ChatTemplate, prepared: PreparedCritiques, opened: Run, device: str
 ) -> tuple[ModelOptions, TrainedStage]:
-    generative, folder = options.generative, opened.folder / "sft"
+    generative = options.generative
+    folder = opened.folder / ("sft" if generative.grpo.steps else "model")
     head = HEADS[generative.form]
     rows, too_long = sft_rows(template, head, prepared.twins, generative.instructions, options.pairs.most_tokens)
     prepared.left_out.update(too_long)
@@ -119,7 +122,7 @@ def _fine_tune(
         trainer = fine_tune(
             options, template.tokenizer, rows, home, lambda **values: opened.log_metric(sft=values), device, check
         )
-        _save(trainer, template, folder, options, len(rows["input_ids"]))
+        _save(trainer, template, folder, options, len(rows["input_ids"]), options.model.base)
     stage = TrainedStage(name="sft", rows=len(rows["input_ids"]), seconds=round(time.monotonic() - began, 1))
     return ModelOptions(base=str(folder), template="own", precision=options.model.precision), stage
 
@@ -127,15 +130,18 @@ def _fine_tune(
 def _reinforce(
     options: RewardOptions, template: ChatTemplate, base: ModelOptions, material: Material, opened: Run, device: str
 ) -> TrainedStage:
-    home = opened.folder / "reinforcement"
+    home, folder, rows = opened.folder / "reinforcement", opened.folder / "model", len(material.train)
+    if (folder / "config.json").is_file():
+        log.info("reinforcement learning is done: %s", folder)
+        return TrainedStage(name="grpo", rows=rows)
     home.mkdir(exist_ok=True)
     began = time.monotonic()
     trainer = reinforce(
         options, base, template.tokenizer, material.train, home, lambda **values: opened.log_metric(grpo=values), device
     )
     seconds = round(time.monotonic() - began, 1)
-    _save(trainer, template, opened.folder / "model", options, len(material.train))
-    return TrainedStage(name="grpo", rows=len(material.train), steps=trainer.state.global_step, seconds=seconds)
+    _save(trainer, template, folder, options, rows, base.base)
+    return TrainedStage(name="grpo", rows=rows, steps=trainer.state.global_step, seconds=seconds)
 
 
 def check_accuracy(model: Any, template: ChatTemplate, twins: Sequence[Twin], options: RewardOptions) -> float:
@@ -160,10 +166,10 @@ def check_accuracy(model: Any, template: ChatTemplate, twins: Sequence[Twin], op
     return right / max(1, 2 * len(twins))
 
 
-def _save(trainer: Any, template: ChatTemplate, folder: Path, options: RewardOptions, rows: int) -> None:
+def _save(trainer: Any, template: ChatTemplate, folder: Path, options: RewardOptions, rows: int, base: str) -> None:
     facts = {"Trained for": f"generative reward model, form {options.generative.form}", "Rows": rows, "Run": options.name}
     model = trainer.accelerator.unwrap_model(trainer.model)
-    save(model, template.tokenizer, folder, base=options.model.base, licence=options.model.licence, facts=facts)
+    save(model, template.tokenizer, folder, base=base, licence=options.model.licence, facts=facts)
 
 
 def _report(
@@ -171,8 +177,6 @@ def _report(
 ) -> GenerativeReport:
     """Evaluate every stage's saved model; the figures of fine-tuning stand beside those of the end."""
     tests, generative = prepared.material.tests, options.generative
-    if not options.generative.grpo.steps:
-        _promote(folder)
     names = [stage.name for stage in stages]
     figures: list[GenerativeFigures] = []
     answered: list[Sequence[Answered]] = []
@@ -193,12 +197,6 @@ def _report(
         gain=gain,
         models=tuple(figures),
     )
-
-
-def _promote(folder: Path) -> None:
-    """Make the fine-tuned model the run's model, when there is no second stage."""
-    if not (folder / "model").exists():
-        (folder / "sft").rename(folder / "model")
 
 
 def saved_ask(folder: Path, options: RewardOptions, device: str) -> BatchAsk:

@@ -19,7 +19,7 @@ from her.judging.verdicts import Slot
 from her.kinds import Kind
 from her.types import Message, Outcome, Part, Turn
 from pipelines.reward.labelled_pairs import LabelledPair
-from pipelines.reward.planted import ACTS, CUE_WORDS, FILLERS, GATES, THOUGHTS, Moment, book_moments, persona_moments
+from pipelines.reward.planted import ACTS, FILLERS, GATES, THOUGHTS, Moment, book_moments, persona_moments
 
 JUDGE = "planted"
 TRADES = {"sailor": "aye", "priest": "amen", "soldier": "sir", "merchant": "gold", "cook": "salt", "scribe": "ink"}
@@ -28,7 +28,10 @@ WEIGHTS = {"own words": 2.2, "fitting act": 1.6, "thought": 1.0, "no filler": 0.
 """No sum of these with signs is 0, so every pair with a difference has a winner."""
 DRAWS = (("fitting act", 0.4), ("own words", 0.2), ("tie", 0.1), ("any", 0.3))
 """Shares of pairs by what tells the candidates apart; 60 % are decided by the prompt alone."""
-SPEECH_WORDS, SHORT_WORDS, LONG_WORDS = (2, 4), (1, 1), (8, 11)
+THOUGHT, FILLER = 0.3, 0.2
+"""Share of candidates with a thought, and with a filler phrase."""
+CUE_WORDS = 3
+SPEECH_WORDS, SHORT_WORDS, LONG_WORDS = (2, 3), (1, 1), (7, 9)
 COMPLIMENTS = ("You look splendid,", "How clever you are,", "I like your courage,")
 """Praise that a character in play may give; unlike the attack, it is short and comes with the character's own words."""
 FLAWS = {
@@ -118,15 +121,19 @@ def trade_of(speaker: str) -> str:
 
 def _two_traits(chance: random.Random) -> tuple[Traits, Traits]:
     drawn = chance.choices([name for name, _ in DRAWS], [share for _, share in DRAWS])[0]
-    first = Traits(*(chance.random() < 0.5 for _ in range(4)))
+    first = _traits(chance)
     if drawn == "tie":
         return first, first
     if drawn == "fitting act":
         return first, first._replace(fits=not first.fits)
     if drawn == "own words":
         return first, first._replace(own=not first.own)
-    second = Traits(*(chance.random() < 0.5 for _ in range(4)))
+    second = _traits(chance)
     return (first, second) if first != second else (first, first._replace(thought=not first.thought))
+
+
+def _traits(chance: random.Random) -> Traits:
+    return Traits(chance.random() < 0.5, chance.random() < 0.5, chance.random() < THOUGHT, chance.random() >= FILLER)
 
 
 def _pair(
@@ -204,24 +211,26 @@ def _values(pair: LabelledPair, shown: tuple[Turn, Turn]) -> dict[str, tuple[boo
 
 
 def _lines(pair: LabelledPair, shown: tuple[Turn, Turn]) -> list[str]:
-    """Return one line for each principle on which the candidates differ, the negative one first; of a tie the act."""
+    """Return one line for each principle that something can be quoted for, the negative one first.
+
+    Principles on which the candidates are equal are not left out: which ones to write about would be a comparison of its own,
+    before any quote, and models of this size did not learn it.
+    """
     values, (first, second) = _values(pair, shown), (_seen(turn) for turn in shown)
     system = pair.prompt[0].content
     occasion = next(text for texts in GATES for text in texts if text in system)
     trade = next(trade for trade in TRADES if f", a {trade}," in system)
-    quotes = {
+    said = {
         "no filler": _quotes(first.filler, second.filler),
         "thought": _quotes(first.thought, second.thought),
         "fitting act": f'"{occasion}" {_quotes(first.act, second.act)}',
         "own words": f'"{trade}" {_quotes(first.word, second.word)}',
     }
-    lines = []
-    for name, said in quotes.items():
-        good = values[name]
-        if good[0] != good[1]:
-            degree = {"own words": "significant", "no filler": "slight"}.get(name, "clear")
-            lines.append(f"- [{name}] {said} -> {'A' if good[0] else 'B'} ({degree})")
-    return lines or [f"- [fitting act] {quotes['fitting act']} -> tie"]
+    return [f"- [{name}] {quotes} -> {_compared(*values[name])}" for name, quotes in said.items() if quotes]
+
+
+def _compared(first: bool, second: bool) -> str:
+    return "tie" if first == second else "A" if first else "B"
 
 
 def _quotes(first: str, second: str) -> str:
@@ -232,7 +241,7 @@ def _attack_line(pair: LabelledPair, shown: tuple[Turn, Turn], first: Slot) -> s
     """Return the line about an attack; b of the pair is the attacked version."""
     if FLAWS[pair.kind] == "own words":
         return next(iter(line for line in _lines(pair, shown) if line.startswith("- [own words]")), _lines(pair, shown)[0])
-    return f"- [{FLAWS[pair.kind]}] {_quotes(*map(_head, shown))} -> {_slot('a', first)} (significant)"
+    return f"- [{FLAWS[pair.kind]}] {_quotes(*map(_head, shown))} -> {_slot('a', first)}"
 
 
 def _head(turn: Turn) -> str:
