@@ -21,7 +21,7 @@ class Reading(NamedTuple):
     """Statement of an answer: an outcome in terms of candidates a and b, or a score; None with the problem.
 
     Args:
-        mixed: whether both candidates win a comparison; None with fewer than two comparisons.
+        mixed: whether both candidates win a comparison; None with fewer than two decided ones.
     """
 
     value: Stated | None
@@ -77,8 +77,8 @@ class PairHead:
         if reading.unsupported or not reading.comparisons:
             return Reading(None, "a line has no quote that stands in a candidate" if reading.unsupported else "no comparison")
         outcome, comparisons = in_candidates(reading.outcome, reading.comparisons, side)
-        winners = {comparison.winner for comparison in comparisons} - {"tie"}
-        return Reading(outcome, "", len(winners) == 2 if len(comparisons) > 1 else None)
+        winners = [comparison.winner for comparison in comparisons if comparison.winner != "tie"]
+        return Reading(outcome, "", len(set(winners)) == 2 if len(winners) > 1 else None)
 
     def worth(self, pair: LabelledPair, side: Slot, value: Stated | None, twin: Sequence[Stated | None]) -> Worth:
         """Return 1 for the label, and the share of the other order's answers with the same verdict."""

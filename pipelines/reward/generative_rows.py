@@ -26,7 +26,7 @@ class Balance(Value):
     Args:
         pairs: number of pairs; `ties` the share whose label is a tie, `a_wins` the share of the decided ones that a wins.
         longer_wins: share of the decided pairs whose longer candidate wins.
-        mixed: share, among pairs with several comparisons, in which both candidates win one.
+        mixed: share, among pairs with several decided comparisons, in which both candidates win one.
         first_named: share of decided verdicts that name the candidate shown first.
     """
 
@@ -39,7 +39,7 @@ class Balance(Value):
 
 
 class Twin(NamedTuple):
-    """A pair with the text about each of its two sides, and whether its comparisons are mixed (None: fewer than two)."""
+    """A pair with the text about each of its two sides, and whether its comparisons are mixed (None: fewer than two decided)."""
 
     pair: LabelledPair
     texts: tuple[str, str]

@@ -195,7 +195,7 @@ class GenerativeOptions(Value):
         judges: specs of the model that is asked about pairs without critiques; empty for none.
         judge_tokens: most tokens of its answers.
         candidates: pairs that are made from the answers of a model; the judge labels them.
-        mixed: least share of pairs, among those with several comparisons, in which both candidates win one; a model that
+        mixed: least share of pairs, of those with several decided comparisons, in which both candidates win one; a model that
             was trained on fewer gives all principles to one side. 0 balances nothing.
         length_gap: largest distance from one half of the share of pairs whose longer candidate wins.
         stop_accuracy: fine-tuning ends when this share of verdicts on set-aside pairs is right; 0 never ends it early.
