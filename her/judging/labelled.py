@@ -16,10 +16,12 @@ from pydantic import ValidationError
 
 from her.errors import InputError
 from her.files import jsonl
+from her.judging.card_figures import JudgedPair
 from her.judging.interchange import from_pair_row
-from her.judging.judge import PairQuestion
+from her.judging.judge import VIEWER, PairQuestion
 from her.judging.preference_pairs import conversation_of
-from her.types import Language, Message, Outcome, Preference, Turn
+from her.types import Language, Message, Outcome, Preference, Turn, Verdict
+from her.view import line
 
 Json = dict[str, Any]
 _WIDE = range(0x3400, 0xA000)
@@ -68,12 +70,34 @@ def read_preferences(path: Path) -> LabelledSet:
     Raises:
         InputError: a line is no `Preference`.
     """
+    return label_preferences(jsonl.read(path, Preference))
+
+
+def label_preferences(preferences: Iterable[Preference]) -> LabelledSet:
+    """Return preferences as labelled pairs; votes of several raters on one pair become one pair."""
     votes: dict[str, list[Preference]] = {}
-    for preference in jsonl.read(path, Preference):
+    for preference in preferences:
         votes.setdefault(_pair_key(preference), []).append(preference)
     left_out: Counter[str] = Counter()
     pairs = tuple(_from_votes(key, group) for key, group in votes.items() if _has_candidates(group[0], left_out))
     return LabelledSet(pairs, (), dict(left_out))
+
+
+def judged_pair(pair: LabelledQuestion, forth: Verdict | None, back: Verdict | None) -> JudgedPair:
+    """Return a labelled pair with the verdicts on it, for a report card."""
+    question = pair.question
+    return JudgedPair(
+        id=question.id,
+        conversation=pair.conversation,
+        forth=forth,
+        back=back,
+        label=pair.label,
+        lengths=(len(line(question.a, VIEWER)), len(line(question.b, VIEWER))),
+        language=question.language,
+        families=pair.families,
+        dimension=pair.dimension,
+        votes=pair.votes,
+    )
 
 
 def read_pair_rows(path: Path) -> LabelledSet:
@@ -146,10 +170,10 @@ def _whole(text: str) -> Any:
 
 
 def _lines(path: Path, text: str) -> Iterator[Any]:
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
+    for number, row in enumerate(text.splitlines(), 1):
+        if row.strip():
             try:
-                yield json.loads(line)
+                yield json.loads(row)
             except ValueError as error:
                 raise InputError(f"'{path}' line {number} is not JSON: {error}") from error
 

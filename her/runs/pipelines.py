@@ -20,6 +20,7 @@ from her.errors import InputError
 CONFIGS = "pipelines/configs"
 TRAINING = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "pyarrow")
 """Distributions that every pipeline with a trainer needs."""
+REWARD_ON_A_CPU = f"her run reward @{CONFIGS}/reward_smoke.toml"
 WITHOUT_GPU = f"her run sft @{CONFIGS}/tiny.toml"
 
 
@@ -71,8 +72,14 @@ _ENTRIES = (
         options="options:RewardOptions",
         example=f"{CONFIGS}/reward_smoke.toml",
         needs=(
-            Needs("reward on a CPU", TRAINING, ("train",)),
-            Needs("reward on a GPU", TRAINING, ("train",), gpu=True, instead=f"her run reward @{CONFIGS}/reward_smoke.toml"),
+            Needs("reward on a CPU", (*TRAINING, "matplotlib"), ("train",)),
+            Needs(
+                "reward on a GPU",
+                (*TRAINING, "matplotlib"),
+                ("train",),
+                gpu=True,
+                instead=f"her run reward @{CONFIGS}/reward_smoke.toml",
+            ),
         ),
     ),
     Pipeline(

@@ -9,14 +9,13 @@ from her.inference.call import Answer, Call
 from her.inference.caller import Caller
 from her.judging.adversarial import AdversarialPair, pass_rates
 from her.judging.judge import Instructions, Judged, PairJudge, PairQuestion
-from her.judging.labelled import LabelledQuestion, LabelledSet, LabelledTurn
+from her.judging.labelled import LabelledSet, LabelledTurn, judged_pair
 from her.judging.pointwise import TEMPERATURE, PointJudge
 from her.judging.principles import library_hash, load_dimensions, load_principles
 from her.judging.report_card import CardSettings, JudgeCost, JudgedPair, ReportCard, ScoredTurn, report_card
-from her.judging.reward_models import VIEWER, sigmoid
+from her.judging.reward_models import sigmoid
 from her.judging.verdicts import join_orders
 from her.types import Language, Message, Principle, Turn, Verdict
-from her.view import line
 from pipelines.judge_check.options import JudgeCheckOptions, JudgeOptions
 
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
@@ -148,7 +147,7 @@ async def check_design(
     at_once = max(8, 2 * options.calls.in_flight * max(1, len(options.endpoints)))
     pairs: list[JudgedPair] = []
     async for pair, orders in in_order(lambda each: judge.orders(each.question), labelled.pairs, at_once):
-        pairs.append(judged_pair(pair, orders))
+        pairs.append(judged_pair(pair, orders.forth, orders.back))
         tick(design.title, len(pairs), len(labelled.pairs))
     turns = labelled.turns if design.form == "pointwise" else ()
     scored = [
@@ -171,23 +170,6 @@ async def check_design(
         seed=options.seed,
     )
     return report_card(pairs, settings, scored)
-
-
-def judged_pair(pair: LabelledQuestion, orders: Orders) -> JudgedPair:
-    """Return a labelled pair with the verdicts on it."""
-    question = pair.question
-    return JudgedPair(
-        id=question.id,
-        conversation=pair.conversation,
-        forth=orders.forth,
-        back=orders.back,
-        label=pair.label,
-        lengths=(len(line(question.a, VIEWER)), len(line(question.b, VIEWER))),
-        language=question.language,
-        families=pair.families,
-        dimension=pair.dimension,
-        votes=pair.votes,
-    )
 
 
 def _scored(turn: LabelledTurn, score: float | None) -> ScoredTurn:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from her.files import atomic as files
+from her.judging.card_page import write_card
 from her.judging.preference_pairs import conversation_of
 from her.runs.command_line import run_command_line
 from her.runs.folder import run_folder
@@ -23,6 +24,7 @@ from her.types import Preference
 from pipelines.models.chat_template import ChatTemplate
 from pipelines.models.loading import base_files, load_tokenizer, resolve_device
 from pipelines.reward.attacks import attack_negatives, attacked_pairs
+from pipelines.reward.cards import scalar_card
 from pipelines.reward.evaluation import KINDS, HeldOutSet, ModelFigures, evaluate_scores, length_scores, model_scores
 from pipelines.reward.generative import run_generative
 from pipelines.reward.inputs import encode_pairs, pair_texts
@@ -102,14 +104,17 @@ def _train_and_report(options: RewardOptions, pairs: PairSet, opened: Run, devic
     difference = save_scalar(trained.model, template, folder, card="", probes=probes)
     attacks = attacked_pairs(pairs.held_out, KINDS, options.evaluation.attacked, options.seed)
     held_out = HeldOutSet(pairs.held_out, tuple(attacks), options.evaluation.resamples, options.seed)
-    figures = [evaluate_scores("scalar", model_scores(load_scorer(folder, device)), held_out)]
+    score = model_scores(load_scorer(folder, device))
+    figures = [evaluate_scores("scalar", score, held_out)]
     figures.append(evaluate_scores("length only", length_scores(pairs.train), held_out, log_odds=False))
     if options.evaluation.prompt_blind:
         figures.append(_blind_figures(options, template, train, held_out, opened, device))
     report = _report(options, pairs, trained, difference, figures)
     write_report(report, opened.folder)
+    report_card = scalar_card(figures[0], score, held_out, options.name, pairs.ceiling)
+    write_card(report_card, opened.folder, f"Reward model {options.name}")
     with files.replacing(folder / "README.md") as card:
-        card.write(model_card(report, template.tokenizer.eos_token))
+        card.write(model_card(report, template.tokenizer.eos_token, report_card))
     _log_outputs(report, folder, opened)
 
 

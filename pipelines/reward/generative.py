@@ -14,12 +14,14 @@ from typing import Any, NamedTuple
 from her.errors import InputError
 from her.files.atomic import file_hash, replacing
 from her.inference.call import Call
+from her.judging.card_page import write_card
 from her.judging.preference_pairs import conversation_of
 from her.runs.open_run import Run
 from pipelines.models.chat_template import ChatTemplate
 from pipelines.models.loading import load_model, load_tokenizer
 from pipelines.models.options import LoraOptions, ModelOptions
 from pipelines.models.saving import save
+from pipelines.reward.cards import generative_model_card
 from pipelines.reward.generation import BatchAsk, answer_texts
 from pipelines.reward.generative_evaluation import Answered, GenerativeFigures, evaluate_judge, paired_gain
 from pipelines.reward.generative_grpo import reinforce
@@ -185,6 +187,8 @@ def _report(
         evaluated = evaluate_judge(name, ask, generative.form, generative.instructions, tests)
         figures.append(evaluated.figures)
         answered.append(evaluated.answered)
+    card = generative_model_card(figures[-1], answered[-1], tests, options.name)
+    write_card(card, folder, f"Reward model {options.name}")
     gain = paired_gain(*answered, resamples=tests.resamples, seed=tests.seed) if len(answered) == 2 else None
     return GenerativeReport(
         name=options.name,

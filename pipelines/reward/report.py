@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from her.files.atomic import replacing
+from her.judging.card_text import markdown
+from her.judging.report_card import ReportCard
 from her.statistics import Interval
 from her.types import Value
 from pipelines.reward.evaluation import ModelFigures
@@ -73,8 +75,8 @@ def report_text(report: RewardReport) -> str:
     )
 
 
-def model_card(report: RewardReport, stop: str) -> str:
-    """Return the README.md of the model's folder."""
+def model_card(report: RewardReport, stop: str, card: ReportCard | None = None) -> str:
+    """Return the README.md of the model's folder, with the model's report card as a section."""
     base = f"base_model: {report.base}\n" if report.base and not report.base.startswith(("/", ".", "~")) else ""
     return (
         f"---\nlibrary_name: transformers\npipeline_tag: text-classification\n{base}---\n\n"
@@ -82,6 +84,7 @@ def model_card(report: RewardReport, stop: str) -> str:
         "its role thinking and without its system thinking, rendered by the saved chat template; a turn ends with "
         f"`{stop}`. Differences of scores are log odds of a preference; a score alone means nothing.\n\n"
         + report_text(report).partition("\n")[2].lstrip()
+        + ("" if card is None else f"\n{markdown(card)}")
     )
 
 

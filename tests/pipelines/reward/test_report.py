@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+from her.judging.report_card import report_card
 from her.statistics import Interval
 from pipelines.reward.evaluation import ModelFigures
 from pipelines.reward.report import RewardReport, model_card, write_report
+from tests.judging.test_report_card import QUICK, planted
 
 NAN = float("nan")
 REPORT = RewardReport(
@@ -43,3 +45,8 @@ def test_the_card_names_base_and_inputs() -> None:
     card = model_card(REPORT, "<|im_end|>")
     assert "base_model: Qwen/Qwen3-0.6B" in card and "without its system thinking" in card
     assert "base_model" not in model_card(REPORT.model_copy(update={"base": "./folder"}), "<|im_end|>")
+
+
+def test_the_model_card_holds_the_report_card() -> None:
+    text = model_card(REPORT, "<|im_end|>", report_card(planted(8), QUICK))
+    assert "## Report card\n\nj (m@1) on 8 labelled pairs" in text and "## Report card" not in model_card(REPORT, "<|im_end|>")
