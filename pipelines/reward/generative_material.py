@@ -53,10 +53,9 @@ def gather(options: RewardOptions, folder: Path, pairs: PairSet | None = None) -
     train = (*train, *(pair for pair in negatives if is_asked(pair) and not ATTACKS[pair.kind].tie_passes))
     critiques = [critique for path in generative.critiques for critique in jsonl.read(path, Critique)]
     if options.pairs.planted.pairs:
+        write = planted_critic.rating if generative.form == "point" else planted_critic.critique
         critiques += [
-            Critique(pair=pair, side=side, text=planted_critic.critique(pair, side), judge=planted_critic.JUDGE)
-            for pair in train
-            for side in SIDES
+            Critique(pair=pair, side=side, text=write(pair, side), judge=planted_critic.JUDGE) for pair in train for side in SIDES
         ]
     elif generative.judges:
         critiques += _asked(options, train, critiques, folder, left_out)

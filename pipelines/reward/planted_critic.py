@@ -108,6 +108,21 @@ def critique(pair: LabelledPair, first: Slot) -> str:
     return "\n".join([*lines, f"Verdict: {_slot(pair.label, first)}"])
 
 
+def rating(pair: LabelledPair, side: Slot) -> str:
+    """Return what the scripted judge writes about one candidate of a pair alone; her/judging/pointwise.py reads it.
+
+    Scores are whole numbers, so some candidates of different worth get the same one; their pairs are left out of training.
+    """
+    turn = pair.a if side == "a" else pair.b
+    if side == "b" and pair.kind in ATTACKS:
+        return f'- [{FLAWS[pair.kind]}] "{_head(turn)}": breaks\nScore: 1'
+    values = {name: both[0] for name, both in _values(pair, (turn, turn)).items()}
+    seen, share = _seen(turn), sum(weight * values[name] for name, weight in WEIGHTS.items()) / sum(WEIGHTS.values())
+    quotes = {"no filler": seen.filler, "thought": seen.thought, "fitting act": seen.act, "own words": seen.word}
+    lines = [f'- [{name}] "{quote}": {"keeps" if values[name] else "breaks"}' for name, quote in quotes.items() if quote]
+    return "\n".join([*lines, f"Score: {2 + round(8 * share)}"])
+
+
 def decided_by(pair: LabelledPair) -> str:
     """Return the one principle on which the candidates differ; empty for none or several."""
     different = [name for name, (first, second) in _values(pair, (pair.a, pair.b)).items() if first != second]

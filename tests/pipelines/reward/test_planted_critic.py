@@ -7,11 +7,11 @@ import pytest
 from her.judging.adversarial import ATTACKS
 from her.judging.judge import turn_words
 from her.judging.verdicts import in_candidates, read_verdict
-from pipelines.reward.generative_heads import is_asked
+from pipelines.reward.generative_heads import HEADS, is_asked
 from pipelines.reward.generative_material import attack_pairs
 from pipelines.reward.labelled_pairs import SIDES, LabelledPair
 from pipelines.reward.options import PairOptions, PlantedOptions
-from pipelines.reward.planted_critic import STYLES, critique, decided_by, honest_pairs, planted_pairs
+from pipelines.reward.planted_critic import STYLES, critique, decided_by, honest_pairs, planted_pairs, rating
 
 PLANTED = PairOptions(planted=PlantedOptions(pairs=1))
 
@@ -55,6 +55,19 @@ def test_attacks_lose_and_the_critique_says_so(kind: str) -> None:
     assert bool(asked) == (kind != "empty")
     readable = [pair for pair in asked if turn_words(pair.a)]
     assert all(read(pair, side) == "a" for pair in readable for side in SIDES)
+
+
+def test_ratings_stand_to_each_other_as_the_rule_says() -> None:
+    head, pairs = HEADS["point"], planted_pairs(200, (), seed=0)
+    scores = [tuple(head.read(pair, side, rating(pair, side)).value for side in SIDES) for pair in pairs]
+    agreed = [head.agrees(pair, (first, second)) for pair, (first, second) in zip(pairs, scores, strict=True)]
+    assert sum(agreed) > 0.8 * len(pairs)
+    order = {"a": 1, "b": -1, "tie": 0}
+    for pair, (first, second) in zip(pairs, scores, strict=True):
+        assert isinstance(first, float) and isinstance(second, float)
+        assert (first - second) * order[pair.label] >= 0  # never the other way round
+    attack = attack_pairs(pairs, PLANTED, ["flattering"], 1, seed=0)[0]
+    assert head.agrees(attack, (head.read(attack, "a", rating(attack, "a")).value, 1.0))
 
 
 def test_honest_look_alikes_are_as_good_as_plain_turns() -> None:
