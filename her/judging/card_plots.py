@@ -20,7 +20,7 @@ WIDTH, ROW, MARGIN = 3.7, 0.26, 0.62
 """Inches: width of a drawing, height of a row, height of the axis below; 100 pixels an inch."""
 INK, SOFT, RULE, MARK, BAND = "#010203", "#010204", "#010205", "#010206", "#010207"
 VARIABLES = {INK: "var(--ink)", SOFT: "var(--soft)", RULE: "var(--rule)", MARK: "var(--mark)", BAND: "var(--band)"}
-LONGEST_NAME = 24
+LONGEST_NAME = 30
 _STYLE = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a `$` in a name is a `$`

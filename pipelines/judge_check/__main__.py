@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from her.backends.base import Backend
+from her.backends.reward_model import RewardModelBackend
 from her.errors import BackendError
 from her.files import atomic
 from her.inference.caller import BudgetSpent, Caller, Ledger
@@ -99,14 +100,26 @@ def _input_files(options: JudgeCheckOptions) -> list[Path]:
     return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.suffix in (".json", ".jsonl", ".csv"))
 
 
+def open_endpoints(options: JudgeCheckOptions) -> list[str | Backend]:
+    """Return what the caller asks: specs, scalar reward models, or the scripted judge."""
+    if options.judge.form == "scalar":
+        return [RewardModelBackend(spec) for spec in options.endpoints]
+    return [*options.endpoints] or [ScriptedJudge(options.scripted)]
+
+
 async def _check(opened: Run, options: JudgeCheckOptions, labelled: LabelledSet) -> list[ReportCard]:
-    endpoints: list[str | Backend] = [*options.endpoints] or [ScriptedJudge(options.scripted)]
+    endpoints = open_endpoints(options)
     attacks = attacks_on(labelled.pairs, options)
     designs = options.designs()
     with Ledger(opened.folder / "calls.sqlite3") as ledger:
         async with Caller(endpoints, ledger, options.calls.limits(len(endpoints))) as caller:
-            with Progress([caller.counters], opened.log_metric, options.calls.pilot) as progress:
-                return [await check_design(each, options, labelled, attacks, caller, progress.tick) for each in designs]
+            try:
+                with Progress([caller.counters], opened.log_metric, options.calls.pilot) as progress:
+                    return [await check_design(each, options, labelled, attacks, caller, progress.tick) for each in designs]
+            finally:
+                for endpoint in endpoints:
+                    if not isinstance(endpoint, str):  # the caller closes what it opened itself
+                        await endpoint.close()
 
 
 def attacks_on(pairs: Sequence[LabelledQuestion], options: JudgeCheckOptions) -> list[AdversarialPair]:

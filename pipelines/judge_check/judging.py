@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from her.inference.call import Answer, Call
 from her.inference.caller import Caller
@@ -13,14 +13,16 @@ from her.judging.labelled import LabelledSet, LabelledTurn, judged_pair
 from her.judging.pointwise import TEMPERATURE, PointJudge
 from her.judging.principles import library_hash, load_dimensions, load_principles
 from her.judging.report_card import CardSettings, JudgeCost, JudgedPair, ReportCard, ScoredTurn, report_card
-from her.judging.reward_models import sigmoid
+from her.judging.reward_models import reward_messages, sigmoid
 from her.judging.verdicts import join_orders
-from her.types import Language, Message, Principle, Turn, Verdict
+from her.types import Language, Message, Outcome, Principle, Turn, Verdict
 from pipelines.judge_check.options import JudgeCheckOptions, JudgeOptions
 
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 ItemT = TypeVar("ItemT")
 FoundT = TypeVar("FoundT")
+SCALAR = "score_turn"
+"""Stage of the calls of a scalar reward model."""
 Tick = Callable[[str, int, int], object]
 
 
@@ -29,7 +31,6 @@ class Orders(NamedTuple):
 
     forth: Verdict | None
     back: Verdict | None
-    problem: str = ""
 
 
 class CountedAsk:
@@ -58,44 +59,36 @@ class DesignJudge:
     """A judge of one design: both orders of a pair, or the difference of two scores."""
 
     def __init__(self, design: JudgeOptions, ask: CountedAsk, model: str) -> None:
-        self.name = model
-        self._point: PointJudge | None = None
+        self.name, self._ask, self._form = model, ask, design.form
         principles, library = design_principles(design)
-        instructions = _instructions(design)
-        if design.form == "pointwise":
-            self._point = PointJudge(
-                ask, principles=principles, library=library, samples=design.samples, instructions=instructions
-            )
-        else:
-            self._pair = PairJudge(
-                ask, name=model, model=model, principles=principles, library=library, instructions=instructions
-            )
+        words: dict[str, Any] = {"principles": principles, "library": library, "instructions": _instructions(design)}
+        self._pair = PairJudge(ask, name=model, model=model, **words)
+        self._point = PointJudge(ask, samples=design.samples, **words)
 
     async def orders(self, question: PairQuestion) -> Orders:
         """Return the verdicts on a question."""
-        if self._point is None:
+        if self._form == "pairwise":
             forth, back = await asyncio.gather(self._pair.judge(question, "a"), self._pair.judge(question, "b"))
-            return Orders(forth.verdict, back.verdict, forth.problem or back.problem)
-        scores = await asyncio.gather(
-            *(
-                self.score(f"{question.id}:{side}", question.prompt, turn, question.language)
-                for side, turn in (("a", question.a), ("b", question.b))
-            )
+            return Orders(forth.verdict, back.verdict)
+        sides = (("a", question.a), ("b", question.b))
+        names = [f"{question.id}:{side}" for side, _ in sides]
+        first, second = await asyncio.gather(
+            *(self.score(name, question.prompt, turn, question.language) for name, (_, turn) in zip(names, sides, strict=True))
         )
-        verdict = self._from_scores(*scores)
-        return Orders(verdict, verdict, "" if verdict else "a score is missing")
+        verdict = None if first is None or second is None else self._from_scores(first, second)
+        return Orders(verdict, verdict)
 
     async def score(self, name: str, prompt: Sequence[Message], turn: Turn, language: Language) -> float | None:
         """Return the score of one turn; None when it is missing."""
-        assert self._point is not None
-        return (await self._point.score(name, prompt, turn, language)).score
+        if self._form == "pointwise":
+            return (await self._point.score(name, prompt, turn, language)).score
+        answer = await self._ask(Call(name, SCALAR, reward_messages(prompt, turn)))
+        return None if answer.error else float(answer.text.removeprefix("Score: "))
 
-    def _from_scores(self, first: float | None, second: float | None) -> Verdict | None:
-        if first is None or second is None:
-            return None
-        winner = "tie" if first == second else "a" if first > second else "b"
-        probability = sigmoid((first - second) / TEMPERATURE)
-        return Verdict.model_validate({"winner": winner, "judge": self.name, "model": self.name, "probability": probability})
+    def _from_scores(self, first: float, second: float) -> Verdict:
+        winner: Outcome = "tie" if first == second else "a" if first > second else "b"
+        points = TEMPERATURE if self._form == "pointwise" else 1.0  # differences of a scalar model are log odds
+        return Verdict(winner=winner, judge=self.name, model=self.name, probability=sigmoid((first - second) / points))
 
 
 def design_principles(design: JudgeOptions) -> tuple[dict[Language, Sequence[Principle]], str]:
@@ -149,7 +142,7 @@ async def check_design(
     async for pair, orders in in_order(lambda each: judge.orders(each.question), labelled.pairs, at_once):
         pairs.append(judged_pair(pair, orders.forth, orders.back))
         tick(design.title, len(pairs), len(labelled.pairs))
-    turns = labelled.turns if design.form == "pointwise" else ()
+    turns = () if design.form == "pairwise" else labelled.turns
     scored = [
         _scored(turn, score)
         async for turn, score in in_order(

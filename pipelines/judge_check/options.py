@@ -44,7 +44,8 @@ class JudgeOptions(Value):
     """Design of the judge.
 
     Args:
-        form: `pairwise` compares two candidates in both orders, `pointwise` scores each alone.
+        form: `pairwise` compares two candidates in both orders, `pointwise` scores each alone, `scalar` is a scalar reward model
+            behind `/classify` (her/backends/reward_model.py), which reads no instructions.
         principles: `by_case` shows the library and lets the judge choose what matters at this moment, `general` shows one
             criterion for each dimension that all turns are judged by, `own` shows none, as a reward model is asked.
         reasoning: whether the judge writes its analysis before the verdict.
@@ -53,7 +54,7 @@ class JudgeOptions(Value):
         trained: whether the judge is a generative reward model of this project, which is asked with short instructions.
     """
 
-    form: Literal["pairwise", "pointwise"] = "pairwise"
+    form: Literal["pairwise", "pointwise", "scalar"] = "pairwise"
     principles: Literal["by_case", "general", "own"] = "by_case"
     reasoning: bool = True
     library: Path = LIBRARY
@@ -68,15 +69,17 @@ class JudgeOptions(Value):
             )
         if self.principles == "general" and self.reasoning:
             raise ValueError("judge.principles=general asks for the verdict alone; give judge.reasoning=false as well")
-        if self.samples > 1 and self.form == "pairwise":
+        if self.samples > 1 and self.form != "pointwise":
             raise ValueError("judge.samples is for judge.form=pointwise; a pairwise judge is asked in both orders instead")
         return self
 
     @property
     def title(self) -> str:
         """The design in words."""
+        if self.form == "scalar":
+            return "scalar reward model"
         words = {"by_case": "by case", "general": "general", "own": "own principles"}[self.principles]
-        return f"{words}, {self.form}, {'with' if self.reasoning else 'without'} reasoning"
+        return f"{words}, {self.form}{', reasoning' if self.reasoning else ''}"
 
 
 class ScriptedOptions(Value):
@@ -101,7 +104,8 @@ class JudgeCheckOptions(Value):
     Args:
         name: name of the run's folder in HER_HOME/runs.
         seed: of planted pairs, of the choice under a limit, and of the resamples.
-        endpoints: backend specs of the judge, all of one model; empty asks the scripted judge about planted pairs.
+        endpoints: backend specs of the judge, all of one model; of a scalar reward model `http://HOST:PORT#MODEL`; empty asks the
+            scripted judge about planted pairs.
         ablation: judge the same pairs with all four designs of the paper (arXiv:2601.21459) instead of `judge`.
         family: model family of the judge as RP-Bench spells it, such as `claude`, for self-preference.
         attacked: honest turns that each kind of attack is tried on; 0 for none.
@@ -122,10 +126,16 @@ class JudgeCheckOptions(Value):
 
     @model_validator(mode="after")
     def _require_judge(self) -> "JudgeCheckOptions":
-        if not self.endpoints and not self.input.planted:
+        if not self.endpoints and (not self.input.planted or self.judge.form == "scalar"):
             raise ValueError(
                 'name the judge: endpoints=["openai:http://127.0.0.1:8000/v1"]; the scripted judge knows planted pairs'
             )
+        return self
+
+    @model_validator(mode="after")
+    def _require_scalar(self) -> "JudgeCheckOptions":
+        if self.judge.form == "scalar" and (self.ablation or not all(each.startswith("http") for each in self.endpoints)):
+            raise ValueError('judge.form=scalar has one design, without ablation, at endpoints=["http://127.0.0.1:8000#MODEL"]')
         return self
 
     def designs(self) -> tuple[JudgeOptions, ...]:

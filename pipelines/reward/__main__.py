@@ -111,8 +111,9 @@ def _train_and_report(options: RewardOptions, pairs: PairSet, opened: Run, devic
         figures.append(_blind_figures(options, template, train, held_out, opened, device))
     report = _report(options, pairs, trained, difference, figures)
     write_report(report, opened.folder)
-    report_card = scalar_card(figures[0], score, held_out, options.name, pairs.ceiling)
-    write_card(report_card, opened.folder, f"Reward model {options.name}")
+    name = options.name if opened.folder.name == options.name else f"{options.name}, {opened.folder.name}"
+    report_card = scalar_card(figures[0], score, held_out, name, pairs.ceiling)
+    write_card(report_card, opened.folder, f"Reward model {name}")
     with files.replacing(folder / "README.md") as card:
         card.write(model_card(report, template.tokenizer.eos_token, report_card))
     _log_outputs(report, folder, opened)

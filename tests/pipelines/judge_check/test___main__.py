@@ -30,7 +30,7 @@ def test_the_smoke_check_compares_four_designs() -> None:
     folder = run_folder("judge-check-smoke")
     cards = json.loads((folder / "report_card.json").read_text("utf-8"))
     assert [card["pairs"] for card in cards] == [24] * 4 and cards[3]["agreement"][0] > cards[0]["agreement"][0]
-    assert "| by case, pairwise, with reasoning | " in (folder / "report_card.md").read_text("utf-8")
+    assert "| by case, pairwise, reasoning | " in (folder / "report_card.md").read_text("utf-8")
     page = (folder / "report_card.html").read_text("utf-8")
     assert page.count("<details>") == 4 and "<svg" in page
     status = read_status("judge-check-smoke")

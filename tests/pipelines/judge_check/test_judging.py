@@ -10,10 +10,12 @@ from her import config
 from her.inference.caller import Caller
 from her.judging.labelled import LabelledSet, LabelledTurn
 from her.judging.report_card import ReportCard
-from pipelines.judge_check.__main__ import attacks_on, load_labels
+from her.judging.reward_models import app
+from pipelines.judge_check.__main__ import attacks_on, load_labels, open_endpoints
 from pipelines.judge_check.judging import check_design, design_principles
 from pipelines.judge_check.options import JudgeCheckOptions
 from pipelines.judge_check.scripted_judge import ScriptedJudge
+from tests.backends.test_reward_model import Letters, serving
 from tests.judging.test_judge import QUICK
 from tests.servers import ModelServer, Script
 
@@ -90,3 +92,20 @@ async def test_scored_turns_are_scored_by_a_pointwise_judge_only() -> None:
     )
     point = await card(options("judge.form=pointwise", "attacked=0"), LabelledSet((), turns))
     assert (point.pairs, point.turns) == (0, 80) and point.correlation["all"].value > 0.3
+
+
+async def test_a_scalar_reward_model_is_checked_by_its_scores() -> None:
+    async with serving(app(Letters())) as address:
+        settings = options("judge.form=scalar", f'endpoints=["{address}#letters"]')
+        labelled = load_labels(settings)
+        attacks = attacks_on(labelled.pairs, settings)
+        (backend,) = open_endpoints(settings)
+        async with Caller([backend], None, QUICK) as caller:
+            found = await check_design(settings.judge, settings, labelled, attacks, caller, lambda *_: None)
+        await backend.close()  # type: ignore[union-attr]
+    assert found.judge == "letters" and found.missing.value == 0 and found.verbosity.value > 1
+    assert (
+        math.isnan(found.first_slot.value)
+        and found.adversarial["twice_as_long"].value == 0
+        and found.adversarial["colon"].value == 1
+    )

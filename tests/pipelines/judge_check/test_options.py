@@ -31,10 +31,10 @@ def test_settings_that_contradict_each_other_are_refused(words: list[str], sente
 def test_the_ablation_goes_from_general_principles_to_reasoning() -> None:
     titles = [design.title for design in load("input.planted=5", "ablation=true").designs()]
     assert titles == [
-        "general, pointwise, without reasoning",
-        "by case, pointwise, without reasoning",
-        "by case, pairwise, without reasoning",
-        "by case, pairwise, with reasoning",
+        "general, pointwise",
+        "by case, pointwise",
+        "by case, pairwise",
+        "by case, pairwise, reasoning",
     ]
     assert [design.title for design in load("input.planted=5").designs()] == titles[3:]
 
