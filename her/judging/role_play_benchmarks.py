@@ -150,7 +150,8 @@ def _answer_of(text: Any) -> str:
 
 
 def _character_prompt(speaker: str, text: Json, language: Language) -> tuple[Message, ...]:
-    visitor = str(text.get("user_name") or VISITOR[language])
+    named = str(text.get("user_name") or "")
+    visitor = VISITOR[language] if named in ("", "None", "N/A", speaker) else named
     spoken = [
         parse(str(entry.get("utterance", "")), speaker if entry.get("speaker") != "user" else visitor)
         for entry in text["dialogue"]

@@ -46,6 +46,7 @@ def scored(score: Any = 2, **fields: Any) -> dict[str, Any]:
         "annotation_score": score,
         "translation_en": {
             "character_name": "Li Yue",
+            "user_name": "None",
             "character_profile": "An actress.",
             "dialogue": [{"speaker": "user", "utterance": "Are you busy?"}],
             "response_messages": {"response": "Busy, and happy!"},
