@@ -18,6 +18,8 @@ from her.types import Comparison, Language, Message, Outcome, Principle, Samplin
 from her.view import Viewer, line
 
 Ask = Callable[[Call], Awaitable[Answer]]
+Soft = Callable[[str], float | None]
+"""Probability that the candidate shown as A wins, by the id of a call, from the log-probabilities of its answer's verdict."""
 STAGE = "judge_pair"
 LONGEST_CANDIDATE = 24_000
 """Characters of a candidate that are shown; ten times the longest turn of the HER data set."""
@@ -63,6 +65,7 @@ class PairJudge:
         principles: by language; without any the model names its own, as a reward model does.
         library: sha256 of the principle library, recorded in every verdict.
         instructions: `short` for a reward model that was trained with the short ones.
+        soft: gives verdicts a probability, where the model's log-probabilities are at hand.
     """
 
     def __init__(
@@ -75,8 +78,9 @@ class PairJudge:
         library: str = "",
         sampling: Sampling | None = None,
         instructions: Instructions = "full",
+        soft: Soft | None = None,
     ) -> None:
-        self._ask, self._instructions = ask, instructions
+        self._ask, self._instructions, self._soft = ask, instructions, soft
         self._name, self._model, self._library = name, model, library
         self._sampling = sampling or Sampling(temperature=0, max_tokens=1500)
         self._principles = {language: principle_lines(rules) for language, rules in (principles or {}).items()}
@@ -86,15 +90,19 @@ class PairJudge:
         if (settled := settle(question)) is not None:
             return Judged(question, self._verdict(settled, (), first, "decided without the model"))
         shown = [turn_words(turn) for turn in _in_order(question, first)]
-        reading = await ask_readable(
-            self._ask, self._call(question, first), lambda text: read_verdict(text, *shown), question.language
-        )
+        call = self._call(question, first)
+        reading = await ask_readable(self._ask, call, lambda text: read_verdict(text, *shown), question.language)
         if isinstance(reading, str):
             return Judged(question, None, reading)
         if reading.outcome is None:
             return Judged(question, None, reading.problem)
         outcome, comparisons = in_candidates(reading.outcome, reading.comparisons, first)
-        return Judged(question, self._verdict(outcome, comparisons, first))
+        return Judged(question, self._verdict(outcome, comparisons, first, probability=self._probability(call, first)))
+
+    def _probability(self, call: Call, first: Slot) -> float | None:
+        """Return the probability that candidate a wins; None without log-probabilities."""
+        given = self._soft(call.id) if self._soft is not None else None
+        return given if given is None or first == "a" else 1 - given
 
     async def judge_both(self, question: PairQuestion) -> Judged:
         """Return the verdict of both orders; a disagreement is a tie, and one missing order makes the verdict missing."""
@@ -105,12 +113,20 @@ class PairJudge:
         messages = pair_messages(question, first, self._principles.get(question.language, ""), self._instructions)
         return Call(f"{question.id}:{first}", STAGE, messages, self._sampling, version=self._library)
 
-    def _verdict(self, outcome: Outcome, comparisons: tuple[Comparison, ...], first: Slot, reason: str = "") -> Verdict:
+    def _verdict(
+        self,
+        outcome: Outcome,
+        comparisons: tuple[Comparison, ...],
+        first: Slot,
+        reason: str = "",
+        probability: float | None = None,
+    ) -> Verdict:
         return Verdict(
             comparisons=comparisons,
             winner=outcome,
             reason=reason,
             judge=self._name,
+            probability=probability,
             first=first,
             model=self._model,
             principles=self._library,

@@ -7,11 +7,12 @@ settled pairs, the reading, and missing verdicts. Only the second question after
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from her.inference.call import Answer, Call
 from her.judging.adversarial import ATTACKS, pass_rates
 from her.judging.judge import Ask, Instructions, Judged, PairJudge
 from her.judging.pointwise import PointJudge
@@ -21,6 +22,19 @@ from her.types import Outcome, Value, Verdict
 from pipelines.reward.labelled_pairs import LabelledPair
 
 NAME = "generative"
+
+
+@runtime_checkable
+class SoftAsk(Protocol):
+    """An `Ask` that also knows the probability of A at the verdict of a call's answer."""
+
+    async def __call__(self, call: Call) -> Answer:
+        """Ask."""
+        ...
+
+    def probability(self, call: str) -> float | None:
+        """Return it by the id of the call."""
+        ...
 
 
 class Answered(NamedTuple):
@@ -145,7 +159,8 @@ def answer_pairs(ask: Ask, form: str, instructions: Instructions, pairs: Sequenc
     """Return the pairs with the verdicts of a judge over `ask`."""
     if form == "point":
         return asyncio.run(_score(PointJudge(ask, instructions=instructions), pairs))
-    return asyncio.run(_compare(PairJudge(ask, name=NAME, instructions=instructions), pairs))
+    soft = ask.probability if isinstance(ask, SoftAsk) else None
+    return asyncio.run(_compare(PairJudge(ask, name=NAME, instructions=instructions, soft=soft), pairs))
 
 
 async def _compare(judge: PairJudge, pairs: Sequence[LabelledPair]) -> list[Answered]:
