@@ -99,6 +99,9 @@ def write_launch_file(
     typer.echo(f"{path} is written; submit it with: {submit}")
 
 
+HOST = "Address to listen on; one that others can reach needs HER_REWARD_TOKEN."
+
+
 class _CheckpointFirst(TyperGroup):
     """Group of `her serve` whose first word may be a checkpoint: `her serve CHECKPOINT` is `her serve checkpoint CHECKPOINT`."""
 
@@ -114,7 +117,8 @@ class _CheckpointFirst(TyperGroup):
 serve_app = typer.Typer(
     cls=_CheckpointFirst,
     no_args_is_help=True,
-    help="Serve a checkpoint (`her serve CHECKPOINT`), or relative rewards of groups of candidates (`her serve reward`).",
+    help="Serve a checkpoint (`her serve CHECKPOINT`), relative rewards of groups of candidates (`her serve reward`), or "
+    "the scores of a scalar reward model (`her serve scores RUN`).",
 )
 app.add_typer(serve_app, name="serve", rich_help_panel=PANEL)
 
@@ -193,3 +197,25 @@ def serve_reward(
         token=token,
     )
     serve_rewards(options, lambda address: typer.echo(f"her: rewards at {address}/score, counts at {address}/metrics"))
+
+
+@serve_app.command("scores")
+def serve_model_scores(
+    model: Annotated[str, typer.Argument(help="Name of a reward run, or folder of a scalar reward model.")],
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; one that others can reach needs HER_REWARD_TOKEN.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0: any free one.")] = 8101,
+    device: Annotated[str, typer.Option(help="cpu, or cuda.")] = "cpu",
+    token: Annotated[str, typer.Option(envvar="HER_REWARD_TOKEN", show_default=False, help="Token of clients.")] = "",
+) -> None:
+    """Serve a scalar reward model: POST /classify as vLLM has it, POST /v1/score for candidates as models write them."""
+    from her.deploy.checkpoints import find_folder
+    from her.judging.serving import check_access, serve_scores
+    from her.runs.pipelines import pipeline_module
+
+    check_access(host, token)  # before the model is loaded
+    scorer = pipeline_module("reward", "scorer").load_scorer(find_folder(model) or Path(model), device)
+    serve_scores(
+        scorer, host, port, token, lambda address: typer.echo(f"her: scores at {address}/classify and {address}/v1/score")
+    )

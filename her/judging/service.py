@@ -13,12 +13,11 @@ a missing judgement; `filled` is for engines without null, with division by the 
 import asyncio
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from pydantic import Field, StringConstraints, ValidationError
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -145,7 +144,7 @@ class RewardService:
         self.counts["partial_groups"] += None in group.candidates
         return found
 
-    def app(self, middleware: Sequence[Middleware] = ()) -> Starlette:
+    def app(self) -> Starlette:
         """Return the HTTP application."""
 
         async def score(request: Request) -> JSONResponse:
@@ -168,7 +167,7 @@ class RewardService:
             return JSONResponse({"status": "ok"})
 
         routes = [Route("/score", score, methods=["POST"]), Route("/metrics", metrics), Route("/health", health)]
-        return Starlette(routes=routes, middleware=list(middleware))
+        return Starlette(routes=routes)
 
 
 async def _body(request: Request) -> bytes | None:

@@ -1,4 +1,5 @@
-"""Run the relative-reward service (service.py) as a process: `her serve reward --endpoint openai:http://127.0.0.1:8000/v1`.
+"""Run the relative-reward service (service.py) as a process: `her serve reward --endpoint openai:http://127.0.0.1:8000/v1`,
+and a scalar reward model (reward_models.py): `her serve scores RUN`.
 
 Every judgement goes through a caller with a ledger, so a service that was killed asks no recorded pair again. An endpoint that
 is away for a while costs the groups of that time, never the service: calls wait for it until their group's deadline.
@@ -14,17 +15,18 @@ from typing import Literal
 
 import uvicorn
 from pydantic import Field
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from her.errors import InputError
 from her.inference.caller import Caller, CallLimits, Ledger
+from her.judging import reward_models
 from her.judging.groups import Design, GroupDesign, judge_group, score_group
 from her.judging.judge import PairJudge
 from her.judging.pointwise import PointJudge
 from her.judging.principles import LIBRARY, library_hash, load_principles
+from her.judging.reward_models import RewardModel
 from her.judging.service import JudgeGroup, RewardService
 from her.types import Language, NonEmpty, Principle, Sampling, Value
 
@@ -63,19 +65,19 @@ class ServiceOptions(Value):
     token: str = ""
 
 
-def check_options(options: ServiceOptions) -> None:
-    """Refuse settings under which strangers could use the judge.
+def check_access(host: str, token: str) -> None:
+    """Refuse an address under which strangers could use the judge.
 
     Raises:
         InputError: a public host without a token, or a token that can be guessed.
     """
-    if options.token and len(options.token) < LEAST_TOKEN:
+    if token and len(token) < LEAST_TOKEN:
         raise InputError(
-            f"the token has {len(options.token)} characters; give at least {LEAST_TOKEN}, such as from `openssl rand -hex 16`"
+            f"the token has {len(token)} characters; give at least {LEAST_TOKEN}, such as from `openssl rand -hex 16`"
         )
-    if not options.token and not _is_loopback(options.host):
+    if not token and not _is_loopback(host):
         raise InputError(
-            f"host '{options.host}' can be reached by others, who could spend your judge's tokens; set HER_REWARD_TOKEN to a "
+            f"host '{host}' can be reached by others, who could use your judge at your cost; set HER_REWARD_TOKEN to a "
             "secret that clients send as `Authorization: Bearer ...`, or listen on 127.0.0.1"
         )
 
@@ -97,7 +99,7 @@ def serve_rewards(options: ServiceOptions, started: Callable[[str], object] = pr
         InputError: settings that are refused, a library with a fault, a ledger in use, or an address that is taken.
         BackendError: no endpoint names the judge's model.
     """
-    check_options(options)
+    check_access(options.host, options.token)
     options.folder.mkdir(parents=True, exist_ok=True)
     with Ledger(options.folder / LEDGER) as ledger:
         asyncio.run(_serve(options, ledger, started))
@@ -107,15 +109,20 @@ async def _serve(options: ServiceOptions, ledger: Ledger, started: Callable[[str
     limits = CallLimits(max_in_flight=options.in_flight, timeout=max(1, options.deadline / 2), patience=FOREVER)
     async with Caller(options.endpoints, ledger, limits) as caller:
         service = RewardService(group_judge(options, caller), deadline=options.deadline)
-        config = uvicorn.Config(
-            service.app([Middleware(BearerToken, token=options.token)]),
-            host=options.host,
-            port=options.port,
-            log_level="warning",
-            lifespan="off",
-            timeout_graceful_shutdown=5,
-        )
-        await _Server(config, started).serve()
+        await _listen(service.app(), options.host, options.port, options.token, started)
+
+
+def serve_scores(model: RewardModel, host: str, port: int, token: str = "", started: Callable[[str], object] = print) -> None:
+    """Serve a scalar reward model until the process is stopped; arguments and errors as in `serve_rewards`."""
+    check_access(host, token)
+    asyncio.run(_listen(reward_models.app(model), host, port, token, started))
+
+
+async def _listen(app: ASGIApp, host: str, port: int, token: str, started: Callable[[str], object]) -> None:
+    config = uvicorn.Config(
+        BearerToken(app, token), host=host, port=port, log_level="warning", lifespan="off", timeout_graceful_shutdown=5
+    )
+    await _Server(config, started).serve()
 
 
 def group_judge(options: ServiceOptions, caller: Caller) -> JudgeGroup:

@@ -146,6 +146,15 @@ def pipeline_options(name: str) -> type[BaseModel]:
     return options
 
 
+def pipeline_module(name: str, module: str) -> ModuleType:
+    """Return a module of a pipeline, such as `scorer` of `reward`.
+
+    Raises:
+        InputError: no such pipeline, `her` is installed without the repository, or a package that it needs is missing.
+    """
+    return _import(name, module)
+
+
 def _main(name: str, module: str) -> Callable[[Sequence[str]], int]:
     main: Callable[[Sequence[str]], int] = _import(name, module).main
 

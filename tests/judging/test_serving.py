@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from her.cli import app
 from her.errors import InputError
 from her.inference.caller import Caller
-from her.judging.serving import BearerToken, ServiceOptions, check_options, group_judge
+from her.judging.serving import BearerToken, ServiceOptions, check_access, group_judge
 from tests.judging.test_groups import group
 from tests.judging.test_judge import QUICK
 from tests.judging.test_service import body
@@ -52,13 +52,13 @@ def options(**changes: Any) -> ServiceOptions:
 )
 def test_settings_that_let_strangers_in_are_refused(changes: dict[str, str], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        check_options(options(**changes))
+        check_access(**{"host": "127.0.0.1", "token": "", **changes})
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]", "127.8.8.8"])
 def test_this_machine_needs_no_token(host: str) -> None:
-    check_options(options(host=host))
-    check_options(options(host="0.0.0.0", token=TOKEN))
+    check_access(host, "")
+    check_access("0.0.0.0", TOKEN)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +100,8 @@ def test_a_public_host_is_refused_on_the_command_line(home: Path) -> None:
     answer = CliRunner().invoke(app, words, env={"HER_REWARD_TOKEN": None})
     assert answer.exit_code == 2 and "can be reached by others" in answer.stderr
     assert not (home / "reward_service").exists()
+    answer = CliRunner().invoke(app, ["serve", "scores", "nothing", "--host", "0.0.0.0"], env={"HER_REWARD_TOKEN": None})
+    assert answer.exit_code == 2 and "can be reached by others" in answer.stderr
 
 
 @contextmanager
