@@ -167,6 +167,9 @@ def serve_reward(
     principles: Annotated[
         str, typer.Option(help="Folder of a library; default: that of this package. `own`: the model names its own.")
     ] = "",
+    trained: Annotated[
+        bool, typer.Option(help="The judge is a generative reward model of this project: short instructions, its own principles.")
+    ] = False,
     design: Annotated[
         Literal["circulant", "all_pairs", "member", "reference", "paper"], typer.Option(help="Pairs that are asked about.")
     ] = "circulant",
@@ -188,7 +191,8 @@ def serve_reward(
         host=host,
         port=port,
         judge=judge,
-        principles=None if principles == "own" else Path(principles) if principles else LIBRARY,
+        principles=None if trained or principles == "own" else Path(principles) if principles else LIBRARY,
+        instructions="short" if trained else "full",
         design=design,
         rounds=rounds,
         samples=samples,

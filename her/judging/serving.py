@@ -23,7 +23,7 @@ from her.errors import InputError
 from her.inference.caller import Caller, CallLimits, Ledger
 from her.judging import reward_models
 from her.judging.groups import Design, GroupDesign, judge_group, score_group
-from her.judging.judge import PairJudge
+from her.judging.judge import Instructions, PairJudge
 from her.judging.pointwise import PointJudge
 from her.judging.principles import LIBRARY, library_hash, load_principles
 from her.judging.reward_models import RewardModel
@@ -44,6 +44,7 @@ class ServiceOptions(Value):
         folder: of the ledger; created when missing.
         judge: `pairwise` compares candidates in pairs, `pointwise` scores each alone.
         principles: folder of a library; None for a model that names its own, as a reward model does.
+        instructions: `short` for a generative reward model that was trained with the short ones.
         design: pairs that the pairwise judge is asked about; `rounds` as in `her.judging.groups.GroupDesign`.
         samples: answers for each candidate of the pointwise judge.
         deadline: seconds from a group's first candidate to its answer.
@@ -57,6 +58,7 @@ class ServiceOptions(Value):
     port: int = Field(default=8100, ge=0, le=65535)
     judge: Literal["pairwise", "pointwise"] = "pairwise"
     principles: Path | None = LIBRARY
+    instructions: Instructions = "full"
     design: Design = "circulant"
     rounds: int = Field(default=2, ge=1)
     samples: int = Field(default=1, ge=1)
@@ -135,9 +137,23 @@ def group_judge(options: ServiceOptions, caller: Caller) -> JudgeGroup:
         library = library_hash(options.principles)
     if options.judge == "pointwise":
         sampling = None if options.samples == 1 else Sampling(temperature=0.8, max_tokens=1000)
-        point = PointJudge(caller.ask, principles=dict(principles), library=library, sampling=sampling, samples=options.samples)
+        point = PointJudge(
+            caller.ask,
+            principles=dict(principles),
+            library=library,
+            sampling=sampling,
+            samples=options.samples,
+            instructions=options.instructions,
+        )
         return partial(score_group, point)
-    pair = PairJudge(caller.ask, name=caller.model, model=caller.model, principles=dict(principles), library=library)
+    pair = PairJudge(
+        caller.ask,
+        name=caller.model,
+        model=caller.model,
+        principles=dict(principles),
+        library=library,
+        instructions=options.instructions,
+    )
     design = GroupDesign(design=options.design, rounds=options.rounds)
     return lambda group: judge_group(pair, group, design)
 

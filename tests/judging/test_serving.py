@@ -88,6 +88,14 @@ async def test_both_judges_rank_a_group_and_leave_out_who_is_missing(judge: Any)
     assert found.failed == 0
 
 
+@pytest.mark.parametrize(("judge", "first"), [("pairwise", "Compare turns A and B."), ("pointwise", "Rate the turn.")])
+async def test_a_trained_reward_model_is_asked_as_it_was_trained(judge: Any, first: str) -> None:
+    with ModelServer(Script(text=larger)) as server:
+        async with Caller([f"openai:{server.url}#test-her"], None, QUICK) as caller:
+            await group_judge(options(judge=judge, principles=None, instructions="short"), caller)(group(3, 9))
+        assert {chat["messages"][0]["content"] for chat in server.chats} == {first}
+
+
 async def test_a_score_that_fails_is_missing() -> None:
     with ModelServer(Script(text="no number")) as server:
         async with Caller([f"openai:{server.url}#test-her"], None, QUICK) as caller:
