@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from her.statistics import Interval, cluster_bootstrap, cohen_kappa, fit_logistic, krippendorff_alpha, share_interval
+from her.statistics import (
+    Interval,
+    cluster_bootstrap,
+    cohen_kappa,
+    fit_logistic,
+    krippendorff_alpha,
+    share_interval,
+)
 
 
 def test_clusters_widen_the_interval_of_repeated_votes() -> None:
@@ -67,6 +74,12 @@ def test_cohen_kappa() -> None:
     assert cohen_kappa(["a", "b", "a", "b"], ["a", "b", "a", "b"]) == 1
     assert cohen_kappa(["a", "a", "b", "b"], ["a", "b", "a", "b"]) == 0
     assert math.isnan(cohen_kappa(["a", "a"], ["a", "a"]))
+
+
+def test_cohen_kappa_counts_weights() -> None:
+    first, second = ["a", "b", "a", "b"], ["a", "b", "b", "b"]
+    assert cohen_kappa(first, second, np.array([1.0, 2.0, 1.0, 1.0])) == pytest.approx(cohen_kappa([*first, "b"], [*second, "b"]))
+    assert math.isnan(cohen_kappa(first, second, np.array([1.0, 0.0, 0.0, 0.0])))
 
 
 def test_logistic_weights_are_those_of_scikit_learn() -> None:

@@ -4,9 +4,10 @@ The prompt of a reply is that of its generation; the prompt of an edited reply i
 """
 
 from collections.abc import Iterator
+from functools import cache, lru_cache, partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, exists, func, or_, select
 
 from her.store.chats import generation_record, node_record
 from her.store.core import Core
@@ -158,6 +159,8 @@ def votes_cast(store: Core) -> Iterator[tuple[Ballot, Vote]]:
 def voted_pairs(store: Core) -> Iterator[VotedPair]:
     """Yield the votes with their replies, oldest first."""
     with store.reading() as connection:
+        # Raters vote on the same pairs, so the replies read last are often the next ones as well.
+        reply = lru_cache(maxsize=BATCH)(partial(_reply, connection))
         for row in connection.execution_options(yield_per=BATCH).execute(_votes()):
             voted = voted_record(row)
             assert voted.vote is not None
@@ -166,8 +169,8 @@ def voted_pairs(store: Core) -> Iterator[VotedPair]:
                 vote=voted.vote,
                 persona_id=row.persona_id,
                 language=row.language,
-                a=_reply(connection, row.a_id),
-                b=_reply(connection, row.b_id),
+                a=reply(row.a_id),
+                b=reply(row.b_id),
                 created_at=row.voted_at,
             )
 
@@ -213,15 +216,26 @@ def _live(table: Any) -> ColumnElement[bool]:
 
 
 def _reply(connection: Connection, node_id: str) -> ExportedReply:
-    row = connection.execute(select(nodes).where(nodes.c.id == node_id)).one()
-    return ExportedReply(node=node_record(row), generation=_generation(connection, row))
+    row = connection.execute(_node(), {"node": node_id}).one()
+    return ExportedReply(node=node_record(row), generation=_generation_of(connection, row))
 
 
-def _generation(connection: Connection, row: Row[Any]) -> Generation | None:
+def _generation_of(connection: Connection, row: Row[Any]) -> Generation | None:
     """Return the generation of a node, or of the node that its text was made from."""
     # An edit may be made from an edit; the chain ends, since `edit_of` names an older node.
     while row.generation_id is None and row.edit_of is not None:
-        row = connection.execute(select(nodes).where(nodes.c.id == row.edit_of)).one()
+        row = connection.execute(_node(), {"node": row.edit_of}).one()
     if row.generation_id is None:
         return None
-    return generation_record(connection.execute(select(generations).where(generations.c.id == row.generation_id)).one())
+    return generation_record(connection.execute(_generation(), {"generation": row.generation_id}).one())
+
+
+# Cached, since building a query takes longer than running it, and an export runs two for every reply.
+@cache
+def _node() -> Select[Any]:
+    return select(nodes).where(nodes.c.id == bindparam("node"))
+
+
+@cache
+def _generation() -> Select[Any]:
+    return select(generations).where(generations.c.id == bindparam("generation"))

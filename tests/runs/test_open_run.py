@@ -116,3 +116,16 @@ def test_a_truncated_metric_is_removed_before_the_next(home: Path) -> None:
     with open_run("synthesize", "cut", RunSettings()) as run:
         run.log_metric(done=3)
     assert [line["done"] for line in read_metrics("cut")] == [1, 3]
+
+
+def test_the_parts_of_a_run_have_folders_metrics_and_outputs_of_their_own(home: Path) -> None:
+    with open_run("reward", "parts", RunSettings()) as run:
+        assert run.part("") is run
+        for number, name in enumerate(("camp-1", "camp-2")):
+            part = run.part(name)
+            part.log_metric(step=number)
+            part.update_status(outputs={"model/x": f"hash {number}"})
+            assert part.folder == home / "runs/parts" / name and part.folder.is_dir()
+    assert [line.get("camp-1") or line.get("camp-2") for line in read_metrics("parts")] == [{"step": 0}, {"step": 1}]
+    assert read_status("parts").outputs == {"camp-1/model/x": "hash 0", "camp-2/model/x": "hash 1"}
+    assert read_status("parts").state == "done"

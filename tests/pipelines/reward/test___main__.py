@@ -13,7 +13,9 @@ from her.files import jsonl
 from her.runs.folder import read_curve, read_status
 
 pytest.importorskip("torch")
+from her.store import Store  # noqa: E402
 from pipelines.reward.planted import planted_preferences  # noqa: E402
+from pipelines.reward.voters import raters  # noqa: E402
 
 pytestmark = pytest.mark.whole
 ROOT = Path(__file__).resolve().parents[3]
@@ -74,3 +76,25 @@ def test_adapters_on_a_base_learn_from_a_file_and_a_missing_file_is_named(home: 
     assert read_json(home / "runs" / "lora" / "report.json")["difference"] < 1e-4
     missing = run(home, *words, 'pairs.files=["nowhere.jsonl"]', "name=missing")
     assert (missing.returncode, "nowhere.jsonl" in missing.stderr) == (2, True)
+
+
+def test_a_run_on_votes_reports_on_the_raters_before_it_trains_each_camp(home: Path) -> None:
+    votes = ["pairs.planted.pairs=60", "pairs.planted.votes=30", "name=camps"]
+    done = run(home, *votes)
+    assert done.returncode == 0, done.stderr
+    said = done.stderr
+    assert said.index("Krippendorff's alpha") < said.index("training one model of each camp") < said.index("step 2 of 6")
+    folder, status = home / "runs" / "camps", read_status("camps")
+    assert set(status.outputs) == {f"camp-{number}/model/model.safetensors" for number in (1, 2)}
+    for number in (1, 2):
+        report = read_json(folder / f"camp-{number}" / "report.json")
+        assert report["difference"] < 1e-4 and 0.5 < report["ceiling"][0] <= 1
+        assert "Two people name the same winner in" in (folder / f"camp-{number}" / "report.md").read_text()
+    assert len(read_json(folder / "people.json")["raters"]) == 12
+    database = ["pairs.planted.pairs=0", "pairs.planted.votes=0", f"pairs.people.database={folder / 'votes.sqlite3'}"]
+    store = Store(f"sqlite:///{folder / 'votes.sqlite3'}")
+    for rater in raters()[1:]:
+        store.withdraw_visitor(rater.visitor_id)
+    store.close()
+    refused = run(home, *database, "name=refused")
+    assert refused.returncode == 2 and "no pair has two raters" in refused.stderr and "step" not in refused.stderr
