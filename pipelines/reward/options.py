@@ -160,7 +160,7 @@ class GrpoOptions(Value):
 
 
 class CandidateOptions(Value):
-    """Candidates that a model writes for prompts, when there are no labelled pairs yet (pipelines/reward/candidates.py).
+    """Candidates that a model writes for prompts, when there are no labelled pairs yet (pipelines/reward/critics.py).
 
     Args:
         samples: JSONL files of `her.types.Sample`, whose prompts are answered; empty for none.

@@ -25,7 +25,7 @@ TASTES: dict[str, dict[str, float]] = {
 """What the good value of each feature is worth; A is the rule of the planted pairs. No sum with signs is 0."""
 RATERS = [("A", "honest")] * 5 + [("B", "honest")] * 4 + [("A", "noisy"), ("A", "careless"), ("B", "left")]
 TEMPERATURE = {"honest": 0.2, "noisy": 0.8}
-CATCH_PAIRS = 10
+CATCH_PAIRS = 16
 OBVIOUS = 2.0
 """What a reply is worth more than a planted bad one, in every taste."""
 VISITOR = "Tom"

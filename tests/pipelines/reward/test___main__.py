@@ -13,7 +13,10 @@ from her.files import jsonl
 from her.runs.folder import read_curve, read_status
 
 pytest.importorskip("torch")
+from her.errors import InputError  # noqa: E402
 from her.store import Store  # noqa: E402
+from pipelines.reward.options import PairOptions, PeopleOptions  # noqa: E402
+from pipelines.reward.pairs import load_pair_sets  # noqa: E402
 from pipelines.reward.planted import planted_preferences  # noqa: E402
 from pipelines.reward.voters import raters  # noqa: E402
 
@@ -91,10 +94,10 @@ def test_a_run_on_votes_reports_on_the_raters_before_it_trains_each_camp(home: P
         assert report["difference"] < 1e-4 and 0.5 < report["ceiling"][0] <= 1
         assert "Two people name the same winner in" in (folder / f"camp-{number}" / "report.md").read_text()
     assert len(read_json(folder / "people.json")["raters"]) == 12
-    database = ["pairs.planted.pairs=0", "pairs.planted.votes=0", f"pairs.people.database={folder / 'votes.sqlite3'}"]
     store = Store(f"sqlite:///{folder / 'votes.sqlite3'}")
     for rater in raters()[1:]:
         store.withdraw_visitor(rater.visitor_id)
     store.close()
-    refused = run(home, *database, "name=refused")
-    assert refused.returncode == 2 and "no pair has two raters" in refused.stderr and "step" not in refused.stderr
+    database = PairOptions(people=PeopleOptions(database=str(folder / "votes.sqlite3"), resamples=100))
+    with pytest.raises(InputError, match="no pair has two raters"):
+        load_pair_sets(database, 1, home)
