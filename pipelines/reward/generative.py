@@ -187,8 +187,9 @@ def _report(
         evaluated = evaluate_judge(name, ask, generative.form, generative.instructions, tests)
         figures.append(evaluated.figures)
         answered.append(evaluated.answered)
-    card = generative_model_card(figures[-1], answered[-1], tests, options.name)
-    write_card(card, folder, f"Reward model {options.name}")
+    name = options.name if folder.name == options.name else f"{options.name}, {folder.name}"
+    card = generative_model_card(figures[-1], answered[-1], tests, name)
+    write_card(card, folder, f"Reward model {name}")
     gain = paired_gain(*answered, resamples=tests.resamples, seed=tests.seed) if len(answered) == 2 else None
     return GenerativeReport(
         name=options.name,
@@ -200,6 +201,7 @@ def _report(
         after=prepared.after,
         gain=gain,
         models=tuple(figures),
+        card=card,
     )
 
 

@@ -4,6 +4,8 @@ import math
 from pathlib import Path
 
 from her.files.atomic import replacing
+from her.judging.card_text import markdown
+from her.judging.report_card import ReportCard
 from her.statistics import Interval
 from her.types import Value
 from pipelines.reward.generative_evaluation import GenerativeFigures
@@ -29,6 +31,7 @@ class GenerativeReport(Value):
         before: shares of the readable critiques; `after` of those that were trained on.
         gain: accuracy of the last model less that of the fine-tuned one, over the same pairs; None with one stage.
         models: figures of each stage's model.
+        card: report card of the last one.
     """
 
     name: str
@@ -40,6 +43,7 @@ class GenerativeReport(Value):
     after: Balance
     gain: Interval | None
     models: tuple[GenerativeFigures, ...]
+    card: ReportCard | None = None
 
 
 def write_generative_report(report: GenerativeReport, folder: Path) -> None:
@@ -92,7 +96,9 @@ def generative_card(report: GenerativeReport, options: GenerativeOptions) -> str
         f"A generative reward model of role-play: it {task}, names its principles, quotes its evidence, and ends with the "
         "verdict. It sees role thinking and no system thinking. Its prompts are those of "
         f'`her.judging` with `{judge}(ask, ..., instructions="{options.instructions}")`; other prompts give other answers. '
-        "Ask it about both orders: a disagreement is a tie.\n\n" + generative_text(report).partition("\n")[2].lstrip()
+        "Ask it about both orders: a disagreement is a tie.\n\n"
+        + generative_text(report).partition("\n")[2].lstrip()
+        + ("" if report.card is None else f"\n{markdown(report.card)}")
     )
 
 

@@ -49,7 +49,8 @@ def test_a_run_leaves_chat_models_that_a_judge_can_ask(home: Path) -> None:
     assert set(report["models"][1]["attacks"]) > {"empty", "truncated"} and set(report["models"][1]["false_alarms"])
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     assert manifest["trained"] and manifest["held_out"] and not set(manifest["trained"]) & set(manifest["held_out"])
-    assert 'instructions="short"' in (folder / "model" / "README.md").read_text("utf-8")
+    readme = (folder / "model" / "README.md").read_text("utf-8")
+    assert 'instructions="short"' in readme and "## Report card" in readme and (folder / "report_card.html").is_file()
 
     async def judged() -> str:
         backend = open_backend(f"local:{folder / 'model'}")
