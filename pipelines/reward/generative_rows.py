@@ -76,7 +76,7 @@ def balance_twins(twins: Sequence[Twin], *, mixed: float, length_gap: float, see
     kept = list(twins)
     if mixed:
         several = [twin for twin in kept if twin.mixed is not None]
-        most = round(sum(bool(twin.mixed) for twin in several) * (1 - mixed) / mixed)
+        most = int(sum(bool(twin.mixed) for twin in several) * (1 - mixed) / mixed)
         kept = _drop(kept, [twin for twin in several if not twin.mixed], most, chance)
     longer = [twin for twin in kept if _longer_wins(twin.pair) is True]
     shorter = [twin for twin in kept if _longer_wins(twin.pair) is False]

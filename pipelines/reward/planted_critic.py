@@ -9,6 +9,7 @@ features with lines that only say yes or no.
 
 import hashlib
 import random
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,11 +20,18 @@ from her.judging.verdicts import Slot
 from her.kinds import Kind
 from her.types import Message, Outcome, Part, Turn
 from pipelines.reward.labelled_pairs import LabelledPair
-from pipelines.reward.planted import ACTS, FILLERS, GATES, THOUGHTS, Moment, book_moments, persona_moments
+from pipelines.reward.planted import FILLERS, THOUGHTS, Moment, book_moments, persona_moments
 
 JUDGE = "planted"
 TRADES = {"sailor": "aye", "priest": "amen", "soldier": "sir", "merchant": "gold", "cook": "salt", "scribe": "ink"}
-"""Word that a speaker of each trade ends a turn with."""
+"""Word that a speaker of each trade begins a turn with."""
+OCCASIONS = (("secret", "private"), ("public", "open"))
+ACTS = (("whispers", "murmurs"), ("shouts", "cries"))
+"""By occasion: quiet acts, loud acts.
+
+What is quoted stands behind a bracket or a tag, so its first token is the one that follows a quotation mark as well. With a space
+before it, it was another token, and 350 steps of fine-tuning copied none.
+"""
 WEIGHTS = {"own words": 2.2, "fitting act": 1.6, "thought": 1.0, "no filler": 0.8}
 """No sum of these with signs is 0, so every pair with a difference has a winner."""
 DRAWS = (("fitting act", 0.4), ("own words", 0.2), ("tie", 0.1), ("any", 0.3))
@@ -176,11 +184,12 @@ def _candidate(moment: Moment, traits: Traits, style: Style, gate: int, name: st
     start = chance.randrange(max(1, len(words) - size + 1))
     own = trade_of(moment.speaker)
     trade = own if traits.own else chance.choice([trade for trade in TRADES if trade != own])
-    speech = f"{' '.join(words[start : start + size]).rstrip('.,;:!?-')}, {TRADES[trade]}."
+    said = [" ".join(words[start : start + size]).rstrip(".,;:!?-")]
     if style.compliment:
-        speech = f"{chance.choice(COMPLIMENTS)} {speech}"
+        said.insert(0, chance.choice(COMPLIMENTS))
     if not traits.plain:
-        speech = f"{chance.choice(FILLERS)} {speech}"
+        said.insert(0, chance.choice(FILLERS))
+    speech = f"{TRADES[trade]}, {' '.join(said)}."
     texts: list[tuple[Kind, str]] = [
         ("role_action", chance.choice(ACTS[gate if traits.fits else 1 - gate])),
         ("speech", speech),
@@ -193,9 +202,9 @@ def _candidate(moment: Moment, traits: Traits, style: Style, gate: int, name: st
 
 def _prompt(moment: Moment, gate: int, chance: random.Random) -> tuple[Message, ...]:
     cue = " ".join(moment.cue.split()[:CUE_WORDS])
-    who = f"You are {moment.speaker}, a {trade_of(moment.speaker)}, with {moment.other}."
+    who = f"You are {moment.speaker} ({trade_of(moment.speaker)}) with {moment.other} ({chance.choice(OCCASIONS[gate])})."
     return (
-        Message(role="system", content=f"{who} {chance.choice(GATES[gate])}"),
+        Message(role="system", content=who),
         Message(role="user", content=f"{moment.other}: {cue}"),
     )
 
@@ -211,18 +220,25 @@ class _Seen(NamedTuple):
 
 def _seen(turn: Turn) -> _Seen:
     speech = turn.text("speech")
-    filler = next((filler for filler in FILLERS if speech.startswith(filler)), "")
-    return _Seen(turn.text("role_action"), turn.text("role_thinking"), filler, speech.rpartition(" ")[2].rstrip("."))
+    word, _, rest = speech.partition(", ")
+    filler = next((filler for filler in FILLERS if rest.startswith(filler)), "")
+    return _Seen(turn.text("role_action"), turn.text("role_thinking"), filler, word)
 
 
 def _values(pair: LabelledPair, shown: tuple[Turn, Turn]) -> dict[str, tuple[bool, bool]]:
     """Return by principle whether each candidate has the good value."""
-    system = pair.prompt[0].content
-    gate = next(place for place, texts in enumerate(GATES) if any(text in system for text in texts))
-    word = TRADES[next(trade for trade in TRADES if f", a {trade}," in system)]
+    trade, occasion = _asked(pair)
+    gate, word = next(place for place, texts in enumerate(OCCASIONS) if occasion in texts), TRADES[trade]
     seen = [_seen(turn) for turn in shown]
     rows = [(each.word == word, each.act in ACTS[gate], bool(each.thought), not each.filler) for each in seen]
     return {name: (rows[0][place], rows[1][place]) for place, name in enumerate(WEIGHTS)}
+
+
+def _asked(pair: LabelledPair) -> tuple[str, str]:
+    """Return the trade and the occasion that the prompt names."""
+    found = re.search(r"\((\w+)\) with .* \((\w+)\)\.$", pair.prompt[0].content)
+    assert found is not None, pair.prompt[0].content
+    return found[1], found[2]
 
 
 def _lines(pair: LabelledPair, shown: tuple[Turn, Turn]) -> list[str]:
@@ -232,9 +248,7 @@ def _lines(pair: LabelledPair, shown: tuple[Turn, Turn]) -> list[str]:
     before any quote, and models of this size did not learn it.
     """
     values, (first, second) = _values(pair, shown), (_seen(turn) for turn in shown)
-    system = pair.prompt[0].content
-    occasion = next(text for texts in GATES for text in texts if text in system)
-    trade = next(trade for trade in TRADES if f", a {trade}," in system)
+    trade, occasion = _asked(pair)
     said = {
         "no filler": _quotes(first.filler, second.filler),
         "thought": _quotes(first.thought, second.thought),

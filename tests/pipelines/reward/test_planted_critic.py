@@ -38,13 +38,12 @@ def test_the_prompt_decides_half_of_the_pairs() -> None:
     assert decided["fitting act"] + decided["own words"] > 150
     # the same candidates under a prompt of the other occasion: what was better is worse
     for pair in [pair for pair in pairs if decided_by(pair) == "fitting act"][:5]:
-        swapped = [("This is a secret.", "This is public."), ("Keep it secret.", "Say it in public.")]
         text = pair.prompt[0].content
-        for secret, public in swapped:
+        for secret, public in (("(secret)", "(public)"), ("(private)", "(open)")):
             text = text.replace(secret, public) if secret in text else text.replace(public, secret)
         other = pair.model_copy(update={"prompt": (pair.prompt[0].model_copy(update={"content": text}), *pair.prompt[1:])})
-        line, turned = (critique(each, "a").splitlines()[0] for each in (pair, other))
-        assert ("-> A" in line) == ("-> B" in turned)
+        line, turned = (next(row for row in critique(each, "a").splitlines() if "fitting" in row) for each in (pair, other))
+        assert line[-1] != turned[-1] and {line[-1], turned[-1]} == {"A", "B"}
 
 
 @pytest.mark.parametrize("kind", sorted(ATTACKS))
