@@ -119,7 +119,7 @@ class Votes(Core):
 def _check_pair(connection: Connection, conversation_id: str, shown: tuple[str, str]) -> None:
     """Refuse what cannot be voted on: absent or deleted, at two places, or a side that failed or was stopped."""
     rows = {row.id: row for row in connection.execute(_sides(), {"chat": conversation_id, "shown": shown})}
-    if not rows:
+    if not rows and not connection.execute(_live_chat(), {"chat": conversation_id}).first():
         raise no_chat(conversation_id)
     for missing in (node_id for node_id in shown if node_id not in rows):
         raise no_turn(missing)
@@ -139,6 +139,12 @@ def _sides() -> Select[Any]:
     live = nodes.c.deleted_at.is_(None) & conversations.c.deleted_at.is_(None)
     query = select(nodes.c.id, nodes.c.parent_id, generations.c.finish).select_from(both)
     return query.where(nodes.c.conversation_id == bindparam("chat"), nodes.c.id.in_(bindparam("shown", expanding=True)), live)
+
+
+@cache
+def _live_chat() -> Select[Any]:
+    live = conversations.c.deleted_at.is_(None)
+    return select(conversations.c.id).where(conversations.c.id == bindparam("chat"), live)
 
 
 def _asked(connection: Connection, visitor_id: str, ballot_id: str) -> Row[Any]:

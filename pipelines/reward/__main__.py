@@ -25,12 +25,20 @@ from pipelines.models.chat_template import ChatTemplate
 from pipelines.models.loading import base_files, load_tokenizer, resolve_device
 from pipelines.reward.attacks import attack_negatives, attacked_pairs
 from pipelines.reward.cards import scalar_card
-from pipelines.reward.evaluation import KINDS, HeldOutSet, ModelFigures, evaluate_scores, length_scores, model_scores
+from pipelines.reward.evaluation import (
+    KINDS,
+    HeldOutSet,
+    ModelFigures,
+    evaluate_scores,
+    length_scores,
+    model_scores,
+    score_differences,
+)
 from pipelines.reward.generative import run_generative
 from pipelines.reward.inputs import encode_pairs, pair_texts
 from pipelines.reward.options import RewardOptions
 from pipelines.reward.pairs import PairSet, load_pair_sets
-from pipelines.reward.people import database_hash
+from pipelines.reward.people import database_hash, model_agreement
 from pipelines.reward.report import RewardManifest, RewardReport, model_card, write_manifest, write_report
 from pipelines.reward.saving import save_scalar
 from pipelines.reward.scalar import train_scalar
@@ -110,6 +118,10 @@ def _train_and_report(options: RewardOptions, pairs: PairSet, opened: Run, devic
     if options.evaluation.prompt_blind:
         figures.append(_blind_figures(options, template, train, held_out, opened, device))
     report = _report(options, pairs, trained, difference, figures)
+    if pairs.votes:
+        differences = score_differences(score, pairs.held_out).tolist()
+        people = model_agreement(pairs.votes, pairs.held_out, differences, options.evaluation.resamples, options.seed)
+        report = report.model_copy(update={"people": people})
     write_report(report, opened.folder)
     name = options.name if opened.folder.name == options.name else f"{options.name}, {opened.folder.name}"
     report_card = scalar_card(figures[0], score, held_out, name, pairs.ceiling)

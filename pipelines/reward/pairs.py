@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from her.errors import InputError
+from her.feedback.raters import RaterVote
 from her.files import jsonl
 from her.judging.preference_pairs import conversation_of, split_conversations, why_unfit
 from her.statistics import Interval
@@ -27,13 +28,14 @@ class PairSet(NamedTuple):
     """Preferences to train on and to evaluate on, and how many were left out, by reason.
 
     Args:
-        ceiling: how often two people name the same winner, where people voted.
+        ceiling: how often two people name the same winner, where people voted; `votes` are theirs.
     """
 
     train: tuple[Preference, ...]
     held_out: tuple[Preference, ...]
     left_out: dict[str, int]
     ceiling: Interval | None = None
+    votes: tuple[RaterVote, ...] = ()
 
 
 def load_pair_sets(options: PairOptions, seed: int, folder: Path) -> dict[str, PairSet]:
@@ -94,7 +96,7 @@ def _people_sets(
         if conversations is not None:
             group = tuple(each.model_copy(update={"conversation": conversations[each.chosen.id]}) for each in group)
         train, held_out = split_conversations(tuple(_fit(group, options, left_out)), options.held_out_share, seed)
-        sets[name] = _pair_set(train, held_out, left_out)._replace(ceiling=read.ceilings[name])
+        sets[name] = _pair_set(train, held_out, left_out)._replace(ceiling=read.ceilings[name], votes=read.votes[name])
     return sets
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from her.errors import InputError
+from her.feedback.agreement import JudgeAgreement, judge_agreement
 from her.feedback.people import PeopleReport, people_report, report_lines
 from her.feedback.preferences import preferences
 from her.feedback.raters import PRIOR, RaterVote, label_pairs
@@ -20,7 +21,7 @@ from her.feedback.votes import rater_votes
 from her.files.atomic import replacing
 from her.statistics import Interval
 from her.store import Store
-from her.types import Preference, Winner
+from her.types import Outcome, Preference, Winner
 from pipelines.reward.options import PeopleOptions
 
 log = logging.getLogger(__name__)
@@ -33,10 +34,12 @@ class PeoplePairs(NamedTuple):
 
     Args:
         ceilings: by model how often two of its raters name the same winner.
+        votes: by model the votes of its raters.
     """
 
     groups: dict[str, tuple[Preference, ...]]
     ceilings: dict[str, Interval]
+    votes: dict[str, tuple[RaterVote, ...]]
     left_out: Counter[str]
 
 
@@ -63,7 +66,8 @@ def people_pairs(options: PeopleOptions, database: str, folder: Path, seed: int)
     groups = _groups(report, rows, options, left_out)
     camps = [camp.agreement.agreement for camp in report.camps]
     ceilings = [report.agreement.agreement] if len(groups) == 1 else camps
-    return PeoplePairs(groups, dict(zip(groups, ceilings, strict=True)), left_out)
+    own = [tuple(vote for vote in votes if vote.rater in raters) for raters in report.groups(options.models)]
+    return PeoplePairs(groups, dict(zip(groups, ceilings, strict=True)), dict(zip(groups, own, strict=True)), left_out)
 
 
 def database_hash(database: str) -> dict[str, str]:
@@ -95,6 +99,22 @@ def join_raters(rows: Iterable[Preference], weights: Mapping[str, float]) -> Ite
     for pair, label in label_pairs(votes, weights, weights).items():
         if label.probability != 0.5:
             yield _joined(pairs[pair], label.probability)
+
+
+def model_agreement(
+    votes: Sequence[RaterVote], preferences: Sequence[Preference], differences: Sequence[float], resamples: int, seed: int
+) -> JudgeAgreement:
+    """Return the agreement of a model with single votes on these pairs.
+
+    Args:
+        differences: score of the chosen less score of the rejected candidate for each pair.
+    """
+    verdicts: dict[str, Outcome] = {}
+    for preference, difference in zip(preferences, differences, strict=True):
+        sides: tuple[Outcome, Outcome] = ("a", "b") if _side(preference) == "a" else ("b", "a")
+        pair = "-".join(sorted((preference.chosen.id, preference.rejected.id)))
+        verdicts[pair] = sides[difference < 0] if difference else "tie"
+    return judge_agreement(votes, verdicts, resamples=resamples, seed=seed)
 
 
 def _open(database: str) -> Store:

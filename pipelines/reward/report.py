@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from her.feedback.agreement import JudgeAgreement
 from her.files.atomic import replacing
 from her.judging.card_text import markdown
 from her.judging.report_card import ReportCard
@@ -22,6 +23,7 @@ class RewardReport(Value):
         difference: relative difference of scores between the model in memory and the one read back.
         models: the scalar model first, then the baselines.
         ceiling: how often two people name the same winner, where people voted.
+        people: agreement of the scalar model with single votes on the held-out pairs.
     """
 
     name: str
@@ -34,6 +36,7 @@ class RewardReport(Value):
     difference: float
     models: tuple[ModelFigures, ...]
     ceiling: Interval | None = None
+    people: JudgeAgreement | None = None
 
 
 class RewardManifest(Value):
@@ -69,9 +72,19 @@ def report_text(report: RewardReport) -> str:
     ]
     if report.ceiling is not None:
         head += [f"Two people name the same winner in {cell(report.ceiling)} of the pairs.", ""]
+    if report.people is not None:
+        head += [_people(report.people), ""]
     left_out = ", ".join(f"{why}: {count:,}" for why, count in report.left_out.items())
     return "\n".join(
         [*head, *([f"Left out: {left_out}.", ""] if left_out else []), *_accuracy_table(report.models), *_attacks(report)]
+    )
+
+
+def _people(people: JudgeAgreement) -> str:
+    return (
+        f"The scalar model names the winner of a single vote in {cell(people.agreement)} of {people.pairs:,} held-out pairs "
+        f"(Cohen's kappa {cell(people.kappa)}, Krippendorff's alpha {cell(people.alpha)}); two people on the same pairs do in "
+        f"{cell(people.ceiling)}. These intervals are over raters and conversations."
     )
 
 

@@ -1,6 +1,8 @@
 """her/store/votes.py: a vote is on disk once, is blind, and falls out with its chat, its turns and its people."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -155,12 +157,15 @@ def test_a_deleted_reply_cannot_be_voted_on(store: Store) -> None:
     pair = swipes(store)
     ballot = store.add_ballot(ANNE, pair.chat, pair.shown)
     store.delete_turn(ANNE, pair.chat, pair.two.id)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="no turn"):
+        store.vote(ANNE, ballot.id, VOTE)
+    store.delete_turn(ANNE, pair.chat, pair.one.id)
+    with pytest.raises(NotFound, match="no turn"):
         store.vote(ANNE, ballot.id, VOTE)
     other = swipes(store)
     ballot = store.add_ballot(ANNE, other.chat, other.shown)
     store.delete_conversation(ANNE, other.chat)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="no chat"):
         store.vote(ANNE, ballot.id, VOTE)
 
 
@@ -198,6 +203,31 @@ def test_a_withdrawn_vote_is_not_shown_and_is_another_visitors_secret(store: Sto
         store.withdraw_vote(BEN, VOTE.id)
     store.withdraw_vote(ANNE, VOTE.id)
     assert [voted.vote for voted in store.ballots(ANNE)] == [None]
+
+
+@pytest.mark.whole
+def test_a_vote_that_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    pair = swipes(store)
+    store.close()
+    command = (
+        "import sys; from her.store import Store, Vote\n"
+        "store = Store(sys.argv[1]); visitor, chat, one, two = sys.argv[2:]\n"
+        "while True:\n"
+        "    vote = Vote(winner='a')\n"
+        "    store.vote(visitor, store.add_ballot(visitor, chat, (one, two)).id, vote)\n"
+        "    print(vote.id, flush=True)"
+    )
+    words = [sys.executable, "-c", command, f"sqlite:///{tmp_path / 'her.sqlite3'}", ANNE, pair.chat, *pair.shown]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        said = [writer.stdout.readline().strip() for _ in range(20)]
+        writer.kill()
+        said += [line.strip() for line in writer.stdout if line.endswith("\n")]
+    store = opened(tmp_path)
+    kept = {voted.vote.id for voted in store.ballots(ANNE) if voted.vote}
+    store.close()
+    assert len(said) >= 20 and set(said) <= kept and len(kept) <= len(said) + 1
 
 
 def test_a_database_of_before_gains_the_tables_and_keeps_its_rows(tmp_path: Path) -> None:

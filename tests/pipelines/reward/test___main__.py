@@ -92,6 +92,7 @@ def test_a_run_on_votes_reports_on_the_raters_before_it_trains_each_camp(home: P
     for number in (1, 2):
         report = read_json(folder / f"camp-{number}" / "report.json")
         assert report["difference"] < 1e-4 and 0.5 < report["ceiling"][0] <= 1
+        assert report["people"]["pairs"] == report["held_out"] and report["people"]["kappa"][0] is not None
         assert "Two people name the same winner in" in (folder / f"camp-{number}" / "report.md").read_text()
     assert len(read_json(folder / "people.json")["raters"]) == 12
     store = Store(f"sqlite:///{folder / 'votes.sqlite3'}")

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from her.errors import InputError
+from her.feedback.raters import RaterVote
 from her.feedback.votes import rater
 from her.types import Preference
 from pipelines.reward.options import PairOptions, PeopleOptions
 from pipelines.reward.pairs import load_pair_sets
-from pipelines.reward.people import PRIOR_WEIGHT, database_hash, join_raters, people_pairs
+from pipelines.reward.people import PRIOR_WEIGHT, database_hash, join_raters, model_agreement, people_pairs
 from tests.pipelines.reward.pairs_for_tests import preference, turn
 from tests.store.samples import ANNE, BEN, greeted, opened, rating, reply
 
@@ -91,3 +92,17 @@ def test_a_withdrawal_changes_the_hash_and_other_chats_do_not(tmp_path: Path) ->
 
 def test_a_rater_without_checks_has_the_weight_of_the_prior() -> None:
     assert pytest.approx(1 / 3) == PRIOR_WEIGHT and rater(ANNE) == "rater:aaaaaaaaaaaa"
+
+
+def test_a_model_is_compared_with_single_votes_by_the_names_of_the_pair() -> None:
+    rows = [told("x", "one", "two"), told("x", "zero", "nine", winner="b"), told("x", "six", "ten")]
+    votes = [
+        RaterVote(rater="x", pair="one-two", winner="a", conversation="c1"),
+        RaterVote(rater="y", pair="one-two", winner="b", conversation="c1"),
+        RaterVote(rater="x", pair="nine-zero", winner="b", conversation="c2"),
+        RaterVote(rater="x", pair="six-ten", winner="tie", conversation="c3"),
+        RaterVote(rater="x", pair="elsewhere", winner="a", conversation="c3"),
+    ]
+    found = model_agreement(votes, rows, [1.0, 2.0, 0.0], 50, 1)
+    assert (found.pairs, found.raters, found.agreement.value, found.ceiling.value) == (3, 2, 0.75, 0.0)
+    assert model_agreement(votes, rows, [-1.0, -2.0, 0.5], 50, 1).agreement.value == 0.25

@@ -28,8 +28,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def sets(folder: Path, **people: object) -> dict[str, PairSet]:
+def sets(folder: Path, length_gap: float = 4, **people: object) -> dict[str, PairSet]:
     options = PairOptions(
+        length_gap=length_gap,
         people=PeopleOptions(resamples=100, **people),  # type: ignore[arg-type]
         planted=PlantedOptions(pairs=PAIRS, votes=VOTES),
         held_out_share=0.3,
@@ -71,6 +72,8 @@ def test_one_model_of_all_is_a_setting_and_the_same_seed_holds_out_the_same(fold
     ((name, together),) = sets(folder, models="one").items()
     assert name == "" and together.ceiling is not None
     again = sets(folder, models="one")[""]
+    strict = sets(folder, length_gap=1.3, models="one")[""]
+    assert strict.left_out["length gap"] == len(again.train) + len(again.held_out) - len(strict.train) - len(strict.held_out) > 5
     assert [each.conversation for each in again.held_out] == [each.conversation for each in together.held_out]
     assert {each.conversation.partition(":")[0] for each in together.train} == {"persona"}
     assert not {each.conversation for each in together.train} & {each.conversation for each in together.held_out}
