@@ -25,7 +25,9 @@ TASTES: dict[str, dict[str, float]] = {
 """What the good value of each feature is worth; A is the rule of the planted pairs. No sum with signs is 0."""
 RATERS = [("A", "honest")] * 5 + [("B", "honest")] * 4 + [("A", "noisy"), ("A", "careless"), ("B", "left")]
 TEMPERATURE = {"honest": 0.2, "noisy": 0.8}
-CATCH_PAIRS = 16
+CATCH_PAIRS = 10
+REPEATED = 2
+"""One in so many plain votes is repeated with sides swapped: few votes need many checks to tell guessing from care."""
 OBVIOUS = 2.0
 """What a reply is worth more than a planted bad one, in every taste."""
 VISITOR = "Tom"
@@ -53,7 +55,7 @@ def planted_votes(preferences: Sequence[Preference], votes: int, file: Path, see
 
     Args:
         preferences: planted pairs.
-        votes: of each rater on pairs that others see; a fifth as many repeats and CATCH_PAIRS catch pairs come on top.
+        votes: of each rater on pairs that others see; repeats of some and CATCH_PAIRS catch pairs come on top.
     """
     if file.is_file():
         return
@@ -152,7 +154,7 @@ def _cast(store: Store, rater: Rater, pairs: Sequence[Shown], catches: Sequence[
         ballot = store.add_ballot(rater.visitor_id, pair.chat, shown, worse_id=pair.worse_id)
         _vote(store, rater, ballot.id, pair, turned, chance)
         asked.append((ballot.id, pair, turned))
-    for ballot_id, pair, turned in asked[: len(pairs) // 5]:
+    for ballot_id, pair, turned in asked[: len(pairs) // REPEATED]:
         repeat = store.repeat_ballot(rater.visitor_id, ballot_id)
         _vote(store, rater, repeat.id, pair, not turned, chance)
 

@@ -13,7 +13,7 @@ from her.types import Preference
 from pipelines.reward.options import PairOptions, PeopleOptions, PlantedOptions
 from pipelines.reward.pairs import PairSet, load_pair_sets
 from pipelines.reward.planted import planted_preferences
-from pipelines.reward.voters import CATCH_PAIRS, TASTES, planted_votes, raters
+from pipelines.reward.voters import CATCH_PAIRS, REPEATED, TASTES, planted_votes, raters
 
 pytestmark = pytest.mark.whole
 PAIRS, VOTES = 60, 30
@@ -42,8 +42,8 @@ def test_every_rater_votes_as_scripted(folder: Path) -> None:
     store = Store(f"sqlite:///{folder / 'votes.sqlite3'}")
     votes = rater_votes(store)
     store.close()
-    assert Counter(vote.rater for vote in votes) == dict.fromkeys(NAMES, VOTES + CATCH_PAIRS + VOTES // 5)
-    assert sum(vote.repeat for vote in votes) == 12 * VOTES // 5
+    assert Counter(vote.rater for vote in votes) == dict.fromkeys(NAMES, VOTES + CATCH_PAIRS + VOTES // REPEATED)
+    assert sum(vote.repeat for vote in votes) == 12 * VOTES // REPEATED
     assert sum(vote.worse is not None for vote in votes) == 12 * CATCH_PAIRS
     found = reliabilities(votes)
     kinds = {name: each.kind for name, each in NAMES.items()}
