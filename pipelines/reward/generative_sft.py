@@ -110,7 +110,8 @@ def _arguments(options: RewardOptions, folder: Path, device: str) -> Any:
         num_train_epochs=options.epochs,
         max_steps=options.steps or -1,
         learning_rate=options.learning_rate,
-        lr_scheduler_type=options.schedule,
+        # transformers' `constant` has no warm-up, and from random weights the first steps at the full rate do harm
+        lr_scheduler_type="constant_with_warmup" if options.schedule == "constant" else options.schedule,
         warmup_steps=options.warmup,  # below 1 transformers reads it as a share of all steps
         weight_decay=options.weight_decay,
         adam_beta2=options.beta2,
