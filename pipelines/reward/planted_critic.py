@@ -29,8 +29,8 @@ OCCASIONS = (("secret", "private"), ("public", "open"))
 ACTS = (("whispers", "murmurs"), ("shouts", "cries"))
 """By occasion: quiet acts, loud acts.
 
-What is quoted stands behind a bracket or a tag, so its first token is the one that follows a quotation mark as well. With a space
-before it, it was another token, and 350 steps of fine-tuning copied none.
+What is quoted stands behind a bracket or a tag, not behind a space, so that its first token is the one that follows a quotation
+mark as well and can be copied as it is.
 """
 WEIGHTS = {"own words": 2.2, "fitting act": 1.6, "thought": 1.0, "no filler": 0.8}
 """No sum of these with signs is 0, so every pair with a difference has a winner."""
@@ -245,7 +245,7 @@ def _lines(pair: LabelledPair, shown: tuple[Turn, Turn]) -> list[str]:
     """Return one line for each principle that something can be quoted for, the negative one first.
 
     Principles on which the candidates are equal are not left out: which ones to write about would be a comparison of its own,
-    before any quote, and models of this size did not learn it.
+    made before anything is quoted.
     """
     values, (first, second) = _values(pair, shown), (_seen(turn) for turn in shown)
     trade, occasion = _asked(pair)
