@@ -3,8 +3,7 @@
 The pairs are for generative reward models (pipelines/reward/planted.py makes those for scalar ones). The rule has four features:
 words of the speaker's trade (2.2), an act that fits the prompt (1.6), an inner thought (1.0) and no filler phrase (0.8). Trade
 and occasion stand in the prompt, so who does not read it is right in half of the pairs that only they decide. One pair in ten is
-a tie. The judge quotes what it compares: models of a million weights learned such lines, and stayed at chance on the prompt's
-features with lines that only say yes or no.
+a tie. The judge quotes what it compares before it says who wins, so that a small model can read its verdict off its own text.
 """
 
 import hashlib
