@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from her.cli import installation, playground, principles, runs, training
+from her.cli import hub, installation, playground, principles, runs, training
 from her.errors import HerError
 
 
@@ -38,4 +38,5 @@ app.add_typer(playground.app)
 app.add_typer(training.app)
 app.add_typer(runs.app)
 app.add_typer(principles.app)
+app.add_typer(hub.app)
 app.add_typer(installation.app)

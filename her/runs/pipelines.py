@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel
 
@@ -24,6 +24,26 @@ REWARD_ON_A_CPU = f"her run reward @{CONFIGS}/reward_smoke.toml"
 WITHOUT_GPU = f"her run sft @{CONFIGS}/tiny.toml"
 
 
+class Publication(NamedTuple):
+    """What of a run is published on the Hub: `her publish`.
+
+    Args:
+        kind: what it is, such as `model`.
+        repository_type: `model` or `dataset`.
+        roots: folders whose files stand at the root of the repository.
+        files: patterns of other files, which keep their path.
+        required: of these at least one must be there.
+        form: setting whose value stands before the kind, such as `head`: `scalar reward model`; empty for none.
+    """
+
+    kind: str
+    repository_type: Literal["model", "dataset"]
+    required: tuple[str, ...]
+    roots: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    form: str = ""
+
+
 class Pipeline(NamedTuple):
     """Entry of one pipeline, whose code is `pipelines/NAME/`, with a `main(words)` in `__main__.py`.
 
@@ -34,6 +54,7 @@ class Pipeline(NamedTuple):
         needs: one entry for each way to run it.
         distributed: whether it can run in several processes, under `accelerate launch`.
         estimate: module below `pipelines.NAME` whose `main(words)` estimates memory, hours and cost; empty for none.
+        publishes: what of a run goes to the Hub; None for nothing.
     """
 
     name: str
@@ -43,6 +64,7 @@ class Pipeline(NamedTuple):
     needs: tuple[Needs, ...]
     distributed: bool = False
     estimate: str = ""
+    publishes: Publication | None = None
 
 
 _ENTRIES = (
@@ -52,6 +74,13 @@ _ENTRIES = (
         options="options:SynthesisOptions",
         example=f"{CONFIGS}/synthesize_smoke.toml",
         needs=(Needs("synthesize", ("pyarrow", "datasets"), ("train",)),),
+        publishes=Publication(
+            kind="transcripts and samples",
+            repository_type="dataset",
+            required=("dataset",),
+            roots=("dataset",),
+            files=("transcripts.jsonl", "held_out.json", "report.json", "audit.md"),
+        ),
     ),
     Pipeline(
         name="sft",
@@ -65,6 +94,7 @@ _ENTRIES = (
         ),
         distributed=True,
         estimate="estimate.__main__",
+        publishes=Publication(kind="model", repository_type="model", required=("model",), roots=("model",), files=("adapter/*",)),
     ),
     Pipeline(
         name="reward",
@@ -81,6 +111,14 @@ _ENTRIES = (
                 instead=f"her run reward @{CONFIGS}/reward_smoke.toml",
             ),
         ),
+        publishes=Publication(
+            kind="reward model",
+            repository_type="model",
+            required=("model",),
+            roots=("model",),
+            files=("report.json", "report.md", "report_card.*", "manifest.json"),
+            form="head",
+        ),
     ),
     Pipeline(
         name="principles",
@@ -88,6 +126,12 @@ _ENTRIES = (
         options="options:PrinciplesOptions",
         example=f"{CONFIGS}/principles_smoke.toml",
         needs=(Needs("principles", (), ()),),
+        publishes=Publication(
+            kind="principles",
+            repository_type="dataset",
+            required=("library",),
+            files=("library/*", "principles.jsonl", "decisions.jsonl", "manifest.json"),
+        ),
     ),
     Pipeline(
         name="judge_check",
@@ -95,6 +139,9 @@ _ENTRIES = (
         options="options:JudgeCheckOptions",
         example=f"{CONFIGS}/judge_check_smoke.toml",
         needs=(Needs("judge_check", ("matplotlib",), ("train",)),),
+        publishes=Publication(
+            kind="evaluation report", repository_type="dataset", required=("report_card.json",), files=("report_card.*",)
+        ),
     ),
 )
 PIPELINES = {entry.name: entry for entry in _ENTRIES}
