@@ -58,6 +58,13 @@ def ephemeral() -> bool:
     return bool(space_id()) and not os.environ.get("HER_DATABASE_URL")
 
 
+def secret_values() -> list[str]:
+    """Return the values of variables that are keys by their names, such as HF_TOKEN, so that they can be kept out of files."""
+    named = ("TOKEN", "SECRET", "PASSWORD", "API_KEY", "ACCESS_KEY")
+    # A short value, such as TOKENIZERS_PARALLELISM=false, is no key.
+    return sorted({value for key, value in os.environ.items() if len(value) >= 8 and any(word in key.upper() for word in named)})
+
+
 def server_host() -> str:
     """Return the address to listen on: `GRADIO_SERVER_NAME`, else 0.0.0.0 on a Space and 127.0.0.1 elsewhere."""
     return os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if space_id() else "127.0.0.1")

@@ -25,7 +25,7 @@ WITHOUT_GPU = f"her run sft @{CONFIGS}/tiny.toml"
 
 
 class Publication(NamedTuple):
-    """What of a run is published on the Hub: `her publish`.
+    """The files of a run that `her publish` sends to the Hub.
 
     Args:
         kind: what it is, such as `model`.

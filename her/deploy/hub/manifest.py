@@ -27,7 +27,7 @@ class FileRecord(Value):
 
 
 class HubManifest(Value):
-    """What a publication holds and which run it came from.
+    """A record of the files of a publication and of the run that it came from.
 
     Args:
         format: version of this form.

@@ -24,7 +24,7 @@ _HUB_FILES = frozenset({".gitattributes", CARD})
 
 
 class PublicationOptions(NamedTuple):
-    """What a person chose.
+    """Choices of a person for one publication.
 
     Args:
         public: everybody may see it.
@@ -39,7 +39,7 @@ class PublicationOptions(NamedTuple):
     accepted: tuple[str, ...] = ()
 
 
-class Prepared(NamedTuple):
+class PreparedPublication(NamedTuple):
     """A checked publication, laid out in a folder."""
 
     run: SentRun
@@ -50,14 +50,14 @@ class Prepared(NamedTuple):
 
 
 class Published(NamedTuple):
-    """Where it is: address of the tagged tree, and the commit; `already` where nothing was left to send."""
+    """A publication that is whole: address of the tagged tree, and the commit; `already` where nothing was left to send."""
 
     address: str
     commit: str
     already: bool
 
 
-def prepare(word: str, repository: str, options: PublicationOptions) -> Prepared:
+def prepare(word: str, repository: str, options: PublicationOptions) -> PreparedPublication:
     """Check a run and lay out what of it will be sent; nothing leaves the machine.
 
     Raises:
@@ -89,10 +89,10 @@ def prepare(word: str, repository: str, options: PublicationOptions) -> Prepared
         files={**records, **record_files(folder, [CARD])},
     )
     write_manifest(manifest, folder)
-    return Prepared(run, to, folder, manifest, options)
+    return PreparedPublication(run, to, folder, manifest, options)
 
 
-def publish(prepared: Prepared) -> Published:
+def publish(prepared: PreparedPublication) -> Published:
     """Send a publication and tag it.
 
     Raises:
@@ -115,12 +115,12 @@ def publish(prepared: Prepared) -> Published:
     return Published(_page(api, prepared), commit, already=False)
 
 
-def _page(api: "HfApi", prepared: Prepared) -> str:
+def _page(api: "HfApi", prepared: PreparedPublication) -> str:
     prefix = "datasets/" if prepared.manifest.repository_type == "dataset" else ""
     return f"{api.endpoint}/{prefix}{prepared.to.repository}/tree/{prepared.to.tag}"
 
 
-def _open_repository(api: "HfApi", prepared: Prepared) -> Collection[str]:
+def _open_repository(api: "HfApi", prepared: PreparedPublication) -> Collection[str]:
     """Create the repository, or check that the one that is there may be used; return the paths that it holds."""
     name, kind = prepared.to.repository, prepared.manifest.repository_type
     other: str = "dataset" if kind == "model" else "model"
@@ -146,12 +146,12 @@ def _open_repository(api: "HfApi", prepared: Prepared) -> Collection[str]:
     return held
 
 
-def _tagged_commit(api: "HfApi", prepared: Prepared) -> str | None:
+def _tagged_commit(api: "HfApi", prepared: PreparedPublication) -> str | None:
     refs = api.list_repo_refs(prepared.to.repository, repo_type=prepared.manifest.repository_type)
     return next((ref.target_commit for ref in refs.tags if ref.name == prepared.to.tag), None)
 
 
-def _require_same(api: "HfApi", prepared: Prepared, commit: str) -> None:
+def _require_same(api: "HfApi", prepared: PreparedPublication, commit: str) -> None:
     """Refuse a tag that stands for other files: readers who loaded it would get something else."""
     if problems := _arrived(api, prepared, commit):
         raise InputError(
@@ -160,7 +160,7 @@ def _require_same(api: "HfApi", prepared: Prepared, commit: str) -> None:
         )
 
 
-def _send(api: "HfApi", prepared: Prepared, there: Collection[str]) -> str:
+def _send(api: "HfApi", prepared: PreparedPublication, there: Collection[str]) -> str:
     """Send the manifest first, which says whose repository this is, then the files; return the last commit."""
     name, kind = prepared.to.repository, prepared.manifest.repository_type
     message = f"Publish {prepared.manifest.run} as {prepared.to.tag}"
@@ -180,7 +180,7 @@ def _send(api: "HfApi", prepared: Prepared, there: Collection[str]) -> str:
     return str(api.repo_info(name, repo_type=kind, revision="main").sha)
 
 
-def _arrived(api: "HfApi", prepared: Prepared, commit: str) -> list[str]:
+def _arrived(api: "HfApi", prepared: PreparedPublication, commit: str) -> list[str]:
     """Compare what a commit holds with the manifest, by size and by the hash that the Hub keeps of each file."""
     from huggingface_hub.hf_api import RepoFile
 

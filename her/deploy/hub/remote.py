@@ -80,14 +80,23 @@ def explained(doing: str, repository: str, again: str) -> Iterator[None]:
     network: type[Exception] = next(base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError")
     try:
         yield
-    except HfHubHTTPError as error:
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, HfHubHTTPError | network):
+            raise
+        # The client wraps what goes wrong with one of several uploads.
+        raise _explanation(error.__cause__, doing, repository, again) from error
+    except (HfHubHTTPError, network, ConnectionError, TimeoutError) as error:
+        raise _explanation(error, doing, repository, again) from error
+
+
+def _explanation(error: BaseException, doing: str, repository: str, again: str) -> HerError:
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if isinstance(error, HfHubHTTPError):
         status = error.response.status_code if error.response is not None else 0
         said = f": {error.server_message}" if error.server_message else ""
-        raise HerError(f"the Hub refused to {doing} '{repository}' (HTTP {status}{said}); {_advice(status, again)}") from error
-    except (network, ConnectionError, TimeoutError) as error:
-        raise HerError(
-            f"the line to the Hub was cut ({type(error).__name__}) on the way to {doing} '{repository}'; {again}"
-        ) from error
+        return HerError(f"the Hub refused to {doing} '{repository}' (HTTP {status}{said}); {_advice(status, again)}")
+    return HerError(f"the line to the Hub was cut ({type(error).__name__}) on the way to {doing} '{repository}'; {again}")
 
 
 def _advice(status: int, again: str) -> str:

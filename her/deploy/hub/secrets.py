@@ -5,7 +5,6 @@ The list is our own. detect-secrets, the Python scanner that is usually taken, h
 
 import hashlib
 import json
-import os
 import re
 import struct
 from collections.abc import Iterator, Mapping
@@ -29,7 +28,6 @@ _PERSONAL = {
     "e-mail address": r"\b[A-Za-z0-9._%+-]{1,60}@(?!example\.)[A-Za-z0-9-]{1,60}(?:\.[A-Za-z0-9-]{1,60}){0,4}\.[A-Za-z]{2,10}\b",
     "home folder": r"(?<![\w.])/(?:home|Users)/[A-Za-z][\w.-]*",
 }
-_SECRET_NAMES = re.compile(r"TOKEN|SECRET|PASSWORD|API_KEY|ACCESS_KEY", re.IGNORECASE)
 NAMES = "private_names.txt"
 """File in HER_HOME with names that must not be published, one a line."""
 _VOCABULARIES = frozenset({"tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json"})
@@ -58,10 +56,9 @@ class SecretScanner:
     """The patterns of this machine: known forms of keys, its own keys, and names that are private here."""
 
     def __init__(self) -> None:
-        own = [value for key, value in os.environ.items() if _SECRET_NAMES.search(key) and len(value) >= 8]
         secret = dict(_PATTERNS)
-        if own:
-            secret["key of this machine"] = "|".join(map(re.escape, sorted(own)))
+        if own := paths.secret_values():
+            secret["key of this machine"] = "|".join(map(re.escape, own))
         personal = dict(_PERSONAL)
         if names := private_names():
             personal["private name"] = rf"(?<!\w)(?:{'|'.join(map(re.escape, names))})(?!\w)"

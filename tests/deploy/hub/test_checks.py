@@ -1,0 +1,126 @@
+"""her/deploy/hub/checks.py and secrets.py: what must not leave the machine."""
+
+from pathlib import Path
+
+import pytest
+
+from her.deploy.hub import checks
+from her.deploy.hub.publishing import PublicationOptions, prepare
+from her.deploy.hub.secrets import safetensors_header
+from her.errors import InputError
+from tests.hub_runs import CARD, model_files, tensors, write_run
+
+
+def refused(home: Path, files: dict[str, bytes], message: str, **options: object) -> None:
+    write_run(home, "player", {**model_files(), **files})
+    with pytest.raises(InputError, match=message):
+        prepare("player", "ada/her", PublicationOptions(**options))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "optimizer.pt", "modeling_her.py", "x.pkl", "x.ckpt", "x.so", "blob"])
+def test_code_and_pickles(home: Path, name: str) -> None:
+    refused(home, {f"model/{name}": b"x"}, f"'{name}' is not sent")
+
+
+def test_remote_code(home: Path) -> None:
+    refused(home, {"model/config.json": b'{"a": [{"auto_map": {"AutoModel": "x.Y"}}]}'}, r"asks for code .*\(auto_map\)")
+    refused(home, {"model/config.json": b"{"}, "'config.json' is not JSON")
+
+
+def test_torn_weights(home: Path) -> None:
+    refused(home, {"model/model.safetensors": tensors()[:-3]}, "has 131 bytes and should have 134|should have")
+    refused(home, {"model/model.safetensors": b"PK\x03\x04" * 9}, "not a whole safetensors file")
+    index = b'{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}'
+    refused(
+        home,
+        {"model/model.safetensors": tensors(), "model/model.safetensors.index.json": index},
+        "2 of 2 weight files are missing",
+    )
+
+
+def test_a_file_over_the_limits(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "MOST_BYTES", 60)
+    refused(home, {}, "has 78 bytes and 60 are the most|are the most; save it in shards")
+    monkeypatch.setattr(checks, "MOST_FILES", 3)
+    refused(home, {}, "5 files would be sent, and 3 are the most")
+
+
+SECRETS = {
+    "hf_" + "a1B2" * 8: "Hugging Face token",
+    "sk-" + "a1B2" * 8: "API key",
+    "AKIA" + "ABCD" * 4: "AWS key",
+    "-----BEGIN RSA PRIVATE KEY-----": "private key",
+    "postgresql://ada:tiger@db/her": "password",
+    "ada.lovelace@analytical.org": "e-mail address",
+    "/home/ada/secret": "home folder",
+}
+
+
+@pytest.mark.parametrize(("text", "what"), SECRETS.items())
+def test_secrets_and_personal_names(home: Path, text: str, what: str) -> None:
+    files = {"model/README.md": f"{CARD}\nsee {text}\n".encode()}
+    refused(home, files, f"README.md line [0-9]+: {what}")
+    with pytest.raises(InputError) as error:
+        prepare("player", "ada/her", PublicationOptions())
+    assert text not in str(error.value)
+    fingerprint = str(error.value).rsplit(" ", 1)[1]
+    assert prepare("player", "ada/her", PublicationOptions(accepted=(fingerprint,))).manifest.accepted == (fingerprint,)
+
+
+def test_a_key_of_this_machine_and_its_private_names(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_SERVICE_TOKEN", "correct horse battery")
+    refused(home, {"model/README.md": b"correct horse battery"}, "key of this machine")
+    (home / "private_names.txt").write_text("# colleagues\nGrace Hopper\n")
+    refused(home, {"model/README.md": b"thanks to Grace Hopper"}, "private name 'Grac...'")
+    refused(home, {"model/model.safetensors": tensors(metadata={"by": "Grace Hopper"})}, "safetensors header: private name")
+
+
+def test_secrets_in_parquet(home: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    (home / "rows").mkdir(parents=True)
+    rows = [{"text": "honest"}, {"text": "write to ada@analytical.org"}]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), home / "rows" / "a.parquet")
+    content = (home / "rows" / "a.parquet").read_bytes()
+    write_run(home, "rows", {"dataset/a.parquet": content}, pipeline="synthesize", outputs=("dataset/a.parquet",))
+    with pytest.raises(InputError, match="a.parquet row 2: e-mail address"):
+        prepare("rows", "ada/rows", PublicationOptions())
+
+
+def test_what_stands_in_a_vocabulary_by_chance_passes(home: Path) -> None:
+    write_run(home, "player", {**model_files(), "model/tokenizer.json": b'{"vocab": {"a@b.com": 1, "/home/x": 2}}'})
+    assert prepare("player", "ada/her", PublicationOptions()).manifest.files
+
+
+@pytest.mark.parametrize(
+    ("licence", "options", "message"),
+    [
+        ("cc-by-nd-4.0", {}, "forbids to hand on"),
+        ("other", {"public": True}, "licence is not known"),
+        ("apache-2.0", {"licence": "mit"}, "the card states the licence 'apache-2.0' and --licence says 'mit'"),
+        ("llama3.2", {}, "asks that the name begins with 'Llama'"),
+    ],
+)
+def test_licences(home: Path, licence: str, options: dict[str, object], message: str) -> None:
+    card = CARD.replace("apache-2.0", licence)
+    refused(home, {"model/README.md": card.encode()}, message, **options)
+
+
+def test_a_licence_that_was_named_stands_in_the_card(home: Path) -> None:
+    write_run(home, "player", {**model_files(), "model/README.md": b"# model\n"})
+    prepared = prepare("player", "ada/her", PublicationOptions(public=True, licence="MIT"))
+    assert "license: mit" in (prepared.folder / "README.md").read_text()
+
+
+def test_a_header_says_what_is_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes(tensors())
+    assert list(safetensors_header(tmp_path / "a.safetensors")) == ["weight"]
+
+
+def test_a_link_out_of_the_run(home: Path, tmp_path: Path) -> None:
+    run = write_run(home, "player", model_files())
+    (tmp_path / "diary.txt").write_text("dear diary")
+    (run / "model" / "notes.txt").symlink_to(tmp_path / "diary.txt")
+    with pytest.raises(InputError, match="link to a file outside of the run"):
+        prepare("player", "ada/her", PublicationOptions())

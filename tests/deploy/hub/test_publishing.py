@@ -1,0 +1,204 @@
+"""her/deploy/hub: what of a run is sent, when it is refused, how a cut upload resumes, and what readers get."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from her.deploy.hub.manifest import MANIFEST
+from her.deploy.hub.publishing import PublicationOptions, Published, prepare, publish
+from her.deploy.hub.pulling import pull
+from her.errors import HerError, InputError
+from tests.hub import READER, Hub
+from tests.hub_runs import model_files, write_run
+
+
+def send(run: str = "player", to: str = "ada/her", **options: Any) -> Published:
+    return publish(prepare(run, to, PublicationOptions(**options)))
+
+
+@pytest.fixture
+def run(home: Path) -> Path:
+    return write_run(home, "player", model_files())
+
+
+def test_a_run_is_published_and_read_back(hub: Hub, run: Path, home: Path) -> None:
+    published = send()
+    assert published.address.endswith("/ada/her/tree/player") and not published.already
+    stored = hub.repository("models", "ada/her")
+    assert stored.state["private"] and stored.state["tags"] == {"player": published.commit}
+    folder, manifest = pull("ada/her")
+    assert folder == home / "pulled" / "ada--her@player"
+    assert (folder / "model.safetensors").read_bytes() == (run / "model" / "model.safetensors").read_bytes()
+    # Neither the pickles of checkpoints nor the log left the machine.
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"README.md", "config.json", "tokenizer.json", "chat_template.jinja", "model.safetensors", MANIFEST}
+    assert manifest.run == "player" and manifest.kind == "model" and set(manifest.files) == names - {MANIFEST}
+
+
+def test_the_card_holds_the_lineage_and_no_path_of_this_machine(hub: Hub, run: Path) -> None:
+    send()
+    card = (pull("ada/her").folder / "README.md").read_text()
+    assert card.startswith("---\n") and "license: apache-2.0" in card
+    assert "| seed | 7 |" in card and "| code version | c0ffee |" in card and "ab" * 32 in card
+    assert "| eval_loss | 2.5 | 4 |" in card and "| well_formed | 3 | 4 |" in card
+    assert "/home/ada" not in card and '"sft.parquet"' in card
+    # The run's own card stays as it was.
+    assert "Lineage" not in (run / "model" / "README.md").read_text()
+
+
+def test_the_lineage_goes_back_to_the_runs_it_was_made_from(home: Path) -> None:
+    rows = {"dataset/README.md": b"# rows\n", "dataset/sft.jsonl": b"{}\n"}
+    write_run(
+        home, "rows", rows, pipeline="synthesize", outputs=("dataset/sft.jsonl",), commit="beef", settings='name = "rows"\n'
+    )
+    settings = 'name = "player"\n[model]\nbase = "ada/base"\nrevision = "v1"\n[samples]\nruns = ["rows"]\n'
+    write_run(home, "player", model_files(), settings=settings)
+    prepared = prepare("player", "ada/her", PublicationOptions())
+    card = (prepared.folder / "README.md").read_text()
+    assert "### Stage `player`: sft" in card and "### Stage `rows`: synthesize" in card
+    assert "| base | ada/base at v1 |" in card and "| code version | beef |" in card and prepared.manifest.base == "ada/base"
+
+
+def test_nothing_is_sent_twice(hub: Hub, run: Path) -> None:
+    send()
+    kept = len(hub.kept)
+    assert send().already and len(hub.kept) == kept
+    send(tag="again")
+    # A new tag changes the card and the manifest only.
+    assert sorted(path.split()[0] for _, path, _ in hub.kept[kept:]) == ["README.md", MANIFEST]
+
+
+@pytest.mark.parametrize("at", [8, 14, 17])
+def test_a_cut_upload_resumes_and_has_no_tag_before(hub: Hub, run: Path, at: int) -> None:
+    hub.cut(at, "after")
+    with pytest.raises(HerError, match="line to the Hub was cut .* start the same command again"):
+        send()
+    hub.mend()
+    assert not hub.repository("models", "ada/her").state["tags"]
+    with pytest.raises(InputError, match="not finished: its tag is missing|was not published with her"):
+        pull("ada/her")
+    send()
+    assert pull("ada/her@player").manifest.run == "player" and not hub.twice()
+
+
+def test_a_file_that_is_gone_from_the_run_leaves_the_repository(hub: Hub, home: Path) -> None:
+    write_run(home, "player", {**model_files(), "model/NOTICE": b"once\n"})
+    send()
+    (home / "runs" / "player" / "model" / "NOTICE").unlink()
+    send(tag="v2")
+    assert (pull("ada/her@player").folder / "NOTICE").is_file() and not (pull("ada/her@v2").folder / "NOTICE").exists()
+
+
+def test_a_tag_is_never_moved(hub: Hub, run: Path) -> None:
+    send()
+    (run / "model" / "chat_template.jinja").write_bytes(b"{{ other }}")
+    with pytest.raises(InputError, match="tag 'player' of 'ada/her' stands for another publication .* --tag"):
+        send()
+
+
+def test_a_token_without_rights(hub: Hub, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", READER)
+    with pytest.raises(HerError, match="HTTP 403.* set HF_TOKEN to one that has"):
+        send()
+    with pytest.raises(InputError, match="there is no repository 'ada/nobody'"):
+        pull("ada/nobody")
+
+
+def test_no_token_and_offline(hub: Hub, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match="HF_HUB_OFFLINE is set"):
+        send()
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    with pytest.raises(InputError, match="no Hugging Face token"):
+        send()
+
+
+def test_names_that_are_taken(hub: Hub, run: Path, home: Path) -> None:
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=hub.address)
+    api.create_repo("ada/notes", private=True)
+    api.upload_file(path_or_fileobj=b"mine", path_in_repo="notes.txt", repo_id="ada/notes")
+    with pytest.raises(InputError, match="'ada/notes' holds other content, such as 'notes.txt'"):
+        send(to="ada/notes")
+    api.create_repo("ada/rows", repo_type="dataset", private=True)
+    with pytest.raises(InputError, match="'ada/rows' is the name of a dataset already and this is a model"):
+        send(to="ada/rows")
+    send()
+    write_run(home, "judge", model_files(), pipeline="reward", settings='name = "judge"\nhead = "scalar"\n')
+    with pytest.raises(InputError, match="holds a model and this is a scalar reward model"):
+        send("judge")
+    api.create_repo("ada/open", private=False)
+    with pytest.raises(InputError, match="'ada/open' is public and a private publication was asked for"):
+        send(to="ada/open")
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        ({"state": "failed", "reason": "it diverged"}, r"is failed \(it diverged\); only a run that is done"),
+        ({"outputs": {"model/model.safetensors": "0" * 64}}, "was changed since it ended: model/model.safetensors is another"),
+        ({"outputs": {"model/gone.safetensors": "0" * 64}}, "gone.safetensors is missing"),
+        ({"outputs": {}}, "recorded no hashes"),
+        ({"pipeline": "other"}, "of which nothing is published; runs of synthesize"),
+    ],
+)
+def test_runs_that_are_refused(home: Path, status: dict[str, Any], message: str) -> None:
+    write_run(home, "player", model_files(), **status)
+    with pytest.raises(InputError, match=message):
+        prepare("player", "ada/her", PublicationOptions())
+
+
+def test_one_model_of_several(home: Path) -> None:
+    files = {f"camp-{camp}/{name}": content for camp in (1, 2) for name, content in model_files().items()}
+    outputs = tuple(f"camp-{camp}/model/model.safetensors" for camp in (1, 2))
+    write_run(home, "judge", files, pipeline="reward", settings='name = "judge"\nhead = "scalar"\n', outputs=outputs)
+    with pytest.raises(InputError, match="has no model; name one of its parts: judge/camp-1, judge/camp-2"):
+        prepare("judge", "ada/her", PublicationOptions())
+    with pytest.raises(InputError, match="has no part"):
+        prepare("judge/../..", "ada/her", PublicationOptions())
+    assert prepare("judge/camp-2", "ada/her", PublicationOptions()).manifest.tag == "judge-camp-2"
+
+
+def test_a_changed_file_is_not_kept(hub: Hub, run: Path, home: Path) -> None:
+    send()
+    stored = hub.repository("models", "ada/her")
+    entry = stored.files(stored.state["tags"]["player"])["config.json"]
+    content = stored.content(entry).read_bytes()
+    stored.content(entry).write_bytes(content.replace(b"2", b"3"))
+    with pytest.raises(HerError, match="config.json has the sha256 .* nothing was kept"):
+        pull("ada/her@player")
+    assert not (home / "pulled" / "ada--her@player").exists()
+
+
+def test_a_folder_with_other_content_is_left_alone(hub: Hub, run: Path, tmp_path: Path) -> None:
+    send()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds something else"):
+        pull("ada/her", tmp_path / "mine")
+    assert (tmp_path / "mine" / "a.txt").read_text() == "mine"
+
+
+def test_unknown_tags_and_names(hub: Hub, run: Path) -> None:
+    send()
+    with pytest.raises(InputError, match="has no tag 'v9', so nothing says that the upload is whole; its tags: player"):
+        pull("ada/her@v9")
+    for wrong in ("her", "ada/her/x", "ada/..", "ada/her@", "ada/her@a b"):
+        with pytest.raises(InputError, match="is not the name|cannot be a tag"):
+            pull(wrong)
+
+
+def test_the_command_lists_every_file(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from her.cli import app
+
+    shown = CliRunner().invoke(app, ["publish", "player", "ada/her", "--dry-run"])
+    assert shown.exit_code == 0 and "model: 5 files" in shown.output and "nothing was sent" in shown.output
+    record = json.loads((run / "status.json").read_text())["outputs"]["model/model.safetensors"]
+    assert record in shown.output and "README.md" in shown.output
+    refused = CliRunner().invoke(app, ["publish", "nobody", "ada/her"])
+    assert refused.exit_code == 2
