@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Insert, Row, Select, bindparam, func, inse
 from her.errors import InputError, NotFound
 from her.store.core import Core, add_tombstones, no_chat, no_turn, node_in, nodes_of, now, owned
 from her.store.records import Choice, Rated, Rating, Seen
-from her.store.tables import choices, conversations, nodes, ratings
+from her.store.tables import choices, conversations, nodes, ratings, tombstones
 from her.types import new_id
 
 
@@ -104,6 +104,12 @@ class Feedback(Core):
         """Leave all that this visitor wrote and rated out of every export from now on."""
         with self.writing() as connection:
             add_tombstones(connection, "visitor", [visitor_id], reason, now())
+
+    def withdrawals_since(self, at: int) -> int:
+        """Return how many ratings, votes and people were withdrawn after this moment, in milliseconds since 1970."""
+        query = select(func.count()).select_from(tombstones).where(tombstones.c.created_at > at)
+        with self.reading() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def withdraw_rating(self, visitor_id: str, rating_id: str, reason: str = "withdrawn") -> None:
         """Leave one rating out of every export."""

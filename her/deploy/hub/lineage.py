@@ -15,7 +15,7 @@ import yaml
 from her import paths
 from her.deploy.hub.manifest import FileRecord
 from her.deploy.hub.remote import Address
-from her.deploy.hub.selection import CARD, SentRun
+from her.deploy.hub.selection import CARD, SentRun, base_of
 from her.errors import InputError
 from her.runs.folder import RunStatus, read_curve, read_metrics, read_status, run_folder, run_names, runs_folder
 
@@ -70,10 +70,8 @@ def _facts(status: RunStatus, settings: Mapping[str, Any]) -> Iterator[tuple[str
     yield "seed", str(status.seed)
     yield "code version", status.commit or "not recorded"
     yield "starts", str(status.starts)
-    model = settings.get("model", {})
-    if isinstance(model, Mapping):
-        base = str(model.get("base", ""))
-        yield "base", (_last_part(base) or "random weights") + (f" at {model['revision']}" if model.get("revision") else "")
+    if "model" in settings:
+        yield "base", base_of(settings) or "random weights"
     for key in ("endpoints", "judges"):
         if settings.get(key):
             yield key, ", ".join(map(str, settings[key]))

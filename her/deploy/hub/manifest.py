@@ -31,6 +31,7 @@ class HubManifest(Value):
 
     Args:
         format: version of this form.
+        repository: `OWNER/NAME`.
         run: name of the run, with `/PART` where the run trained several models.
         kind: what it is, such as `model` or `scalar reward model`.
         tag: the tag that marks the whole publication.
@@ -41,6 +42,7 @@ class HubManifest(Value):
     """
 
     format: Literal[1] = 1
+    repository: str
     run: str
     pipeline: str
     kind: str

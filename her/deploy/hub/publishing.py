@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from her.deploy.hub import checks, remote
+from her.deploy.hub.consent import check_withdrawals
 from her.deploy.hub.lineage import write_card
 from her.deploy.hub.manifest import MANIFEST, FileRecord, HubManifest, read_manifest, record_files, write_manifest
 from her.deploy.hub.remote import Address
@@ -69,6 +70,7 @@ def prepare(word: str, repository: str, options: PublicationOptions) -> Prepared
     run = find_run(word)
     remote.check_tag(options.tag or run.tag)
     to = Address(name, options.tag or run.tag)
+    check_withdrawals(run)
     files, folder = sent_files(run), staging_folder(name)
     stage_files(files, folder)
     checks.check_folder(folder, list(files))
@@ -78,6 +80,7 @@ def prepare(word: str, repository: str, options: PublicationOptions) -> Prepared
     names = sorted({*files, CARD})
     checks.check_secrets(folder, names, options.accepted)
     manifest = HubManifest(
+        repository=name,
         run=run.name,
         pipeline=run.status.pipeline,
         kind=run.kind,

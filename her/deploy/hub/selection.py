@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from her import paths
-from her.deploy.hub.manifest import MANIFEST
+from her.deploy.hub.manifest import MANIFEST, read_manifest
 from her.errors import InputError
 from her.files.atomic import file_hash
 from her.runs.folder import RunStatus, read_status, run_folder
@@ -41,9 +41,23 @@ class SentRun(NamedTuple):
 
     @property
     def base(self) -> str:
-        """Return what the run was trained from: a repository, the last part of a folder, or nothing."""
-        base = str(self.settings.get("model", {}).get("base", ""))
-        return paths.expanded(base).resolve().name if base and paths.expanded(base).is_dir() else base
+        """Return what the run was trained from, as `base_of` names it."""
+        return base_of(self.settings)
+
+
+def base_of(settings: Mapping[str, Any]) -> str:
+    """Return what a model was trained from: `OWNER/NAME@TAG`, the last part of a folder, or nothing for random weights."""
+    model = settings.get("model", {})
+    base = str(model.get("base", "")) if isinstance(model, Mapping) else ""
+    if not base:
+        return ""
+    folder = paths.expanded(base)
+    if (folder / MANIFEST).is_file():  # a publication that was pulled
+        manifest = read_manifest(folder / MANIFEST, f"'{folder}'")
+        return f"{manifest.repository}@{manifest.tag}"
+    if folder.is_dir() or base.startswith(("/", "~", ".")):
+        return folder.resolve().name
+    return f"{base}@{model['revision']}" if model.get("revision") else base
 
 
 def find_run(word: str) -> SentRun:

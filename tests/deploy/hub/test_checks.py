@@ -1,5 +1,7 @@
 """her/deploy/hub/checks.py and secrets.py: what must not leave the machine."""
 
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from her.deploy.hub import checks
 from her.deploy.hub.publishing import PublicationOptions, prepare
 from her.deploy.hub.secrets import safetensors_header
 from her.errors import InputError
+from her.store import Store
 from tests.hub_runs import CARD, model_files, tensors, write_run
 
 
@@ -124,3 +127,17 @@ def test_a_link_out_of_the_run(home: Path, tmp_path: Path) -> None:
     (run / "model" / "notes.txt").symlink_to(tmp_path / "diary.txt")
     with pytest.raises(InputError, match="link to a file outside of the run"):
         prepare("player", "ada/her", PublicationOptions())
+
+
+def test_votes_that_were_withdrawn_since(home: Path, tmp_path: Path) -> None:
+    database = tmp_path / "votes.sqlite3"
+    settings = f'name = "judge"\nhead = "scalar"\n[pairs.people]\ndatabase = "{database}"\n'
+    write_run(home, "judge", model_files(), pipeline="reward", settings=settings, started=time.time())
+    with pytest.raises(InputError, match="which is gone; withdrawals cannot be looked up"):
+        prepare("judge", "ada/judge", PublicationOptions())
+    with closing(Store(f"sqlite:///{database}")) as store:
+        assert prepare("judge", "ada/judge", PublicationOptions()).manifest.files
+        time.sleep(0.01)
+        store.withdraw_visitor("a" * 64)
+    with pytest.raises(InputError, match="1 ratings, votes or people were withdrawn .* run it again under another name"):
+        prepare("judge", "ada/judge", PublicationOptions())

@@ -58,7 +58,7 @@ def test_the_lineage_goes_back_to_the_runs_it_was_made_from(home: Path) -> None:
     prepared = prepare("player", "ada/her", PublicationOptions())
     card = (prepared.folder / "README.md").read_text()
     assert "### Stage `player`: sft" in card and "### Stage `rows`: synthesize" in card
-    assert "| base | ada/base at v1 |" in card and "| code version | beef |" in card and prepared.manifest.base == "ada/base"
+    assert "| base | ada/base@v1 |" in card and "| code version | beef |" in card and prepared.manifest.base == "ada/base@v1"
 
 
 def test_nothing_is_sent_twice(hub: Hub, run: Path) -> None:
@@ -68,6 +68,15 @@ def test_nothing_is_sent_twice(hub: Hub, run: Path) -> None:
     send(tag="again")
     # A new tag changes the card and the manifest only.
     assert sorted(path.split()[0] for _, path, _ in hub.kept[kept:]) == ["README.md", MANIFEST]
+
+
+def test_a_run_that_went_on_from_a_publication_names_it(hub: Hub, run: Path, home: Path) -> None:
+    send()
+    folder = pull("ada/her").folder
+    write_run(home, "next", model_files(), settings=f'name = "next"\n[model]\nbase = "{folder}"\n')
+    prepared = prepare("next", "ada/next", PublicationOptions())
+    card = (prepared.folder / "README.md").read_text()
+    assert prepared.manifest.base == "ada/her@player" and "| base | ada/her@player |" in card and str(folder) not in card
 
 
 @pytest.mark.parametrize("at", [8, 14, 17])
