@@ -23,9 +23,10 @@ runs = []
 CARD = "---\nlibrary_name: transformers\nlicense: apache-2.0\n---\n\n# model\n\nTrained from random weights.\n"
 
 
-def tensors(values: bytes = bytes(64), metadata: Mapping[str, str] | None = None) -> bytes:
-    """Return a safetensors file of one tensor of bytes."""
-    header = {"weight": {"dtype": "U8", "shape": [len(values)], "data_offsets": [0, len(values)]}}
+def tensors(values: bytes = bytes(64), metadata: Mapping[str, str] | None = None, dtype: str = "U8") -> bytes:
+    """Return a safetensors file of one tensor."""
+    size = {"U8": 1, "F16": 2, "BF16": 2, "F32": 4}[dtype]
+    header = {"weight": {"dtype": dtype, "shape": [len(values) // size], "data_offsets": [0, len(values)]}}
     if metadata:
         header["__metadata__"] = dict(metadata)  # type: ignore[assignment]
     text = json.dumps(header).encode()

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from her.deploy.checkpoints import read_front_matter, weights_problem
-from her.deploy.hub.secrets import Finding, SecretScanner, safetensors_header
+from her.deploy.hub.secrets import Finding, SecretScanner
+from her.deploy.hub.weights import check_weights
 from her.errors import InputError
 
 ALLOWED = frozenset(
@@ -47,7 +48,7 @@ def _check_file(name: str, path: Path) -> None:
     if (size := path.stat().st_size) > MOST_BYTES:
         raise InputError(f"'{name}' has {size:,} bytes and {MOST_BYTES:,} are the most; save it in shards")
     if path.suffix == ".safetensors":
-        safetensors_header(path)
+        check_weights(name, path)
     if path.suffix == ".json" and size < 1_000_000 and (keys := sorted(_remote_code(path))):
         raise InputError(f"'{name}' asks for code of the repository ({keys[0]}); publish a model of a class in transformers")
 

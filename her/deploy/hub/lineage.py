@@ -32,6 +32,9 @@ def write_card(run: SentRun, folder: Path, to: Address, licence: str, files: Map
     front, body = _split(own)
     if licence and front.get("license") in (None, "other") and not front.get("license_name"):
         front["license"] = licence.lower()
+    base = run.base.split("@")[0]
+    if run.kind == "model" and base.count("/") == 1:
+        front = {"base_model": base, "base_model_relation": "finetune", **front}
     front["tags"] = sorted({*front.get("tags", []), "her", "role-play"})
     if not body.strip():
         body = f"# {to.repository.split('/')[1]}\n\n{run.kind.capitalize()} of the run `{run.name}`.\n"

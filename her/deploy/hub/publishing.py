@@ -14,6 +14,7 @@ from her.deploy.hub.lineage import write_card
 from her.deploy.hub.manifest import MANIFEST, FileRecord, HubManifest, read_manifest, record_files, write_manifest
 from her.deploy.hub.remote import Address
 from her.deploy.hub.selection import CARD, SentRun, find_run, sent_files, stage_files, staging_folder
+from her.deploy.hub.weights import check_curve
 from her.errors import HerError, InputError
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def prepare(word: str, repository: str, options: PublicationOptions) -> Prepared
     remote.check_tag(options.tag or run.tag)
     to = Address(name, options.tag or run.tag)
     check_withdrawals(run)
+    check_curve(run.name.split("/")[0])
     files, folder = sent_files(run), staging_folder(name)
     stage_files(files, folder)
     checks.check_folder(folder, list(files))

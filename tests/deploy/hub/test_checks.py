@@ -1,5 +1,7 @@
 """her/deploy/hub/checks.py and secrets.py: what must not leave the machine."""
 
+import math
+import struct
 import time
 from contextlib import closing
 from pathlib import Path
@@ -39,6 +41,23 @@ def test_torn_weights(home: Path) -> None:
         {"model/model.safetensors": tensors(), "model/model.safetensors.index.json": index},
         "2 of 2 weight files are missing",
     )
+
+
+def test_a_model_that_collapsed(home: Path) -> None:
+    numbers = {
+        "F32": (struct.pack("<3f", 1.0, -3e38, 0.0), struct.pack("<3f", 1.0, math.nan, 0.0)),
+        "F16": (struct.pack("<2e", 65504.0, -1.0), struct.pack("<2e", 1.0, -math.inf)),
+        "BF16": (struct.pack("<2H", 0x7F7F, 0xBF80), struct.pack("<2H", 0x3F80, 0x7FC0)),
+    }
+    for dtype, (honest, collapsed) in numbers.items():
+        refused(
+            home, {"model/model.safetensors": tensors(collapsed, dtype=dtype)}, "tensor 'weight' holds infinity or not-a-number"
+        )
+        write_run(home, "player", {**model_files(), "model/model.safetensors": tensors(honest, dtype=dtype)})
+        assert prepare("player", "ada/her", PublicationOptions()).manifest.files
+    (home / "runs" / "player" / "metrics.jsonl").write_text('{"step": 3, "loss": 2.0}\n{"step": 4, "loss": NaN}\n')
+    with pytest.raises(InputError, match="recorded loss = nan at step 4: it collapsed"):
+        prepare("player", "ada/her", PublicationOptions())
 
 
 def test_a_file_over_the_limits(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,7 +76,12 @@ def test_a_run_that_went_on_from_a_publication_names_it(hub: Hub, run: Path, hom
     write_run(home, "next", model_files(), settings=f'name = "next"\n[model]\nbase = "{folder}"\n')
     prepared = prepare("next", "ada/next", PublicationOptions())
     card = (prepared.folder / "README.md").read_text()
-    assert prepared.manifest.base == "ada/her@player" and "| base | ada/her@player |" in card and str(folder) not in card
+    assert (
+        prepared.manifest.base == "ada/her@player"
+        and "base_model: ada/her\n" in card
+        and "| base | ada/her@player |" in card
+        and str(folder) not in card
+    )
 
 
 @pytest.mark.parametrize("at", [8, 14, 17])
