@@ -38,6 +38,8 @@ def write_card(run: SentRun, folder: Path, to: Address, licence: str, files: Map
     front["tags"] = sorted({*front.get("tags", []), "her", "role-play"})
     if not body.strip():
         body = f"# {to.repository.split('/')[1]}\n\n{run.kind.capitalize()} of the run `{run.name}`.\n"
+    # A checkpoint's card is headed by the name of its folder.
+    body = re.sub(r"\A\s*# model\n", lambda _: f"# {to.repository.split('/')[1]}\n", body)
     sections = [f"---\n{yaml.safe_dump(front, sort_keys=True, allow_unicode=True)}---", body.strip()]
     sections += [_lineage(run), _figures(run), _settings(run), _files(files), _use(run, to)]
     path.unlink(missing_ok=True)  # a link to the run's own file, which stays as it is

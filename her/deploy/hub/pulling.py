@@ -43,7 +43,7 @@ def pull(text: str, to: Path | None = None) -> Pulled:
             raise InputError(
                 f"the manifest under tag '{tag}' is that of '{manifest.tag}'; the tag was moved, pull '{manifest.tag}'"
             )
-        folder = to or paths.home() / "pulled" / f"{address.repository.replace('/', '--')}@{tag}"
+        folder = (to or paths.home() / "pulled" / f"{address.repository.replace('/', '--')}@{tag}").absolute()
         _require_free(folder, manifest)
         partial = folder.with_name(f".{folder.name}.part")
         api.snapshot_download(

@@ -74,7 +74,7 @@ def explained(doing: str, repository: str, again: str) -> Iterator[None]:
     Raises:
         HerError: instead of the client's error.
     """
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     # huggingface_hub uses httpx or httpx2, depending on its version; its errors derive from that library's HTTPError.
     network: type[Exception] = next(base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError")
@@ -85,7 +85,7 @@ def explained(doing: str, repository: str, again: str) -> Iterator[None]:
             raise
         # The client wraps what goes wrong with one of several uploads.
         raise _explanation(error.__cause__, doing, repository, again) from error
-    except (HfHubHTTPError, network, ConnectionError, TimeoutError) as error:
+    except (HfHubHTTPError, network, LocalEntryNotFoundError, ConnectionError, TimeoutError) as error:
         raise _explanation(error, doing, repository, again) from error
 
 

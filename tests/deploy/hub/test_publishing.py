@@ -40,7 +40,7 @@ def test_a_run_is_published_and_read_back(hub: Hub, run: Path, home: Path) -> No
 def test_the_card_holds_the_lineage_and_no_path_of_this_machine(hub: Hub, run: Path) -> None:
     send()
     card = (pull("ada/her").folder / "README.md").read_text()
-    assert card.startswith("---\n") and "license: apache-2.0" in card
+    assert card.startswith("---\n") and "# her\n" in card and "license: apache-2.0" in card
     assert "| seed | 7 |" in card and "| code version | c0ffee |" in card and "ab" * 32 in card
     assert "| eval_loss | 2.5 | 4 |" in card and "| well_formed | 3 | 4 |" in card
     assert "/home/ada" not in card and '"sft.parquet"' in card
@@ -216,3 +216,18 @@ def test_the_command_lists_every_file(run: Path, monkeypatch: pytest.MonkeyPatch
     assert record in shown.output and "README.md" in shown.output
     refused = CliRunner().invoke(app, ["publish", "nobody", "ada/her"])
     assert refused.exit_code == 2
+
+
+def test_a_pull_that_is_cut_goes_on(hub: Hub, run: Path, tmp_path: Path) -> None:
+    send()
+    cuts = 0
+    while not (tmp_path / "cut").exists():
+        hub.cut(cuts + 1, "before")
+        try:
+            pull("ada/her@player", tmp_path / "cut")
+        except HerError as error:
+            assert "line to the Hub was cut" in str(error) and not (tmp_path / "cut").exists()
+            cuts += 1
+    # Requests grow fewer from one start to the next, since what has arrived is kept.
+    assert cuts >= 5
+    assert {path.name for path in (tmp_path / "cut").iterdir()} >= {MANIFEST, "model.safetensors"}

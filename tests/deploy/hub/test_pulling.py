@@ -1,0 +1,50 @@
+"""The chain from a model of a run to the Hub and back, by the commands that people type, in processes of their own."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.hub import WRITER, running_hub
+from tests.hub_runs import CARD, write_run
+from tests.processes import run_to_end
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.mark.whole
+def test_a_model_that_was_pulled_says_the_same(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from tests.tiny import make_tiny
+
+    model = make_tiny(tmp_path / "tiny")
+    files = {f"model/{path.name}": path.read_bytes() for path in model.iterdir()} | {"model/README.md": CARD.encode()}
+    write_run(tmp_path / "home", "player", files)
+    with running_hub(tmp_path / "hub") as hub:
+        her(tmp_path, hub.address, tmp_path / "home", "publish", "player", "ada/her")
+        # A fresh machine: an empty home and an empty cache.
+        shown = her(tmp_path, hub.address, tmp_path / "fresh", "pull", "ada/her", "--to", str(tmp_path / "pulled"))
+    assert "every hash as published" in shown
+    assert greedy(tmp_path / "pulled") == greedy(model)
+
+
+def her(folder: Path, address: str, home: Path, *words: str) -> str:
+    changed = {"HER_HOME": str(home), "HF_ENDPOINT": address, "HF_TOKEN": WRITER, "HF_HUB_OFFLINE": "0"}
+    changed |= {"HF_HUB_DISABLE_XET": "1", "HF_HOME": str(folder / home.name / "hf")}
+    done = run_to_end([sys.executable, "-m", "her.cli", *words], cwd=ROOT, env={**os.environ, **changed})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def greedy(folder: Path) -> list[str]:
+    """Return ten greedy turns."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    turns = []
+    for number in range(10):
+        asked = [{"role": "user", "content": f"Bell: May I come in, Ann? {number}"}]
+        ids = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        turns.append(tokenizer.decode(model.generate(**ids, max_new_tokens=12, do_sample=False)[0]))
+    return turns
