@@ -21,6 +21,10 @@ from her.runs.folder import RunStatus, read_curve, read_metrics, read_status, ru
 
 _ABSOLUTE = re.compile(r'(?<=["\'\[ =])(?:~|/)[^"\'\],\n]*/([^"\'/\],\n]+)')
 _FRONT = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
+_PACE = ("at", "step", "runtime", "per_second", "total_flos", "learning_rate", "grad_norm", "forecast", "rate", "done", "seconds")
+"""Ends of the names of figures that say how a run went on and nothing about what came out."""
+_REPORTS = ("report_card.md", "report.md")
+"""Reports that stand in the card of a run that writes no card itself."""
 _DEPTH = 8
 """Most stages that a lineage follows back."""
 
@@ -37,7 +41,9 @@ def write_card(run: SentRun, folder: Path, to: Address, licence: str, files: Map
         front = {"base_model": base, "base_model_relation": "finetune", **front}
     front["tags"] = sorted({*front.get("tags", []), "her", "role-play"})
     if not body.strip():
-        body = f"# {to.repository.split('/')[1]}\n\n{run.kind.capitalize()} of the run `{run.name}`.\n"
+        report = next((folder / name for name in _REPORTS if (folder / name).is_file()), None)
+        shown = f"\n\n{report.read_text('utf-8').strip()}" if report else ""
+        body = f"# {to.repository.split('/')[1]}\n\n{run.kind.capitalize()} of the run `{run.name}`.{shown}\n"
     # A checkpoint's card is headed by the name of its folder.
     body = re.sub(r"\A\s*# model\n", lambda _: f"# {to.repository.split('/')[1]}\n", body)
     sections = [f"---\n{yaml.safe_dump(front, sort_keys=True, allow_unicode=True)}---", body.strip()]
@@ -124,10 +130,12 @@ def _leaves(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 def _figures(run: SentRun) -> str:
     """Return the last recorded figures of the run's curve and of what it logged at its end."""
-    name = run.name.split("/")[0]
     last: dict[str, tuple[Any, Any]] = {}
-    for line in [*read_curve(name), *(line for line in read_metrics(name) if "step" not in line)]:
-        last |= {key: (value, line.get("step", "end")) for key, value in _numbers(line)}
+    for line in _recorded(run):
+        # One line a design, a split or a stage: its name stands before the figures.
+        label = ", ".join(value for key, value in line.items() if isinstance(value, str) and key != "saved")
+        for key, value in _numbers(line):
+            last[f"{label}: {key}" if label else key] = (value, line.get("step", "end"))
     if not last:
         return ""
     rows = [f"| {_cell(key)} | {value} | {step} |" for key, (value, step) in sorted(last.items())]
@@ -135,9 +143,17 @@ def _figures(run: SentRun) -> str:
     return "\n".join(["## Figures", "", head, "", "| figure | value | step |", "| --- | --- | --- |", *rows])
 
 
+def _recorded(run: SentRun) -> list[Mapping[str, Any]]:
+    """Return the lines of the run's metrics; of a part only its own, which stand under its name."""
+    name, _, part = run.name.partition("/")
+    if part:
+        return [line[part] for line in read_metrics(name) if isinstance(line.get(part), Mapping)]
+    return [*read_curve(name), *(line for line in read_metrics(name) if "step" not in line)]
+
+
 def _numbers(line: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in line.items():
-        if key in ("at", "step", "resumed_at") or isinstance(value, bool):
+        if isinstance(value, bool) or key.endswith(_PACE):
             continue
         if isinstance(value, int | float):
             yield key, round(value, 6)

@@ -84,6 +84,26 @@ def test_a_run_that_went_on_from_a_publication_names_it(hub: Hub, run: Path, hom
     )
 
 
+def test_figures_keep_the_name_of_what_was_measured(home: Path) -> None:
+    folder = write_run(
+        home, "check", {"report_card.json": b"{}", "report_card.md": b"# Judge\n"}, "judge_check", outputs=("report_card.json",)
+    )
+    lines = [{"at": 1, "design": design, "agreement": share} for design, share in (("paper", 0.5), ("circulant", 0.75))]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    card = (prepare("check", "ada/check", PublicationOptions()).folder / "README.md").read_text()
+    assert "| paper: agreement | 0.5 | end |" in card and "| circulant: agreement | 0.75 | end |" in card and "# Judge\n" in card
+
+
+def test_a_part_shows_its_own_figures_only(home: Path) -> None:
+    files = {f"camp-{camp}/{name}": content for camp in (1, 2) for name, content in model_files().items()}
+    settings = 'name = "judge"\nhead = "scalar"\n'
+    folder = write_run(home, "judge", files, "reward", settings=settings, outputs=("camp-1/model/model.safetensors",))
+    lines = [{"at": 1, f"camp-{camp}": {"step": 9, "accuracy": camp / 4}} for camp in (1, 2)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    card = (prepare("judge/camp-1", "ada/judge", PublicationOptions()).folder / "README.md").read_text()
+    assert "| accuracy | 0.25 | 9 |" in card and "0.5 |" not in card
+
+
 @pytest.mark.parametrize("at", [8, 14, 17])
 def test_a_cut_upload_resumes_and_has_no_tag_before(hub: Hub, run: Path, at: int) -> None:
     hub.cut(at, "after")
