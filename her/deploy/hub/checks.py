@@ -23,6 +23,7 @@ MOST_FILES = 10_000
 _SHOWN = 8
 _NO_SHARING = ("cc-by-nd", "cc-by-nc-nd", "proprietary", "all-rights-reserved", "no-redistribution")
 """Beginnings of licences that forbid to hand on what was made from the work."""
+_UNKNOWN = ("", "-", "unknown", "not stated", "none stated", "other")
 
 
 def check_folder(folder: Path, names: Collection[str]) -> None:
@@ -99,13 +100,22 @@ def check_licence(card: Path, licence: str, repository: str, public: bool) -> No
     """
     front = read_front_matter(card)
     stated = str(front.get("license_name") or front.get("license") or "").lower()
-    stated = "" if stated == "other" else stated
+    stated = "" if stated in _UNKNOWN else stated
     if licence and stated and licence.lower() != stated:
         raise InputError(
             f"the card states the licence '{stated}' and --licence says '{licence}'; the base's licence holds, leave it out"
         )
     found = stated or licence.lower()
-    if found.replace(" ", "-").startswith(_NO_SHARING):
+    for source, terms in _source_licences(card.read_text("utf-8")):
+        if _forbids_sharing(terms):
+            raise InputError(
+                f"source '{source}' has the licence '{terms}', which forbids to hand on what was made from it; leave it out"
+            )
+        if public and terms in _UNKNOWN:
+            raise InputError(
+                f"the licence of source '{source}' is not known, and nothing goes public without one; give it to the run"
+            )
+    if _forbids_sharing(found):
         raise InputError(
             f"licence '{found}' forbids to hand on what was made from the work; nothing may be published, also not privately"
         )
@@ -117,3 +127,16 @@ def check_licence(card: Path, licence: str, repository: str, public: bool) -> No
         raise InputError(
             f"licence '{found}' asks that the name begins with 'Llama', and it is '{repository}'; choose such a name"
         )
+
+
+def _forbids_sharing(licence: str) -> bool:
+    return licence.lower().replace(" ", "-").startswith(_NO_SHARING)
+
+
+def _source_licences(card: str) -> Iterator[tuple[str, str]]:
+    """Yield source and licence of the table that the card of a data set has."""
+    table = card.partition("### Sources and licences\n")[2].partition("\n#")[0]
+    for line in table.splitlines():
+        cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
+        if line.startswith("| ") and len(cells) >= 2 and cells[0] != "source" and not cells[0].startswith("---"):
+            yield cells[0], cells[1]

@@ -34,7 +34,7 @@ def write_card(run: SentRun, folder: Path, to: Address, licence: str, files: Map
     path = folder / CARD
     own = path.read_text("utf-8") if path.is_file() else ""
     front, body = _split(own)
-    if licence and front.get("license") in (None, "other") and not front.get("license_name"):
+    if licence and front.get("license") in (None, "other", "unknown") and not front.get("license_name"):
         front["license"] = licence.lower()
     base = run.base.split("@")[0]
     if run.kind == "model" and base.count("/") == 1:

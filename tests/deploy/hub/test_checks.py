@@ -120,6 +120,7 @@ def test_what_stands_in_a_vocabulary_by_chance_passes(home: Path) -> None:
     [
         ("cc-by-nd-4.0", {}, "forbids to hand on"),
         ("other", {"public": True}, "licence is not known"),
+        ("unknown", {"public": True}, "licence is not known"),
         ("apache-2.0", {"licence": "mit"}, "the card states the licence 'apache-2.0' and --licence says 'mit'"),
         ("llama3.2", {}, "asks that the name begins with 'Llama'"),
     ],
@@ -127,6 +128,26 @@ def test_what_stands_in_a_vocabulary_by_chance_passes(home: Path) -> None:
 def test_licences(home: Path, licence: str, options: dict[str, object], message: str) -> None:
     card = CARD.replace("apache-2.0", licence)
     refused(home, {"model/README.md": card.encode()}, message, **options)
+
+
+@pytest.mark.parametrize(
+    ("licence", "public", "message"),
+    [("CC BY-ND 4.0", False, "source 'Othello' has the licence"), ("unknown", True, "licence of source 'Othello' is not known")],
+)
+def test_licences_of_sources(home: Path, licence: str, public: bool, message: str) -> None:
+    def write(terms: str) -> None:
+        table = (
+            f"### Sources and licences\n\n| source | licence | transcripts |\n| --- | --- | --- |\n| Othello | {terms} | 8 |\n"
+        )
+        files = {"dataset/README.md": f"# rows\n\n{table}\n### Files\n".encode(), "dataset/a.jsonl": b"{}\n"}
+        write_run(home, "rows", files, pipeline="synthesize", outputs=("dataset/a.jsonl",))
+
+    options = PublicationOptions(public=public, licence="cc0-1.0")
+    write(licence)
+    with pytest.raises(InputError, match=message):
+        prepare("rows", "ada/rows", options)
+    write("public domain")
+    assert prepare("rows", "ada/rows", options).manifest.files
 
 
 def test_a_licence_that_was_named_stands_in_the_card(home: Path) -> None:
