@@ -156,6 +156,8 @@ def from_pair_row(row: Mapping[str, Any], judge: str = "imported") -> Preference
         InputError: an answer is missing or empty.
     """
     prompt = row.get("prompt") or ()
+    if not isinstance(prompt, str | list | tuple):
+        raise InputError(f"pair row {row.get('id')!r}: 'prompt' is {prompt!r}; give a text or a list of messages")
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     speaker = row.get("speaker") or "Assistant"
     verdict = Verdict.model_validate_json(json.dumps(row["verdict"])) if row.get("verdict") else Verdict(winner="a", judge=judge)

@@ -130,7 +130,7 @@ def rows(path: Path) -> list[Json]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"'{path}' cannot be read as text: {error}") from error
     if path.suffix == ".csv":
-        return [dict(row) for row in csv.DictReader(io.StringIO(text))]
+        return _table(path, text)
     found = _whole(text) if text.lstrip().startswith("[") else list(_lines(path, text))
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
         raise InputError(f"'{path}' is no list of JSON objects; give one, or a JSONL file")
@@ -165,17 +165,28 @@ def majority(votes: Iterable[Outcome]) -> Outcome | None:
 def _whole(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
+def _table(path: Path, text: str) -> list[Json]:
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # the module's own limit is shorter than some turns
+    try:
+        return [dict(row) for row in reader]
+    except csv.Error as error:
+        raise InputError(f"'{path}' line {reader.line_num} is not CSV: {error}; save it again") from error
+
+
 def _lines(path: Path, text: str) -> Iterator[Any]:
-    for number, row in enumerate(text.splitlines(), 1):
+    for number, row in enumerate(text.split("\n"), 1):  # JSON strings may hold U+2028 and U+0085, where splitlines would cut
         if row.strip():
             try:
                 yield json.loads(row)
             except ValueError as error:
                 raise InputError(f"'{path}' line {number} is not JSON: {error}") from error
+            except RecursionError as error:
+                raise InputError(f"'{path}' line {number} is nested too deeply; give one object a line") from error
 
 
 def _pair_key(preference: Preference) -> str:

@@ -10,6 +10,7 @@ The edits are one JSON file, as the page of `her run principles` writes it:
 A merged principle is removed and the one it goes into stays as it is, or as its own edit says.
 """
 
+import codecs
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -111,7 +112,7 @@ def read_edits(path: Path) -> EditFile:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise InputError(f"'{path}' has more than {MOST_BYTES:,} bytes; it is no file of edits")
-        return EditFile.model_validate_json(path.read_bytes())
+        return EditFile.model_validate_json(path.read_bytes().removeprefix(codecs.BOM_UTF8))  # editors add the mark
     except OSError as error:
         raise InputError(f"'{path}' cannot be read: {error.strerror}; give the file that the page downloaded") from error
     except ValidationError as error:

@@ -54,14 +54,21 @@ def read_labelled(path: Path, layout: Layout = "auto") -> LabelledSet:
 
 
 def detect(path: Path) -> Layout:
-    """Return the layout of a file or folder, from the fields of its first row."""
+    """Return the layout of a file or folder, from the fields of its first row.
+
+    Raises:
+        InputError: it holds no row, or none of a known layout.
+    """
+    filled = False
     for file in _files(path):
         try:
             first = next(iter(rows(file)), {})
         except InputError:
             if path.is_file():
                 raise
+            filled = True
             continue  # a folder holds other files as well
+        filled = filled or bool(first)
         if "annotation_score" in first:
             return "character_bench"
         if {"model_a", "model_b", "winner"} <= first.keys():
@@ -70,6 +77,8 @@ def detect(path: Path) -> Layout:
             return "preferences"
         if {"chosen", "rejected"} <= first.keys():
             return "pairs"
+    if not filled:
+        raise InputError(f"'{path}' is empty; give a file or folder with labelled pairs or turns")
     raise InputError(
         f"'{path}' has none of the known layouts: preferences, pairs (prompt, chosen, rejected), character_bench "
         "(annotation_score), rp_bench (model_a, model_b, winner); name one with input.layout"

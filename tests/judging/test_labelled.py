@@ -1,5 +1,6 @@
 """her/judging/labelled.py: preferences and rows of others become labelled pairs that favour no place; votes stay apart."""
 
+import csv
 import json
 from collections import Counter
 from pathlib import Path
@@ -107,3 +108,35 @@ def test_a_table_is_read_by_its_heads(tmp_path: Path) -> None:
 
 def test_no_majority_is_none() -> None:
     assert majority(["a", "b"]) is None and majority([]) is None and majority(["a", "b", "a"]) == "a"
+
+
+def test_separators_inside_a_text_do_not_end_its_line(tmp_path: Path) -> None:
+    texts = ["one\u2028two", "one\u0085two", "one\u2029two"]
+    lines = [json.dumps({"prompt": "p", "chosen": text, "rejected": "r"}, ensure_ascii=False) for text in texts]
+    (tmp_path / "p.jsonl").write_text("\r\n".join(lines), "utf-8", newline="")
+    assert [row["chosen"] for row in rows(tmp_path / "p.jsonl")] == texts
+
+
+def test_a_huge_turn_in_a_table_is_read_whole(tmp_path: Path) -> None:
+    csv.field_size_limit(131_072)  # the module's own
+    (tmp_path / "p.csv").write_text(f'prompt,chosen,rejected\np,"{"x" * 200_000}\nend",r\n', "utf-8")
+    assert len(rows(tmp_path / "p.csv")[0]["chosen"]) == 200_004
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{}\n" + '{"a":' * 100_000, "line 2 is nested too deeply"),
+        ("[" * 100_000, "is no list of JSON objects"),
+    ],
+)
+def test_deep_nesting_is_refused_in_a_sentence(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "p.jsonl").write_text(text, "utf-8")
+    with pytest.raises(InputError, match=reason):
+        rows(tmp_path / "p.jsonl")
+
+
+def test_a_prompt_of_another_kind_is_named(tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text('{"prompt": 3, "chosen": "c", "rejected": "r"}', "utf-8")
+    with pytest.raises(InputError, match="'prompt' is 3; give a text or a list of messages"):
+        read_pair_rows(tmp_path / "p.jsonl")

@@ -115,3 +115,9 @@ def test_what_is_no_file_of_edits_is_refused(tmp_path: Path, library: Path, text
         apply_edit_file(tmp_path / "edits.json", library)
     with pytest.raises(InputError, match="cannot be read"):
         apply_edit_file(tmp_path / "missing.json", library)
+
+
+def test_a_byte_order_mark_and_other_line_ends_are_read(tmp_path: Path, library: Path) -> None:
+    path = edit_file(tmp_path, library, [{"id": C, "action": "drop"}])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b", ", b",\r\n"))
+    assert apply_edit_file(path, library) == EditCounts(0, 0, 1)

@@ -177,3 +177,11 @@ def test_a_path_that_holds_no_labels_is_refused(tmp_path: Path, name: str, text:
         (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=sentence):
         read_labelled(tmp_path / name)
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "[]"])
+def test_an_empty_file_is_called_empty(tmp_path: Path, text: str) -> None:
+    (tmp_path / "labels.jsonl").write_text(text, "utf-8")
+    for path in (tmp_path / "labels.jsonl", tmp_path):
+        with pytest.raises(InputError, match="is empty; give a file"):
+            read_labelled(path)
