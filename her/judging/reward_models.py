@@ -159,7 +159,9 @@ async def _read(request: Request, kind: type[RequestT]) -> RequestT | JSONRespon
         return kind.model_validate_json(bytes(body))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        return _refused(422, f"field '{'.'.join(map(str, first['loc']))}': {first['msg']}")
+        where = f"field '{'.'.join(map(str, first['loc']))}'" if first["loc"] else "the body"
+        fields = ", ".join(kind.model_fields)
+        return _refused(422, f"{where}: {first['msg']}; send one JSON object with fields of {fields}")
 
 
 def _refused(status: int, sentence: str) -> JSONResponse:

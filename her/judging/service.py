@@ -49,6 +49,9 @@ class ScoreRequest(Value):
     language: Language = "en"
 
 
+_FIELDS = "with " + ", ".join(name for name, field in ScoreRequest.model_fields.items() if field.is_required())
+
+
 class OpenGroup:
     """A group while its candidates arrive; `rewards` is set once."""
 
@@ -155,7 +158,8 @@ class RewardService:
                 return JSONResponse(await self.score(ScoreRequest.model_validate_json(body)))
             except ValidationError as error:
                 first = error.errors(include_url=False, include_input=False)[0]
-                return _refused(422, f"field '{'.'.join(map(str, first['loc']))}': {first['msg']}")
+                where = f"field '{'.'.join(map(str, first['loc']))}'" if first["loc"] else "the body"
+                return _refused(422, f"{where}: {first['msg']}; send one JSON object, {_FIELDS}")
             except InputError as error:
                 return _refused(409, str(error))
 

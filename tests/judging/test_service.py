@@ -121,5 +121,8 @@ async def test_a_body_that_is_too_large_or_no_json_is_refused() -> None:
     service = Service()
     large = await service.client.post("/score", content=b"x" * (MOST_BYTES + 1))
     assert large.status_code == 413 and "bytes" in large.json()["error"]
-    assert (await service.client.post("/score", content=b"{")).status_code == 422
+    for broken in (b"", b"{", b"[]"):
+        answer = await service.client.post("/score", content=broken)
+        error = answer.json()["error"]
+        assert answer.status_code == 422 and error.startswith("the body: ") and "with group, index, size, prompt" in error
     assert (await service.client.get("/health")).json() == {"status": "ok"}
