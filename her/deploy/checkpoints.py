@@ -74,6 +74,8 @@ def find_folder(name: str) -> Path | None:
     if "/" in name or name.startswith(".") or not (run := runs_folder() / name).is_dir():
         return None
     if not (run / "model").is_dir():
+        if camps := sorted(run.glob("camp-*/model")):
+            raise InputError(f"run '{name}' has a model for each camp of raters; give one of {', '.join(map(str, camps))}")
         raise InputError(f"run '{name}' has no model yet ('{run / 'model'}' is missing); resume it or name another")
     return run / "model"
 

@@ -33,6 +33,14 @@ def test_a_run_without_a_model_says_so() -> None:
         checkpoints.read_checkpoint("ann-5")
 
 
+def test_a_run_with_a_model_for_each_camp_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HER_HOME", str(tmp_path))
+    for camp in ("camp-2", "camp-1"):
+        (tmp_path / "runs" / "two" / camp / "model").mkdir(parents=True)
+    with pytest.raises(InputError, match="a model for each camp of raters; give one of .*camp-1/model, .*camp-2/model"):
+        checkpoints.find_folder("two")
+
+
 @pytest.mark.parametrize("name", ["nobody", "./nobody", "owner/name", "../up", ""])
 def test_a_name_that_is_neither_folder_nor_run_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
