@@ -8,6 +8,7 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -196,11 +197,23 @@ class YamlFile:
 
 def write_yaml(path: Path, mapping: Mapping[str, Any]) -> None:
     """Write a mapping as readable YAML, atomically: long texts as blocks, lists of short texts on one line."""
-    text = yaml.dump(
+    write_yaml_files({path: mapping})
+
+
+def write_yaml_files(mappings: Mapping[Path, Mapping[str, Any]]) -> None:
+    """Write several mappings as `write_yaml` does; when one cannot be written, none is replaced."""
+    with ExitStack() as stack:
+        for path, mapping in mappings.items():
+            file = stack.enter_context(replacing(path))
+            file.write(_yaml_text(mapping))
+            file.flush()  # so that a full disk is found while every file is still the old one
+
+
+def _yaml_text(mapping: Mapping[str, Any]) -> str:
+    text: str = yaml.dump(
         _laid_out(mapping), Dumper=_Writer, sort_keys=False, allow_unicode=True, width=110, default_flow_style=False, indent=2
     )
-    with replacing(path) as file:
-        file.write(text)
+    return text
 
 
 class _ShortList(list[str]):

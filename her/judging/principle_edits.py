@@ -29,7 +29,7 @@ from her.judging.principles import (
     missing_principles,
     plain_line,
     wording_problems,
-    write_dimension,
+    write_dimensions,
 )
 from her.types import NonEmpty, Value
 
@@ -96,9 +96,7 @@ def apply_edit_file(edits: Path, library: Path, *, changed: bool = False) -> Edi
         )
     after = edit_dimensions(before, asked.edits)
     _require_valid(before, after)
-    for old, new in zip(before, after, strict=True):
-        if old != new:
-            write_dimension(folder, new)
+    write_dimensions(folder, [new for old, new in zip(before, after, strict=True) if old != new])
     actions = [edit.action for edit in asked.edits]
     return EditCounts(actions.count("edit"), actions.count("merge"), actions.count("drop"))
 

@@ -7,12 +7,12 @@ candidates apart); its 51 principles were never published, so these are our own.
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from her.errors import InputError
-from her.files.yaml import YamlFile, write_yaml
+from her.files.yaml import YamlFile, write_yaml_files
 from her.types import Language, NonEmpty, Principle, Value
 
 LIBRARY = Path(__file__).parent / "library"
@@ -109,9 +109,11 @@ def load_dimension(path: Path) -> DimensionFile:
     return file.require(file.build(DimensionFile, id=path.stem))
 
 
-def write_dimension(folder: Path, file: DimensionFile) -> None:
-    """Write one file of a library, atomically; comments of an earlier one are lost."""
-    write_yaml(folder / f"{file.id}.yaml", file.model_dump(mode="json", exclude={"id"}, exclude_unset=True))
+def write_dimensions(folder: Path, files: Iterable[DimensionFile]) -> None:
+    """Write files of a library, all or none; comments of earlier ones are lost."""
+    write_yaml_files(
+        {folder / f"{file.id}.yaml": file.model_dump(mode="json", exclude={"id"}, exclude_unset=True) for file in files}
+    )
 
 
 def plain_line(text: str) -> str:

@@ -49,7 +49,8 @@ class ScoreRequest(Value):
     language: Language = "en"
 
 
-_FIELDS = "with " + ", ".join(name for name, field in ScoreRequest.model_fields.items() if field.is_required())
+def _required_fields() -> str:
+    return "with " + ", ".join(name for name, field in ScoreRequest.model_fields.items() if field.is_required())
 
 
 class OpenGroup:
@@ -159,7 +160,7 @@ class RewardService:
             except ValidationError as error:
                 first = error.errors(include_url=False, include_input=False)[0]
                 where = f"field '{'.'.join(map(str, first['loc']))}'" if first["loc"] else "the body"
-                return _refused(422, f"{where}: {first['msg']}; send one JSON object, {_FIELDS}")
+                return _refused(422, f"{where}: {first['msg']}; send one JSON object, {_required_fields()}")
             except InputError as error:
                 return _refused(409, str(error))
 

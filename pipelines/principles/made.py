@@ -10,7 +10,7 @@ from her.backends.teacher_principles import trait_of
 from her.errors import HerError
 from her.files import jsonl
 from her.judging.preference_pairs import conversation_of
-from her.judging.principles import DimensionFile, PrincipleEntry, load_dimensions, validate_library, write_dimension
+from her.judging.principles import PrincipleEntry, load_dimensions, validate_library, write_dimensions
 from her.types import Preference, Value
 from pipelines.principles.distilling import Candidate
 from pipelines.principles.selection import Decision, LabelTest
@@ -109,10 +109,9 @@ def write_library(base: Path, folder: Path, kept: Sequence[MadePrinciple]) -> No
     folder.mkdir(parents=True)
     for path in sorted(base.glob("*.yaml")):
         shutil.copyfile(path, folder / path.name)
-    for file in load_dimensions(base):
-        added = tuple(each.entry for each in kept if each.dimension == file.id)
-        if added:
-            write_dimension(folder, DimensionFile(id=file.id, en=file.en, zh=file.zh, principles=(*file.principles, *added)))
+    kept_of = {file.id: tuple(each.entry for each in kept if each.dimension == file.id) for file in load_dimensions(base)}
+    extended = (file.model_copy(update={"principles": (*file.principles, *kept_of[file.id])}) for file in load_dimensions(base))
+    write_dimensions(folder, [file for file in extended if kept_of[file.id]])
     homeless = [each.entry.id for each in kept if not (folder / f"{each.dimension}.yaml").is_file()]
     if problems := [problem for problem in validate_library(folder) if problem not in before]:
         raise HerError(f"the library that was written has {len(problems)} problems, the first: {problems[0]}")

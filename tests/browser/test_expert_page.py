@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from her.judging.principle_edits import apply_edit_file
-from her.judging.principles import LIBRARY, DimensionFile, load_dimension, load_principles, write_dimension
+from her.judging.principles import LIBRARY, DimensionFile, load_dimension, load_principles, write_dimensions
 from tests.pipelines.principles.pages import hostile_page
 from tests.pipelines.principles.small import candidate
 
@@ -22,7 +22,7 @@ def library(tmp_path: Path) -> Path:
     folder = Path(shutil.copytree(LIBRARY, tmp_path / "library"))
     file = load_dimension(folder / "character_development.yaml")
     added = (candidate("oath").entry, candidate("other", "A definition.").entry)
-    write_dimension(folder, DimensionFile(id=file.id, en=file.en, zh=file.zh, principles=(*file.principles, *added)))
+    write_dimensions(folder, [DimensionFile(id=file.id, en=file.en, zh=file.zh, principles=(*file.principles, *added))])
     return folder
 
 

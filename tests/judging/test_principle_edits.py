@@ -1,6 +1,7 @@
 """her/judging/principle_edits.py: edits of an expert are applied whole or not at all, and every fault is one sentence."""
 
 import json
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,22 @@ def test_a_faulty_edit_changes_nothing(tmp_path: Path, library: Path, edits: Edi
     with pytest.raises(InputError, match=sentence):
         apply_edit_file(edit_file(tmp_path, library, [{"id": C, "action": "drop"}, *edits]), library)
     assert library_hash(library) == before
+
+
+def test_a_disk_that_fills_between_two_files_leaves_all_as_they_were(tmp_path: Path, library: Path) -> None:
+    edits = edit_file(tmp_path, library, [{"id": name, "action": "edit", "weight": "low"} for name in (A, B, C)])
+    before = {path.name: path.read_bytes() for path in library.iterdir()}
+    changed = sorted({principle.dimension for principle in load_principles(folder=library) if principle.id in (A, B, C)})
+    assert len(changed) > 1
+    size = max(len(before[f"{name}.yaml"]) for name in changed) * 9 // 10  # the largest no longer fits
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        with pytest.raises(InputError, match="cannot be written"):
+            apply_edit_file(edits, library)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path.name: path.read_bytes() for path in library.iterdir()} == before
 
 
 def test_a_library_that_was_changed_is_refused_unless_asked_for(tmp_path: Path, library: Path) -> None:
