@@ -8,8 +8,8 @@ from her.capacity.needs import Readiness
 from tests.capacity.installations import BASE, H200, LAPTOP, TRAINING, WITH_VLLM, report_on
 
 ALWAYS = {"scripted:", "teacher:"}
-PLAYGROUND = {*ALWAYS, "openai:", "play"}
-ON_A_CPU = {*PLAYGROUND, "local:", "synthesize", "sft on a CPU", "reward on a CPU"}
+PLAYGROUND = {*ALWAYS, "openai:", "play", "principles"}
+ON_A_CPU = {*PLAYGROUND, "local:", "synthesize", "sft on a CPU", "reward on a CPU", "judge_check"}
 
 
 def ready(report: DoctorReport) -> set[str]:

@@ -14,9 +14,12 @@ from her.cli import app
 from her.runs import commands as runs
 from her.runs.folder import read_status, run_folder, runs_folder
 from her.runs.open_run import RunStopped, open_run
+from her.runs.pipelines import PIPELINES
 from pipelines.synthesize.options import SynthesisOptions
 
 SMOKE = Path(__file__).resolve().parents[2] / "pipelines" / "configs" / "synthesize_smoke.toml"
+SYNTHESIZE = "synthesize".ljust(max(map(len, PIPELINES)))
+"""The name as a list of runs shows it."""
 
 
 def her(*words: str, typed: str | None = None) -> Result:
@@ -46,7 +49,7 @@ def stopped(name: str) -> Path:
 
 def test_runs_alone_lists_them() -> None:
     stopped("first")
-    line = "first  synthesize  stopped  the budget is spent\n"
+    line = f"first  {SYNTHESIZE}  stopped  the budget is spent\n"
     assert her().stdout == her("list").stdout == line
 
 
@@ -63,7 +66,7 @@ def test_a_broken_run_hides_no_other() -> None:
     assert answer.exit_code == 0, answer.output
     assert [line.split()[0] for line in answer.stdout.splitlines()] == ["a-longer-name", "first"]
     assert "is not a valid run status" in answer.stdout.splitlines()[0]
-    assert answer.stdout.splitlines()[1].endswith("  synthesize  stopped  the budget is spent")
+    assert answer.stdout.splitlines()[1].endswith(f"  {SYNTHESIZE}  stopped  the budget is spent")
 
 
 def test_a_run_is_shown_whole() -> None:
