@@ -100,6 +100,14 @@ def judged_pair(pair: LabelledQuestion, forth: Verdict | None, back: Verdict | N
     )
 
 
+def _reason(error: Exception) -> str:
+    """Return an error's text; of a validation, the first fault without pydantic's address."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the row'}: {first['msg']}"
+
+
 def read_pair_rows(path: Path) -> LabelledSet:
     """Return rows with `prompt`, `chosen` and `rejected`; `subset` is the dimension.
 
@@ -111,7 +119,7 @@ def read_pair_rows(path: Path) -> LabelledSet:
         try:
             preference = from_pair_row(row)
         except (InputError, ValidationError, TypeError, AttributeError) as error:
-            raise InputError(f"'{path}' row {number} is no pair: {error}; give prompt, chosen and rejected") from error
+            raise InputError(f"'{path}' row {number} is no pair: {_reason(error)}; give prompt, chosen and rejected") from error
         name = str(row.get("id") or f"row {number}")
         subset = str(row.get("subset") or "")
         conversation = preference.conversation or f"{subset} {name}"  # rows without one are independent

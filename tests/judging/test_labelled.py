@@ -87,11 +87,12 @@ def test_rows_of_reward_bench_are_read_with_their_subset(tmp_path: Path) -> None
     [
         ('[{"prompt": "p", "chosen": "", "rejected": "x"}]', "row 1 is no pair: .*'chosen' is missing or empty"),
         ('[{"prompt": 7, "chosen": "a", "rejected": "x"}]', "row 1 is no pair"),
+        ('[{"prompt": "p", "chosen": "a", "rejected": "x", "margin": NaN}]', r"row 1 is no pair: margin: [^\n]+; give prompt"),
         ('[{"prompt": "p", "chosen": "a", "rejected": "b"}, 5]', "is no list of JSON objects"),
         ('{"a": 1}\n{"a": ', "line 2 is not JSON"),
         ("[1, 2", "is no list of JSON objects"),
     ],
-    ids=["empty answer", "prompt of a wrong kind", "a number", "cut line", "cut list"],
+    ids=["empty answer", "prompt of a wrong kind", "margin that is no number", "a number", "cut line", "cut list"],
 )
 def test_what_is_no_pair_is_refused_with_its_place(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "rows.jsonl").write_text(text)
