@@ -52,6 +52,7 @@ def test_an_interval_excludes(interval: tuple[float, float, float], number: floa
     assert Interval(*interval).excludes(number) is outside
 
 
+@pytest.mark.whole
 def test_wilson_interval_of_a_share() -> None:
     found = share_interval(8, 10)  # Newcombe 1998 prints 0.4902 to 0.9433 for 8 of 10
     assert (round(found.low, 4), round(found.high, 4)) == (0.4902, 0.9433)

@@ -219,6 +219,7 @@ ANY_PROMPT = ScriptedBackend(PERSONAS, rate=0)
 """One for all examples, so that its index is built once."""
 
 
+@pytest.mark.whole
 @settings(deadline=None, max_examples=100)  # the first example imports the index
 @given(st.text(max_size=80), st.text(max_size=80))
 @example("", " :")  # a blank name before a colon was once taken for a speaker

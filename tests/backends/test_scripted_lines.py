@@ -42,6 +42,7 @@ def test_a_hundred_thousand_characters_are_read_from_their_end() -> None:
     assert lines.find_fitting("word " * 20_000 + ". are you afraid?")[0].cues[0] == "are you afraid?"
 
 
+@pytest.mark.whole
 def test_cues_of_the_personas_find_their_own_lines() -> None:
     cues = hits = 0
     for persona in load_personas(Path(__file__).resolve().parents[2] / "personas").values():

@@ -91,6 +91,7 @@ PERSONAS = st.builds(
 )
 
 
+@pytest.mark.whole
 @given(persona=PERSONAS)
 @settings(max_examples=40)
 def test_what_is_saved_is_loaded(tmp_path_factory: pytest.TempPathFactory, persona: Persona) -> None:

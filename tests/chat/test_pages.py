@@ -28,6 +28,7 @@ def test_a_reply_gets_at_most_half_of_the_context(wanted: int, context: int, mos
     assert (sampling, rest) == (Sampling(max_tokens=most, temperature=0.3), budget)
 
 
+@pytest.mark.whole
 async def test_a_short_context_is_shared_by_prompt_and_reply(store: Store) -> None:
     actor = Actor(reply("One."), context=1_200)
     chats = service(store, actor)

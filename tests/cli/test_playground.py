@@ -107,6 +107,7 @@ def test_an_export_that_cannot_be_written_keeps_the_old_file(tmp_path: Path) -> 
     assert (tmp_path / "file").read_text("utf-8") == "kept"
 
 
+@pytest.mark.whole
 def test_backends_are_checked() -> None:
     answer = her("backends", "check", "scripted:")
     assert answer.exit_code == 0, answer.output

@@ -30,6 +30,7 @@ def crowd(seed: int, raters: int = 5, pairs: int = 40, noise: float = 0.3) -> li
     ]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("seed", range(4))
 def test_alpha_is_that_of_evalica(seed: int) -> None:
     votes = crowd(seed)
@@ -87,6 +88,7 @@ def test_consistency_of_nothing_is_unknown() -> None:
     assert math.isnan(consistency(votes).value) and math.isnan(consistency([]).value)
 
 
+@pytest.mark.whole
 def test_a_judge_is_compared_with_each_vote_and_stands_beside_the_ceiling() -> None:
     votes = crowd(3, raters=6, pairs=100, noise=0.4)
     majority: dict[str, Outcome] = {}

@@ -172,6 +172,7 @@ def rate_all(store: Store, visitor_id: str, counts: list[int]) -> list[Node]:
     return nodes
 
 
+@pytest.mark.whole
 def test_a_margin_of_stars_is_in_spreads_of_the_rater(store: Store) -> None:
     rate_all(store, ANNE, [1, 5] * 6)  # uses the whole scale
     rate_all(store, BEN, [4, 4, 5, 4] * 6)

@@ -32,6 +32,7 @@ def always_left(votes: list[RaterVote]) -> list[RaterVote]:
     return [vote.model_copy(update={"winner": vote.left}) for vote in votes]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("votes", "reason"),
     [

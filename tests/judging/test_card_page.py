@@ -74,6 +74,7 @@ def test_the_drawings_take_the_colours_of_the_page(text: str) -> None:
     assert "prefers-color-scheme:dark" in text and "width=device-width" in text
 
 
+@pytest.mark.whole
 def test_the_files_of_one_card_and_of_a_comparison(tmp_path: Path) -> None:
     plain = report_card(planted(8), QUICK)
     write_card(plain, tmp_path, "Judge")

@@ -238,6 +238,7 @@ def test_the_command_lists_every_file(run: Path, monkeypatch: pytest.MonkeyPatch
     assert refused.exit_code == 2
 
 
+@pytest.mark.whole
 def test_a_pull_that_is_cut_goes_on(hub: Hub, run: Path, tmp_path: Path) -> None:
     send()
     cuts = 0

@@ -33,6 +33,7 @@ async def card(settings: JudgeCheckOptions, labelled: LabelledSet | None = None,
         return await check_design(settings.judge, settings, found, attacks, caller, lambda *_: None)
 
 
+@pytest.mark.whole
 async def test_a_fair_scripted_judge_agrees_with_every_label() -> None:
     found = await card(options("scripted.slot=0", "scripted.length=0"))
     assert found.agreement.value == 1 and found.swap_consistency.value == 1 and found.first_slot.value == 0.5
@@ -54,6 +55,7 @@ async def test_a_pointwise_judge_knows_no_order_and_gives_probabilities() -> Non
     assert found.calibration and found.calibration_error < 0.4
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("words", "holds", "lacks"),
     [
@@ -94,6 +96,7 @@ async def test_scored_turns_are_scored_by_a_pointwise_judge_only() -> None:
     assert (point.pairs, point.turns) == (0, 80) and point.correlation["all"].value > 0.3
 
 
+@pytest.mark.whole
 async def test_a_scalar_reward_model_is_checked_by_its_scores() -> None:
     async with serving(app(Letters())) as address:
         settings = options("judge.form=scalar", f'endpoints=["{address}#letters"]')

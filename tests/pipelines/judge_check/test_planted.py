@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import pytest
+
 from her.judging.labelled import swapped
 from pipelines.judge_check.planted import FAULTS, FILLERS, RIGHT, planted_pairs
 
@@ -18,6 +20,7 @@ def test_the_losing_candidate_has_the_fault_that_is_named() -> None:
             assert good.text("speech") != bad.text("speech")
 
 
+@pytest.mark.whole
 def test_languages_places_and_faults_are_mixed_and_votes_err() -> None:
     pairs = planted_pairs(200, 1)
     assert pairs == planted_pairs(200, 1) and pairs != planted_pairs(200, 2)

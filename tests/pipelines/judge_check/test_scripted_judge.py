@@ -29,6 +29,7 @@ def outcomes(biases: ScriptedOptions, first: Slot, instructions: Any = "full") -
     ]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("instructions", ["full", "bare", "general"])
 def test_a_fair_judge_finds_every_fault_in_both_orders(instructions: str) -> None:
     right = [pair.label for pair in PAIRS]

@@ -59,6 +59,7 @@ def conversations(draw: st.DrawFn) -> list[Encoded]:
     return samples
 
 
+@pytest.mark.whole
 @given(conversations(), st.integers(70, 200))
 def test_every_target_keeps_its_context(samples: list[Encoded], most: int) -> None:
     grown = list(grow_trees(samples, most))

@@ -44,6 +44,7 @@ def test_one_source_is_needed(changes: dict[str, object]) -> None:
         ContrastOptions(**changes)  # type: ignore[arg-type]
 
 
+@pytest.mark.whole
 def test_planted_labels_follow_the_hidden_rules_and_noise_does_not() -> None:
     world = ContrastOptions(planted=PlantedWorld(pairs=600, wrong=0))
     found = load_contrasts(world, seed=3)

@@ -76,6 +76,7 @@ async def test_what_cannot_be_used_is_missing_and_counts_for_nobody(verdicts: An
     assert not tested.kept and "decides 0 held-out pairs" in tested.reason
 
 
+@pytest.mark.whole
 async def test_a_dead_judge_ends_the_run() -> None:
     with teaching() as server:
         spec = server.spec
@@ -101,6 +102,7 @@ def _side(right: float, chance: random.Random) -> Side:
     return "chosen" if chance.random() < right else "rejected"
 
 
+@pytest.mark.whole
 def test_true_principles_are_kept_and_at_most_one_tenth_of_the_kept_is_false() -> None:
     settings = SelectionOptions(resamples=499)
     pairs = [pair("Yes.", "No.", f"c{number // 3}") for number in range(120)]

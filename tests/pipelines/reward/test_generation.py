@@ -26,6 +26,7 @@ def opened(folder: Path) -> tuple[object, ChatTemplate]:
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), ChatTemplate(str(folder))
 
 
+@pytest.mark.whole
 def test_calls_that_wait_together_get_their_own_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, template = opened(tmp_path)
     calls = [call(f"q{n}", "word " * n) for n in (3, 1, 5, 2, 4)]

@@ -60,6 +60,7 @@ def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert not missing.exists() and database_hash("") == {}
 
 
+@pytest.mark.whole
 def test_a_database_without_shared_pairs_trains_nothing_and_says_why(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = opened(tmp_path)
     for visitor in (ANNE, BEN):

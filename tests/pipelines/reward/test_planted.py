@@ -22,12 +22,14 @@ def gate_pairs(preferences: tuple[Preference, ...]) -> list[Preference]:
     ]
 
 
+@pytest.mark.whole
 def test_the_label_follows_from_the_text() -> None:
     preferences = planted_preferences(400, (), seed=1)
     assert preferences == planted_preferences(400, (), seed=1) != planted_preferences(400, (), seed=2)
     assert all(utility(each, each.chosen) > utility(each, each.rejected) for each in preferences)
 
 
+@pytest.mark.whole
 def test_an_act_wins_and_loses_equally_often() -> None:
     pairs = gate_pairs(planted_preferences(2000, (), seed=1))
     assert len(pairs) > 600

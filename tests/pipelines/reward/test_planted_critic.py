@@ -24,6 +24,7 @@ def read(pair: LabelledPair, side: str) -> object:
     return in_candidates(reading.outcome, (), "a" if side == "a" else "b")[0]
 
 
+@pytest.mark.whole
 def test_every_critique_is_readable_and_gives_the_label_in_both_orders() -> None:
     pairs = planted_pairs(300, (), seed=0)
     assert all(read(pair, side) == pair.label for pair in pairs for side in SIDES)

@@ -36,6 +36,7 @@ def batch_loss(trainer: Any) -> tuple[set[str], float]:
     return names, trainer.compute_loss(trainer.model, batch).item()
 
 
+@pytest.mark.whole
 def test_trl_drops_weight_and_label_and_ours_uses_them(tmp_path: Path) -> None:
     ours, template = tiny(tmp_path, ROWS, LossOptions(margin=0.5))
     assert {"weight", "label"} <= set(ours.train_dataset.column_names)
