@@ -96,3 +96,8 @@ class CaseScore(Value):
         if (self.score is None) != bool(self.missing):
             raise ValueError("a score that is missing has a reason in 'missing', and any other has none")
         return self
+
+
+def transcript_id(case: str, run: int, model: str) -> str:
+    """Return the id that the transcript of a simulated case has in `transcripts.jsonl`, by which reports find it."""
+    return f"{case} | run {run} | {model}"
