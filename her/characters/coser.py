@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic_core import from_json
 
@@ -39,6 +39,9 @@ class BookScene(Value):
         major: names of the major characters; all of them are in `cast`.
         experiences: what happens to a character in the plot, by name.
         passage: text of the book that the plot was taken from, or empty.
+        split: of a test case: whether its book is in CoSER's training books.
+        listed: speakers as a test case lists them, the most frequent first.
+        old_keys: motivations are spelled `thought`, as in the released test set, which CoSER's later code does not read.
     """
 
     id: NonEmpty
@@ -52,6 +55,9 @@ class BookScene(Value):
     major: tuple[str, ...] = ()
     experiences: dict[str, str] = {}
     passage: str = ""
+    split: Literal["", "id", "ood"] = ""
+    listed: tuple[str, ...] = ()
+    old_keys: bool = False
     turns: tuple[Turn, ...]
 
     @property
@@ -152,6 +158,9 @@ class _Reader:
                 major=major,
                 experiences=_by_name(plot.get("key_characters"), "experience", "summary"),
                 passage=_text(plot.get("text")),
+                split=_split(source.get("tag")),
+                listed=tuple(dict.fromkeys(filter(None, map(_name, _list(source.get("speaking_characters_w_env")))))),
+                old_keys=any("thought" in _dict(entry) for entry in _list(source.get("key_characters"))),
                 turns=turns,
             )
         )
@@ -222,6 +231,10 @@ def _cast(
         for name in dict.fromkeys([*major, *spoken])
     )
     return cast, tuple(dict.fromkeys(major))
+
+
+def _split(tag: Any) -> Literal["", "id", "ood"]:
+    return tag if tag in ("id", "ood") else ""
 
 
 def _by_name(entries: Any, *keys: str) -> dict[str, str]:

@@ -7,13 +7,14 @@ from her.format.markers import Notation
 from her.format.parser import Parser
 from her.format.patterns import pattern, pattern_entropy
 from her.format.read import parse, plain_turn
-from her.format.render import render, render_coser
+from her.format.render import coser_notation, render, render_coser
 from her.format.turn_builder import DEFECTS, normalise
 
 __all__ = [
     "DEFECTS",
     "Notation",
     "Parser",
+    "coser_notation",
     "normalise",
     "parse",
     "pattern",

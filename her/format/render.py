@@ -5,9 +5,11 @@ Canonical text of a turn with all four kinds:
     <system_thinking>plan</system_thinking>Name: <role_thinking>..</role_thinking><role_action>..</role_action>speech
 """
 
+import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 
-from her.format.tags import WRITTEN, escape
+from her.format.tags import WRITTEN, escape, unescape
 from her.format.turn_builder import normalise
 from her.kinds import BY_KIND, KINDS, PLAN, REPLY_KINDS, Kind
 from her.types import Part
@@ -46,3 +48,19 @@ def _bracketed(part: Part) -> str:
         return part.text
     inner = part.text.translate(str.maketrans(pair.opening + pair.closing, pair.inside))
     return f"{pair.opening[0]}{inner}{pair.closing[0]}"
+
+
+def coser_notation(text: str) -> str:
+    """Return text in the canonical notation, such as a message of `her.view`, with thoughts and actions in CoSER's brackets."""
+    for kind in REPLY_KINDS:
+        if kind in WRITTEN:
+            opening, closing = map(re.escape, WRITTEN[kind])
+            text = re.sub(f"(\\s?){opening}(.*?){closing}(\\s?)", partial(_rebracketed, kind), text, flags=re.DOTALL)
+    return text
+
+
+def _rebracketed(kind: Kind, found: re.Match[str]) -> str:
+    bracketed = _bracketed(Part(kind=kind, text=unescape(found[2])))
+    before = found[1] or (" " if found.start() else "")
+    after = found[3] or (" " if found.end() < len(found.string) else "")
+    return f"{before}{bracketed}{after}"
