@@ -2,7 +2,7 @@
 
 from hypothesis import example, given, settings
 
-from her.format import normalise, parse, render, render_coser
+from her.format import coser_notation, normalise, parse, render, render_coser
 from her.types import Part, Turn
 from tests.format.turns import NAME, PARTS, A, P, T, parts_of
 
@@ -18,6 +18,13 @@ def test_render_filters_kinds() -> None:
 def test_render_coser() -> None:
     assert render_coser(parts_of("p:p|t:a [b]|a:c (d)|s:hi"), NAME) == "Iago: [a (b)] (c [d]) hi"
     assert render_coser(parts_of("p:p|t:t|s:hi"), kinds=("speech",)) == "hi"
+
+
+def test_a_message_in_canonical_notation_becomes_coser_notation() -> None:
+    parts = parts_of("t:a [b]|a:c (d)|s:hi <role_action>|t:so")
+    assert coser_notation(render(parts, NAME)) == "Iago: [a (b)] (c [d]) hi &lt;role_action> [so]"
+    assert coser_notation(f"Iago: {A}\n\nEnvironment: It is dark.") == "Iago: (a)\n\nEnvironment: It is dark."
+    assert coser_notation("Nobody acts (or thinks).") == "Nobody acts (or thinks)."
 
 
 @given(PARTS)
