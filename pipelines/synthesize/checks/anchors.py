@@ -8,7 +8,7 @@ from collections import Counter
 from functools import cached_property
 from typing import NamedTuple
 
-from pipelines.synthesize.checks.words import runs, words
+from her.words import runs, words
 
 # Unlike words.SENTENCE this takes closing quotation marks in, so that a found sentence is quoted whole.
 _SENTENCE = re.compile(r"[^.!?。！？…\n]+(?:[.!?。！？…]+[\"”’'」』)）]*)?")

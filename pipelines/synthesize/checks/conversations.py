@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from her.format import pattern
 from her.types import ENVIRONMENT, Defect, Turn
+from her.words import words
 from pipelines.synthesize.checks.problems import problem
 from pipelines.synthesize.checks.turns import THINKING
-from pipelines.synthesize.checks.words import words
 
 PATTERNS, PATTERNS_FROM, IN_A_ROW = 5, 8, 3
 """Minimum number of patterns; in conversations of so many turns and more; so many equal ones in a row are too many."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from her.types import CastMember, Language, Transcript
 from her.view import Viewer, visible_kinds
-from pipelines.synthesize.checks.words import runs, words
+from her.words import runs, words
 
 RUN: dict[Language, int] = {"en": 5, "zh": 8}
 """Words in a row (characters in Chinese) that two texts do not share by chance."""

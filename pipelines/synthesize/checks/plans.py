@@ -9,9 +9,7 @@ from collections.abc import Iterable
 from her.format.tags import TAG
 from her.kinds import REPLY_KINDS
 from her.types import Defect, Language, Turn
-from pipelines.synthesize.checks.knowledge import Sight, hidden_piece
-from pipelines.synthesize.checks.problems import problem
-from pipelines.synthesize.checks.words import (
+from her.words import (
     GARBLED,
     SENTENCE,
     ends_with_sentence,
@@ -20,6 +18,8 @@ from pipelines.synthesize.checks.words import (
     telling_words,
     words,
 )
+from pipelines.synthesize.checks.knowledge import Sight, hidden_piece
+from pipelines.synthesize.checks.problems import problem
 
 QUOTED: dict[Language, int] = {"en": 12, "zh": 20}
 """More words of the speech in a row (characters in Chinese) are a quotation."""

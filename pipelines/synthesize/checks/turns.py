@@ -9,9 +9,9 @@ from collections.abc import Iterable
 
 from her.kinds import VISIBLE_KINDS, Kind
 from her.types import Defect, Language, Turn
+from her.words import GARBLED, SENTENCE, kept_share, words
 from pipelines.synthesize.checks.knowledge import Sight, hidden_piece
 from pipelines.synthesize.checks.problems import problem
-from pipelines.synthesize.checks.words import GARBLED, SENTENCE, kept_share, words
 
 FAITHFUL = 0.9
 """Minimum share of the original's spoken words that must be there again, in order; case and punctuation do not count."""

@@ -4,7 +4,7 @@ from collections import defaultdict
 from typing import Any
 
 from her.types import ENVIRONMENT
-from pipelines.synthesize.checks.words import ends_with_sentence
+from her.words import ends_with_sentence
 from pipelines.synthesize.concurrency import gather_all
 from pipelines.synthesize.questions import Question, StageContext
 from pipelines.synthesize.sources.raw_books import RawBook

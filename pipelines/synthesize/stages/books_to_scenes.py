@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from her.types import ENVIRONMENT
-from pipelines.synthesize.checks.words import ends_with_sentence
+from her.words import ends_with_sentence
 from pipelines.synthesize.concurrency import gather_all
 from pipelines.synthesize.questions import Question, StageContext
 from pipelines.synthesize.sources.pieces import pieces

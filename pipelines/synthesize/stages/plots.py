@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from her.types import ENVIRONMENT
+from her.words import jaccard
 from pipelines.synthesize.checks.anchors import SearchedText
-from pipelines.synthesize.checks.words import jaccard
 from pipelines.synthesize.notes import Skip
 from pipelines.synthesize.option_groups import SceneOptions
 from pipelines.synthesize.sources.pieces import Piece

@@ -10,8 +10,8 @@ from typing import Any
 
 from her.characters.coser import BookScene
 from her.types import CastMember, Turn
+from her.words import telling_words, words
 from pipelines.synthesize.checks.anchors import SearchedText
-from pipelines.synthesize.checks.words import telling_words, words
 from pipelines.synthesize.questions import Question, StageContext
 from pipelines.synthesize.stages.answers import CompletedSetting, SettingFact
 from pipelines.synthesize.stages.turn_text import turn_body, turn_labels

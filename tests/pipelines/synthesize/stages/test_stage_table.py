@@ -11,7 +11,7 @@ from her.errors import HerError
 from her.prompts import fill
 from her.training_data.samples import samples
 from her.types import Language, Sample
-from pipelines.synthesize.checks.words import ends_with_sentence
+from her.words import ends_with_sentence
 from pipelines.synthesize.stages.books_to_scenes import QUESTIONS
 from pipelines.synthesize.stages.stage_table import STAGES
 from tests.sources import ROOT

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.synthesize.checks.words import jaccard, longest_run
+from her.words import jaccard, longest_run
 
 WORDS = st.lists(st.sampled_from("abc"), max_size=12)
 
