@@ -85,7 +85,7 @@ class PairedDifference(Value):
 
     @property
     def found(self) -> bool:
-        """Whether the interval excludes 0 and the adjusted p is below .05."""
+        """True when the interval excludes 0 and the adjusted p is below .05."""
         return self.estimate.excludes(0) and self.adjusted is not None and self.adjusted < 1 - CONFIDENCE
 
 
