@@ -22,6 +22,10 @@ Role = Literal["system", "user", "assistant"]
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 
 
+def _is_empty(value: object) -> bool:
+    return not value
+
+
 def new_id() -> str:
     """Return a random id of 32 hexadecimal digits; ids never depend on a position."""
     return uuid4().hex
@@ -50,13 +54,19 @@ class Defect(Value):
 
 
 class Turn(Value):
-    """One utterance. `raw` is the text of the model or person, byte for byte; `parts` is what the parser read in it."""
+    """One utterance. `raw` is the text of the model or person, byte for byte; `parts` is what the parser read in it.
+
+    `enters` and `leaves` name members of the cast who come in before this turn, so that they witness it, and who go after it.
+    """
 
     id: str = Field(default_factory=new_id)
     speaker: NonEmpty
     parts: tuple[Part, ...] = ()
     raw: str = ""
     defects: tuple[Defect, ...] = ()
+    # Written only where somebody moves: files and database rows of other turns stay as they were.
+    enters: tuple[NonEmpty, ...] = Field(default=(), exclude_if=_is_empty)
+    leaves: tuple[NonEmpty, ...] = Field(default=(), exclude_if=_is_empty)
 
     def text(self, *kinds: Kind) -> str:
         """Return the texts of these kinds (default: all kinds), in order, joined by a space."""
@@ -111,7 +121,10 @@ class Persona(Value):
 
 
 class CastMember(Value):
-    """Character in one scenario: name, what is known of them, and what they want in it."""
+    """Character in one scenario: name, what is known of them, and what they want in it.
+
+    One who `waits` is not there when the scene begins and comes in with the first turn that names them in `enters`.
+    """
 
     name: NonEmpty
     source: str = ""
@@ -122,6 +135,7 @@ class CastMember(Value):
     examples: tuple[Example, ...] = ()
     persona: str = ""
     """Id of the persona file; empty for a character of a book or a visitor."""
+    waits: bool = Field(default=False, exclude_if=_is_empty)
 
 
 class Scenario(Value):

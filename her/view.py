@@ -3,6 +3,9 @@
 This module alone decides on visibility; docs/format.md has the table. Chat, training, reinforcement learning and evaluation all
 call `prompt`, `messages` or `prompts`, so the prompt that the playground sends equals the prompt of the training sample, byte
 for byte. The plan (system_thinking) is in no history.
+
+Presence is decided here as well: a character who has left (`Turn.leaves`) or waits to come in (`CastMember.waits`) sees no turn
+until one names them in `Turn.enters`. Who speaks is there.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -61,12 +64,38 @@ def visible_kinds(viewer: Viewer, speaker: str) -> tuple[Kind, ...]:
     return VISIBLE_KINDS
 
 
-def line(turn: Turn, viewer: Viewer) -> str:
-    """Return one turn as `viewer` reads it, in canonical notation; an empty string when nothing of it is visible."""
+def line(turn: Turn, viewer: Viewer, absent: Collection[str] = ()) -> str:
+    """Return one turn as `viewer` reads it, in canonical notation; an empty string when nothing of it is visible.
+
+    Args:
+        turn: the turn.
+        viewer: who reads it.
+        absent: characters who are not there during this turn (see `absences`).
+    """
+    if viewer.kind == "character" and viewer.name in absent:
+        return ""
     kinds = visible_kinds(viewer, turn.speaker)
     if not any(part.kind in kinds for part in turn.parts):
         return ""
     return render(turn.parts, turn.speaker, kinds=kinds)
+
+
+def absences(transcript: Transcript) -> tuple[frozenset[str], ...]:
+    """Return, for each turn, the characters who are not there during it.
+
+    Raises:
+        InputError: a turn moves somebody who is not in the cast.
+    """
+    presence = _Presence(transcript.cast)
+    return tuple(presence.follow(turn) for turn in transcript.turns)
+
+
+def absent(transcript: Transcript) -> frozenset[str]:
+    """Return the characters who are not there after the last turn; raises as `absences`."""
+    presence = _Presence(transcript.cast)
+    for turn in transcript.turns:
+        presence.follow(turn)
+    return frozenset(presence.away)
 
 
 def messages(transcript: Transcript, speaker: str, turns: Sequence[Turn] | None = None) -> tuple[Message, ...]:
@@ -78,15 +107,36 @@ def messages(transcript: Transcript, speaker: str, turns: Sequence[Turn] | None 
     Args:
         transcript: scenario, cast and all turns so far.
         speaker: the character to play; a member of the cast.
-        turns: turns to show instead of all turns of the transcript.
+        turns: turns to show instead of all turns of the transcript. Who is there follows from those of the transcript too.
 
     Raises:
         KeyError: `speaker` is not in the cast.
+        InputError: a turn moves somebody who is not in the cast.
     """
     shown = transcript.turns if turns is None else turns  # an empty sequence shows no turn
+    if turns is not None:
+        transcript = transcript.model_copy(update={"turns": _until(transcript.turns, shown)})
     viewer = Viewer(kind="character", name=speaker)
-    lines = [(turn.speaker == speaker, line(turn, viewer)) for turn in shown]
+    away = {turn.id: names for turn, names in zip(transcript.turns, absences(transcript), strict=True)}
+    lines = [(turn.speaker == speaker, line(turn, viewer, away[turn.id])) for turn in shown]
     return _joined(system(transcript, speaker), lines, transcript.scenario.language)
+
+
+def narrator_prompt(transcript: Transcript, budget: int, count: Callable[[Sequence[Message]], int]) -> Prompt:
+    """Return the prompt from which the environment plays the next turn: its own turns are the assistant's. See `prompt`."""
+    turns, viewer = transcript.turns, Viewer(kind="environment")
+    head = _direction("narrate_scene", transcript)
+    return _cut(transcript, head, lambda at: (turns[at].speaker == ENVIRONMENT, line(turns[at], viewer)), (budget, count))
+
+
+def next_speaker_prompt(
+    transcript: Transcript, choices: Sequence[str], budget: int, count: Callable[[Sequence[Message]], int]
+) -> Prompt:
+    """Return the prompt that asks which of `choices` has the next turn; the question stands last. See `prompt`."""
+    turns, viewer, zh = transcript.turns, Viewer(kind="next_speaker"), transcript.scenario.language == "zh"
+    asked = f"下一位是谁？从中选一个：{'、'.join(choices)}" if zh else f"Who is next? Choose one of: {', '.join(choices)}"
+    head = _direction("choose_speaker", transcript)
+    return _cut(transcript, head, lambda at: (False, line(turns[at], viewer)), (budget, count), [(False, asked)])
 
 
 def prompts(transcript: Transcript, speakers: Collection[str] | None = None) -> Iterator[tuple[Turn, tuple[Message, ...]]]:
@@ -101,17 +151,22 @@ def prompts(transcript: Transcript, speakers: Collection[str] | None = None) -> 
     """
     wanted = {member.name for member in transcript.cast if speakers is None or member.name in speakers}
     histories = {name: _History(START) for name in wanted}
-    heads: dict[str, Message] = {}
+    heads: dict[tuple[str, frozenset[str]], Message] = {}
     outsider = Viewer(kind="environment")  # sees exactly what every other character sees
+    presence = _Presence(transcript.cast)
     for turn in transcript.turns:
         name = turn.speaker
         if name in wanted:
-            if name not in heads:
+            head = (name, presence.unmet(name))
+            if head not in heads:
                 # Built on first use: members of the cast who never speak need none.
-                heads[name] = Message(role="system", content=system(transcript, name))
-            yield turn, (heads[name], *histories[name].messages(transcript.scenario.language))
+                heads[head] = Message(role="system", content=_system(transcript, *head))
+            yield turn, (heads[head], *histories[name].messages(transcript.scenario.language))
         seen_by_others = line(turn, outsider)  # rendered once for all other characters
+        away = presence.follow(turn)
         for other, history in histories.items():
+            if other in away:
+                continue
             if text := line(turn, Viewer(kind="character", name=name)) if other == name else seen_by_others:
                 history.add("assistant" if other == name else "user", text)
 
@@ -131,12 +186,24 @@ def prompt(transcript: Transcript, speaker: str, budget: int, count: Callable[[S
         InputError: system message and last turn alone have more than `budget` tokens.
     """
     turns, viewer = transcript.turns, Viewer(kind="character", name=speaker)
-    head = system(transcript, speaker)
-    # The search below asks for overlapping ranges of turns; each turn is rendered once.
-    rendered = cache(lambda index: (turns[index].speaker == speaker, line(turns[index], viewer)))
+    head, away = system(transcript, speaker), absences(transcript)
+    return _cut(transcript, head, lambda at: (turns[at].speaker == speaker, line(turns[at], viewer, away[at])), (budget, count))
+
+
+def _cut(
+    transcript: Transcript,
+    head: str,
+    line_at: Callable[[int], tuple[bool, str]],
+    room: tuple[int, Callable[[Sequence[Message]], int]],
+    closing: Sequence[tuple[bool, str]] = (),
+) -> Prompt:
+    """Return the prompt of a system text, the newest turns that fit and closing lines; `line_at` returns the line of a turn."""
+    turns, (budget, count) = transcript.turns, room
+    rendered = cache(line_at)  # the search below asks for overlapping ranges of turns; each turn is rendered once
 
     def since(first: int) -> tuple[Message, ...]:
-        return _joined(head, [rendered(index) for index in range(first, len(turns))], transcript.scenario.language)
+        lines = [*(rendered(index) for index in range(first, len(turns))), *closing]
+        return _joined(head, lines, transcript.scenario.language)
 
     first = _first_that_fits(len(turns), lambda index: count(since(index)) <= budget)
     kept = since(first)
@@ -155,10 +222,20 @@ def continuation(so_far: Prompt, turn: Turn) -> Prompt:
 
 
 def system(transcript: Transcript, speaker: str) -> str:
-    """Return the system message for `speaker`: role, persona, scene, other characters, examples and the format of a turn."""
+    """Return the system message for `speaker`: role, persona, scene, other characters, examples and the format of a turn.
+
+    A character who waited to come in is named once `speaker` has met them.
+    """
+    presence = _Presence(transcript.cast)
+    for turn in transcript.turns if presence.waits else ():
+        presence.follow(turn)
+    return _system(transcript, speaker, presence.unmet(speaker))
+
+
+def _system(transcript: Transcript, speaker: str, unmet: Collection[str]) -> str:
     scenario, language = transcript.scenario, transcript.scenario.language
     member = transcript.member(speaker)
-    others = [other for other in transcript.cast if other.name != speaker]
+    others = [other for other in transcript.cast if other.name != speaker and other.name not in unmet]
     zh = language == "zh"
     values = {
         "name": speaker,
@@ -168,12 +245,29 @@ def system(transcript: Transcript, speaker: str) -> str:
         "background": member.background,
         "voice": member.voice,
         "motivation": member.motivation,
-        "place": (f"地点：{scenario.place}" if zh else f"Place: {scenario.place}") if scenario.place else "",
+        "place": _place(scenario),
         "setting": scenario.setting,
         "company": "\n".join(_introduction(other, language) for other in others if other.profile.strip()),
         "examples": "\n\n".join(_example(example, speaker, others, scenario) for example in member.examples),
     }
     return fill("roleplay", language, values)
+
+
+def _direction(name: str, transcript: Transcript) -> str:
+    """Return the system message of the narrator or of the next speaker's choice: scene and cast, without anybody's aims."""
+    language = transcript.scenario.language
+    values = {
+        "characters": ("、" if language == "zh" else ", ").join(member.name for member in transcript.cast),
+        "narrator": ENVIRONMENT,
+        "place": _place(transcript.scenario),
+        "setting": transcript.scenario.setting,
+        "company": "\n".join(_introduction(member, language) for member in transcript.cast if member.profile.strip()),
+    }
+    return fill(name, language, values)
+
+
+def _place(scenario: Scenario) -> str:
+    return (f"地点：{scenario.place}" if scenario.language == "zh" else f"Place: {scenario.place}") if scenario.place else ""
 
 
 def _introduction(member: CastMember, language: Language) -> str:
@@ -212,6 +306,13 @@ def _first_that_fits(total: int, fits: Callable[[int], bool]) -> int:
     return high
 
 
+def _until(turns: Sequence[Turn], shown: Sequence[Turn]) -> tuple[Turn, ...]:
+    """Return the turns up to the last shown one, then those shown ones that are not among them."""
+    places = {turn.id: place for place, turn in enumerate(turns)}
+    last = max((places[turn.id] for turn in shown if turn.id in places), default=-1)
+    return (*turns[: last + 1], *(turn for turn in shown if turn.id not in places))
+
+
 def _joined(head: str, lines: Iterable[tuple[bool, str]], language: Language) -> tuple[Message, ...]:
     """Return the messages of a system text and of lines, each a pair (spoken by the model, text)."""
     history = _History(START)
@@ -219,6 +320,40 @@ def _joined(head: str, lines: Iterable[tuple[bool, str]], language: Language) ->
         if text:
             history.add("assistant" if own else "user", text)
     return (Message(role="system", content=head), *history.messages(language))
+
+
+class _Presence:
+    """Presence of the characters, turn by turn.
+
+    Attributes:
+        away: characters who are not there now.
+        waits: whether somebody waits to come in; only then is it followed who has met whom.
+    """
+
+    def __init__(self, cast: Sequence[CastMember]) -> None:
+        self._names = {member.name for member in cast}
+        self.away = {member.name for member in cast if member.waits}
+        self.waits = bool(self.away)
+        self._unmet = {name: self.away - {name} for name in self._names} if self.waits else {}
+
+    def follow(self, turn: Turn) -> frozenset[str]:
+        """Take the next turn and return who is not there during it."""
+        for name in (*turn.enters, *turn.leaves):
+            if name not in self._names:
+                known = ", ".join(sorted(self._names))
+                raise InputError(f"turn {turn.id!r} moves {name!r}, who is not in the cast; the cast is {known}")
+        self.away.difference_update(turn.enters, (turn.speaker,))
+        during = frozenset(self.away)
+        if self.waits:
+            there = self._names - during
+            for name in there:
+                self._unmet[name] -= there
+        self.away.update(turn.leaves)
+        return during
+
+    def unmet(self, name: str) -> frozenset[str]:
+        """Return who waits, or waited, and was never there together with `name`."""
+        return frozenset(self._unmet.get(name, ()))
 
 
 class _History:

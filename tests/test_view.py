@@ -144,6 +144,79 @@ def test_law_one_pass_gives_the_messages_of_every_turn(
     assert list(view.prompts(talk, speakers)) == expected
 
 
+# -- presence ----------------------------------------------------------------------------------------------------------
+
+
+def moved(*turns: Turn, waits: tuple[str, ...] = ()) -> Transcript:
+    talk = scene(*turns)
+    return talk.model_copy(
+        update={"cast": tuple(member.model_copy(update={"waits": member.name in waits}) for member in talk.cast)}
+    )
+
+
+def coming(turn_: Turn, enters: tuple[str, ...] = (), leaves: tuple[str, ...] = ()) -> Turn:
+    return turn_.model_copy(update={"enters": enters, "leaves": leaves})
+
+
+TALK = (
+    turn("Mara", "speech", id="0"),
+    coming(turn(ENVIRONMENT, "speech", id="1"), leaves=("Tom",)),
+    turn("Ann", "speech", id="2"),
+    coming(turn(ENVIRONMENT, "speech", id="3"), enters=("Tom",)),
+    turn("Mara", "speech", id="4"),
+)
+
+
+def test_the_absent_know_nothing_of_it() -> None:
+    talk = moved(*TALK)
+    assert [sorted(each) for each in view.absences(talk)] == [[], [], ["Tom"], [], []]
+    assert view.absent(moved(*TALK[:2])) == {"Tom"} and not view.absent(talk)
+    heard = view.messages(talk, "Tom")[1].content
+    assert [number for number in range(5) if f"speech of {talk.turns[number].speaker} {number}" in heard] == [0, 1, 3, 4]
+    assert view.prompt(talk, "Tom", 10**6, length).messages == view.messages(talk, "Tom")
+    assert "speech of Ann 2" in " ".join(message.content for message in view.messages(talk, "Mara"))
+    assert "Ann 2" not in view.messages(talk, "Tom", talk.turns[2:])[1].content  # also where only later turns are shown
+    for prompt in (view.narrator_prompt(talk, 10**6, length), view.next_speaker_prompt(talk, ("Tom",), 10**6, length)):
+        assert "speech of Ann 2" in " ".join(message.content for message in prompt.messages)
+
+
+def test_who_waits_is_unknown_until_met_and_whoever_speaks_is_there() -> None:
+    talk = moved(*TALK, waits=("Ann",))  # Ann's turn 2 brings her in, while Tom is out: he meets her at turn 3
+    for count, others in enumerate(["Tom", "Tom", "Tom", "Tom, Ann", "Tom, Ann"]):
+        before = talk.model_copy(update={"turns": talk.turns[:count]})
+        assert view.opening(view.messages(before, "Mara")).endswith(f"in a conversation with {others}.")
+    assert "Ann" not in view.system(talk.model_copy(update={"turns": talk.turns[:3]}), "Tom")
+    assert "Ann" in view.system(talk, "Tom") and view.absences(talk)[0] == {"Ann"}
+    assert [messages for _, messages in view.prompts(talk)] == [
+        view.messages(talk.model_copy(update={"turns": talk.turns[:number]}), talk.turns[number].speaker) for number in (0, 2, 4)
+    ]
+
+
+def test_only_the_cast_moves() -> None:
+    with pytest.raises(InputError, match="turn '0' moves 'Bob', who is not in the cast; the cast is Ann, Mara, Tom"):
+        view.messages(moved(coming(turn("Mara", "speech", id="0"), leaves=("Bob",))), "Tom")
+
+
+def test_a_turn_without_a_move_is_written_as_before() -> None:
+    assert "enters" not in turn("Mara", "speech").model_dump_json() and "waits" not in CastMember(name="a").model_dump()
+    back = Turn.model_validate_json(TALK[1].model_dump_json())
+    assert back == TALK[1] and back.leaves == ("Tom",)
+
+
+def test_narrator_and_director_know_scene_and_cast_but_no_aims() -> None:
+    talk = moved(turn("Mara", *KINDS, id="0"), turn(ENVIRONMENT, "speech", id="1"))
+    talk = talk.model_copy(update={"cast": (talk.cast[0].model_copy(update={"motivation": "SECRET"}), *talk.cast[1:])})
+    narrator = view.narrator_prompt(talk, 10**6, length).messages
+    director = view.next_speaker_prompt(talk, ("Tom", "Ann"), 10**6, length).messages
+    assert [message.role for message in narrator] == ["system", "user", "assistant", "user"]
+    assert [message.role for message in director] == ["system", "user"] and director[1].content.endswith(
+        "Choose one of: Tom, Ann"
+    )
+    for messages in (narrator, director):
+        text = " ".join(message.content for message in messages)
+        assert "SECRET" not in text and "_thinking of" not in text and "role_action of Mara 0" in text and "the tower" in text
+
+
 # -- the system message ------------------------------------------------------------------------------------------------
 
 
