@@ -11,7 +11,7 @@ from her.errors import HerError, InputError
 from her.judging.designs import REFERENCE, Judgement, Pair, against_member, against_reference, all_pairs, circulant, fit_scores
 from her.judging.judge import Judged, PairJudge, PairQuestion
 from her.judging.pointwise import PointJudge, relative
-from her.types import Language, Message, Outcome, Turn, Value
+from her.types import Language, Message, Outcome, Turn, Value, Verdict
 
 log = logging.getLogger(__name__)
 Design = Literal["circulant", "all_pairs", "member", "reference", "paper"]
@@ -51,12 +51,26 @@ class Group(NamedTuple):
     language: Language = "en"
 
 
+class PairVerdict(NamedTuple):
+    """Judgement of two candidates of a group, `first` shown first; a missing verdict has a problem. -1 is the reference."""
+
+    first: int
+    second: int
+    verdict: Verdict | None
+    problem: str = ""
+
+
 class GroupRewards(NamedTuple):
-    """One reward a candidate, None where it is missing; `asked` pairs, of which `failed` gave no verdict."""
+    """One reward a candidate, None where it is missing; `asked` pairs, of which `failed` gave no verdict.
+
+    Args:
+        judgements: of a pairwise judge, one for each pair.
+    """
 
     rewards: tuple[float | None, ...]
     asked: int
     failed: int
+    judgements: tuple[PairVerdict, ...] = ()
 
 
 async def judge_group(judge: PairJudge, group: Group, design: GroupDesign) -> GroupRewards:
@@ -77,7 +91,10 @@ async def judge_group(judge: PairJudge, group: Group, design: GroupDesign) -> Gr
     ]
     size = len(group.candidates)
     rewards = _against_reference(size, judgements) if design.design == "paper" else _fitted(size, judgements, group)
-    return GroupRewards(rewards, len(pairs), len(pairs) - len(judgements))
+    verdicts = tuple(
+        PairVerdict(pair.first, pair.second, each.verdict, each.problem) for pair, each in zip(pairs, judged, strict=True)
+    )
+    return GroupRewards(rewards, len(pairs), len(pairs) - len(judgements), verdicts)
 
 
 async def score_group(judge: PointJudge, group: Group) -> GroupRewards:

@@ -1,7 +1,8 @@
 """Serve relative rewards over HTTP: engines post candidates one by one, and each gets its reward when its group is judged.
 
     POST /score    {"group": ID, "index": 0, "size": 8, "prompt": [messages], "text": "...", "speaker": "Mara"}
-                   -> {"reward": 0.7 or null, "filled": 0.7, "group_rewards": [...], "missing": 1}
+                   -> {"group": ID, "index": 0, "reward": 0.7 or null, "filled": 0.7, "group_rewards": [...], "missing": 1,
+                       "judgements": [{"first": 0, "second": 3, "verdict": {...} or null, "problem": "..."}]}
     GET  /metrics  counts of groups, candidates and judgements, as one JSON object
     GET  /health   {"status": "ok"}
 
@@ -24,7 +25,7 @@ from starlette.routing import Route
 
 from her.errors import HerError, InputError
 from her.format import parse
-from her.judging.groups import Group, GroupRewards
+from her.judging.groups import Group, GroupRewards, PairVerdict
 from her.rewards import fill_missing
 from her.types import Language, Message, NonEmpty, Turn, Value
 
@@ -123,12 +124,17 @@ class RewardService:
             group = self._opened(request)
         if group.add(request):
             self.counts["candidates"] += 1
-        rewards = (await asyncio.shield(group.task)).rewards
+        found = await asyncio.shield(group.task)
+        rewards = found.rewards
         return {
+            "group": request.group,
+            "index": request.index,
             "reward": rewards[request.index],
             "filled": fill_missing(rewards)[request.index],
             "group_rewards": list(rewards),
             "missing": sum(reward is None for reward in rewards),
+            # Each judgement is in the answer to one candidate alone, so that a group's answers hold it once.
+            "judgements": [_judgement(each) for each in found.judgements if _owner(each) == request.index],
         }
 
     def _opened(self, request: ScoreRequest) -> OpenGroup:
@@ -184,6 +190,15 @@ async def _body(request: Request) -> bytes | None:
             return None
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def _owner(judgement: PairVerdict) -> int:
+    return judgement.second if judgement.first < 0 else judgement.first
+
+
+def _judgement(each: PairVerdict) -> dict[str, object]:
+    verdict = None if each.verdict is None else each.verdict.model_dump(mode="json")
+    return {"first": each.first, "second": each.second, "verdict": verdict, "problem": each.problem}
 
 
 def _refused(status: int, sentence: str) -> JSONResponse:

@@ -78,7 +78,8 @@ async def test_a_slow_judge_does_not_hold_an_answer_beyond_the_deadline() -> Non
     service.service = RewardService(never, deadline=0.2)
     service.client = httpx.AsyncClient(transport=httpx.ASGITransport(app=service.service.app()), base_url="http://reward")
     (answer,) = await service.post(body(0, 1, size=1))
-    assert answer.json() == {"reward": None, "filled": 0.0, "group_rewards": [None], "missing": 1}
+    found = {name: answer.json()[name] for name in ("reward", "filled", "group_rewards", "missing", "judgements")}
+    assert found == {"reward": None, "filled": 0.0, "group_rewards": [None], "missing": 1, "judgements": []}
 
 
 async def test_a_client_that_leaves_takes_no_group_with_it() -> None:

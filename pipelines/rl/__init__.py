@@ -1,0 +1,1 @@
+"""Reinforcement learning of role play from relative rewards. Entry: __main__.py."""
