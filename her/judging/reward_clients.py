@@ -65,7 +65,7 @@ class ServiceJudge(RewardClient):
         present = [index for index, turn in enumerate(group.candidates) if turn is not None]
         # Named by its content: a group that is asked again after a resume, or with another draw, is never mistaken for another.
         name = content_name(group)
-        common = {
+        shared = {
             "group": name,
             "size": len(present),
             "prompt": [message.model_dump() for message in group.prompt],
@@ -74,7 +74,7 @@ class ServiceJudge(RewardClient):
         }
         async with self.session() as session:
             answers = await asyncio.gather(
-                *(self.post(session, "/score", {**common, **_candidate(group, index, at)}) for at, index in enumerate(present))
+                *(self.post(session, "/score", {**shared, **_candidate(group, index, at)}) for at, index in enumerate(present))
             )
         return _collected(self.url, group, name, present, answers)
 

@@ -30,6 +30,7 @@ from pipelines.rl.shaping import Shaping, bound, shaped
 log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds between two tries for a server that does not answer."""
+COLUMNS = ("speaker", "others", "language", "reference")
 
 
 class WeightedJudge(NamedTuple):
@@ -52,7 +53,7 @@ class JudgedAnswer(NamedTuple):
     """
 
     prompt_id: str
-    index: int
+    place: int
     group: Group
     turn: Turn
     fault: str
@@ -168,7 +169,7 @@ class GroupReward:
         for number, name in enumerate(names):
             places = slice(number * self._size, (number + 1) * self._size)
             first = places.start
-            column = {key: columns[key][first] for key in ("speaker", "others", "language", "reference") if key in columns}
+            column: dict[str, Any] = {key: columns[key][first] for key in COLUMNS if key in columns}
             tasks.append(self._judge_one(name, prompts[first], answers[places], finished[places], column))
         return list(await asyncio.gather(*tasks))
 
