@@ -70,6 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     `HER_SEARCH=1` draws others in each run, and ten times as many, to look for faults.
     """
+    gc.disable()  # until the tests are collected: imports make nothing that could be freed
     search = os.environ.get("HER_SEARCH") == "1"
     examples = 500 if search else 50
     slow = [HealthCheck.too_slow]
@@ -122,6 +123,7 @@ def pytest_collection_finish() -> None:
     """Keep what the imports made out of garbage collection: going through it again and again takes a fifth of the units' time."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def _deselect(config: pytest.Config, items: list[pytest.Item], deselected: list[pytest.Item]) -> None:

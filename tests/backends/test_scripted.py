@@ -127,6 +127,7 @@ async def test_an_unknown_character_is_played_from_a_card() -> None:
     assert "贾宝玉" in answer and parse(answer, "贾宝玉", notation="her").defects == ()
 
 
+@pytest.mark.whole
 async def test_no_reply_comes_twice_within_twelve_turns() -> None:
     for system, name in ((SYSTEM, "Ann"), ("You are Iago, in a conversation with Bea.", "Iago")):
         history: list[Message] = []

@@ -121,6 +121,7 @@ FAULTS: list[tuple[dict[str, Any], Reason]] = [
 ]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("fault", "reason"), FAULTS, ids=[json.dumps(fault) for fault, _ in FAULTS])
 async def test_a_server_that_fails(store: Store, recorded: list[Generation], fault: dict[str, Any], reason: Reason) -> None:
     with ModelServer(Script(**fault)) as server:
@@ -146,6 +147,7 @@ async def test_a_server_that_is_down(store: Store) -> None:
     await chats.aclose()
 
 
+@pytest.mark.whole
 async def test_stopping_lets_the_server_go(store: Store) -> None:
     with ModelServer(Script(rate=20)) as server:
         chats = service(store, OpenAIBackend(server.url, server.script.model))

@@ -47,6 +47,7 @@ def test_an_error_is_one_line_and_exit_2(tmp_path: Path, command: str) -> None:
     assert answer.stderr.count("\n") == 1
 
 
+@pytest.mark.whole
 def test_the_bundled_personas_are_valid() -> None:
     answer = her("personas", "validate")
     assert answer.exit_code == 0, answer.stdout

@@ -120,6 +120,7 @@ def test_a_hostile_setting_stays_one_word(target: Any, value: str) -> None:
     assert word in started(text, target)
 
 
+@pytest.mark.whole
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc", "Cf", "Zl", "Zp", "Zs", "Co", "Cn"]) | st.just(" "), max_size=40))
 @settings(max_examples=30)
 def test_any_printable_setting_stays_one_word(value: str) -> None:

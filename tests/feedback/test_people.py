@@ -51,6 +51,7 @@ def test_training_is_refused(votes: list[RaterVote], reason: str) -> None:
     assert report_lines(report, "auto")[-1].startswith("refused: ")
 
 
+@pytest.mark.whole
 def test_two_tastes_go_on_by_camp_and_it_is_said() -> None:
     report = people_report(world(), resamples=100)
     report.require_trainable()
@@ -73,11 +74,13 @@ def test_one_taste_is_one_model() -> None:
     assert report_lines(report, "auto")[-1] == "training one model"
 
 
+@pytest.mark.whole
 def test_noise_without_camps_is_no_taste() -> None:
     report = people_report(world(tastes=1), resamples=100)
     assert not report.taste and report_lines(report, "auto")[-1].startswith("alpha is low, and no camps explain it")
 
 
+@pytest.mark.whole
 def test_two_people_under_one_name_are_reported_and_the_pairs_count_for_nothing() -> None:
     votes = world(kinds=("honest",))
     name = {"00-honest": "08-honest"}  # one of each taste
@@ -90,6 +93,7 @@ def test_two_people_under_one_name_are_reported_and_the_pairs_count_for_nothing(
     assert not any(figures.merged for figures in honest.raters)
 
 
+@pytest.mark.whole
 def test_a_rater_who_only_voted_against_themselves_has_no_weight() -> None:
     votes = world(kinds=("honest",))
     twice: list[RaterVote] = [RaterVote(rater="two", pair="p1", winner=winner, conversation="c1") for winner in ("a", "b")]

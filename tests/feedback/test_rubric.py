@@ -85,6 +85,7 @@ def test_only_a_rating_that_says_nothing_withdraws(opinion: Rating, empty: bool)
     assert opinion.empty is empty
 
 
+@pytest.mark.whole
 def test_hundreds_of_thousands_of_tags_are_refused_in_linear_time() -> None:
     with pytest.raises(InputError, match="tag 'repeats' is given more than once"):
         read_rating({"tags": ["repeats"] * 800_000})

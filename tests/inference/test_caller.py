@@ -119,6 +119,7 @@ async def test_a_failed_call_is_asked_again_at_the_next_start(servers: Servers, 
     assert answer.text == "back again" and ledger.failures() == []
 
 
+@pytest.mark.whole
 async def test_a_wait_that_the_server_asks_for_is_kept(servers: Servers) -> None:
     server = servers(status=429, retry_after="0.3")
     async with Caller([spec(server)], None, QUICK) as caller:

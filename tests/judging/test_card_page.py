@@ -59,6 +59,7 @@ def text(hostile: ReportCard) -> str:
     return page([hostile, hostile.model_copy(update={"name": "other"})], HOSTILE)
 
 
+@pytest.mark.whole
 def test_the_page_is_well_formed_loads_nothing_and_escapes_every_text(text: str) -> None:
     tags = Tags(text)
     assert not tags.open and not [each for each in tags.loads if not each.startswith("#")]
@@ -66,6 +67,7 @@ def test_the_page_is_well_formed_loads_nothing_and_escapes_every_text(text: str)
     assert len(tags.ids) == len(set(tags.ids))
 
 
+@pytest.mark.whole
 def test_the_drawings_take_the_colours_of_the_page(text: str) -> None:
     drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
     assert len(drawings) == 11 and all('role="img"' in drawing for drawing in drawings)

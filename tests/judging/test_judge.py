@@ -191,6 +191,7 @@ def test_a_truncated_answer_is_not_read() -> None:
     assert judged.verdict is None and "truncated" in judged.problem and len(server.chats) == 2
 
 
+@pytest.mark.whole
 def test_a_failing_server_leaves_the_verdict_missing_and_the_others_stand() -> None:
     def sometimes(body: dict[str, Any]) -> str:
         return "" if "broken" in body["messages"][1]["content"] else '- [x] "No post" -> tie: y\nVerdict: tie'

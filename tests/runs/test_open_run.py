@@ -27,6 +27,7 @@ def test_a_run_writes_settings_status_metrics_and_log(home: Path) -> None:
     assert "done" in (home / "runs/first/log.txt").read_text()
 
 
+@pytest.mark.whole
 def test_a_second_start_of_an_open_run_is_refused() -> None:
     with (
         open_run("synthesize", "busy", RunSettings()),

@@ -78,6 +78,7 @@ def test_a_generation_is_found_in_its_own_chat_only(store: Store) -> None:
             store.generation(ANNE, chat_id, generation_id)
 
 
+@pytest.mark.whole
 def test_a_head_that_is_gone_shows_nothing(store: Store, tmp_path: Path) -> None:
     """As after a repair of the file by hand."""
     chat, question = greeted(store)

@@ -117,6 +117,7 @@ def test_a_cut_upload_resumes_and_has_no_tag_before(hub: Hub, run: Path, at: int
     assert pull("ada/her@player").manifest.run == "player" and not hub.twice()
 
 
+@pytest.mark.whole
 def test_a_file_that_is_gone_from_the_run_leaves_the_repository(hub: Hub, home: Path) -> None:
     write_run(home, "player", {**model_files(), "model/NOTICE": b"once\n"})
     send()

@@ -43,12 +43,14 @@ async def test_a_fair_scripted_judge_agrees_with_every_label() -> None:
     assert found.cost is not None and found.cost.calls >= 80 and found.cost.prompt_tokens > 10_000
 
 
+@pytest.mark.whole
 async def test_planted_biases_are_on_the_card() -> None:
     found = await card(options("scripted.slot=100", "attacked=0"))
     assert found.first_slot.value == 1 and found.swap_consistency.value == 0 and found.tie_rate.value == 1
     assert found.adversarial == {}
 
 
+@pytest.mark.whole
 async def test_a_pointwise_judge_knows_no_order_and_gives_probabilities() -> None:
     found = await card(options("judge.form=pointwise", "scripted.slot=100", "scripted.length=0", "attacked=0"))
     assert found.agreement.value > 0.95 and math.isnan(found.first_slot.value) and math.isnan(found.swap_consistency.value)

@@ -37,6 +37,7 @@ def test_a_fair_judge_finds_every_fault_in_both_orders(instructions: str) -> Non
     assert outcomes(FAIR, "b", instructions) == ["b" if label == "a" else "a" for label in right]
 
 
+@pytest.mark.whole
 def test_a_judge_of_the_first_slot_takes_it() -> None:
     assert set(outcomes(LEFT, "a")) == {"a"} == set(outcomes(LEFT, "b"))
 

@@ -70,11 +70,13 @@ def test_every_target_keeps_its_context(samples: list[Encoded], most: int) -> No
         assert [span.start for span in row.spans[1:]] == [span.stop for span in row.spans[:-1]]
 
 
+@pytest.mark.whole
 @given(conversations())
 def test_a_tree_never_has_more_tokens_than_the_rows_it_replaces(samples: list[Encoded]) -> None:
     assert sum(tree.tokens for tree in grow_trees(samples, 10_000)) <= sum(len(ids) for ids, _ in plain(samples))
 
 
+@pytest.mark.whole
 @given(conversations())
 def test_every_sample_is_in_one_branch(samples: list[Encoded]) -> None:
     numbers = [branch.sample for tree in grow_trees(samples, 10_000) for branch in tree.branches]

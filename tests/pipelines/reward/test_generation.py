@@ -47,6 +47,7 @@ def test_calls_that_wait_together_get_their_own_answers(tmp_path: Path, monkeypa
     assert [answer.truncated for answer in answers] == [size % 2 == 1 for size in sizes]
 
 
+@pytest.mark.whole
 def test_a_second_question_is_refused(tmp_path: Path) -> None:
     model, template = opened(tmp_path)
     again = call("q").messages + (Message(role="assistant", content="-"), Message(role="user", content="Again."))
@@ -54,6 +55,7 @@ def test_a_second_question_is_refused(tmp_path: Path) -> None:
     assert answer.error == ONCE
 
 
+@pytest.mark.whole
 def test_the_probability_is_that_of_the_verdict_token(tmp_path: Path) -> None:
     model, template = opened(tmp_path)
     calls = [call("q1"), call("q2", "Another, longer question?"), call("q3")]

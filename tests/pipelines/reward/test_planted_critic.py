@@ -47,6 +47,7 @@ def test_the_prompt_decides_half_of_the_pairs() -> None:
         assert line[-1] != turned[-1] and {line[-1], turned[-1]} == {"A", "B"}
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("kind", sorted(ATTACKS))
 def test_attacks_lose_and_the_critique_says_so(kind: str) -> None:
     attacks = attack_pairs(planted_pairs(120, (), seed=0), PLANTED, [kind], 12, seed=0)

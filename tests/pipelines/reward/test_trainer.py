@@ -62,6 +62,7 @@ def by_hand(trainer: Any) -> float:
     return total / len(trainer.train_dataset)
 
 
+@pytest.mark.whole
 def test_rows_have_mean_weight_1_and_the_probability_of_the_chosen(tmp_path: Path) -> None:
     trainer, _ = tiny(tmp_path, ROWS, LossOptions(margin=0.5))
     columns = trainer.train_dataset[:]
@@ -69,6 +70,7 @@ def test_rows_have_mean_weight_1_and_the_probability_of_the_chosen(tmp_path: Pat
     assert columns["label"] == pytest.approx([0.9, 0.6])
 
 
+@pytest.mark.whole
 def test_without_weights_soft_labels_and_margins_it_is_the_loss_of_trl(tmp_path: Path) -> None:
     ours, _ = tiny(tmp_path, ROWS, LossOptions(weights=False, soft_labels=False))
     assert batch_loss(ours)[1] == pytest.approx(batch_loss(plain_trl(ours, tmp_path))[1], rel=1e-6)

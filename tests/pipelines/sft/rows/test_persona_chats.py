@@ -28,6 +28,7 @@ def samples(chats: list[PersonaChat]) -> list[Sample]:
     return list(chat_samples(chats))
 
 
+@pytest.mark.whole
 def test_every_persona_speaks_in_each_of_its_scenes(chats: list[PersonaChat]) -> None:
     personas, scenes = load_personas(), load_scenes()
     spoken = Counter(chat.speaker for chat in chats)

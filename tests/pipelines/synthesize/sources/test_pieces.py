@@ -34,6 +34,7 @@ def test_chapters_count_when_there_are_more_than_five(text: str, first: str) -> 
     assert cut[0].chapter == first and "".join(piece.text for piece in cut) == text
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("text", ["x" * 5_000_000, "x y. " * 1_000_000, "", "   \n ", "短句。" * 100_000], ids=len)
 def test_a_line_of_five_megabytes_is_cut_like_any_other(text: str) -> None:
     cut = pieces(text, 8192)
