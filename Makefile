@@ -34,10 +34,11 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n 2 -m "whole and not browser"
 	$(BIN)/python -m pytest -q -m browser
 
-# Units in three groups side by side: each imports torch or gradio once, which pytest's own workers would all do.
+# Units in three groups side by side: each imports torch and scikit-learn, or gradio, once; pytest's own workers would all do.
 UNITS    := $(BIN)/python -m pytest -q -m "not browser and not whole"
-MODELS   := tests/pipelines tests/training_data tests/judging
+MODELS   := tests/pipelines tests/training_data tests/judging tests/feedback/test_agreement.py $(wildcard tests/test_statistics*.py tests/backends/test_local*.py)
 SERVICES := tests/backends tests/chat tests/feedback tests/inference tests/store
+without   = $(foreach path,$(1),--ignore=$(path))
 
 units: $(VENV)/.test
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync units-models units-services units-rest
@@ -46,10 +47,10 @@ units-models:
 	$(UNITS) $(MODELS)
 
 units-services:
-	$(UNITS) $(SERVICES)
+	$(UNITS) $(SERVICES) $(call without,$(MODELS))
 
 units-rest:
-	$(UNITS) $(foreach path,$(MODELS) $(SERVICES) tests/browser $(RULES),--ignore=$(path))
+	$(UNITS) $(call without,$(MODELS) $(SERVICES) tests/browser $(RULES))
 
 PAGE := $(if $(wildcard package.json),page)
 # Types take the longest, so they come first and the rest runs beside them.
