@@ -257,7 +257,10 @@ class SceneEngine:
         else:
             others = [*(member.name for member in self.transcript.cast), ENVIRONMENT]
             turn = parse(answer.text, name, [each for each in others if each != name], self.settings.notation, answer.reasoning)
-        parts = tuple(Part(kind=part.kind, text=without_loops(part.text).strip()) for part in turn.parts)
+        # A plan is in nobody's prompt, so a loop in it does no harm.
+        parts = tuple(
+            part if part.kind == PLAN else Part(kind=part.kind, text=without_loops(part.text).strip()) for part in turn.parts
+        )
         marks: dict[Mark, bool] = {
             "empty": _is_empty_turn(turn),
             "silent": not turn.spoken and any(part.kind == "role_thinking" for part in parts),
