@@ -14,10 +14,9 @@ from her.capacity.recipe import Checkpointing
 from her.config import MAY_CHANGE
 from her.types import NonEmpty, Value
 from pipelines.models.options import LoraOptions, ModelOptions
+from pipelines.models.persona_chats import BUNDLED
 
 Layout = Literal["shared_prefix", "plain"]
-BUNDLED = "bundled"
-"""Value of `samples.personas` that means the personas of this project."""
 
 
 class SampleOptions(Value):

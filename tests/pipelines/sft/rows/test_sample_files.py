@@ -13,8 +13,9 @@ from her.errors import FormatVersionError, InputError
 from her.feedback import preferences as ratings
 from her.files import jsonl
 from her.types import Message, Sample
+from pipelines.models.sample_rows import read_file
 from pipelines.sft.options import SampleOptions
-from pipelines.sft.rows.sample_files import input_files, read_file, read_samples
+from pipelines.sft.rows.sample_files import input_files, read_samples
 from pipelines.synthesize.outputs.exports import ParquetRows, trl_table, verl_rows
 from tests.store.samples import ANNE, greeted, opened, rating, reply
 

@@ -19,8 +19,9 @@ from her.errors import InputError
 from her.format import parse, plain_turn
 from her.training_data.samples import samples
 from her.types import ENVIRONMENT, Language, Persona, Sample, Scenario, Transcript
-from pipelines.sft.options import BUNDLED
 
+BUNDLED = "bundled"
+"""Name that means the folder of this project's personas."""
 VISITORS: dict[Language, tuple[str, ...]] = {
     "en": ("", "Anna", "Tom", "Mr. Hale", "Priya", "Jonas", "Old Sam", "Lucía", "Dr. Okafor", "Wren", "Kit", "Miss Abbott"),
     "zh": ("", "小满", "周先生", "阿宁", "陆远", "沈姑娘", "老陈", "Anna"),
@@ -64,7 +65,7 @@ class PersonaChat(NamedTuple):
 
 
 def persona_folder(name: str) -> Path:
-    """Return the folder that an entry of `samples.personas` names."""
+    """Return the folder that an entry of a list of persona folders names."""
     return paths.personas_folder() if name == BUNDLED else paths.expanded(name)
 
 

@@ -1,4 +1,4 @@
-"""pipelines/sft/rows/persona_chats.py: chats have the prompts and replies that the playground would have."""
+"""pipelines/models/persona_chats.py: chats have the prompts and replies that the playground would have."""
 
 from collections import Counter
 from pathlib import Path
@@ -13,8 +13,7 @@ from her.errors import InputError
 from her.format import parse
 from her.store import Store
 from her.types import ENVIRONMENT, Exchange, Persona, Sample
-from pipelines.sft.options import BUNDLED
-from pipelines.sft.rows.persona_chats import VISITORS, PersonaChat, chat_files, chat_samples, persona_chats
+from pipelines.models.persona_chats import BUNDLED, VISITORS, PersonaChat, chat_files, chat_samples, persona_chats
 from tests.players import ANNE, ended
 
 
@@ -107,7 +106,7 @@ def _with_cues(persona: str, folder: Path, number: int) -> PersonaChat:
     chosen = list({exchange.reply: exchange for exchange in by_cue.values()}.values())[number * 5 : number * 5 + 5]
     save_persona(full.model_copy(update={"exchanges": tuple(_once(exchange) for exchange in chosen)}), folder)
     if not (folder / "scenes").exists():
-        (folder / "scenes").symlink_to(Path(__file__).resolve().parents[4] / "personas" / "scenes")
+        (folder / "scenes").symlink_to(Path(__file__).resolve().parents[3] / "personas" / "scenes")
     return list(persona_chats(str(folder), number + 1, 5, number))[number]
 
 
