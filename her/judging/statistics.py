@@ -22,8 +22,11 @@ from her.types import Value
 
 Floats = NDArray[np.float64]
 LEAST_CLUSTERS, LEAST_RUNS = 10, 2
-SHIFT_LEVEL = 0.01
-"""Level of the test for a shift of whole runs: at .05 a tenth of all honest comparisons would be widened two- or threefold."""
+SHIFT_LEVEL = 0.001
+"""Level of the test for a shift of whole runs. A page tests ten figures, and two runs widen an interval manyfold: at .01 every
+tenth honest page would have one that is widened by chance."""
+SMALL_ERROR, MANY_SMALL = 0.2, 0.02
+"""A resample whose own error is below this part of the sample's says little, and more than this share of them says too little."""
 CONFIDENCE, POWER = 0.95, 0.8
 RESAMPLES, PERMUTATIONS = 2000, 4000
 EXACT = 12
@@ -267,10 +270,19 @@ def studentised_limits(sums: Floats, sizes: Floats, settings: Uncertainty = USUA
     means = (drawn @ sums) / totals
     squares = drawn @ sums**2 - 2 * means * (drawn @ (sums * sizes)) + means**2 * (drawn @ sizes**2)
     errors = np.sqrt(np.maximum(squares, 0) * count / (count - 1)) / totals
-    # A resample of one cluster alone has no error of its own; it says nothing about the distribution.
-    usable = errors > 1e-9 * error
-    far = np.quantile(np.abs(means[usable] - value) / errors[usable], settings.confidence)
-    return value - float(far) * error, value + float(far) * error
+    # Where most books have one and the same value, resamples without the others have hardly any error of their own, and dividing
+    # by it gives intervals without end. Student's distribution serves there.
+    if float((errors < SMALL_ERROR * error).mean()) > MANY_SMALL:
+        far = _student(settings.confidence, count - 1)
+    else:
+        far = float(np.quantile(np.abs(means - value) / np.maximum(errors, SMALL_ERROR * error), settings.confidence))
+    return value - far * error, value + far * error
+
+
+def _student(confidence: float, freedom: float) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf((1 + confidence) / 2, freedom))
 
 
 def _variance(sums: Floats, sizes: Floats) -> float:
@@ -314,8 +326,6 @@ def _run_shift(cases: _Cases) -> _Shift:
 
 def _half_width(variance: float, clusters: int, shifts: Sequence[_Shift], confidence: float) -> float:
     """Return half the interval with shifts of runs in it, with Satterthwaite's degrees of freedom (1946)."""
-    from scipy.stats import t
-
     total = variance + sum(shift.variance for shift in shifts)
     freedom = total**2 / (variance**2 / (clusters - 1) + sum(shift.variance**2 / shift.freedom for shift in shifts))
-    return float(t.ppf((1 + confidence) / 2, freedom) * np.sqrt(total))
+    return _student(confidence, freedom) * float(np.sqrt(total))

@@ -123,3 +123,12 @@ def test_the_same_scores_in_another_order_give_the_same_bytes():
     assert mean_score(scores, QUICK).model_dump_json() == mean_score(scores[::-1], QUICK).model_dump_json()
     forth, back = paired_difference(scores, played(14), QUICK), paired_difference(scores[::-1], played(14)[::-1], QUICK)
     assert forth.model_dump_json() == back.model_dump_json()
+
+
+def test_scores_that_hardly_differ_have_an_interval_that_ends() -> None:
+    """Eleven books have one value and one has another: resamples without it have no error to divide by."""
+    scores = [Observation(f"c{book}", f"b{book}", run, 1.25 if book else 0.25) for book in range(12) for run in range(2)]
+    found = mean_score(scores, QUICK)
+    assert 0.9 < found.low < found.value < found.high < 1.4
+    constant = mean_score([each._replace(score=3.0) for each in scores], QUICK)
+    assert (constant.low, constant.value, constant.high) == (3, 3, 3)
