@@ -100,7 +100,22 @@ def fingerprints(transcript: Transcript) -> frozenset[int]:
     """Return 63-bit hashes of the setting and of the speech of each turn, without case, blanks and punctuation."""
     texts = [transcript.scenario.setting, *(turn.text("speech") for turn in transcript.turns)]
     keys = (title_key(text) for text in texts)
-    return frozenset(_number(key) for key in keys if len(key) >= LINE_LETTERS)
+    return frozenset(line_fingerprint(key) for key in keys if len(key) >= LINE_LETTERS)
+
+
+def line_fingerprint(key: str) -> int:
+    """Return the 63-bit hash of a line, given as its `title_key`."""
+    return _number(key)
+
+
+def chat_split(conversation: str, shares: Mapping[str, float] = SHARES, seed: int = 42) -> str:
+    """Return the split of a chat of the playground, by a hash of its id: the same at every export, however many chats follow."""
+    place = _number(f"{seed}\n{conversation}") / 2**63 * sum(shares.values())
+    for name, share in shares.items():
+        place -= share
+        if place < 0:
+            return name
+    return list(shares)[-1]
 
 
 def conversation(transcript: Transcript, turns: int) -> SplitUnit:

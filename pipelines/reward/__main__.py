@@ -39,7 +39,7 @@ from pipelines.reward.inputs import encode_pairs, pair_texts
 from pipelines.reward.options import RewardOptions
 from pipelines.reward.pairs import PairSet, load_pair_sets
 from pipelines.reward.people import database_hash, model_agreement
-from pipelines.reward.report import RewardManifest, RewardReport, model_card, write_manifest, write_report
+from pipelines.reward.report import RewardManifest, RewardReport, model_card, trained_content, write_manifest, write_report
 from pipelines.reward.saving import save_scalar
 from pipelines.reward.scalar import train_scalar
 from pipelines.reward.scorer import ScalarScorer, load_scorer
@@ -98,7 +98,10 @@ def run(options: RewardOptions) -> Path:
 
 def _write_manifest(options: RewardOptions, pairs: PairSet, folder: Path) -> None:
     trained, held_out = (tuple(sorted(set(map(conversation_of, part)))) for part in (pairs.train, pairs.held_out))
-    write_manifest(RewardManifest(run=options.name, base=options.model.base, trained=trained, held_out=held_out), folder)
+    manifest = RewardManifest(
+        run=options.name, base=options.model.base, trained=trained, held_out=held_out, content=trained_content(pairs.train)
+    )
+    write_manifest(manifest, folder)
 
 
 def _train_and_report(options: RewardOptions, pairs: PairSet, opened: Run, device: str) -> None:

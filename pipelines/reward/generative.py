@@ -33,7 +33,7 @@ from pipelines.reward.generative_sft import fine_tune
 from pipelines.reward.labelled_pairs import SIDES, as_preference
 from pipelines.reward.options import RewardOptions
 from pipelines.reward.pairs import PairSet
-from pipelines.reward.report import RewardManifest, write_manifest
+from pipelines.reward.report import RewardManifest, trained_content, write_manifest
 
 log = logging.getLogger(__name__)
 TOKENIZER_TEXTS = 4000
@@ -226,6 +226,9 @@ def _texts(options: RewardOptions, prepared: PreparedCritiques) -> list[str]:
 
 def _write_manifest(options: RewardOptions, material: Material, folder: Path) -> None:
     trained = [*material.train, *(critique.pair for critique in material.critiques)]
-    names = (tuple(sorted({conversation_of(as_preference(pair)) for pair in part})) for part in (trained, material.tests.pairs))
-    learned, held_out = names
-    write_manifest(RewardManifest(run=options.name, base=options.model.base, trained=learned, held_out=held_out), folder)
+    learned, tested = ([as_preference(pair) for pair in part] for part in (trained, material.tests.pairs))
+    names, held_out = (tuple(sorted(set(map(conversation_of, part)))) for part in (learned, tested))
+    manifest = RewardManifest(
+        run=options.name, base=options.model.base, trained=names, held_out=held_out, content=trained_content(learned)
+    )
+    write_manifest(manifest, folder)

@@ -7,9 +7,12 @@ from pathlib import Path
 from her.feedback.agreement import JudgeAgreement
 from her.files.atomic import replacing
 from her.judging.card_text import markdown
+from her.judging.preference_pairs import VIEWER, conversation_of
 from her.judging.report_card import ReportCard
 from her.statistics import Interval
-from her.types import Value
+from her.training_data.overlap import TrainedOn, trained_on
+from her.types import Preference, Value
+from her.view import line
 from pipelines.reward.evaluation import ModelFigures
 
 
@@ -40,12 +43,17 @@ class RewardReport(Value):
 
 
 class RewardManifest(Value):
-    """Conversations of a run: no later stage may test or reward on those that were trained on."""
+    """Conversations of a run: no later stage may test or reward on those that were trained on.
+
+    Args:
+        content: hashes of what was trained on, for conversations that have another id elsewhere; None in older manifests.
+    """
 
     run: str
     base: str
     trained: tuple[str, ...]
     held_out: tuple[str, ...]
+    content: TrainedOn | None = None
 
 
 def write_report(report: RewardReport, folder: Path) -> None:
@@ -53,6 +61,14 @@ def write_report(report: RewardReport, folder: Path) -> None:
     for name, text in (("report.json", report.model_dump_json(indent=2) + "\n"), ("report.md", report_text(report))):
         with replacing(folder / name) as file:
             file.write(text)
+
+
+def trained_content(preferences: Iterable[Preference]) -> TrainedOn:
+    """Return hashes of the prompts and lines of preferences, their candidates included."""
+    return trained_on(
+        (conversation_of(each), each.prompt, [line(turn, VIEWER) for turn in (each.chosen, each.rejected)])
+        for each in preferences
+    )
 
 
 def write_manifest(manifest: RewardManifest, folder: Path) -> None:
