@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from her.cli import hub, installation, playground, principles, runs, training
+from her.cli import evaluation, hub, installation, playground, principles, runs, training
 from her.errors import HerError
 
 
@@ -36,6 +36,7 @@ app = typer.Typer(
 # Without a name, the commands of a module stand at the top level of `her`.
 app.add_typer(playground.app)
 app.add_typer(training.app)
+app.add_typer(evaluation.app)
 app.add_typer(runs.app)
 app.add_typer(principles.app)
 app.add_typer(hub.app)
