@@ -13,6 +13,7 @@ To run it alone, for benchmarks and trials by hand (it answers in the canonical 
 import argparse
 import asyncio
 import json
+import math
 import re
 import threading
 import time
@@ -71,6 +72,9 @@ class Script:
     redirect_to: str = "http://127.0.0.1:9/v1"
     refuse_stream_options: bool = False
     refuse_schema: bool = False
+    choices: list[tuple[str, dict[str, float]]] | None = None
+    """The last tokens of an unstreamed answer with the probabilities of their alternatives; None: it sends none."""
+    refuse_choices: bool = False
     models_status: int = 200
     key: str = ""
     """If set, requests without this bearer key get 401."""
@@ -257,6 +261,8 @@ class _Answer:
             return await self._html()
         if script.refuse_schema and "response_format" in self.body:
             return await self._plain(400, _error("response_format is not a known parameter"))
+        if script.refuse_choices and "logprobs" in self.body:
+            return await self._plain(400, _error("logprobs is not a known parameter"))
         script.in_flight += 1
         try:
             return await (self._stream() if self.body.get("stream") else self._unstreamed())
@@ -308,6 +314,9 @@ class _Answer:
         if script.reasoning:
             message[script.reasoning_field] = script.reasoning
         choice = {"index": 0, "message": message, "finish_reason": finish}
+        if self.body.get("logprobs") and script.choices is not None:
+            most = self.body.get("top_logprobs", 0)
+            choice["logprobs"] = {"content": [_token(text, likely, most) for text, likely in script.choices]}
         usage = {"usage": self._usage(len(sent))} if script.usage else {}
         return await self._plain(200, self._with_model({"object": "chat.completion", "choices": [choice], **usage}))
 
@@ -395,6 +404,15 @@ class _Answer:
         self.writer.write(head.encode() + body)
         await self.writer.drain()
         return True
+
+
+def _token(text: str, likely: dict[str, float], most: int) -> dict[str, Any]:
+    """Return one entry of `logprobs.content` as OpenAI's API describes it."""
+
+    def entry(token: str) -> dict[str, Any]:
+        return {"token": token, "logprob": math.log(likely.get(token, 1.0)), "bytes": list(token.encode())}
+
+    return {**entry(text), "top_logprobs": [entry(token) for token in sorted(likely, key=lambda each: -likely[each])[:most]]}
 
 
 def _error(message: str) -> dict[str, Any]:

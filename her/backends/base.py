@@ -9,6 +9,10 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from her.types import Message, Sampling, Value
 
 FinishReason = Literal["stop", "length"]
+CHOICES_KEPT = 24
+"""Tokens at the end of an answer whose log-probabilities are kept: a verdict or a score is its last line, of a dozen tokens."""
+LEAST_LOGPROB = -1e4
+"""Stands for minus infinity, which JSON cannot say; servers send -9999 or -100."""
 
 
 class Usage(Value):
@@ -34,13 +38,30 @@ class Delta(Value):
     usage: Usage | None = None
 
 
+class TokenChoice(Value):
+    """One token of an answer, and what the model might have written in its place.
+
+    Args:
+        text: the token that was written.
+        logprobs: texts with their natural log-probabilities, that of `text` included.
+    """
+
+    text: str
+    logprobs: tuple[tuple[str, float], ...]
+
+
 class Completion(Value):
-    """One whole answer: the deltas joined."""
+    """One whole answer: the deltas joined.
+
+    Args:
+        choices: its last `CHOICES_KEPT` tokens, where log-probabilities were asked for and the backend gives them.
+    """
 
     text: str
     reasoning: str = ""
     finish: FinishReason
     usage: Usage | None = None
+    choices: tuple[TokenChoice, ...] = ()
 
 
 class Description(Value):
@@ -101,12 +122,18 @@ class WholeAnswerBackend(Protocol):
     """A backend with a cheaper way for many calls: answers that are not streamed, following a JSON schema where it can."""
 
     async def ask(
-        self, messages: Sequence[Message], sampling: Sampling, *, schema: Mapping[str, Any] | None = None, seconds: float = 600
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        *,
+        schema: Mapping[str, Any] | None = None,
+        seconds: float = 600,
+        choices: int = 0,
     ) -> Completion:
-        """Return the next assistant message whole, within `seconds`.
+        """Return the next assistant message whole, within `seconds`, with so many `choices` for each of its last tokens.
 
         Raises:
-            BackendError: as `Backend.stream`, and `bad_request` when the backend takes no schema.
+            BackendError: as `Backend.stream`, and `bad_request` when the backend takes no schema or gives no log-probabilities.
         """
         ...
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from her.backends.base import FinishReason, Usage
+from her.backends.base import CHOICES_KEPT, LEAST_LOGPROB, FinishReason, TokenChoice, Usage, replace_surrogates
 
 
 def finish_reason(reason: object) -> FinishReason:
@@ -38,6 +38,35 @@ def parse_usage(counts: Any) -> Usage | None:
     if isinstance(prompt, int) and isinstance(completion, int):
         return Usage(prompt_tokens=prompt, completion_tokens=completion)
     return None
+
+
+def token_choices(logprobs: Any) -> tuple[TokenChoice, ...]:
+    """Return the last tokens of `logprobs.content` with their alternatives; none where it is absent or has another form."""
+    content = logprobs.get("content") if isinstance(logprobs, Mapping) else None
+    if not isinstance(content, list):
+        return ()
+    chosen = [_choice(token) for token in content[-CHOICES_KEPT:]]
+    # One token in another form and the places no longer add up to the text: then none is used.
+    return tuple(filter(None, chosen)) if all(chosen) else ()
+
+
+def _choice(token: Any) -> TokenChoice | None:
+    """Return one token with its alternatives, likeliest first; None for another form."""
+    own = _logprob(token)
+    if own is None:
+        return None
+    listed = token.get("top_logprobs")
+    others = [pair for pair in map(_logprob, listed if isinstance(listed, list) else ()) if pair is not None]
+    # A sampled token may be missing in the list of the likeliest.
+    pairs = dict([own, *others])
+    return TokenChoice(text=own[0], logprobs=tuple(sorted(pairs.items(), key=lambda pair: -pair[1])))
+
+
+def _logprob(token: Any) -> tuple[str, float] | None:
+    text, value = (token.get("token"), token.get("logprob")) if isinstance(token, Mapping) else (None, None)
+    if not isinstance(text, str) or isinstance(value, bool) or not isinstance(value, int | float) or not value <= 0.001:
+        return None  # NaN and what is no probability as well; rounding may make a certain token slightly more than 1
+    return replace_surrogates(text), min(0.0, max(float(value), LEAST_LOGPROB))
 
 
 def same_model(name: str, other: str) -> bool:

@@ -120,9 +120,19 @@ class OpenAIBackend:
         yield answer.last_delta()
 
     async def ask(
-        self, messages: Sequence[Message], sampling: Sampling, *, schema: Mapping[str, Any] | None = None, seconds: float = 600
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        *,
+        schema: Mapping[str, Any] | None = None,
+        seconds: float = 600,
+        choices: int = 0,
     ) -> Completion:
-        """Return the next assistant message unstreamed, in JSON of this schema where the server supports schemas."""
+        """Return the next assistant message unstreamed, in JSON of this schema where the server supports schemas.
+
+        Args:
+            choices: most likely tokens (`top_logprobs`, at most 20) for each of the last ones of the answer; 0 for none.
+        """
         if not self._model:
             await self._choose_model()
         body = self._request(messages, sampling) | {"stream": False}
@@ -132,6 +142,8 @@ class OpenAIBackend:
                 "type": "json_schema",
                 "json_schema": {"name": "answer", "schema": schema, "strict": True},
             }
+        if choices:
+            body |= {"logprobs": True, "top_logprobs": choices}
         characters = self._limits.characters_for(sampling)
         return await self._unstreamed.ask(body, self._server, seconds=seconds, characters=characters)
 

@@ -15,7 +15,7 @@ import pydantic_core
 
 from her.backends.base import Completion, replace_surrogates
 from her.backends.openai_errors import ServerLabel, error_from_connection, error_from_status, server_message
-from her.backends.openai_fields import finish_reason, parse_usage, reasoning_text, same_model, string_field
+from her.backends.openai_fields import finish_reason, parse_usage, reasoning_text, same_model, string_field, token_choices
 from her.errors import BackendError
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _BYTES_PER_CHARACTER = 12
 """Longest form of one character in JSON: a surrogate pair, each half escaped as six bytes."""
+_BYTES_PER_CHOICE = 120
+"""A token in a list of log-probabilities: its text, its bytes as numbers, its value. A token has at least one character."""
 _ENVELOPE = 1_000_000
 """Bytes of an answer beside its text, such as the log probabilities of a prompt."""
 
@@ -70,7 +72,7 @@ class UnstreamedClient:
         import aiohttp
 
         payload = pydantic_core.to_json(body)
-        limit = _ENVELOPE + characters * _BYTES_PER_CHARACTER
+        limit = _ENVELOPE + characters * (_BYTES_PER_CHARACTER + body.get("top_logprobs", 0) * _BYTES_PER_CHOICE)
         try:
             async with asyncio.timeout(seconds):
                 status, headers, content = await self._post_or_retry(payload, limit)
@@ -153,7 +155,8 @@ def _completion(choice: dict[str, Any], usage: Any, server: ServerLabel, charact
         raise server.error_with_advice("empty", "said nothing")
     if len(text) + len(reasoning) > characters:
         raise _endless(server, characters)
-    return Completion(text=text, reasoning=reasoning, finish=finish_reason(reason), usage=parse_usage(usage))
+    choices = token_choices(choice.get("logprobs"))
+    return Completion(text=text, reasoning=reasoning, finish=finish_reason(reason), usage=parse_usage(usage), choices=choices)
 
 
 def _endless(server: ServerLabel, characters: int) -> BackendError:

@@ -9,7 +9,17 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from her.backends.base import Completion, Delta, Description, Usage, replace_surrogates
+from her.backends.base import (
+    CHOICES_KEPT,
+    LEAST_LOGPROB,
+    Completion,
+    Delta,
+    Description,
+    FinishReason,
+    TokenChoice,
+    Usage,
+    replace_surrogates,
+)
 from her.errors import BackendError
 from her.tokens import estimate_tokens
 from her.types import Message, Sampling, new_id
@@ -64,9 +74,15 @@ class VLLMBackend:
         yield Delta(text=answer.text, finish=answer.finish, usage=answer.usage)
 
     async def ask(
-        self, messages: Sequence[Message], sampling: Sampling, *, schema: Mapping[str, Any] | None = None, seconds: float = 600
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        *,
+        schema: Mapping[str, Any] | None = None,
+        seconds: float = 600,
+        choices: int = 0,
     ) -> Completion:
-        """Return the next assistant message.
+        """Return the next assistant message; arguments as in the Protocol.
 
         Raises:
             BackendError: `missing_extra`, `not_found`, `timeout`, `bad_request` (such as a prompt that is too long), `empty` or
@@ -81,7 +97,7 @@ class VLLMBackend:
         request = new_id()
         try:
             async with asyncio.timeout(seconds):
-                last = await self._generate(ids, _params(sampling, schema), request)
+                last = await self._generate(ids, _params(sampling, schema, choices), request)
         except TimeoutError:
             await self._engine.abort(request)  # else it would go on using its share of the batch
             raise BackendError(f"{self._model} gave no whole answer within {seconds:g} s.", "timeout") from None
@@ -141,7 +157,7 @@ async def _tokenizer(engine: Any) -> Any:
     return await tokenizer if asyncio.iscoroutine(tokenizer) else tokenizer
 
 
-def _params(sampling: Sampling, schema: Mapping[str, Any] | None) -> Any:
+def _params(sampling: Sampling, schema: Mapping[str, Any] | None, choices: int) -> Any:
     """Return vLLM's SamplingParams."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
@@ -152,6 +168,7 @@ def _params(sampling: Sampling, schema: Mapping[str, Any] | None) -> Any:
         max_tokens=sampling.max_tokens,
         seed=sampling.seed,
         stop=list(sampling.stop) or None,
+        logprobs=choices or None,
         output_kind=RequestOutputKind.FINAL_ONLY,
         structured_outputs=StructuredOutputsParams(json=dict(schema)) if schema is not None else None,
     )
@@ -162,4 +179,17 @@ def _completion(last: Any, prompt_tokens: int, model: str) -> Completion:
     if output is None or not output.text:
         raise BackendError.with_advice(f"{model} said nothing", "empty")
     usage = Usage(prompt_tokens=prompt_tokens, completion_tokens=len(output.token_ids))
-    return Completion(text=output.text, finish="length" if output.finish_reason == "length" else "stop", usage=usage)
+    finish: FinishReason = "length" if output.finish_reason == "length" else "stop"
+    return Completion(text=output.text, finish=finish, usage=usage, choices=_choices(output))
+
+
+def _choices(output: Any) -> tuple[TokenChoice, ...]:
+    """Return the last tokens with their alternatives; none where none were asked for."""
+    listed = list(zip(output.token_ids, output.logprobs or (), strict=False))[-CHOICES_KEPT:]
+    return tuple(
+        TokenChoice(
+            text=places[token].decoded_token or "",
+            logprobs=tuple((each.decoded_token or "", max(LEAST_LOGPROB, float(each.logprob))) for each in places.values()),
+        )
+        for token, places in listed
+    )

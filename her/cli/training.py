@@ -174,6 +174,9 @@ def serve_reward(
         Literal["circulant", "all_pairs", "member", "reference", "paper"], typer.Option(help="Pairs that are asked about.")
     ] = "circulant",
     rounds: Annotated[int, typer.Option(min=1, help="How often each candidate stands first and second.")] = 2,
+    soft: Annotated[
+        bool, typer.Option("--soft/--hard", help="Use the log-probabilities of verdicts and scores where the server gives them.")
+    ] = True,
     samples: Annotated[int, typer.Option(min=1, help="Answers for each candidate of a pointwise judge.")] = 1,
     deadline: Annotated[float, typer.Option(min=0.1, help="Seconds from a group's first candidate to its answer.")] = 600,
     in_flight: Annotated[int, typer.Option(min=1, help="Most calls at once for each endpoint.")] = 64,
@@ -195,6 +198,7 @@ def serve_reward(
         instructions="short" if trained else "full",
         design=design,
         rounds=rounds,
+        soft=soft,
         samples=samples,
         deadline=deadline,
         in_flight=in_flight,

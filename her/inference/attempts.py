@@ -10,7 +10,7 @@ from collections import Counter
 from her.backends.base import Completion
 from her.errors import BackendError, Reason
 from her.inference.budget import Budget, TokenCount, upper_bound
-from her.inference.call import Call, CallLimits
+from her.inference.call import Call, CallLimits, choices_json
 from her.inference.counters import Counters
 from her.inference.endpoints import Endpoint, Ticket
 from her.inference.pool import Pool
@@ -55,7 +55,7 @@ class Attempts:
             key=key,
             stage=call.stage,
             model=self._counters.model,
-            content=StoredText(completion.text, completion.reasoning, structured.fixed),
+            content=StoredText(completion.text, completion.reasoning, structured.fixed, choices_json(completion.choices)),
             tier=tier,
             finish=completion.finish,
             error=f"the answer does not fit the schema, asked twice: {problem}" if problem else "",
@@ -120,7 +120,7 @@ class Attempts:
             ticket = await self._pool.acquire(last.endpoint if last is not None else None, wait)
             self.requests += 1
             try:
-                completion, held = await ticket.endpoint.ask(messages, self.call.sampling, self.call.schema)
+                completion, held = await ticket.endpoint.ask(messages, self.call.sampling, self.call.schema, self.call.choices)
                 ticket.endpoint.check_model(self._expected_model)  # after the answer: some learn their model's name with it
                 _check_not_empty(completion, ticket.endpoint)
             except BackendError as error:

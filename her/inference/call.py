@@ -6,14 +6,22 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter
 
+from her.backends.base import TokenChoice
 from her.inference.budget import Prices
 from her.inference.endpoints import EndpointLimits
 from her.inference.ledger_writer import RecordedGroup
 from her.inference.structured import strict_schema, value_of
 from her.store.ledger import Entry, Failure
 from her.types import Message, Sampling
+
+_CHOICES = TypeAdapter(tuple[TokenChoice, ...])
+
+
+def choices_json(choices: tuple[TokenChoice, ...]) -> str:
+    """Return tokens as they are recorded; empty for none."""
+    return _CHOICES.dump_json(choices).decode() if choices else ""
 
 
 class CallLimits(EndpointLimits):
@@ -43,7 +51,7 @@ class CallLimits(EndpointLimits):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One question to a model. All fields but `id` and `meta` determine the answer, together with the model.
+    """One question to a model. All fields but `id`, `choices` and `meta` determine the answer, together with the model.
 
     Args:
         id: name for records and messages.
@@ -53,6 +61,8 @@ class Call:
         schema: pydantic class that the answer must be JSON of; None for free text.
         version: of the prompt, such as its hash.
         number: tells several answers to one prompt apart.
+        choices: most likely tokens whose log-probabilities are recorded, for each of the last tokens of the answer. Not in the
+            key: the answer is the same with and without.
         meta: anything; returned with the answer.
     """
 
@@ -63,6 +73,7 @@ class Call:
     schema: type[BaseModel] | None = None
     version: str = ""
     number: int = 0
+    choices: int = 0
     meta: Any = None
 
 
@@ -125,6 +136,12 @@ class Answer:
     def reasoning(self) -> str:
         """Return the text of an API-native reasoning field; empty with an error."""
         return self.entry.content.reasoning if self.entry is not None and not self.entry.error else ""
+
+    @property
+    def choices(self) -> tuple[TokenChoice, ...]:
+        """Return the last tokens with their alternatives; none where the endpoint gave none."""
+        recorded = self.entry.content.choices if self.entry is not None and not self.entry.error else ""
+        return _CHOICES.validate_json(recorded) if recorded else ()
 
     @property
     def tier(self) -> str:

@@ -70,6 +70,8 @@ class Endpoint:
         self._strikes = self._refusals = 0
         self._cool_down = limits.cool_down
         self._takes_schema: dict[type[BaseModel], bool] = {}
+        self._gives_choices: bool | None = None
+        """Whether it takes requests for log-probabilities; None until one is answered."""
         self._whole_backend = backend if isinstance(backend, WholeAnswerBackend) else None
         self._checked_model = ""
 
@@ -164,17 +166,17 @@ class Endpoint:
         return rest
 
     async def ask(
-        self, messages: Sequence[Message], sampling: Sampling, schema: type[BaseModel] | None
+        self, messages: Sequence[Message], sampling: Sampling, schema: type[BaseModel] | None, choices: int = 0
     ) -> tuple[Completion, bool]:
         """Return the completion, and whether the server was held to the schema.
 
-        A server that refuses a schema but answers without it is asked without that schema from then on.
+        A server that refuses a schema or log-probabilities but answers without is asked without them from then on.
 
         Raises:
             BackendError: the request failed.
         """
         if schema is None or self._whole_backend is None or not self._takes_schema.get(schema, True):
-            return await self._complete(messages, sampling), False
+            return await self._complete_with_choices(messages, sampling, choices), False
         seconds = self.limits.timeout
         try:
             answer = await self._whole_backend.ask(messages, sampling, schema=strict_schema(schema), seconds=seconds)
@@ -188,6 +190,21 @@ class Endpoint:
             return completion, False
         self._takes_schema[schema] = True
         return answer, True
+
+    async def _complete_with_choices(self, messages: Sequence[Message], sampling: Sampling, choices: int) -> Completion:
+        if not choices or self._whole_backend is None or self._gives_choices is False:
+            return await self._complete(messages, sampling)
+        try:
+            answer = await self._whole_backend.ask(messages, sampling, seconds=self.limits.timeout, choices=choices)
+        except BackendError as error:
+            if error.reason != "bad_request" or self._gives_choices:
+                raise
+            completion = await self._complete(messages, sampling)
+            log.info("%s gives no log-probabilities; it is asked without", self.name)
+            self._gives_choices = False
+            return completion
+        self._gives_choices = True
+        return answer
 
     async def _complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         seconds = self.limits.timeout

@@ -85,7 +85,7 @@ async def judge_group(judge: PairJudge, group: Group, design: GroupDesign) -> Gr
     pairs = [_original(pair, present) for pair in design.pairs(len(present))]
     judged = await asyncio.gather(*(_ask(judge, group, pair) for pair in pairs))
     judgements = [
-        Judgement(pair.first, pair.second, PROBABILITY[each.verdict.winner])
+        Judgement(pair.first, pair.second, _share(each.verdict, design))
         for pair, each in zip(pairs, judged, strict=True)
         if each.verdict is not None
     ]
@@ -95,6 +95,12 @@ async def judge_group(judge: PairJudge, group: Group, design: GroupDesign) -> Gr
         PairVerdict(pair.first, pair.second, each.verdict, each.problem) for pair, each in zip(pairs, judged, strict=True)
     )
     return GroupRewards(rewards, len(pairs), len(pairs) - len(judgements), verdicts)
+
+
+def _share(verdict: Verdict, design: GroupDesign) -> float:
+    """Return the share of a win that the first candidate gets; HER's own design counts whole wins alone."""
+    hard = PROBABILITY[verdict.winner]
+    return hard if verdict.probability is None or design.design == "paper" else verdict.probability
 
 
 async def score_group(judge: PointJudge, group: Group) -> GroupRewards:

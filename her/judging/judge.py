@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from her.inference.call import Answer, Call
+from her.judging.soft import verdict_probability
 from her.judging.verdicts import Slot, in_candidates, join_orders, read_verdict
 from her.kinds import REPLY_KINDS
 from her.prompts import fill
@@ -18,8 +19,8 @@ from her.types import Comparison, Language, Message, Outcome, Principle, Samplin
 from her.view import Viewer, line
 
 Ask = Callable[[Call], Awaitable[Answer]]
-Soft = Callable[[str], float | None]
-"""Probability that the candidate shown as A wins, by the id of a call, from the log-probabilities of its answer's verdict."""
+Soft = Callable[[Answer], float | None]
+"""Probability that the candidate shown as A wins, of one answer, where its log-probabilities do not come with it."""
 STAGE = "judge_pair"
 LONGEST_CANDIDATE = 24_000
 """Characters of a candidate that are shown; ten times the longest turn of the HER data set."""
@@ -65,7 +66,9 @@ class PairJudge:
         principles: by language; without any the model names its own, as a reward model does.
         library: sha256 of the principle library, recorded in every verdict.
         instructions: `short` for a reward model that was trained with the short ones.
-        soft: gives verdicts a probability, where the model's log-probabilities are at hand.
+        choices: likeliest tokens that are asked for at each place, so that verdicts have a probability where the model's server
+            gives log-probabilities (soft.py); 0 asks for none.
+        soft: gives verdicts their probability instead.
     """
 
     def __init__(
@@ -78,9 +81,10 @@ class PairJudge:
         library: str = "",
         sampling: Sampling | None = None,
         instructions: Instructions = "full",
+        choices: int = 0,
         soft: Soft | None = None,
     ) -> None:
-        self._ask, self._instructions, self._soft = ask, instructions, soft
+        self._ask, self._instructions, self._choices, self._soft = ask, instructions, choices, soft
         self._name, self._model, self._library = name, model, library
         self._sampling = sampling or Sampling(temperature=0, max_tokens=1500)
         self._principles = {language: principle_lines(rules) for language, rules in (principles or {}).items()}
@@ -91,17 +95,19 @@ class PairJudge:
             return Judged(question, self._verdict(settled, (), first, "decided without the model"))
         shown = [turn_words(turn) for turn in _in_order(question, first)]
         call = self._call(question, first)
-        reading = await ask_readable(self._ask, call, lambda text: read_verdict(text, *shown), question.language)
+        reading, answer = await ask_readable(self._ask, call, lambda text: read_verdict(text, *shown), question.language)
         if isinstance(reading, str):
             return Judged(question, None, reading)
         if reading.outcome is None:
             return Judged(question, None, reading.problem)
         outcome, comparisons = in_candidates(reading.outcome, reading.comparisons, first)
-        return Judged(question, self._verdict(outcome, comparisons, first, probability=self._probability(call, first)))
+        return Judged(
+            question, self._verdict(outcome, comparisons, first, probability=self._probability(answer, reading.outcome, first))
+        )
 
-    def _probability(self, call: Call, first: Slot) -> float | None:
-        """Return the probability that candidate a wins; None without log-probabilities."""
-        given = self._soft(call.id) if self._soft is not None else None
+    def _probability(self, answer: Answer, outcome: Outcome, first: Slot) -> float | None:
+        """Return the probability that candidate a wins, of an answer that names an outcome by slot; None without one."""
+        given = self._soft(answer) if self._soft is not None else verdict_probability(answer.text, outcome, answer.choices)
         return given if given is None or first == "a" else 1 - given
 
     async def judge_both(self, question: PairQuestion) -> Judged:
@@ -111,7 +117,8 @@ class PairJudge:
 
     def _call(self, question: PairQuestion, first: Slot) -> Call:
         messages = pair_messages(question, first, self._principles.get(question.language, ""), self._instructions)
-        return Call(f"{question.id}:{first}", STAGE, messages, self._sampling, version=self._library)
+        name = f"{question.id}:{first}"
+        return Call(name, STAGE, messages, self._sampling, version=self._library, choices=self._choices)
 
     def _verdict(
         self,
@@ -160,8 +167,10 @@ class Readable(Protocol):
         ...
 
 
-async def ask_readable(ask: Ask, call: Call, read: Callable[[str], ReadableT], language: Language) -> ReadableT | str:
-    """Return the reading of an answer, asked once more with the problem named when it cannot be used.
+async def ask_readable(
+    ask: Ask, call: Call, read: Callable[[str], ReadableT], language: Language
+) -> tuple[ReadableT | str, Answer]:
+    """Return the reading of an answer and that answer, asked once more with the problem named when it cannot be used.
 
     A failed call is returned as its error. The second reading is returned whatever it is.
     """
@@ -174,8 +183,8 @@ async def ask_readable(ask: Ask, call: Call, read: Callable[[str], ReadableT], l
         answer = await ask(replace(call, id=f"{call.id}:again", messages=messages))
         reading = None if answer.error or answer.truncated else read(answer.text)
     if answer.error:
-        return answer.error
-    return TRUNCATED if reading is None else reading
+        return answer.error, answer
+    return (TRUNCATED if reading is None else reading), answer
 
 
 def pair_messages(

@@ -1,6 +1,7 @@
 """Ask a model to rate one candidate turn by principles: one call a candidate, and no order to be biased by.
 
-Whole numbers tie, so a score is the mean of k samples; a group becomes relative rewards by Bradley-Terry between its scores
+Whole numbers tie, so a score is the expectation over the token that names it where log-probabilities are given (soft.py), and the
+mean of k samples; a group becomes relative rewards by Bradley-Terry between its scores
 (each candidate's mean probability to beat the others), as pointwise generative reward models are used (arXiv:2601.00677).
 """
 
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from her.inference.call import Call
+from her.inference.call import Answer, Call
 from her.judging.judge import (
     INSTRUCTIONS,
     Ask,
@@ -22,6 +23,7 @@ from her.judging.judge import (
     shown_turn,
     turn_words,
 )
+from her.judging.soft import expected_score
 from her.judging.verdicts import strip_thinking
 from her.prompts import fill
 from her.types import Language, Message, Principle, Sampling, Turn
@@ -68,6 +70,7 @@ class PointJudge:
 
     Args:
         samples: answers for each candidate; more than one needs a temperature above 0.
+        choices: likeliest tokens that are asked for at each place; 0 for none.
     """
 
     def __init__(
@@ -79,8 +82,10 @@ class PointJudge:
         sampling: Sampling | None = None,
         samples: int = 1,
         instructions: Instructions = "full",
+        choices: int = 0,
     ) -> None:
         self._ask, self._library, self._samples, self._instructions = ask, library, samples, instructions
+        self._choices = choices
         self._sampling = sampling or Sampling(temperature=0 if samples == 1 else 0.8, max_tokens=1000)
         self._principles = {language: principle_lines(rules) for language, rules in (principles or {}).items()}
 
@@ -90,12 +95,20 @@ class PointJudge:
             return Scored(LOWEST, 0)
         messages = point_messages(prompt, turn, language, self._principles.get(language, ""), self._instructions)
         calls = [
-            Call(f"{name}:{number}", STAGE, messages, self._sampling, version=self._library, number=number)
+            Call(
+                f"{name}:{number}",
+                STAGE,
+                messages,
+                self._sampling,
+                version=self._library,
+                number=number,
+                choices=self._choices,
+            )
             for number in range(self._samples)
         ]
         readings = await asyncio.gather(*(ask_readable(self._ask, call, read_score, language) for call in calls))
-        scores = [reading.score for reading in readings if isinstance(reading, ReadScore) and reading.score is not None]
-        problems = [reading if isinstance(reading, str) else reading.problem for reading in readings]
+        scores = [score for reading, answer in readings if (score := _soft_score(reading, answer)) is not None]
+        problems = [reading if isinstance(reading, str) else reading.problem for reading, _ in readings]
         if not scores:
             return Scored(None, 0, next(filter(None, problems), ""))
         return Scored(float(np.mean(scores)), len(scores))
@@ -108,6 +121,14 @@ class PointJudge:
             *(self.score(f"{name}:{index}", prompt, turn, language) for index, turn in enumerate(turns))
         )
         return relative([each.score for each in scored])
+
+
+def _soft_score(reading: ReadScore | str, answer: Answer) -> float | None:
+    """Return the score of one answer, its expectation where it is known; None without a score."""
+    if isinstance(reading, str) or reading.score is None:
+        return None
+    expected = expected_score(answer.text, reading.score, answer.choices, LOWEST, HIGHEST)
+    return reading.score if expected is None else expected
 
 
 def relative(scores: Sequence[float | None], temperature: float = TEMPERATURE) -> tuple[float | None, ...]:

@@ -28,6 +28,7 @@ from her.judging.pointwise import PointJudge
 from her.judging.principles import LIBRARY, library_hash, load_principles
 from her.judging.reward_models import RewardModel
 from her.judging.service import JudgeGroup, RewardService
+from her.judging.soft import CHOICES
 from her.types import Language, NonEmpty, Principle, Sampling, Value
 
 FOREVER = 1e9
@@ -46,6 +47,7 @@ class ServiceOptions(Value):
         principles: folder of a library; None for a model that names its own, as a reward model does.
         instructions: `short` for a generative reward model that was trained with the short ones.
         design: pairs that the pairwise judge is asked about; `rounds` as in `her.judging.groups.GroupDesign`.
+        soft: whether verdicts and scores are read from log-probabilities, where the judge's server gives them.
         samples: answers for each candidate of the pointwise judge.
         deadline: seconds from a group's first candidate to its answer.
         in_flight: most calls at once for each endpoint.
@@ -61,6 +63,7 @@ class ServiceOptions(Value):
     instructions: Instructions = "full"
     design: Design = "circulant"
     rounds: int = Field(default=2, ge=1)
+    soft: bool = True
     samples: int = Field(default=1, ge=1)
     deadline: float = Field(default=600, gt=0)
     in_flight: int = Field(default=64, ge=1)
@@ -144,6 +147,7 @@ def group_judge(options: ServiceOptions, caller: Caller) -> JudgeGroup:
             sampling=sampling,
             samples=options.samples,
             instructions=options.instructions,
+            choices=CHOICES if options.soft else 0,
         )
         return partial(score_group, point)
     pair = PairJudge(
@@ -153,6 +157,7 @@ def group_judge(options: ServiceOptions, caller: Caller) -> JudgeGroup:
         principles=dict(principles),
         library=library,
         instructions=options.instructions,
+        choices=CHOICES if options.soft else 0,
     )
     design = GroupDesign(design=options.design, rounds=options.rounds)
     return lambda group: judge_group(pair, group, design)

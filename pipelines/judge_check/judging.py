@@ -14,6 +14,7 @@ from her.judging.pointwise import TEMPERATURE, PointJudge
 from her.judging.principles import library_hash, load_dimensions, load_principles
 from her.judging.report_card import CardSettings, JudgeCost, JudgedPair, ReportCard, ScoredTurn, report_card
 from her.judging.reward_models import reward_messages, sigmoid
+from her.judging.soft import CHOICES
 from her.judging.verdicts import join_orders
 from her.types import Language, Message, Outcome, Principle, Turn, Verdict
 from pipelines.judge_check.options import JudgeCheckOptions, JudgeOptions
@@ -61,7 +62,12 @@ class DesignJudge:
     def __init__(self, design: JudgeOptions, ask: CountedAsk, model: str) -> None:
         self.name, self._ask, self._form = model, ask, design.form
         principles, library = design_principles(design)
-        words: dict[str, Any] = {"principles": principles, "library": library, "instructions": _instructions(design)}
+        words: dict[str, Any] = {
+            "principles": principles,
+            "library": library,
+            "instructions": _instructions(design),
+            "choices": CHOICES if design.soft else 0,
+        }
         self._pair = PairJudge(ask, name=model, model=model, **words)
         self._point = PointJudge(ask, samples=design.samples, **words)
 

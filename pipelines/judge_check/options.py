@@ -51,6 +51,7 @@ class JudgeOptions(Value):
         reasoning: whether the judge writes its analysis before the verdict.
         library: folder of the principles; empty for that of this package.
         samples: answers for each candidate of a pointwise judge, whose mean is the score.
+        soft: whether verdicts and scores are read from log-probabilities, where the judge's server gives them.
         trained: whether the judge is a generative reward model of this project, which is asked with short instructions.
     """
 
@@ -59,6 +60,7 @@ class JudgeOptions(Value):
     reasoning: bool = True
     library: Path = LIBRARY
     samples: int = Field(default=1, ge=1)
+    soft: bool = True
     trained: bool = False
 
     @model_validator(mode="after")

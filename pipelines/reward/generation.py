@@ -33,9 +33,9 @@ class BatchAsk:
         self._flush: asyncio.Task[None] | None = None
         self._probabilities: dict[str, float] = {}
 
-    def probability(self, call: str) -> float | None:
-        """Return the probability of A at the verdict of a call's answer, a `her.judging.judge.Soft`; None without a verdict."""
-        return self._probabilities.get(call)
+    def probability(self, answer: Answer) -> float | None:
+        """Return the probability of A at the verdict of an answer, a `her.judging.judge.Soft`; None without a verdict."""
+        return self._probabilities.get(answer.call.id)
 
     async def __call__(self, call: Call) -> Answer:
         """Return the answer; it is generated once no further call arrives."""

@@ -32,8 +32,8 @@ class SoftAsk(Protocol):
         """Ask."""
         ...
 
-    def probability(self, call: str) -> float | None:
-        """Return it by the id of the call."""
+    def probability(self, answer: Answer) -> float | None:
+        """Return it."""
         ...
 
 

@@ -1,6 +1,7 @@
 """her/backends/vllm_engine.py with a double of the package vllm: what is passed on, and every failure."""
 
 import asyncio
+import math
 import sys
 from collections.abc import AsyncIterator
 from types import ModuleType, SimpleNamespace
@@ -21,7 +22,7 @@ class Engine:
     """The used part of vllm.v1.engine.async_llm.AsyncLLM."""
 
     model_config = SimpleNamespace(max_model_len=64)
-    answer: Any = SimpleNamespace(text="Here.", token_ids=[1, 2], finish_reason="stop")
+    answer: Any = SimpleNamespace(text="Here.", token_ids=[1, 2], finish_reason="stop", logprobs=None)
     fails: Exception | None = None
 
     def __init__(self, args: dict[str, Any]) -> None:
@@ -89,6 +90,23 @@ async def test_asks_with_the_template_and_keeps_to_a_schema(engine: type[Engine]
     assert backend.describe().context == 64 and backend.count_tokens(HELLO) == 18
     await backend.close()
     assert loaded.down
+
+
+async def test_gives_the_log_probabilities_of_the_last_tokens(engine: type[Engine], monkeypatch: pytest.MonkeyPatch) -> None:
+    def place(**likely: float) -> dict[int, Any]:
+        return {ord(text): SimpleNamespace(decoded_token=text, logprob=value) for text, value in likely.items()}
+
+    answer = SimpleNamespace(
+        text="xA", token_ids=[ord("x"), ord("A")], finish_reason="stop", logprobs=[place(x=0.0), place(A=-0.5, B=-math.inf)]
+    )
+    monkeypatch.setattr(Engine, "answer", answer)
+    backend = VLLMBackend("model")
+    completion = await backend.ask(HELLO, Sampling(), choices=2)
+    assert [(choice.text, dict(choice.logprobs)) for choice in completion.choices] == [
+        ("x", {"x": 0.0}),
+        ("A", {"A": -0.5, "B": -1e4}),
+    ]
+    assert backend._engine.calls[0][1]["logprobs"] == 2
 
 
 async def test_continues_what_was_begun(engine: type[Engine]) -> None:

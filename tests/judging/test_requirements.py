@@ -177,7 +177,7 @@ def test_r9_both_orders_are_asked_and_a_disagreement_is_a_tie() -> None:
     asked: list[str] = []
 
     class Said:
-        error, truncated, text = "", False, "Verdict: A"
+        error, truncated, text, choices = "", False, "Verdict: A", ()
 
     async def ask(call: Any) -> Any:
         asked.append(call.messages[1].content)

@@ -14,9 +14,9 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=400)
 
 
 @settings(max_examples=50, deadline=None)
-@given(ANY_TEXT, ANY_TEXT, ANY_TEXT)
-def test_texts_survive_packing(text: str, reasoning: str, fixed: str) -> None:
-    assert unpack(pack(text, reasoning, fixed)) == (text, reasoning, fixed)
+@given(ANY_TEXT, ANY_TEXT, ANY_TEXT, ANY_TEXT)
+def test_texts_survive_packing(text: str, reasoning: str, fixed: str, choices: str) -> None:
+    assert unpack(pack(text, reasoning, fixed, choices)) == (text, reasoning, fixed, choices)
 
 
 @pytest.mark.parametrize("text", ["", "a", "word " * 500, "话" * 300])
@@ -30,14 +30,18 @@ def test_the_first_byte_says_how_a_text_is_packed() -> None:
     assert pack("a", "", "") == b"\x02a"
     assert pack(long, "", "") == b"\x03" + zlib.compress(long.encode())
     assert pack("a", "b", "") == b'\x00["a", "b", ""]'
-    assert pack(long, "", "c")[0] == 1 and unpack(pack(long, "", "c")) == (long, "", "c")
+    assert pack(long, "", "c")[0] == 1 and unpack(pack(long, "", "c")) == (long, "", "c", "")
+    assert pack("a", "", "", "[]") == b'\x00["a", "", "", "[]"]'
     assert pack("", "", "") == b"\x02"
 
 
-@pytest.mark.parametrize("texts", [("t", "r", "f"), ("t", "", ""), ("", "r", ""), ("", "", "f"), ("", "", "")])
-def test_a_stored_text_is_the_same_packed_and_unpacked(texts: tuple[str, str, str]) -> None:
+@pytest.mark.parametrize(
+    "texts", [("t", "r", "f", "c"), ("t", "", "", ""), ("", "r", "", ""), ("", "", "f", ""), ("", "", "", "c"), ("", "", "", "")]
+)
+def test_a_stored_text_is_the_same_packed_and_unpacked(texts: tuple[str, str, str, str]) -> None:
     plain, packed = StoredText(*texts), StoredText(packed=pack(*texts))
-    assert (plain.text, plain.reasoning, plain.fixed) == (packed.text, packed.reasoning, packed.fixed) == texts
+    assert (plain.text, plain.reasoning, plain.fixed, plain.choices) == texts
+    assert (packed.text, packed.reasoning, packed.fixed, packed.choices) == texts
     assert plain.packed == packed.packed == pack(*texts)
     assert plain == packed and hash(plain) == hash(packed) and repr(plain) == f"StoredText{texts!r}"
     assert plain != StoredText("other") and plain != texts
@@ -46,7 +50,7 @@ def test_a_stored_text_is_the_same_packed_and_unpacked(texts: tuple[str, str, st
 def test_a_packed_text_is_unpacked_when_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     packed, unpacked = pack("t", "r", ""), []
 
-    def counted(data: bytes) -> tuple[str, str, str]:
+    def counted(data: bytes) -> tuple[str, str, str, str]:
         unpacked.append(data)
         return unpack(data)
 
