@@ -27,6 +27,7 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
     "huggingface_hub": "huggingface-hub",
+    "inspect_ai": "inspect-ai",
     "gradio_client": "gradio-client",
     "tomli_w": "tomli-w",
 }

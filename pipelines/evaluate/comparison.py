@@ -105,9 +105,9 @@ def _compared(
     names: tuple[str, str],
     settings: Uncertainty,
 ) -> ModelComparison:
-    common = [name for name in dimensions(rows[0]) if name in dimensions(rows[1])]
-    kept = [[row for row in side if row.dimension in common] for side in rows]
-    whole = AVERAGE if len(common) > 1 else common[0] if common else ""
+    shared = [name for name in dimensions(rows[0]) if name in dimensions(rows[1])]
+    kept = [[row for row in side if row.dimension in shared] for side in rows]
+    whole = AVERAGE if len(shared) > 1 else shared[0] if shared else ""
     if not whole:
         raise InputError(f"'{names[0]}' and '{names[1]}' share no dimension; compare runs of one suite")
 
@@ -117,7 +117,7 @@ def _compared(
     average = difference(whole)
     if not average.estimate.used:
         raise InputError(f"'{names[0]}' and '{names[1]}' have no scored case in common; compare runs over one set of cases")
-    others = with_holm({name: difference(name) for name in common}) if len(common) > 1 else {}
+    others = with_holm({name: difference(name) for name in shared}) if len(shared) > 1 else {}
     found = _detectable(observations(kept[0], whole), observations(kept[1], whole))
     return ModelComparison(
         first=names[0],

@@ -117,7 +117,7 @@ def write_report(
 def write_comparison(
     first: EvaluatedRun, second: EvaluatedRun, folder: Path, settings: Uncertainty = USUAL, across: bool = False
 ) -> tuple[list[ModelComparison], list[Path]]:
-    """Compare two runs; write `comparison.json`, `.md` and `.html` into a folder and return comparisons and files."""
+    """Compare two runs; write them as JSON, Markdown and one page into a folder and return comparisons and files."""
     names = (first.name, second.name) if first.name != second.name else (str(first.folder), str(second.folder))
     found = comparison.compare(first.scores, second.scores, names, settings, across)
     free = [next(iter(_free_figures(run).values()), {}) for run in (first, second)]

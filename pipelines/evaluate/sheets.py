@@ -37,7 +37,7 @@ _ROUNDS = ((10, "up to 10"), (15, "11 to 15"), (20, "16 to 20"))
 
 
 class SheetKey(NamedTuple):
-    """What scores of one sheet have in common."""
+    """Key that the scores of one sheet share."""
 
     model: str
     protocol: str
