@@ -114,7 +114,7 @@ def read_pair_rows(path: Path) -> LabelledSet:
     Raises:
         InputError: names the file and row without a candidate, or with a field of a wrong kind.
     """
-    pairs = []
+    pairs, seen = [], set()
     for number, row in enumerate(rows(path), 1):
         try:
             preference = from_pair_row(row)
@@ -122,6 +122,9 @@ def read_pair_rows(path: Path) -> LabelledSet:
             raise InputError(f"'{path}' row {number} is no pair: {_reason(error)}; give prompt, chosen and rejected") from error
         name = str(row.get("id") or f"row {number}")
         subset = str(row.get("subset") or "")
+        if (subset, name) in seen:  # joined files count their rows anew; one name would make them one conversation
+            name = f"{name}, row {number}"
+        seen.add((subset, name))
         conversation = preference.conversation or f"{subset} {name}"  # rows without one are independent
         pairs.append(_question(name, preference)._replace(dimension=subset, conversation=conversation))
     return LabelledSet(tuple(pairs))

@@ -35,7 +35,7 @@ _OUTCOMES: tuple[tuple[re.Pattern[str], Outcome], ...] = (
         "both_bad",
     ),
 )
-_QUOTE = re.compile(r"[\"“”«»「」『』]([^\"“”«»「」『』\n]{2,400})[\"“”«»「」『』]")
+_QUOTE = re.compile(r"[\"“”«»「」『』]([^\"“”«»「」『』\n]{1,400})[\"“”«»「」『』]")
 _LETTERS = re.compile(r"[\W_]+")
 _TURNED: dict[str, Winner] = {"a": "b", "b": "a"}
 LONGEST = 100_000
@@ -100,7 +100,9 @@ def _comparisons(text: str, first: str, second: str) -> tuple[tuple[Comparison, 
     unsupported = 0
     for match in _lines(text):
         quotes = _QUOTE.findall(match["analysis"] + " " + match["reason"])
-        evidence = tuple(quote for quote in quotes if any(letters_only(quote) in side for side in letters if letters_only(quote)))
+        # One letter stands in every candidate. It is matched all the same: else its marks would pair with those of its neighbours.
+        words = [(quote, letters_only(quote)) for quote in quotes if len(quote) > 1]
+        evidence = tuple(quote for quote, word in words if word and any(word in side for side in letters))
         if not evidence:
             unsupported += 1
             continue

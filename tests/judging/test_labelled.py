@@ -37,6 +37,14 @@ def test_the_chosen_candidate_wins_wherever_it_stands(tmp_path: Path) -> None:
     assert min(places["a"], places["b"]) > 15, "a judge that takes one place must not look good"
 
 
+def test_rows_that_share_an_id_are_two_conversations(tmp_path: Path) -> None:
+    row = {"prompt": "Was there post?", "chosen": "No.", "rejected": "Yes."}
+    joined = [{"id": 0, **row}, {"id": 0, **row, "chosen": "Never."}, {"id": 0, "subset": "other", **row}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, joined)), "utf-8")
+    pairs = read_pair_rows(tmp_path / "rows.jsonl").pairs
+    assert len({pair.conversation for pair in pairs}) == 3 and len({(pair.dimension, pair.question.id) for pair in pairs}) == 3
+
+
 def test_votes_on_one_pair_are_one_pair_with_its_majority(tmp_path: Path) -> None:
     votes = [preference(rater=f"rater:{number}") for number in range(2)]
     votes.append(preference("Mara: Yes.", "Mara: No.", rater="rater:2"))

@@ -82,6 +82,13 @@ def test_only_quotes_that_stand_in_a_candidate_are_evidence(quote: str, kept: bo
     assert (reading.outcome == "b") is kept
 
 
+@pytest.mark.parametrize("mark", ['":"', '"A"', '"，"'])
+def test_a_quotation_of_one_character_does_not_shift_the_others(mark: str) -> None:
+    text = f'- [own-voice] A ends with {mark} but says "No post today" and B "never said" -> A: plainer\nVerdict: A'
+    reading = read_verdict(text, FIRST, SECOND)
+    assert reading.outcome == "a" and reading.comparisons[0].evidence == ("No post today",)
+
+
 def test_supported_lines_carry_a_verdict_that_also_has_an_invented_quote() -> None:
     text = f'{LINE}\n- [own-voice] A: "never said" -> B (slight): invented\nVerdict: A'
     reading = read_verdict(text, FIRST, SECOND)
