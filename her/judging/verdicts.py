@@ -100,7 +100,7 @@ def _comparisons(text: str, first: str, second: str) -> tuple[tuple[Comparison, 
     unsupported = 0
     for match in _lines(text):
         quotes = _QUOTE.findall(match["analysis"] + " " + match["reason"])
-        # One letter stands in every candidate. It is matched all the same: else its marks would pair with those of its neighbours.
+        # One letter stands in every candidate, but is matched: else its marks would pair with those of its neighbours.
         words = [(quote, letters_only(quote)) for quote in quotes if len(quote) > 1]
         evidence = tuple(quote for quote, word in words if word and any(word in side for side in letters))
         if not evidence:
