@@ -8,8 +8,8 @@ again, alone; one that stays unreadable, or a failed call, is missing.
 import asyncio
 import json
 import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
 
 from her.format import coser_notation
 from her.inference.caller import Call
@@ -23,6 +23,7 @@ from pipelines.evaluate.protocols import ActingProtocol
 from pipelines.evaluate.role_callers import RoleAsker
 from pipelines.evaluate.scores import Flaw, Thoughts
 
+ResultT = TypeVar("ResultT")
 _QUOTED = re.compile(r"[\"“”«»「」『』]([^\"“”«»「」『』\n]{4,400})[\"“”«»「」『』]")
 _WORD = re.compile(r"[a-z0-9']+|[\u4e00-\u9fff]")
 _SHARED = 4
@@ -98,12 +99,13 @@ class SceneJudge:
         Raises:
             BudgetSpent, BackendError: the run ends.
         """
-        judgements = await asyncio.gather(*(self._dimension(question, dimension) for dimension in TITLES))
+        judgements = await all_of(self._dimension(question, dimension) for dimension in TITLES)
         return dict(zip(TITLES, judgements, strict=True))
 
     async def _dimension(self, question: SceneQuestion, dimension: str) -> Judgement:
-        messages, protocol = judge_messages(question, dimension, self._protocol), self._protocol
-        asked, problem = messages, ""
+        protocol, problem = self._protocol, ""
+        messages: tuple[Message, ...] = judge_messages(question, dimension, protocol)
+        asked = messages
         for attempt in range(protocol.judge_asks):
             # A second question at temperature 0 would get the first answer again.
             sampling = protocol.judge if not attempt else protocol.judge.model_copy(update={"temperature": 1.0, "seed": attempt})
@@ -128,6 +130,15 @@ class SceneJudge:
         return tuple(
             Flaw(turn=_turn_of(flaw, shown, numbered), kind=flaw.kind, severity=flaw.severity, text=flaw.text) for flaw in said
         )
+
+
+async def all_of(awaitables: Iterable[Awaitable[ResultT]]) -> list[ResultT]:
+    """Return all outcomes; raise the first error when every one has ended, so that calls in flight are still recorded."""
+    outcomes = await asyncio.gather(*awaitables, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return outcomes  # type: ignore[return-value]
 
 
 def judge_messages(question: SceneQuestion, dimension: str, protocol: ActingProtocol) -> tuple[Message, Message]:

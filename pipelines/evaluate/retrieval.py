@@ -51,7 +51,7 @@ class RetrievalOptions(Value):
 class _Plot(NamedTuple):
     """One plot of a book: its documents by kind, and who takes part."""
 
-    index: int
+    number: int
     people: frozenset[str]
     documents: Mapping[str, tuple[tuple[str, str], ...]]
     """Kind -> pairs (whose document it is, empty for everybody's; text)."""
@@ -68,8 +68,8 @@ class BookMemory:
         self._mode = options.mode
         plots, split = _book(_book_path(case, options))
         tested = case.scene.plot
-        self._plots = [plot for plot in plots if options.held_out or (plot.index != tested and plot.index < split)]
-        self.leaked = options.held_out and any(plot.index == tested or plot.index >= split for plot in plots)
+        self._plots = [plot for plot in plots if options.held_out or (plot.number != tested and plot.number < split)]
+        self.leaked = options.held_out and any(plot.number == tested or plot.number >= split for plot in plots)
         self._indices: dict[tuple[str, str], _Index] = {}
 
     def recall(self, name: str, messages: Sequence[Message]) -> str:

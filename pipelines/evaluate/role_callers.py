@@ -87,6 +87,10 @@ class RoleCallers:
         """Return the caller of a role."""
         return self._by_specs[self._options.specs(role)]
 
+    def specs(self, caller: Caller) -> tuple[str, ...]:
+        """Return the endpoints of a caller, for workers that open them in other processes."""
+        return next(specs for specs, each in self._by_specs.items() if each is caller)
+
     def context(self, role: Role) -> int:
         """Return the context of the role's model; of several endpoints the shortest."""
         return min(endpoint.backend.describe().context for endpoint in self.of(role).endpoints)

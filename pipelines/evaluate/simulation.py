@@ -10,7 +10,8 @@ from typing import NamedTuple
 from her.characters.coser import stable_id
 from her.errors import InputError
 from her.rollouts.players import Players
-from her.rollouts.scene import Ended, SceneCounters, SceneEngine, SceneSettings
+from her.rollouts.scene import SceneEngine
+from her.rollouts.scene_values import Ended, SceneCounters, SceneSettings
 from her.types import ENVIRONMENT, NonEmpty, Transcript, Value
 from pipelines.evaluate.cases import ActingCase
 from pipelines.evaluate.options import EvaluateOptions
