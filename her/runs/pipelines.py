@@ -143,6 +143,19 @@ _ENTRIES = (
             kind="evaluation report", repository_type="dataset", required=("report_card.json",), files=("report_card.*",)
         ),
     ),
+    Pipeline(
+        name="evaluate",
+        summary="Play scenes of books with a model, have them judged, and report scores with intervals",
+        options="options:EvaluateOptions",
+        example=f"{CONFIGS}/evaluate_smoke.toml",
+        needs=(Needs("evaluate", ("nltk", "rouge", "matplotlib"), ("evaluate",)),),
+        publishes=Publication(
+            kind="evaluation report",
+            repository_type="dataset",
+            required=("scores.jsonl",),
+            files=("scores.jsonl", "report.*", "manifest.json", ".eval_results/*"),
+        ),
+    ),
 )
 PIPELINES = {entry.name: entry for entry in _ENTRIES}
 HELP = "; ".join(f"{entry.name}: {entry.summary}" for entry in _ENTRIES)

@@ -32,15 +32,15 @@ def main(words: Sequence[str]) -> int:
 
 
 def run(options: EvaluateOptions) -> Path:
-    """Run an evaluation and return the path of its scores.
+    """Run an evaluation and return the path of its page.
 
     Raises:
         RunStopped: the budget is spent, the forecast is above it, or no endpoint is left; the run can be resumed.
         HerError: data or settings are wrong, or a model is unknown at its endpoint.
     """
-    cases = read_cases(options.data, options.limit)
+    cases = read_cases(options.cases, options.limit)
     require_books(cases, options.retrieval)
-    hashes = atomic.file_hashes(case_files(options.data))
+    hashes = atomic.file_hashes(case_files(options.cases))
     with open_run("evaluate", options.name, options, seed=options.seed, hashes=hashes) as opened:
         try:
             written = asyncio.run(evaluate(opened, options, cases, hashes))

@@ -26,11 +26,12 @@ from pipelines.evaluate.manifest import key_of, manifest, simulation_manifest
 from pipelines.evaluate.options import ROLES, EvaluateOptions, Role
 from pipelines.evaluate.protocols import ActingProtocol
 from pipelines.evaluate.ray_rounds import answer_on_ray
+from pipelines.evaluate.report import write_report
 from pipelines.evaluate.role_callers import RoleAsker, RoleCallers
 from pipelines.evaluate.score_rows import JudgedCase, overlap_rows, question_about, score_rows, unplayed
 from pipelines.evaluate.scores import SCORES_FILE, TRANSCRIPTS_FILE, CaseScore
 from pipelines.evaluate.scripted_scene import ScriptedScene
-from pipelines.evaluate.simulation import Played, Simulation, Stage, simulate
+from pipelines.evaluate.simulation import Played, Simulation, PlayStage, simulate
 
 SIMULATIONS_FILE, MANIFEST_FILE, FORECAST_FILE = "simulations.jsonl", "manifest.json", "forecast.json"
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ Task = tuple[ActingCase, int]
 
 
 class Bench(NamedTuple):
-    """What the tasks of a run share.
+    """State that the tasks of a run share.
 
     Args:
         stage: of the simulations.
@@ -47,7 +48,7 @@ class Bench(NamedTuple):
         kept: transcripts that are there already, by case and run.
     """
 
-    stage: Stage
+    stage: PlayStage
     protocol: ActingProtocol
     kept: dict[tuple[str, int], Played]
 
@@ -72,8 +73,8 @@ async def judge_case(case: ActingCase, played: Played, asker: RoleAsker, protoco
     return JudgedCase(case, played, dict(zip(protocol.thoughts, found, strict=True)))
 
 
-async def evaluate(opened: Run, options: EvaluateOptions, cases: Sequence[ActingCase], data: dict[str, str]) -> list[Path]:
-    """Evaluate all cases and return the files that were written, the scores first.
+async def evaluate(opened: Run, options: EvaluateOptions, cases: Sequence[ActingCase], inputs: dict[str, str]) -> list[Path]:
+    """Evaluate all cases and return the files that were written, the page first.
 
     Raises:
         BudgetSpent, BackendError: the run ends; its ledger keeps every answer.
@@ -83,13 +84,13 @@ async def evaluate(opened: Run, options: EvaluateOptions, cases: Sequence[Acting
     with Ledger(opened.folder / "calls.sqlite3") as ledger:
         async with RoleCallers(options, ledger, scripted) as callers:
             models = models_of(options, callers)
-            described = manifest(options, models, data, (case.key for case in cases))
+            described = manifest(options, models, inputs, (case.key for case in cases))
             _write_json(opened.folder / MANIFEST_FILE, {"key": key_of(described), **described})
-            stage = Stage(options, callers, models.get("actor", ""), key_of(simulation_manifest(options, models)))
+            stage = PlayStage(options, callers, models.get("actor", ""), key_of(simulation_manifest(options, models)))
             bench = Bench(stage, options.acting, kept_simulations(opened.folder, stage, cases))
             tasks = [(case, run) for run in range(options.runs) for case in cases]
             tasks = [task for task in tasks if options.transcripts is None or (task[0].key, task[1]) in bench.kept]
-            with Progress([caller.counters for caller in callers.callers], opened.log_metric, options.calls.pilot) as progress:
+            with Progress([caller.counters for caller in callers.callers], opened.log_metric, 0) as progress:
                 await _pilot(bench, tasks, callers, opened)
                 if options.executor == "ray":
                     await answer_on_ray(tasks, bench.judged_by, callers)
@@ -106,7 +107,7 @@ def models_of(options: EvaluateOptions, callers: RoleCallers) -> dict[Role, str]
     return {role: callers.of(role).model for role in roles}
 
 
-def kept_simulations(folder: Path, stage: Stage, cases: Sequence[ActingCase]) -> dict[tuple[str, int], Played]:
+def kept_simulations(folder: Path, stage: PlayStage, cases: Sequence[ActingCase]) -> dict[tuple[str, int], Played]:
     """Return the simulations that need not be played.
 
     Of this run those whose key is that of now; of `transcripts` all of its whole ones, whatever they were played with.
@@ -232,7 +233,9 @@ def _write(opened: Run, done: Iterable[JudgedCase], protocol: ActingProtocol, ju
     rows = [row for each in ordered for row in (*score_rows(each, protocol, judge), *overlap_rows(each, protocol))]
     jsonl.write(folder / SCORES_FILE, rows)
     _log_means(opened, rows, failures)
-    return [folder / name for name in (SCORES_FILE, TRANSCRIPTS_FILE, SIMULATIONS_FILE, MANIFEST_FILE)]
+    _, reports = write_report(folder, f"Evaluation {opened.folder.name}")
+    reports.sort(key=lambda path: path.suffix != ".html")  # the page first: its path is what the command prints
+    return [*reports, *(folder / name for name in (SCORES_FILE, TRANSCRIPTS_FILE, SIMULATIONS_FILE, MANIFEST_FILE))]
 
 
 def _log_means(opened: Run, rows: Sequence[CaseScore], failures: dict[str, Any]) -> None:

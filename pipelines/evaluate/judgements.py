@@ -98,7 +98,7 @@ def _same(name: str, title: str) -> bool:
 
 
 class _Rule(NamedTuple):
-    """How severities are read; `most` is the largest one of the rubric."""
+    """Reading of severities; `most` is the largest one of the rubric."""
 
     name: SeverityRule
     most: int

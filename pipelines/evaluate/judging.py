@@ -30,15 +30,15 @@ _SHARED = 4
 """Words in a row that a flaw has to share with a turn to point at it, where it quotes nothing and names no number."""
 
 
-class ShownTurn(NamedTuple):
+class SeenTurn(NamedTuple):
     """One turn as the judge reads it."""
 
     turn: Turn
     text: str
 
 
-class Judgement(NamedTuple):
-    """Judgement of one dimension: flaws, or the problem why it is missing; `reasked` counts further attempts."""
+class DimensionJudgement(NamedTuple):
+    """DimensionJudgement of one dimension: flaws, or the problem why it is missing; `reasked` counts further attempts."""
 
     flaws: tuple[Flaw, ...] | None
     problem: str = ""
@@ -51,7 +51,7 @@ class Judgement(NamedTuple):
 
 
 class SceneQuestion(NamedTuple):
-    """What the judge is asked: one case, one transcript, one view.
+    """One question to the judge: a case, a transcript, a view.
 
     Args:
         given: turns at the beginning that are those of the book.
@@ -62,16 +62,16 @@ class SceneQuestion(NamedTuple):
     thoughts: Thoughts
     given: int = 0
 
-    def shown(self, protocol: ActingProtocol) -> list[ShownTurn]:
+    def shown(self, protocol: ActingProtocol) -> list[SeenTurn]:
         """Return the turns in which the judge sees anything."""
         return shown_turns(self.transcript.turns, self.thoughts, labels=protocol.labels)
 
 
-def shown_turns(turns: Sequence[Turn], thoughts: Thoughts, *, labels: bool = True) -> list[ShownTurn]:
+def shown_turns(turns: Sequence[Turn], thoughts: Thoughts, *, labels: bool = True) -> list[SeenTurn]:
     """Return the turns as a judge reads them, in CoSER's notation; turns in which there is nothing to see are left out."""
     viewer = Viewer(kind="judge", thoughts=thoughts == "visible")
     seen = [(turn, coser_notation(line(turn, viewer))) for turn in turns]
-    return [ShownTurn(turn, text if labels else text.removeprefix(f"{turn.speaker}: ")) for turn, text in seen if text]
+    return [SeenTurn(turn, text if labels else text.removeprefix(f"{turn.speaker}: ")) for turn, text in seen if text]
 
 
 def credited_rounds(question: SceneQuestion, protocol: ActingProtocol) -> int:
@@ -93,7 +93,7 @@ class SceneJudge:
     def __init__(self, asker: RoleAsker, protocol: ActingProtocol) -> None:
         self._asker, self._protocol = asker, protocol
 
-    async def judge(self, question: SceneQuestion) -> dict[str, Judgement]:
+    async def judge(self, question: SceneQuestion) -> dict[str, DimensionJudgement]:
         """Return the judgement of every dimension; they are asked side by side.
 
         Raises:
@@ -102,7 +102,7 @@ class SceneJudge:
         judgements = await all_of(self._dimension(question, dimension) for dimension in TITLES)
         return dict(zip(TITLES, judgements, strict=True))
 
-    async def _dimension(self, question: SceneQuestion, dimension: str) -> Judgement:
+    async def _dimension(self, question: SceneQuestion, dimension: str) -> DimensionJudgement:
         protocol, problem = self._protocol, ""
         messages: tuple[Message, ...] = judge_messages(question, dimension, protocol)
         asked = messages
@@ -113,13 +113,13 @@ class SceneJudge:
             call = Call(name, "judge", asked, sampling, number=attempt, meta=question.case.key)
             answer = await self._asker.ask("judge", call)
             if answer.error:
-                return Judgement(None, f"{answer.reason}: {answer.error}", attempt)
+                return DimensionJudgement(None, f"{answer.reason}: {answer.error}", attempt)
             reading = ReadJudgement(None, TRUNCATED) if answer.truncated else self._read(answer.text, dimension)
             if reading.flaws is not None:
-                return Judgement(self._flaws(reading.flaws, question), "", attempt)
+                return DimensionJudgement(self._flaws(reading.flaws, question), "", attempt)
             problem = reading.problem
             asked = messages if answer.truncated else _again(messages, answer.text, problem, dimension, question, protocol)
-        return Judgement(None, f"unreadable: {problem}", protocol.judge_asks - 1)
+        return DimensionJudgement(None, f"unreadable: {problem}", protocol.judge_asks - 1)
 
     def _read(self, text: str, dimension: str) -> ReadJudgement:
         return read_judgement(text, dimension, self._protocol.severities)
@@ -191,7 +191,7 @@ def _again(
     return (*messages, Message(role="assistant", content=answer.strip() or "-"), Message(role="user", content=again))
 
 
-def _turn_of(flaw: SaidFlaw, shown: Sequence[ShownTurn], numbered: Sequence[ShownTurn]) -> str:
+def _turn_of(flaw: SaidFlaw, shown: Sequence[SeenTurn], numbered: Sequence[SeenTurn]) -> str:
     """Return the id of the turn that a flaw points at: by its number, by a quote, by words in a row; empty when by none."""
     if 1 <= flaw.turn <= len(numbered):
         return numbered[flaw.turn - 1].turn.id

@@ -26,14 +26,14 @@ _JUDGING_SWITCHES = {"thoughts", "reference_thoughts", "labels", "numbered", "se
 
 
 def manifest(
-    options: EvaluateOptions, models: Mapping[Role, str], data: Mapping[str, str], cases: Iterable[str]
+    options: EvaluateOptions, models: Mapping[Role, str], inputs: Mapping[str, str], cases: Iterable[str]
 ) -> dict[str, Any]:
     """Return what determines a run.
 
     Args:
         options: of the run.
         models: model and revision of each role.
-        data: sha256 of every input file.
+        inputs: sha256 of every input file.
         cases: keys of the cases.
     """
     return {
@@ -45,7 +45,7 @@ def manifest(
             "transcripts": options.transcripts is not None,
         },
         "protocol": options.protocol,
-        "data": dict(data),
+        "inputs": dict(inputs),
         "cases": list(cases),
         "runs": options.runs,
     }

@@ -28,8 +28,8 @@ class EvaluateOptions(Value):
     Args:
         name: name of the run's folder in HER_HOME/runs.
         seed: of draws and calls; the runs of a case differ by their number.
-        data: test sets of CoSER, its books, or folders of them.
-        limit: most cases, spread evenly over the data; 0 for all.
+        cases: test sets of CoSER, its books, or folders of them.
+        limit: most cases, spread evenly over the files; 0 for all.
         runs: simulations of each case; with one there is no variance between runs, and so no honest interval.
         protocol: see protocols.py.
         actor: backend specs of the model that is evaluated; all of one model, as in the three below.
@@ -52,7 +52,7 @@ class EvaluateOptions(Value):
 
     name: NonEmpty = "coser"
     seed: int = 42
-    data: tuple[Path, ...] = Field(min_length=1)
+    cases: tuple[Path, ...] = Field(min_length=1)
     limit: int = Field(default=0, ge=0)
     runs: int = Field(default=2, ge=1)
     protocol: str = "corrected"

@@ -6,7 +6,7 @@ code and HER (arXiv:2601.21459) differ in what the judge sees, how speakers are 
 ours departs from the published code: a failed judgement is missing everywhere, and system_thinking is in nobody's history.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -65,53 +65,40 @@ class ActingProtocol(Value):
 
 _COLD = Sampling(temperature=0.0, top_p=1.0, max_tokens=512)
 _HER = Sampling(temperature=0.7, top_p=1.0, max_tokens=4096)
-_PUBLISHED = ActingProtocol(
-    name="coser-paper",
-    prompt="coser",
-    first="frequent",
-    question="bare",
-    reader="before_colon",
-    asks=1,
-    thoughts=("hidden",),
-    numbered=False,
-    severities="coser",
-    credit="all",
-    actor=_COLD,
-    environment=_COLD,
-    next_speaker=_COLD,
-    judge=Sampling(temperature=0.0, top_p=1.0, max_tokens=8196),
-    judge_asks=6,
-)
+_PAPER: dict[str, Any] = {
+    "prompt": "coser",
+    "first": "frequent",
+    "question": "bare",
+    "reader": "before_colon",
+    "asks": 1,
+    "thoughts": ("hidden",),
+    "numbered": False,
+    "severities": "coser",
+    "credit": "all",
+    "actor": _COLD,
+    "environment": _COLD,
+    "next_speaker": _COLD,
+    "judge": Sampling(temperature=0.0, top_p=1.0, max_tokens=8196),
+    "judge_asks": 6,
+}
+_LATER = {"motivations": "new", "question": "reasoned", "reader": "last_marker", "labels": False}
+_OF_HER = {
+    "prompt": "layers",
+    "question": "reasoned",
+    "reader": "tolerant",
+    "thoughts": ("visible",),
+    "severities": "her",
+    "actor": _HER,
+    "environment": _HER,
+    "next_speaker": _HER,
+    "judge": Sampling(temperature=0.0, top_p=1.0, max_tokens=2048),
+    "judge_asks": 1,
+}
 PROTOCOLS = {
-    protocol.name: protocol
-    for protocol in (
-        ActingProtocol(name="corrected"),
-        _PUBLISHED,
-        _PUBLISHED.model_copy(
-            update={
-                "name": "coser-head",
-                "motivations": "new",
-                "question": "reasoned",
-                "reader": "last_marker",
-                "labels": False,
-            }
-        ),
-        _PUBLISHED.model_copy(
-            update={
-                "name": "her",
-                "prompt": "layers",
-                "question": "reasoned",
-                "reader": "tolerant",
-                "thoughts": ("visible",),
-                "severities": "her",
-                "actor": _HER,
-                "environment": _HER,
-                "next_speaker": _HER,
-                "judge": Sampling(temperature=0.0, top_p=1.0, max_tokens=2048),
-                "judge_asks": 1,
-            }
-        ),
-    )
+    "corrected": ActingProtocol(name="corrected"),
+    "coser-paper": ActingProtocol(name="coser-paper", **_PAPER),
+    "coser-head": ActingProtocol(name="coser-head", **{**_PAPER, **_LATER}),
+    "her": ActingProtocol(name="her", **{**_PAPER, **_OF_HER}),
 }
 """Protocols by name."""
 

@@ -58,7 +58,7 @@ class _Plot(NamedTuple):
 
 
 class BookMemory:
-    """What the characters of one case may remember.
+    """Memory of the characters of one case.
 
     Raises:
         InputError: the case's book is not in the folder or is no book.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from her.types import ENVIRONMENT
 from pipelines.evaluate.cases import ActingCase
 from pipelines.evaluate.judgements import score
-from pipelines.evaluate.judging import Judgement, SceneQuestion, credited_rounds, shown_turns
+from pipelines.evaluate.judging import DimensionJudgement, SceneQuestion, credited_rounds, shown_turns
 from pipelines.evaluate.protocols import ActingProtocol
 from pipelines.evaluate.scores import CaseScore, Thoughts
 from pipelines.evaluate.simulation import Played
@@ -22,7 +22,7 @@ class JudgedCase(NamedTuple):
 
     case: ActingCase
     played: Played
-    judgements: Mapping[Thoughts, Mapping[str, Judgement]]
+    judgements: Mapping[Thoughts, Mapping[str, DimensionJudgement]]
 
 
 def unplayed(played: Played) -> str:

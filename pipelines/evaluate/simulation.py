@@ -56,8 +56,8 @@ class Played(NamedTuple):
     transcript: Transcript
 
 
-class Stage(NamedTuple):
-    """What all simulations of a run share.
+class PlayStage(NamedTuple):
+    """Settings and callers that all simulations of a run share.
 
     Args:
         options: of the run.
@@ -76,7 +76,7 @@ class Stage(NamedTuple):
         return hashlib.sha256(f"{self.key}\n{run}\n{case.model_dump_json()}".encode()).hexdigest()
 
 
-async def simulate(case: ActingCase, run: int, stage: Stage) -> Played:
+async def simulate(case: ActingCase, run: int, stage: PlayStage) -> Played:
     """Play one case.
 
     Raises:
