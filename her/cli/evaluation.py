@@ -1,5 +1,8 @@
-"""Commands for evaluations: make the report again, compare two models, and say what a comparison could show."""
+"""Commands for evaluations: play and judge, judge again, make the report again, compare two models, and say what a comparison
+could show.
+"""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +15,51 @@ app = typer.Typer()
 eval_app = typer.Typer(no_args_is_help=True, help="Evaluate models: reports, comparisons, and what they can show.")
 app.add_typer(eval_app, name="eval", rich_help_panel=PANEL)
 Evaluated = Annotated[str, typer.Argument(help="Name or folder of an evaluation; RUN#MODEL where it has several models.")]
+
+
+@eval_app.command("coser", context_settings={"ignore_unknown_options": True})
+def evaluate_on_coser(
+    data: Annotated[list[Path], typer.Option(help="Test set of CoSER, one of its books, or a folder of them.")],
+    actor: Annotated[
+        list[str] | None, typer.Option(help="Backend spec of the model that is evaluated; several of one model.")
+    ] = None,
+    judge: Annotated[list[str] | None, typer.Option(help="Backend spec of the judge, who also narrates and directs.")] = None,
+    protocol: Annotated[str, typer.Option(help="corrected, coser-paper, coser-head or her.")] = "corrected",
+    name: Annotated[str, typer.Option(help="Name of the run.")] = "coser",
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[@FILE.toml] [KEY=VALUE] [--dry-run]", help="Further settings, as of `her run evaluate`."),
+    ] = None,
+) -> None:
+    """Have a model play the scenes of CoSER, judge them, and write the report. Started again, an unfinished run resumes."""
+    settings: dict[str, object] = {"name": name, "protocol": protocol, "cases": [str(path) for path in data]}
+    settings |= {role: specs for role, specs in (("actor", actor), ("judge", judge)) if specs}
+    raise typer.Exit(_run_evaluation(settings, words or []))
+
+
+@eval_app.command("judge", context_settings={"ignore_unknown_options": True})
+def judge_again(
+    run: Annotated[str, typer.Argument(help="Name or folder of an evaluation.")],
+    judge: Annotated[list[str] | None, typer.Option(help="Backend spec of the judge; default: that of the run.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the new run; default: RUN-judged.")] = "",
+    words: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]", help="Settings that differ from the run's.")] = None,
+) -> None:
+    """Judge the transcripts of an evaluation again, without playing them."""
+    from her.runs.folder import run_folder
+
+    folder = Path(run) if (Path(run) / "config.toml").is_file() else run_folder(run)
+    settings: dict[str, object] = {"name": name or f"{folder.name}-judged", "transcripts": str(folder.resolve())}
+    settings |= {"judge": judge} if judge else {}
+    raise typer.Exit(_run_evaluation(settings, [f"@{folder / 'config.toml'}", *(words or [])]))
+
+
+def _run_evaluation(settings: dict[str, object], words: list[str]) -> int:
+    from her.runs.pipelines import pipeline_main
+
+    # Files come first: what the options say counts more, and what the words say most.
+    files = [word for word in words if word.startswith("@")]
+    named = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]
+    return pipeline_main(PIPELINE)([*files, *named, *(word for word in words if word not in files)])
 
 
 @eval_app.command("report")

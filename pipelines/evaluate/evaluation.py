@@ -31,7 +31,7 @@ from pipelines.evaluate.role_callers import RoleAsker, RoleCallers
 from pipelines.evaluate.score_rows import JudgedCase, overlap_rows, question_about, score_rows, unplayed
 from pipelines.evaluate.scores import SCORES_FILE, TRANSCRIPTS_FILE, CaseScore
 from pipelines.evaluate.scripted_scene import ScriptedScene
-from pipelines.evaluate.simulation import Played, Simulation, PlayStage, simulate
+from pipelines.evaluate.simulation import Played, PlayStage, Simulation, simulate
 
 SIMULATIONS_FILE, MANIFEST_FILE, FORECAST_FILE = "simulations.jsonl", "manifest.json", "forecast.json"
 log = logging.getLogger(__name__)
