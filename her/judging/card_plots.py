@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from io import StringIO
-from typing import Any
+from typing import Any, NamedTuple
 
 from her.judging.card_text import FigureRow
 from her.judging.report_card import Calibration
@@ -78,6 +78,37 @@ def calibration_plot(curve: Sequence[Calibration], title: str) -> str:
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)
         axes.grid(color=RULE, linewidth=0.6)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        return _svg(figure, title)
+
+
+class Curve(NamedTuple):
+    """A curve over steps: values with their limits (NaN or None for none), and the level to compare with."""
+
+    steps: Sequence[float]
+    values: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+    level: float | None = None
+    marked: Sequence[float] = ()
+    """Steps at which a vertical line stands, such as those of alarms."""
+
+
+def curve_plot(curve: Curve, title: str) -> str:
+    """Return the SVG of a curve over training steps; an empty string for no points."""
+    if not curve.steps:
+        return ""
+    with _drawing(WIDTH * 0.5) as (figure, axes):
+        if curve.low and curve.high:
+            axes.fill_between(curve.steps, curve.low, curve.high, color=BAND, linewidth=0)
+        if curve.level is not None:
+            axes.axhline(curve.level, color=SOFT, linewidth=0.8, linestyle=(0, (4, 3)))
+        for step in curve.marked:
+            axes.axvline(step, color=INK, linewidth=0.8)
+        axes.plot(curve.steps, curve.values, color=MARK, linewidth=1.4, marker="o" if len(curve.steps) < 60 else "", markersize=3)
+        axes.grid(axis="y", color=RULE, linewidth=0.6)
+        axes.set_axisbelow(True)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         return _svg(figure, title)

@@ -8,14 +8,14 @@ from pathlib import Path
 from her import config
 from her.config import ConfigT
 from her.errors import HerError
-from her.runs.open_run import RunStopped
+from her.runs.open_run import RunCollapsed, RunStopped
 
 
 def run_command_line(words: Sequence[str], model: type[ConfigT], run: Callable[[ConfigT], Path], pipeline: str) -> int:
     """Parse `words` into `model`, call `run` and log the path that it returns; with `--dry-run` print the settings only.
 
     Returns:
-        0 when the run is done, 2 after a HerError, 3 when it was stopped and can be resumed.
+        0 when the run is done, 2 after a HerError, 3 when it was stopped and can be resumed, 4 when it collapsed.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     log = logging.getLogger(pipeline)
@@ -28,6 +28,9 @@ def run_command_line(words: Sequence[str], model: type[ConfigT], run: Callable[[
     except (RunStopped, KeyboardInterrupt) as stopped:
         log.error("stopped: %s; run the same command again to resume", str(stopped) or "by hand")
         return 3
+    except RunCollapsed as collapsed:
+        log.error("collapsed: %s", collapsed)
+        return 4
     except HerError as error:
         log.error("%s", " ".join(str(error).split()))
         return 2

@@ -50,6 +50,7 @@ def show_run(name: str) -> str:
     lines += _titled("versions", [versions or "unknown"])
     lines += _titled("settings", _settings(status.pipeline, folder / "config.toml"))
     lines += _titled("loss", _loss_summary(read_curve(name)))
+    lines += _titled("panel", _panel(folder / "panel.json"))
     lines += _titled("last", [json.dumps(line, ensure_ascii=False) for line in read_metrics(name)[-1:]])
     lines += _titled("checkpoints", list_checkpoints(folder))
     lines += _titled("outputs", [_with_size(folder / output, output) for output in status.outputs])
@@ -61,6 +62,8 @@ def resume_command(name: str, status: RunStatus) -> str:
     """Return the command that resumes a run, or why it cannot be resumed."""
     if status.state == "running":
         return f"it is running; her runs stop {name}"
+    if status.state == "collapsed":
+        return "it collapsed; start another with other settings, from the checkpoint that it chose"
     return "it is done" if status.state == "done" else f"her runs resume {name}"
 
 
@@ -79,8 +82,8 @@ def resume_run(name: str, background: bool = False) -> int:
         InputError: the run is done or running, or its settings cannot be read; nothing is started then.
     """
     status = read_status(name)
-    if status.state in ("done", "running"):
-        advice = "to repeat it give another name" if status.state == "done" else f"stop it first: her runs stop {name}"
+    if status.state in ("done", "running", "collapsed"):
+        advice = "to repeat it give another name" if status.state != "running" else f"stop it first: her runs stop {name}"
         raise InputError(f"run '{name}' is {status.state}; {advice}")
     words = [f"@{(run_folder(name) / 'config.toml').absolute()}"]
     config.load(pipeline_options(status.pipeline), words)  # here, since a process in the background could not report an error
@@ -134,6 +137,17 @@ def _locked(folder: Path, name: str) -> AbstractContextManager[object]:
 def _titled(title: str, lines: Iterable[str]) -> list[str]:
     """Indent lines below a title, which stands on the first of them."""
     return [f"  {title if number == 0 else '':<12} {line}" for number, line in enumerate(lines)]
+
+
+def _panel(path: Path) -> list[str]:
+    """List what `panel.json` says of a run of reinforcement learning: the chosen checkpoint, the last look, the alarms."""
+    if not path.is_file():
+        return []
+    try:
+        lines = json.loads(path.read_text("utf-8"))["summary"]
+    except (ValueError, KeyError, TypeError):
+        return [f"'{path.name}' cannot be read"]
+    return [str(line) for line in lines]
 
 
 def _format_time(seconds: float) -> str:

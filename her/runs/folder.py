@@ -22,8 +22,9 @@ from her import paths
 from her.errors import InputError
 from her.types import Value
 
-State = Literal["running", "done", "stopped", "failed", "killed"]
-"""`stopped`: by a person or a budget, can be resumed; `killed`: the process ended without writing its end to status.json."""
+State = Literal["running", "done", "stopped", "failed", "killed", "collapsed"]
+"""`stopped`: by a person or a budget, can be resumed; `killed`: the process ended without writing its end to status.json;
+`collapsed`: an alarm ended reinforcement learning, since the policy pleases its reward alone; resuming it would repeat that."""
 
 
 class RunStatus(Value):

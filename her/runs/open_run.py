@@ -30,6 +30,10 @@ class RunStopped(HerError):
     """The run ends before it is done and can be resumed, for example when its budget is spent."""
 
 
+class RunCollapsed(HerError):
+    """Training went wrong in a way that more of it does not mend; what it saved before is kept."""
+
+
 class Run:
     """An open run: its folder and status. `open_run` creates it."""
 
@@ -116,6 +120,10 @@ def _record_end(run: Run) -> Iterator[Run]:
     except (KeyboardInterrupt, RunStopped) as error:
         _write_end(run, state="stopped", reason=str(error) or "stopped by hand")
         log.info("stopped: %s", run.status.reason)
+        raise
+    except RunCollapsed as error:
+        _write_end(run, state="collapsed", reason=str(error))
+        log.error("collapsed: %s", error)
         raise
     except BaseException as error:  # SystemExit included: the status must not stay at running
         _write_end(run, state="failed", reason=f"{type(error).__name__}: {error}")

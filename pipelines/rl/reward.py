@@ -24,8 +24,10 @@ from her.judging.service import JudgeGroup
 from her.rewards import ROUNDING, WORST, malformation, mixed, on_scale
 from her.runs.open_run import RunStopped
 from her.types import Message, Turn
+from pipelines.rl.prompts import RolloutPrompt
 from pipelines.rl.reward_options import RolloutRewardOptions, SourceKind
 from pipelines.rl.shaping import Shaping, bound, shaped
+from pipelines.rl.turn_figures import SampledAnswer
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
@@ -146,6 +148,30 @@ class GroupReward:
                 report(name, value)
         return [reward for group in groups for reward in group.rewards]
 
+    def gains(self, prompts: Sequence[RolloutPrompt], pairs: Sequence[tuple[SampledAnswer, SampledAnswer]]) -> list[float | None]:
+        """Return for each prompt how much more reward the first answer of its pair gets than the second; None is missing.
+
+        The reward must be of groups of 2. Nothing is logged or replayed.
+        """
+        return asyncio.run(self._gains(prompts, pairs))
+
+    async def _gains(
+        self, prompts: Sequence[RolloutPrompt], pairs: Sequence[tuple[SampledAnswer, SampledAnswer]]
+    ) -> list[float | None]:
+        groups = await asyncio.gather(
+            *(
+                self._judge_one(
+                    prompt.id,
+                    prompt.messages,
+                    [answer.turn.raw for answer in pair],
+                    [answer.fault != "truncated" for answer in pair],
+                    prompt.row(),
+                )
+                for prompt, pair in zip(prompts, pairs, strict=True)
+            )
+        )
+        return [None if None in group.rewards else _difference(*group.rewards) for group in groups]
+
     def _group_names(self, prompts: Sequence[Any], columns: dict[str, Any]) -> list[str]:
         """Return the id of each group."""
         size, ids = self._size, list(columns["id"])
@@ -258,6 +284,10 @@ class GroupReward:
             )
 
 
+def _difference(first: float | None, second: float | None) -> float:
+    return float(first or 0) - float(second or 0)
+
+
 async def _patiently(judge: JudgeGroup, group: Group) -> GroupRewards:
     """Ask until there is an answer: a service that restarts costs time, not rewards. The caller ends it at its deadline."""
     pause = FIRST_PAUSE
@@ -292,6 +322,8 @@ def as_messages(prompt: Any) -> tuple[Message, ...]:
     """Return a prompt of TRL, text or messages, as messages."""
     if isinstance(prompt, str):
         return (Message(role="user", content=prompt),)
+    if isinstance(prompt, tuple):
+        return prompt
     return tuple(Message(role=row["role"], content=row["content"]) for row in prompt)
 
 

@@ -4,7 +4,6 @@ Shaping is relative, as in NeMo Gym's comparison rewards: an absolute bonus for 
 that the policy can maximise alone, whereas here an answer only gains against its siblings.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from statistics import median
 from typing import NamedTuple
@@ -12,9 +11,9 @@ from typing import NamedTuple
 from her.format import pattern
 from her.rewards import centred_penalties
 from her.types import Turn
+from her.words import runs, words
 from pipelines.rl.reward_options import ShapingOptions
 
-_WORD = re.compile(r"[\u3400-\u9fff]|[^\W_]+")
 NGRAM = 3
 
 
@@ -23,11 +22,6 @@ class Shaping(NamedTuple):
 
     additions: list[float]
     penalties: dict[str, list[float | None]]
-
-
-def words(text: str) -> list[str]:
-    """Return the words of a text in lower case; a Chinese character is one."""
-    return _WORD.findall(text.casefold())
 
 
 def shaped(turns: Sequence[Turn | None], options: ShapingOptions) -> Shaping:
@@ -57,8 +51,7 @@ def bound(options: ShapingOptions) -> float:
 
 def repetition(turn: Turn) -> float:
     """Return the share of word triples of an answer, its plan included, that occurred in it before."""
-    found = words(turn.text())
-    triples = [tuple(found[at : at + NGRAM]) for at in range(len(found) - NGRAM + 1)]
+    triples = list(runs(words(turn.text()), NGRAM))
     return 1 - len(set(triples)) / len(triples) if triples else 0.0
 
 

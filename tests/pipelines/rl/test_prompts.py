@@ -55,6 +55,7 @@ def test_a_prompt_longer_than_the_context_is_left_out_and_no_prompt_at_all_is_re
         PromptOptions()
 
 
+@pytest.mark.whole
 def test_personas_answer_their_visitors_and_every_chat_can_begin_a_session() -> None:
     found = read(personas=[BUNDLED], scenes=1, exchanges=3)
     starts = [(prompt.speaker, prompt.start.turns[-1].speaker) for prompt in found if prompt.start]
