@@ -65,6 +65,11 @@ def secret_values() -> list[str]:
     return sorted({value for key, value in os.environ.items() if len(value) >= 8 and any(word in key.upper() for word in named)})
 
 
+def reward_token() -> str:
+    """Return the token of reward servers that a run asks (`HER_REWARD_TOKEN`); empty for none."""
+    return os.environ.get("HER_REWARD_TOKEN", "")
+
+
 def server_host() -> str:
     """Return the address to listen on: `GRADIO_SERVER_NAME`, else 0.0.0.0 on a Space and 127.0.0.1 elsewhere."""
     return os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if space_id() else "127.0.0.1")

@@ -48,7 +48,7 @@ class JudgedAnswer(NamedTuple):
     """One answer with everything that led to its reward, as the replay keeps it.
 
     Args:
-        fault: why it failed the gate; empty when it passed.
+        fault: why it failed the gate; empty when it passed. `others` are the names that it was read with.
         sources: reward of each source on the scale, None where it is missing.
         penalties: of the shaping, by feature.
         judgements: those in which it stood first, or stood against the reference.
@@ -59,6 +59,7 @@ class JudgedAnswer(NamedTuple):
     group: Group
     turn: Turn
     fault: str
+    others: tuple[str, ...]
     reward: float | None
     sources: dict[str, float | None]
     penalties: dict[str, float | None]
@@ -160,7 +161,7 @@ class GroupReward:
     ) -> list[float | None]:
         groups = await asyncio.gather(
             *(
-                self._judge_one(
+                self.judge_one(
                     prompt.id,
                     prompt.messages,
                     [answer.turn.raw for answer in pair],
@@ -196,12 +197,13 @@ class GroupReward:
             places = slice(number * self._size, (number + 1) * self._size)
             first = places.start
             column: dict[str, Any] = {key: columns[key][first] for key in COLUMNS if key in columns}
-            tasks.append(self._judge_one(name, prompts[first], answers[places], finished[places], column))
+            tasks.append(self.judge_one(name, prompts[first], answers[places], finished[places], column))
         return list(await asyncio.gather(*tasks))
 
-    async def _judge_one(
+    async def judge_one(
         self, name: str, prompt: Any, answers: Sequence[str], finished: Sequence[bool], column: dict[str, Any]
     ) -> JudgedGroup:
+        """Judge the answers of one prompt; `column` holds one value for each of `COLUMNS`."""
         speaker, others = column["speaker"], tuple(column.get("others") or ())
         turns = [parse(answer, speaker, others) for answer in answers]
         faults = [
@@ -212,7 +214,7 @@ class GroupReward:
         reference = parse(column["reference"], speaker) if column.get("reference") else None
         group = Group(name, as_messages(prompt), tuple(passed), reference, column.get("language") or "en")
         found = await asyncio.gather(*(self._ask(judge, group) for judge in self._judges)) if any(passed) else []
-        return self._assembled(name, group, turns, faults, found)
+        return self._assembled(name, group, turns, faults, others, found)
 
     async def _ask(self, source: WeightedJudge, group: Group) -> GroupRewards | None:
         """Return the rewards of one source on the scale; None when it did not answer within the deadline."""
@@ -238,6 +240,7 @@ class GroupReward:
         group: Group,
         turns: Sequence[Turn],
         faults: Sequence[str],
+        others: tuple[str, ...],
         found: Sequence[GroupRewards | None],
     ) -> JudgedGroup:
         size = len(turns)
@@ -258,6 +261,7 @@ class GroupReward:
                 group,
                 turns[index],
                 faults[index],
+                others,
                 self._reward(rewards[index], faults[index], shaping, index),
                 {judge.name: source[index] for judge, source in zip(self._judges, sources, strict=False)},
                 {feature: values[index] for feature, values in shaping.penalties.items()},
