@@ -105,7 +105,7 @@ def report_page(
     """Return the page of a run; every text is escaped."""
     plays = list(shown_plays(scores, transcripts))
     flaws = sorted((flaw for play in plays for flaw in play.flaws), key=lambda flaw: -flaw.weight)
-    return _page(
+    return page_of(
         "report.html.jinja",
         title=title,
         proxy=proxy,
@@ -135,7 +135,7 @@ def comparison_page(
         _plays_by_case(shown_plays([row for row in rows if row.case in wanted], known, prefix))
         for rows, known, prefix in zip(scores, transcripts, ("a", "b"), strict=True)
     ]
-    return _page(
+    return page_of(
         "comparison.html.jinja",
         first=found[0].first,
         second=found[0].second,
@@ -307,5 +307,6 @@ def _environment() -> Environment:
     return Environment(loader=FileSystemLoader(Path(__file__).parent / "pages"), autoescape=True, undefined=StrictUndefined)
 
 
-def _page(template: str, **values: Any) -> str:
+def page_of(template: str, **values: Any) -> str:
+    """Return a page of this package with these values, every text escaped."""
     return _environment().get_template(template).render(**values)

@@ -36,7 +36,7 @@ def scene(case: str, run: int, language: Language = "en", model: str = MODEL, tu
                           text.partition(":")[0], notation="her", turn_id=f"{case}/{run}/{number}"))  # fmt: skip
     if case == "case 0":
         said[1] = parse(f"Tom: {HOSTILE}", "Tom", notation="her", turn_id=said[1].id)
-    scenario = Scenario(id=case, language=language, setting=f"A harbour. {HOSTILE}")
+    scenario = Scenario(id=case, language=language, setting=f"A harbour, {case}. {HOSTILE}")
     cast = (CastMember(name="Mara"), CastMember(name="Tom"))
     return Transcript(id=transcript_id(case, run, model), scenario=scenario, cast=cast, turns=tuple(said))
 
