@@ -116,3 +116,43 @@ def print_detectable(
     planning = pipeline_module(PIPELINE, "planning")
     for line in planning.detectable_lines(pilot, other, cases, books, runs, power):
         typer.echo(line)
+
+
+@eval_app.command("arena")
+def hold_arena(
+    runs: Annotated[list[str], typer.Argument(help="Evaluations over the same cases, two or more; RUN#MODEL where needed.")],
+    family: Annotated[list[str], typer.Option(help="Model family of each run, in their order, such as qwen or llama.")],
+    held_out: Annotated[
+        list[str] | None, typer.Option(help="Spec of the judge without principles, of another family than all contestants.")
+    ] = None,
+    held_out_family: Annotated[str, typer.Option(help="Its family; required, and none of the contestants'.")] = "",
+    by_case: Annotated[list[str] | None, typer.Option(help="Spec of the judge with principles, beside it.")] = None,
+    by_case_family: Annotated[str, typer.Option(help="Its family.")] = "",
+    people: Annotated[bool, typer.Option("--people", help="Add people's blind votes from the database.")] = False,
+    thoughts: Annotated[bool, typer.Option("--thoughts", help="Show the characters' thoughts to the judges.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Output folder; default: arena in the first run's folder.")] = None,
+) -> None:
+    """Judge the saved scenes of several models against each other, in both orders; nothing is played again."""
+    from her.errors import InputError
+    from her.runs.pipelines import pipeline_module
+    from her.store import Store
+
+    if len(family) != len(runs):
+        raise InputError(f"{len(runs)} runs have {len(family)} families; give --family once for each run, in their order")
+    report, arena, words = (pipeline_module(PIPELINE, name) for name in ("report", "arena", "arena_text"))
+    read = [report.read_run(run) for run in runs]
+    contestants = [arena.Contestant(run.name, name, run) for run, name in zip(read, family, strict=True)]
+    given = (("held_out", held_out, held_out_family), ("by_case", by_case, by_case_family))
+    judges = [arena.ArenaJudge(source, tuple(specs), name) for source, specs, name in given if specs]
+    arena.check_judges(contestants, judges)
+    votes = list(arena.people_games(Store(), contestants)) if people else []
+    found, files = arena.run_arena(contestants, judges, out or read[0].folder / "arena", people=votes, thoughts=thoughts)
+    for table in found.tables:
+        typer.echo(f"{words.heading(table)}: {', '.join(one.contestant for one in table.standings)}")
+        typer.echo(f"  {words.facts(table)}")
+    for each in found.parted:
+        if each.flagged:
+            typer.echo(
+                f"{each.contestant} pleases the principles and not the held-out judge ({each.pleased} of {each.games} games)"
+            )
+    typer.echo(files[-1])

@@ -1,5 +1,7 @@
 """Test the arena's tables: scores and intervals, orders, what is no tie, fragile leads, and judges that part."""
 
+import pytest
+
 from her.judging.arena_table import ArenaGame, arena_tables, fragility, parted_judges
 from her.judging.statistics import Uncertainty
 from her.types import Outcome
