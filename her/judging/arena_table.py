@@ -237,7 +237,7 @@ def _beats(game: ArenaGame, name: str) -> bool:
 
 
 class PartedJudges(Value):
-    """How often the judge with principles and the held-out judge part over one contestant.
+    """Counts of the games in which the judge with principles and the held-out judge part over one contestant.
 
     Args:
         pleased: games that the judge with principles gives to the contestant and the held-out judge to the other.

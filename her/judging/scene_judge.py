@@ -43,7 +43,7 @@ class JudgedScenes(NamedTuple):
     problem: str = ""
 
 
-class SceneJudge:
+class ScenePairJudge:
     """A judge of plays.
 
     Args:

@@ -21,7 +21,7 @@ from her.inference.caller import Caller, Ledger
 from her.inference.options import CallOptions
 from her.judging.arena_table import ArenaGame, ArenaTable, PartedJudges, Source, arena_tables, parted_judges
 from her.judging.principles import library_hash, load_principles
-from her.judging.scene_judge import SceneJudge, ScenePair
+from her.judging.scene_judge import ScenePair, ScenePairJudge
 from her.judging.statistics import USUAL, Uncertainty
 from her.store import Store
 from her.store.exports import voted_pairs
@@ -150,7 +150,7 @@ async def judge_meetings(
     """Yield the games of one judge in the order of the meetings, many in flight."""
     principles = {language: load_principles(language) for language in LANGUAGES} if judge.source == "by_case" else {}
     async with Caller(judge.endpoints, ledger, calls.limits(len(judge.endpoints))) as caller:
-        asked = SceneJudge(caller.ask, caller.model, principles, library_hash() if principles else "", thoughts)
+        asked = ScenePairJudge(caller.ask, caller.model, principles, library_hash() if principles else "", thoughts)
         at_once = max(4, calls.in_flight * len(judge.endpoints))
         for start in range(0, len(found), at_once):
             some = found[start : start + at_once]
