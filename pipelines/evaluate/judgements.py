@@ -6,6 +6,7 @@ The credit of 1.5 points a turn evens out that longer scenes have more places fo
 text and never guesses: an answer without a usable list of flaws has a `problem`, and the score is then missing, never a number.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -29,6 +30,7 @@ TITLES = {
 WORST = 10
 """Largest severity that any rule knows, for mechanical repetition."""
 _USUAL_WORST = 5
+_TURN = re.compile(r"\s*\[?#?\s*([0-9]{1,4})\s*\]?\s*")
 
 
 class SaidFlaw(NamedTuple):
@@ -111,28 +113,28 @@ def _read_flaws(flaws: Sequence[dict[str, Any]], rule: _Rule) -> ReadJudgement:
         severity, problem = _severity(said, rule)
         if problem:
             return ReadJudgement(None, problem)
-        turn = flaw.get("turn")
-        number = int(turn) if isinstance(turn, (int, str)) and str(turn).strip(" #").isdecimal() else 0
+        turn = _TURN.fullmatch(str(flaw.get("turn")))
+        number = int(turn[1]) if turn else 0
         read.append(SaidFlaw(_words(flaw.get("instance")), _words(flaw.get("type")), severity, number))
     return ReadJudgement(tuple(read))
 
 
 def _severity(said: Any, rule: _Rule) -> tuple[float | None, str]:
     """Return what a severity counts, and the problem with one that no rule can count."""
-    number = float(said) if isinstance(said, (int, float)) and not isinstance(said, bool) else None
+    number: float | None = said if isinstance(said, (int, float)) and not isinstance(said, bool) else None
     if rule.name == "rubric":
-        if number is None and isinstance(said, str) and said.strip().isdecimal():
-            number = float(said)
+        if number is None and isinstance(said, str) and _TURN.fullmatch(said):
+            number = int(said.strip(" []#"))
         if number is None or not 1 <= number <= rule.most:
             return None, f"the severity {_short(said)} is no number from 1 to {rule.most}"
-        return number, ""
+        return float(number), ""
     # The published code would count these as they are: a negative one would then pay for other flaws.
     if number is not None and not 0 <= number <= WORST:
         return None, f"the severity {_short(said)} is no number from 1 to {WORST}"
     if said is None:
         return (1.0 if rule.name == "coser" else 0.0), ""
     counted = number is not None and (rule.name == "her" or isinstance(said, int))
-    return (number if counted else None), ""
+    return (float(number) if counted and number is not None else None), ""
 
 
 def _words(value: Any) -> str:
@@ -140,5 +142,5 @@ def _words(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    shown = repr(value)
+    shown = repr(value) if not isinstance(value, int) or abs(value) < 10**9 else "of very many digits"
     return shown if len(shown) <= 40 else f"{shown[:37]}..."

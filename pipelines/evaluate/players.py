@@ -21,7 +21,7 @@ from pipelines.evaluate.protocols import ActingProtocol
 from pipelines.evaluate.retrieval import BookMemory
 from pipelines.evaluate.role_callers import RoleAsker
 
-_MARKER = re.compile(r"[*#]*\s*next speaker\s*[*#]*\s*(?::|-|is\b)?\s*", re.IGNORECASE)
+_MARKER = re.compile(r"next speaker\s*[*#]*\s*(?::|-|is\b)?\s*\*?", re.IGNORECASE)
 
 
 class TurnFailed(HerError):
@@ -102,7 +102,7 @@ class ActingPlayer(RolePlayer):
         others = [each for each in self._cast if each.name != member.name and each.profile]
         values = {
             "name": member.name,
-            "of_source": (f"（{member.source}）" if zh else f" from {member.source}") if member.source else "",
+            "of_source": (f"（{member.source}）" if zh else f", from {member.source}") if member.source else "",
             "profile": member.profile,
             "scenario": self._scene.scenario.setting,
             "company": "\n\n".join(f"{each.name}{'：' if zh else ': '}{each.profile}" for each in others),
@@ -151,7 +151,7 @@ def last_marker(answer: str, names: Sequence[str]) -> SpeakerReading:
     if not marks:
         return before_colon(answer, names)
     lines = answer[marks[-1].end() :].strip().splitlines()
-    return _exactly((lines[0] if lines else "").strip().rstrip(".,!\"'*").strip("*").strip(), names)
+    return _exactly((lines[0] if lines else "").rstrip(" .,!\"'*"), names)
 
 
 def _exactly(said: str, names: Sequence[str]) -> SpeakerReading:

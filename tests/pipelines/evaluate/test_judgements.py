@@ -84,6 +84,8 @@ UNREADABLE = {
     "severity missing": '{"Anthropomorphism": {"flaws": [{"instance": "x", "type": "y"}]}}',
     "severity null": answer(None),
     "severity true": answer(True),
+    "severity of 400 digits": answer(10**400),
+    "severity of 5000 digits": answer(3).replace("3", "9" * 5000),
     "severity infinite": answer(3).replace("3", "1e999"),
     "severity NaN": answer(3).replace("3", "NaN"),
 }
@@ -116,5 +118,6 @@ def test_no_rule_lets_a_severity_pay_for_other_flaws(rule, said):
 
 def test_a_flaw_says_its_turn_where_the_judge_names_it():
     flaws = [{"turn": 4, "instance": "a", "severity": 1}, {"turn": "x", "instance": 3, "severity": 1}]
-    first, second = read_judgement(json.dumps({"Anthropomorphism": {"flaws": flaws}}), AN).flaws
-    assert (first.turn, second.turn, second.text) == (4, 0, "")
+    flaws += [{"turn": "[12]", "severity": "2"}, {"turn": "9" * 5000, "severity": 1}, {"turn": True, "severity": 1}]
+    first, second, third, *last = read_judgement(json.dumps({"Anthropomorphism": {"flaws": flaws}}), AN).flaws
+    assert (first.turn, second.turn, second.text, third.turn) == (4, 0, "", 12) and [each.turn for each in last] == [0, 0]
