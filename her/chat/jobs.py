@@ -44,6 +44,7 @@ class ReplyJob:
         replaces: node that the reply stands beside as a swipe.
         base: the turn that the reply continues.
         reasoning: the native reasoning that came with `base`.
+        character: who plays in a scene of several; empty for the character of the chat.
     """
 
     page: Page
@@ -58,6 +59,7 @@ class ReplyJob:
     replaces: str | None = None
     base: Turn | None = None
     reasoning: str = ""
+    character: str = ""
 
     @property
     def chat(self) -> str:
@@ -72,7 +74,7 @@ class ReplyJob:
     @property
     def speaker(self) -> str:
         """Name of the character that the model plays."""
-        return self.page.conversation.speaker
+        return self.character or self.page.conversation.speaker
 
     @property
     def origin(self) -> Origin:
@@ -103,6 +105,7 @@ class ReplyJobBuilder:
     backend: Backend
     sampling: Sampling
     limits: ChatLimits
+    character: str = ""
 
     def send(self, text: str) -> ReplyJob:
         """Answer a message at the end of the path."""
@@ -112,10 +115,21 @@ class ReplyJobBuilder:
         """Play the next turn, whoever spoke last."""
         return self._reply(self.page.turns, self.page.conversation.head_id)
 
+    def play(self, name: str) -> ReplyJob:
+        """Let this character of a scene, or its narrator, play the next turn."""
+        chat = self.page.conversation
+        known = {member.name for member in chat.cast} | {ENVIRONMENT}
+        if chat.ensemble is None or name not in known or not chat.plays(name):
+            raise InputError(f"the model does not play {name[:60]!r} in this chat; choose a character of the scene")
+        if name in view.absent(self.page.transcript()):
+            raise InputError(f"{name} is not there now; let them come in first")
+        return replace(self, character=name).answer()
+
     def regenerate(self, node_id: str) -> ReplyJob:
         """Generate another reply beside a shown turn of the model."""
         old = played_node(self.page, node_id)
-        return self._reply(self.page.before(old.id), old.parent_id, replaces=old.id, swipes=old.swipe_count)
+        builder = self._as_speaker_of(old.turn)
+        return builder._reply(self.page.before(old.id), old.parent_id, replaces=old.id, swipes=old.swipe_count)
 
     def edit_own(self, node_id: str, text: str) -> ReplyJob:
         """Answer the text that the visitor puts in place of an earlier turn of theirs."""
@@ -130,10 +144,11 @@ class ReplyJobBuilder:
         if not page.path or not page.played(page.path[-1]):
             raise InputError("the last turn is not the model's, so it cannot be continued; send a message instead")
         node = page.path[-1]
+        builder = self._as_speaker_of(node.turn)
         base, reasoning = continuation_base(node)
         # The begun turn is part of the call, so its tokens are kept free in the history.
         reserved = self.backend.count_tokens((Message(role="assistant", content=base.raw),))
-        history, sampling = self._prompt(page.before(node.id), reserved)
+        history, sampling = builder._prompt(page.before(node.id), reserved)
         return ReplyJob(
             page=page,
             backend=self.backend,
@@ -143,6 +158,7 @@ class ReplyJobBuilder:
             replaces=node.id,
             base=base,
             reasoning=reasoning,
+            character=builder.character,
         )
 
     def _answer_to(self, text: str, before: Sequence[Turn], parent_id: str | None, edit_of: str | None = None) -> ReplyJob:
@@ -159,7 +175,12 @@ class ReplyJobBuilder:
             prompt=prompt,
             parent_id=parent_id,
             replaces=replaces,
+            character=self.character,
         )
+
+    def _as_speaker_of(self, turn: Turn) -> "ReplyJobBuilder":
+        """Return the builder for the speaker of a turn in a scene of several characters."""
+        return replace(self, character=turn.speaker) if self.page.conversation.ensemble else self
 
     def _prompt(self, turns: Sequence[Turn], reserved: int = 0) -> tuple[view.Prompt, Sampling]:
         """Return the prompt for the turn after `turns`, with `reserved` tokens kept free, and the sampling."""
@@ -167,8 +188,11 @@ class ReplyJobBuilder:
         if len(turns) > most:
             raise InputError(f"this chat has {len(turns):,} turns and at most {most:,} are allowed; start a new chat")
         sampling, budget = fitted(self.sampling, self.backend.describe())
-        transcript, speaker = self.page.transcript(turns), self.page.conversation.speaker
-        return view.prompt(transcript, speaker, budget - reserved, self.backend.count_tokens), sampling
+        transcript, speaker = self.page.transcript(turns), self.character or self.page.conversation.speaker
+        room = (budget - reserved, self.backend.count_tokens)
+        if speaker == ENVIRONMENT:
+            return view.narrator_prompt(transcript, *room), sampling
+        return view.prompt(transcript, speaker, *room), sampling
 
     def _with_seed(self, sampling: Sampling, swipes: int) -> Sampling:
         """Return the sampling with another seed for each swipe, so that asking again gives another reply.

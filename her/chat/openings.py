@@ -62,7 +62,7 @@ def open_persona(persona: Persona, scene: Scenario | None, name: str, about: str
     slots = (visitor, scenario.place or HERE[language])
     turns: list[tuple[Turn, Origin]] = []
     if scenario.opening.strip():
-        turns.append((_filled(plain_turn(ENVIRONMENT, scenario.opening.strip()), slots), "opening"))
+        turns.append((opening_line(scenario, visitor), "opening"))
     greetings = [greeting_turn(text, persona.name, slots) for text in persona.greetings]
     if greetings:
         if not 0 <= greeting < len(greetings):
@@ -170,6 +170,11 @@ def _one_line(text: str) -> str:
     )
     # Last, since a character dropped between two spaces leaves both.
     return " ".join("".join(kept).split())
+
+
+def opening_line(scenario: Scenario, visitor: str) -> Turn:
+    """Return the first line of the environment, with the visitor's name and the place filled in."""
+    return _filled(plain_turn(ENVIRONMENT, scenario.opening.strip()), (visitor, scenario.place or HERE[scenario.language]))
 
 
 def greeting_turn(text: str, speaker: str, slots: tuple[str, str]) -> Turn:

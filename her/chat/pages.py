@@ -9,9 +9,11 @@ from her.characters.coser import BookScene
 from her.chat.views import ChatView, Meter, Replay, TurnView
 from her.errors import InputError, NotFound
 from her.store import Choice, Conversation, PathNode, Rated, Store
-from her.types import Persona, Sampling, Transcript, Turn
+from her.types import ENVIRONMENT, CastMember, Persona, Sampling, Transcript, Turn
 
 DEFAULT_COLOUR = "#5b4a6b"
+COLOURS = ("#5b4a6b", "#2f5d62", "#8a4b38", "#3d5a80", "#6b6427", "#7a3558")
+"""Colours of characters without a persona: white letters on each pass WCAG AA."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,16 @@ class Page:
         """Tell whether the visitor wrote this turn."""
         return node.origin in ("visitor", "edit") and node.turn.speaker == self.conversation.visitor_name
 
+    def next_after(self, turns: Sequence[Turn]) -> str:
+        """Return whose prompt the token meter measures: the character of the chat; in a scene whoever of them spoke last."""
+        if self.conversation.ensemble is None:
+            return self.conversation.speaker
+        played = (turn.speaker for turn in reversed(turns) if self.conversation.plays(turn.speaker))
+        return next((name for name in played if name != ENVIRONMENT), self.conversation.speaker)
+
     def played(self, node: PathNode) -> bool:
         """Tell whether this turn is the model's: generated, a written greeting, or rewritten by the visitor."""
-        return node.origin not in ("book", "opening", "visitor") and node.turn.speaker == self.conversation.speaker
+        return node.origin not in ("book", "opening", "visitor") and self.conversation.plays(node.turn.speaker)
 
 
 def read_page(store: Store, visitor: str, chat: str) -> Page:
@@ -70,7 +79,7 @@ def read_meter(page: Page, backend: Backend, sampling: Sampling) -> Meter:
     """Measure how full the context is with the turns that are shown now."""
     description = backend.describe()
     _, budget = fitted(sampling, description)
-    transcript, speaker = page.transcript(), page.conversation.speaker
+    transcript, speaker = page.transcript(), page.next_after(page.turns)
     try:
         prompt = view.prompt(transcript, speaker, budget, backend.count_tokens)
     except InputError:  # too long for this model; the chat is shown all the same, and the next message gets the error
@@ -111,6 +120,7 @@ def read_view(
     """
     chat = page.conversation
     ratings = store.ratings(chat.visitor_id, chat.id)
+    characters = store.character_ratings(chat.visitor_id, chat.id) if chat.ensemble else {}
     choices = store.choices(chat.visitor_id, chat.id)
     persona, scene = personas.get(chat.persona_id), scenes.get(chat.scenario.id)
     return ChatView(
@@ -123,11 +133,23 @@ def read_view(
         colour=persona.colour if persona else DEFAULT_COLOUR,
         scenario=chat.scenario,
         cast=chat.cast,
+        ensemble=chat.ensemble,
+        absent=tuple(sorted(view.absent(page.transcript()))) if chat.ensemble else (),
+        colours=cast_colours(chat.cast, personas) if chat.ensemble else (),
+        characters=characters,
         turns=tuple(_turn_view(page, node, choices.get(node.parent_id), ratings.get(node.id)) for node in page.path),
         live=live,
         meter=meter,
         replay=Replay(shown=replayed(page), total=len(scene.turns)) if scene else None,
         rating=ratings.get(None),
+    )
+
+
+def cast_colours(cast: Sequence[CastMember], personas: Mapping[str, Persona]) -> tuple[str, ...]:
+    """Return the colour of each character: that of the persona, else one of COLOURS by the place in the cast."""
+    return tuple(
+        personas[member.persona].colour if member.persona in personas else COLOURS[place % len(COLOURS)]
+        for place, member in enumerate(cast)
     )
 
 

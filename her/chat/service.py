@@ -4,6 +4,7 @@ Calls of the model run as tasks of the event loop, so a generation continues whe
 in threads. A method that stores something returns after the commit. The shown path moves only together with a reply.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -60,6 +61,8 @@ class ChatService:
         self.limits = limits or ChatLimits()
         self.sampling = sampling or Sampling()
         self._backend = backend
+        self.choosing: dict[str, asyncio.Task[str]] = {}
+        """Choices of the next speaker of a scene that a model is making now, by chat; `stop` cancels them."""
         self._connected: dict[str, Backend] = {}
         self._book_scenes: dict[str, BookScene] = {scene.scenario.id: scene for book in self.books for scene in book.scenes}
         self._generations = RunningGenerations(store, self.limits, self._retire)
@@ -103,9 +106,7 @@ class ChatService:
 
     async def start_book(self, visitor: str, *, scenario: str, me: str, model: str, replay: int = 0, title: str = "") -> ChatView:
         """Start a chat in the scene of a book with this scenario id; see `openings.open_book`."""
-        if scenario not in self._book_scenes:
-            raise NotFound(f"there is no scene {scenario[:60]!r} in the open books; choose one from the list")
-        return await self._open(visitor, open_book(self._book_scenes[scenario], me, model, replay, title))
+        return await self._open(visitor, open_book(self.book_scene(scenario), me, model, replay, title))
 
     async def view(self, visitor: str, chat: str) -> ChatView:
         """Return the chat as it is on disk."""
@@ -149,6 +150,10 @@ class ChatService:
         """Let the model play the next turn without a message."""
         return await self._generate(visitor, chat, lambda jobs: jobs.answer())
 
+    async def play(self, visitor: str, chat: str, name: str) -> RunningGeneration:
+        """Let a character of a scene, or its narrator, play the next turn; `her.rollouts.live_scenes` chooses whose it is."""
+        return await self._generate(visitor, chat, lambda jobs: jobs.play(name))
+
     async def regenerate(self, visitor: str, chat: str, node: str) -> RunningGeneration:
         """Generate another reply beside a turn of the model; the old one stays as a swipe."""
         return await self._generate(visitor, chat, lambda jobs: jobs.regenerate(node))
@@ -166,6 +171,8 @@ class ChatService:
         generation = self.running(chat)
         if generation is None or generation.visitor != visitor:
             await self._in_thread(self.store.conversation, visitor, chat)  # NotFound for a chat of somebody else
+            if choice := self.choosing.get(chat):
+                choice.cancel()
             return
         generation.stop()
         await generation.wait()
@@ -186,6 +193,22 @@ class ChatService:
         async for snapshot in generation.follow():
             yield snapshot
 
+    # Scenes of several characters
+
+    async def start_scene(self, visitor: str, opening: Opening) -> ChatView:
+        """Start a scene of several characters; see `her.chat.ensembles`."""
+        return await self._open(visitor, opening)
+
+    def book_scene(self, scenario: str) -> BookScene:
+        """Return the scene of an open book with this scenario id; NotFound when there is none."""
+        if scenario not in self._book_scenes:
+            raise NotFound(f"there is no scene {scenario[:60]!r} in the open books; choose one from the list")
+        return self._book_scenes[scenario]
+
+    async def page(self, visitor: str, chat: str) -> Page:
+        """Return a chat with its shown path."""
+        return await self._in_thread(read_page, self.store, visitor, chat)
+
     # Changing the tree
 
     async def edit_played(self, visitor: str, chat: str, node: str, text: str) -> ChatView:
@@ -199,7 +222,7 @@ class ChatService:
             if turn := rewrite(played_node(page, node).turn, cleaned):
                 self.store.add_edit(visitor, chat, node, turn)
 
-        return await self._change(visitor, chat, change)
+        return await self.change(visitor, chat, change)
 
     async def select(self, visitor: str, chat: str, node: str) -> ChatView:
         """Show the path through this node, with the newest continuation below it."""
@@ -207,7 +230,7 @@ class ChatService:
         def change(_: Page) -> None:
             self.store.move_head(visitor, chat, self.store.leaf_of(visitor, chat, node))
 
-        return await self._change(visitor, chat, change)
+        return await self.change(visitor, chat, change)
 
     async def swipe(self, visitor: str, chat: str, node: str, step: int) -> ChatView:
         """Show the sibling `step` places further (-1: the one before); at either end nothing changes."""
@@ -218,7 +241,7 @@ class ChatService:
             if target != node:
                 self.store.move_head(visitor, chat, self.store.leaf_of(visitor, chat, target))
 
-        return await self._change(visitor, chat, change)
+        return await self.change(visitor, chat, change)
 
     async def delete(self, visitor: str, chat: str, node: str) -> ChatView:
         """Delete a turn and everything below it. Of several replies, the one before it (else after it) is shown then."""
@@ -232,7 +255,7 @@ class ChatService:
             if nearest_first and shown is not None and page.played(shown):
                 self.store.move_head(visitor, chat, self.store.leaf_of(visitor, chat, nearest_first[0]))
 
-        return await self._change(visitor, chat, change)
+        return await self.change(visitor, chat, change)
 
     async def replay(self, visitor: str, chat: str, count: int) -> ChatView:
         """Show the next `count` turns of the book, or fewer when its scene ends before."""
@@ -247,7 +270,7 @@ class ChatService:
             for turn, origin in book_turns(scene.turns[shown : shown + count]):
                 above = self.store.add_turn(visitor, chat, above, turn, origin).id
 
-        return await self._change(visitor, chat, change)
+        return await self.change(visitor, chat, change)
 
     async def branch(self, visitor: str, chat: str, node: str) -> ChatView:
         """Copy the chat up to this turn into a new chat and return that."""
@@ -286,6 +309,10 @@ class ChatService:
 
         return await self._in_thread(store_rating)
 
+    async def rate_character(self, visitor: str, chat: str, character: str, rating: Rating) -> int:
+        """Store a checked rating of a character of a scene; `her.rollouts.live_scenes` checks whom it is for."""
+        return await self._in_thread(self.store.rate, visitor, chat, None, rating, character)
+
     async def aclose(self) -> None:
         """Stop every generation, keep its text, and close every backend."""
         await self._generations.aclose()
@@ -311,7 +338,7 @@ class ChatService:
         live = generation is not None
         return read_view(self.store, page, meter=meter, live=live, personas=self.personas, scenes=self._book_scenes)
 
-    async def _change(self, visitor: str, chat: str, change: Callable[[Page], None]) -> ChatView:
+    async def change(self, visitor: str, chat: str, change: Callable[[Page], None]) -> ChatView:
         """Change the tree while nothing else changes it, and return the new view."""
 
         def change_and_read() -> ChatView:

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from her.errors import Reason
-from her.store.records import Origin, Rated
+from her.store.records import Ensemble, Origin, Rated
 from her.types import CastMember, Language, Part, Scenario, Turn, Value
 
 LiveState = Literal["running", "done", "failed", "stopped"]
@@ -70,7 +70,11 @@ class Replay(Value):
 
 
 class ChatView(Value):
-    """One chat as its visitor sees it; `live` while a reply is being written."""
+    """One chat as its visitor sees it; `live` while a reply is being written.
+
+    In a scene (`ensemble`) `absent` are the characters who are not there now, `colours` those of the cast in its order,
+    `characters` the ratings by character.
+    """
 
     id: str
     title: str
@@ -81,6 +85,10 @@ class ChatView(Value):
     colour: str = "#5b4a6b"
     scenario: Scenario
     cast: tuple[CastMember, ...]
+    ensemble: Ensemble | None = None
+    absent: tuple[str, ...] = ()
+    colours: tuple[str, ...] = ()
+    characters: dict[str, Rated] = {}
     turns: tuple[TurnView, ...] = ()
     live: bool = False
     meter: Meter

@@ -98,7 +98,7 @@ def stats(store: Store) -> dict[str, Any]:
     ratings_of: Counter[str] = Counter()
     for row in rated_replies(store):
         rating = row.rated.rating
-        counts.update({"chats" if row.reply is None else "turns": 1})
+        counts.update({"characters" if row.rated.character else "chats" if row.reply is None else "turns": 1})
         counts.update({"thumbs_up": int(rating.thumb == 1), "thumbs_down": int(rating.thumb == -1)})
         tags.update(rating.tags)
         raters.add(row.rated.visitor_id)

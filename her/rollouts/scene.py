@@ -120,7 +120,7 @@ class SceneEngine:
             self._pending = SceneCounters()
             written = self._written()
             if written is None:
-                chosen = await self._next()
+                chosen = await self.choose()
                 if isinstance(chosen, str):
                     ended = chosen
                     self._keep()
@@ -159,8 +159,8 @@ class SceneEngine:
             return "stalled"
         return ""
 
-    async def _next(self) -> tuple[str, Chosen] | Ended:
-        """Return the next speaker and how they were chosen, or why the scene ends."""
+    async def choose(self) -> tuple[str, Chosen] | Ended:
+        """Return the next speaker and how they were chosen, or why the scene ends; raises as `play`."""
         turns, settings = self.transcript.turns, self.settings
         choices = self.choices()
         if not choices:

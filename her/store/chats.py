@@ -179,11 +179,11 @@ class Chats(Core):
         """Add a rewritten turn as a sibling of the original; for a turn of the model, also an edit for training."""
         at = now()
         with self.writing() as connection:
-            speaker = owned(connection, visitor_id, conversation_id).speaker
+            chat = _conversation(owned(connection, visitor_id, conversation_id))
             original = node_in(connection, conversation_id, original_id)
             row = _node_row(conversation_id, original.parent_id, turn, "edit", at) | {"edit_of": original_id}
             _insert_nodes(connection, [row])
-            if original.turn.speaker == speaker:  # a rewritten line of the visitor teaches the model nothing
+            if chat.plays(original.turn.speaker):  # a rewritten line of the visitor teaches the model nothing
                 ids = {"id": new_id(), "visitor_id": visitor_id, "conversation_id": conversation_id}
                 pair = {"original_id": original_id, "edited_id": turn.id, "created_at": at}
                 connection.execute(insert(edits).values(**ids, **pair))

@@ -95,7 +95,9 @@ def rated_replies(store: Core) -> Iterator[RatedReply]:
             rated = rated_record(row)
             if not rated.rating.empty:
                 reply = _reply(connection, rated.node_id) if rated.node_id else None
-                about = {"persona_id": row.persona_id, "language": row.language, "speaker": row.speaker}
+                # In a scene the model plays several, so the rated turn or the rating itself names the character.
+                speaker = rated.character or (reply.node.turn.speaker if reply else row.speaker)
+                about = {"persona_id": row.persona_id, "language": row.language, "speaker": speaker}
                 yield RatedReply(rated=rated, reply=reply, **about)
 
 

@@ -16,10 +16,11 @@ from her.types import new_id
 class Feedback(Core):
     """Ratings and choices. Methods take the visitor first and raise NotFound for what this visitor does not own."""
 
-    def rate(self, visitor_id: str, conversation_id: str, node_id: str | None, rating: Rating) -> int:
+    def rate(self, visitor_id: str, conversation_id: str, node_id: str | None, rating: Rating, character: str = "") -> int:
         """Save a rating of a turn, or of the whole chat with `node_id` None; an empty rating withdraws the earlier one.
 
-        Check it first with `her.feedback.rubric.check_rating`, which knows the rubric.
+        Check it first with `her.feedback.rubric.check_rating`, which knows the rubric. With a `character` the rating of the chat
+        is for how this member of the cast was played.
 
         Returns:
             The time of saving (UTC, ms). The rating is on disk when this returns.
@@ -27,6 +28,7 @@ class Feedback(Core):
         at = now()
         values = {name: getattr(rating, name) for name in Rating.model_fields}
         ids = {"id": new_id(), "visitor_id": visitor_id, "conversation_id": conversation_id, "node_id": node_id}
+        ids["character"] = character
         with self.reading() as connection:  # before the lock, so that the only writer just writes
             target = {"visitor": visitor_id, "chat": conversation_id, "node": node_id}
             row = connection.execute(_target(), target).one_or_none()
@@ -45,7 +47,16 @@ class Feedback(Core):
         with self.reading() as connection:
             owned(connection, visitor_id, conversation_id)
             rated = [rated_record(row) for row in connection.execute(query)]
-        return {item.node_id: item for item in rated if not item.rating.empty}
+        return {item.node_id: item for item in rated if not item.rating.empty and not item.character}
+
+    def character_ratings(self, visitor_id: str, conversation_id: str) -> dict[str, Rated]:
+        """Return the visitor's rating that counts for each character of a scene, without withdrawn ones."""
+        mine = (ratings.c.visitor_id == visitor_id) & (ratings.c.conversation_id == conversation_id) & (ratings.c.character != "")
+        query = select(ratings).where(mine, ratings.c.seq.in_(newest(mine))).order_by(ratings.c.seq)
+        with self.reading() as connection:
+            owned(connection, visitor_id, conversation_id)
+            rated = [rated_record(row) for row in connection.execute(query)]
+        return {item.character: item for item in rated if not item.rating.empty}
 
     def add_choice(
         self,
@@ -136,10 +147,10 @@ def _insert_rating() -> Insert:
 
 
 def newest(*where: ColumnElement[bool]) -> Any:
-    """Return the query of the `seq` of the rating that counts for each visitor, chat and node."""
+    """Return the query of the `seq` of the rating that counts for each visitor, chat, node and character."""
     last = select(func.max(ratings.c.seq)).where(*where)
     # By `seq` and not by time: two ratings of one millisecond are usual with a keyboard.
-    return last.group_by(ratings.c.visitor_id, ratings.c.conversation_id, ratings.c.node_id)
+    return last.group_by(ratings.c.visitor_id, ratings.c.conversation_id, ratings.c.node_id, ratings.c.character)
 
 
 def rated_record(row: Row[Any]) -> Rated:

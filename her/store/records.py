@@ -34,8 +34,26 @@ TombstoneKind = Literal["visitor", "conversation", "node", "rating", "vote"]
 LONGEST_COMMENT = 4_000
 
 
+class Ensemble(Value):
+    """How a scene of several characters is played: the model plays all but the visitor's character.
+
+    Args:
+        next_speaker: who chooses the next speaker, as `her.rollouts.scene.SceneSettings.next_speaker`.
+        narrator: whether the environment takes turns.
+        seed: of the draws.
+    """
+
+    next_speaker: Literal["manual", "round_robin", "mention", "model"] = "mention"
+    narrator: bool = False
+    seed: int = 0
+
+
 class Draft(Value):
-    """Fields of a new conversation; `speaker` is the cast member that the model plays."""
+    """Fields of a new conversation; `speaker` is the cast member that the model plays.
+
+    With an `ensemble` the model plays the whole cast but `visitor_name`, which is empty when the visitor only looks on, and
+    `speaker` is the first of them.
+    """
 
     title: str = ""
     persona_id: str = ""
@@ -44,6 +62,11 @@ class Draft(Value):
     speaker: NonEmpty
     scenario: Scenario
     cast: tuple[CastMember, ...]
+    ensemble: Ensemble | None = None
+
+    def plays(self, name: str) -> bool:
+        """Tell whether the model plays this speaker."""
+        return name == self.speaker if self.ensemble is None else name != self.visitor_name
 
 
 class Conversation(Draft):
@@ -175,12 +198,13 @@ class Rating(Value):
 
 
 class Rated(Value):
-    """A rating as stored; `node_id` None means the whole chat."""
+    """A rating as stored; `node_id` None means the whole chat, or the `character` in the whole chat."""
 
     id: str
     visitor_id: str
     conversation_id: str
     node_id: str | None
+    character: str = ""
     rating: Rating
     created_at: int
 

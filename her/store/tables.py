@@ -14,7 +14,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from her.errors import InputError, StoreError
-from her.store.records import Seen
+from her.store.records import Ensemble, Seen
 from her.types import CastMember, Message, Sampling, Scenario, Turn, Winner
 
 
@@ -128,6 +128,7 @@ conversations = Table(
     Column("speaker", PlainColumn, nullable=False),
     Column("scenario", JsonColumn(Scenario), nullable=False),
     Column("cast", JsonColumn(tuple[CastMember, ...]), nullable=False),
+    Column("ensemble", JsonColumn(Ensemble)),
     Column("head_id", IdColumn),  # no foreign key: nodes refer to conversations, and SQLite cannot add one afterwards
     _to("branch_of", "conversations.id", nullable=True),
     Column("branch_node", IdColumn),
@@ -186,6 +187,7 @@ ratings = Table(
     _to("visitor_id", "visitors.id"),
     _to("conversation_id", "conversations.id"),
     _to("node_id", "nodes.id", nullable=True),
+    Column("character", PlainColumn, nullable=False, server_default=""),
     Column("rubric", IdColumn, nullable=False),
     Column("thumb", SmallInteger),
     Column("stars", JsonColumn(dict[str, int]), nullable=False),

@@ -4,6 +4,7 @@ A handler takes the chat service and a checked request. It raises HerError for w
 error is shown to the visitor.
 """
 
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from her.chat.service import ChatService
 from her.chat.views import ChatView
 from her.errors import NotFound
 from her.feedback.rubric import read_rating
+from her.rollouts import live_scenes
+from her.store import Ensemble
 from her.ui import first_page, patches, requests
 from her.ui.answers import ChatPatch, Done, ExportedFile, PageAnswer, SavedRating, TurnSource
 
@@ -37,6 +40,51 @@ async def start_book(service: ChatService, request: requests.StartBookRequest) -
         request.visitor, scenario=request.scenario, me=request.me, model=request.model, replay=request.replay
     )
     return patches.chat_patch(view)
+
+
+async def start_scene(service: ChatService, request: requests.StartSceneRequest) -> ChatPatch:
+    """Start a scene with several personas and show it."""
+    view = await live_scenes.start_own(
+        service,
+        request.visitor,
+        request.personas,
+        ensemble=_ensemble(request),
+        scene=request.scene,
+        me=request.me,
+        name=request.name,
+    )
+    return patches.chat_patch(view)
+
+
+async def start_book_scene(service: ChatService, request: requests.StartBookSceneRequest) -> ChatPatch:
+    """Start a scene of a book with several of its cast and show it."""
+    view = await live_scenes.start_book(
+        service,
+        request.visitor,
+        request.scenario,
+        request.names,
+        ensemble=_ensemble(request),
+        me=request.me,
+        replay=request.replay,
+    )
+    return patches.chat_patch(view)
+
+
+async def say(service: ChatService, request: requests.SayRequest) -> ChatPatch:
+    """Add a turn of the visitor's character to a scene."""
+    return patches.chat_patch(await live_scenes.say(service, request.visitor, request.chat, request.text))
+
+
+async def move(service: ChatService, request: requests.MoveRequest) -> ChatPatch:
+    """Let a character of a scene leave, or come in."""
+    return patches.chat_patch(await live_scenes.move(service, request.visitor, request.chat, request.character))
+
+
+async def rate_character(service: ChatService, request: requests.RateCharacterRequest) -> SavedRating:
+    """Store a rating of a character of a scene; answers after the commit."""
+    rating = read_rating(request.rating)
+    saved = await live_scenes.rate_character(service, request.visitor, request.chat, request.character, rating)
+    return {"saved": saved}
 
 
 async def open_chat(service: ChatService, request: requests.OpenRequest) -> ChatPatch:
@@ -126,6 +174,11 @@ HANDLERS: Mapping[type[requests.Request], Handler] = {
     requests.ListChatsRequest: first_page.chat_list,
     requests.StartRequest: start,
     requests.StartBookRequest: start_book,
+    requests.StartSceneRequest: start_scene,
+    requests.StartBookSceneRequest: start_book_scene,
+    requests.SayRequest: say,
+    requests.MoveRequest: move,
+    requests.RateCharacterRequest: rate_character,
     requests.OpenRequest: open_chat,
     requests.OlderRequest: older,
     requests.ReplayRequest: replay,
@@ -142,6 +195,11 @@ HANDLERS: Mapping[type[requests.Request], Handler] = {
     requests.StopRequest: stop,
 }
 """Handler of each request of the endpoint `act`; tests/ui/test_acts.py checks that none is missing."""
+
+
+def _ensemble(request: requests.StartSceneRequest | requests.StartBookSceneRequest) -> Ensemble:
+    # Another seed for each scene, since the draws of two scenes need not be equal; it is stored with the scene.
+    return Ensemble(next_speaker=request.next_speaker, narrator=request.narrator, seed=secrets.randbits(31))
 
 
 def _index(view: ChatView, node: str) -> int:

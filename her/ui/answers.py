@@ -39,6 +39,26 @@ class ReplayState(TypedDict):
     total: int
 
 
+class SceneCharacter(TypedDict):
+    """A character of a scene; `mine` when the visitor plays them, `away` when they are not there now."""
+
+    name: str
+    letters: str
+    colour: str
+    mine: bool
+    away: bool
+    rating: ShownRating | None
+
+
+class SceneFrame(TypedDict):
+    """A scene of several characters: the visitor's own (empty for nobody), how the next speaker is chosen, the cast."""
+
+    me: str
+    next_speaker: str
+    narrator: bool
+    cast: list[SceneCharacter]
+
+
 class ChatFrame(TypedDict):
     """Everything around the turns of a chat: head line, meter, replay bar and the rating of the chat."""
 
@@ -58,6 +78,7 @@ class ChatFrame(TypedDict):
     cut_note: str
     replay: ReplayState | None
     rating: ShownRating | None
+    scene: SceneFrame | None
 
 
 class ChatPatch(TypedDict):
@@ -65,7 +86,8 @@ class ChatPatch(TypedDict):
 
     `put` draws turns, `order` lists the ids that stand last on the page, `view` is everything around the turns, `live` is
     the reply that is being written. `end` closes a generation: with `error` when it failed, and with the text of the
-    visitor in `give_back` when it was not stored. `focus` is the turn to select, `saved` the time of a commit (UTC, ms).
+    visitor in `give_back` when it was not stored. `hint` says why nobody plays on: it is the visitor's turn, or the scene has
+    ended. `focus` is the turn to select, `saved` the time of a commit (UTC, ms).
     `stamp` is different in each patch of a stream.
     """
 
@@ -77,6 +99,7 @@ class ChatPatch(TypedDict):
     end: NotRequired[bool]
     error: NotRequired[str]
     give_back: NotRequired[str]
+    hint: NotRequired[str]
     focus: NotRequired[str]
     saved: NotRequired[int]
     stamp: NotRequired[int]

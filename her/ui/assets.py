@@ -22,6 +22,7 @@ STYLES = (
     "turns.css",
     "rating.css",
     "composer.css",
+    "scene.css",
     "first_page.css",
     "popups.css",
 )
@@ -31,7 +32,7 @@ _IMMUTABLE = "public, max-age=31536000, immutable"
 # It also looks here for the name of the event, 'run'. An import in such a function has no address to be relative to.
 _LOADER = """
 import(new URL("./her-static/%s/main.js", document.baseURI).href)
-  .then((main) => main.start(element, { server, watch, props, run: (request) => trigger('run', request) }))
+  .then((main) => main.start(element, { server, watch, props, run: (request) => trigger('run', request) }, "%s"))
   .catch((error) => {
     console.error("her: the modules could not be loaded", error);
     element.querySelector(".her-home").textContent = "HER: the page could not be loaded; reload it.";
@@ -53,9 +54,9 @@ def modules() -> list[str]:
     return sorted(path.name for path in STATIC.glob("*.js"))
 
 
-def loader() -> str:
-    """Return the script that Gradio runs when it has drawn stage.html (`js_on_load` of gr.HTML)."""
-    return _LOADER % version()
+def loader(kind: str = "stage") -> str:
+    """Return the script that Gradio runs when it has drawn stage.html (`js_on_load` of gr.HTML), for one kind of stage."""
+    return _LOADER % (version(), kind)
 
 
 def links() -> str:

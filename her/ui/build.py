@@ -38,10 +38,12 @@ def service(settings: Settings) -> ChatService:
 
 
 def build(chats: ChatService, settings: Settings) -> gr.Blocks:
-    """Build the page: the stage, and the tab that connects a model."""
+    """Build the page: the stage, the scenes of several characters, and the tab that connects a model."""
     with gr.Blocks(title="HER", analytics_enabled=False, fill_width=True) as page, gr.Tabs():
         with gr.Tab("Stage 舞台", id="stage-tab"):
             Stage(chats).build()
+        with gr.Tab("Scene 场景", id="scene-tab"):
+            Stage(chats, "scene").build()
         with gr.Tab("Connect 连接", id="connect-tab"):
             ConnectTab(chats, settings.allow_visitor_urls).build()
     page.queue(default_concurrency_limit=None)

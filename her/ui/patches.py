@@ -10,7 +10,7 @@ from her.chat.views import ChatView, GenerationSnapshot, TurnView
 from her.store.records import Rated
 from her.types import Language
 from her.ui import bubbles
-from her.ui.answers import ChatFrame, ChatPatch, DrawnTurn, ShownRating
+from her.ui.answers import ChatFrame, ChatPatch, DrawnTurn, SceneFrame, ShownRating
 from her.ui.words import words
 
 WINDOW = 40
@@ -68,7 +68,7 @@ def chat_frame(view: ChatView) -> ChatFrame:
     meter, last = view.meter, view.turns[-1] if view.turns else None
     return {
         "title": view.title,
-        "speaker": view.speaker,
+        "speaker": view.speaker if view.ensemble is None else view.title,
         "subtitle": view.scenario.title or view.title,
         "letters": bubbles.monogram(view.speaker),
         "colour": view.colour,
@@ -77,13 +77,36 @@ def chat_frame(view: ChatView) -> ChatFrame:
         "live": view.live,
         # A greeting was written by hand and is complete, so the page does not offer to continue it.
         "can_continue": bool(last and last.played and last.origin != "greeting"),
-        "can_answer": last is None or last.turn.speaker != view.speaker,
+        "can_answer": view.ensemble is None and (last is None or last.turn.speaker != view.speaker),
         "meter": meter_text(meter.tokens, meter.budget, meter.exact, texts),
         "meter_hint": f"{meter.context:,}",
         "cut": meter.dropped,
         "cut_note": texts["meter_cut"].format(n=meter.dropped) if meter.dropped else "",
         "replay": {"shown": view.replay.shown, "total": view.replay.total} if view.replay else None,
         "rating": shown_rating(view.rating),
+        "scene": scene_frame(view),
+    }
+
+
+def scene_frame(view: ChatView) -> SceneFrame | None:
+    """Return what the page shows of a scene; None for a chat with one character."""
+    if view.ensemble is None:
+        return None
+    return {
+        "me": view.visitor_name,
+        "next_speaker": view.ensemble.next_speaker,
+        "narrator": view.ensemble.narrator,
+        "cast": [
+            {
+                "name": member.name,
+                "letters": bubbles.monogram(member.name),
+                "colour": colour,
+                "mine": member.name == view.visitor_name,
+                "away": member.name in view.absent,
+                "rating": shown_rating(view.characters.get(member.name)),
+            }
+            for member, colour in zip(view.cast, view.colours, strict=True)
+        ],
     }
 
 

@@ -98,6 +98,55 @@ class StartBookRequest(Request):
     replay: Count = 0
 
 
+NextSpeaker = Literal["manual", "round_robin", "mention", "model"]
+
+
+class StartSceneRequest(Request):
+    """Start a scene with several personas; `me` is the name of one, `name` one of the visitor's own, both may be empty."""
+
+    act: Literal["start_scene"]
+    personas: Annotated[tuple[Id, ...], Field(max_length=20)]
+    scene: OptionalId = ""
+    me: Name = ""
+    name: Name = ""
+    next_speaker: NextSpeaker
+    narrator: bool = False
+
+
+class StartBookSceneRequest(Request):
+    """Start a scene of a book with several of its cast; `me` is one of `names`, or empty for nobody."""
+
+    act: Literal["start_book_scene"]
+    scenario: Id
+    names: Annotated[tuple[Name, ...], Field(max_length=20)]
+    me: Name = ""
+    replay: Count = 0
+    next_speaker: NextSpeaker
+    narrator: bool = False
+
+
+class SayRequest(ChatRequest):
+    """Add a turn of the visitor's character to a scene."""
+
+    act: Literal["say"]
+    text: Text
+
+
+class MoveRequest(ChatRequest):
+    """Let a character of a scene leave, or come in."""
+
+    act: Literal["move"]
+    character: Name
+
+
+class RateCharacterRequest(ChatRequest):
+    """Rate how a character of a scene is played; `her.feedback.rubric.read_rating` checks `rating`."""
+
+    act: Literal["rate_character"]
+    character: Name
+    rating: dict[str, Any]
+
+
 class OpenRequest(ChatRequest):
     """Show a chat."""
 
@@ -225,6 +274,15 @@ class EditOwnRequest(TurnRequest):
     text: Text
 
 
+class PlayRequest(ChatRequest):
+    """Play the next turn of a scene; an empty `character` lets `next_speaker` choose."""
+
+    act: Literal["play"]
+    character: Name = ""
+    next_speaker: NextSpeaker
+    narrator: bool = False
+
+
 class FollowRequest(ChatRequest):
     """Join the running generation."""
 
@@ -237,6 +295,11 @@ ActRequest = (
     | ListChatsRequest
     | StartRequest
     | StartBookRequest
+    | StartSceneRequest
+    | StartBookSceneRequest
+    | SayRequest
+    | MoveRequest
+    | RateCharacterRequest
     | OpenRequest
     | OlderRequest
     | ReplayRequest
@@ -252,7 +315,7 @@ ActRequest = (
     | ExportRequest
     | StopRequest
 )
-RunRequest = SendRequest | ReplyRequest | RegenerateRequest | ContinueRequest | EditOwnRequest | FollowRequest
+RunRequest = SendRequest | ReplyRequest | RegenerateRequest | ContinueRequest | EditOwnRequest | PlayRequest | FollowRequest
 _ACT: TypeAdapter[ActRequest] = TypeAdapter(Annotated[ActRequest, Field(discriminator="act")])
 _RUN: TypeAdapter[RunRequest] = TypeAdapter(Annotated[RunRequest, Field(discriminator="act")])
 _TOKEN: TypeAdapter[str] = TypeAdapter(Token)

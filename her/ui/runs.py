@@ -3,11 +3,15 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
+from her.chat.generation import StoppedEarly
 from her.chat.service import ChatService
+from her.rollouts import live_scenes
 from her.ui import patches, requests
 from her.ui.answers import ChatPatch, DrawnTurn
+from her.ui.words import words
 
-Starter = Callable[[ChatService, Any], Awaitable[None]]
+Starter = Callable[[ChatService, Any], Awaitable[str | None]]
+"""Returns a sentence when nothing was started, which the page shows."""
 
 
 async def send(service: ChatService, request: requests.SendRequest) -> None:
@@ -35,6 +39,23 @@ async def edit_own(service: ChatService, request: requests.EditOwnRequest) -> No
     await service.edit_own(request.visitor, request.chat, request.node, request.text)
 
 
+async def play(service: ChatService, request: requests.PlayRequest) -> str:
+    """Choose who plays the next turn of a scene and call the model; return why nobody does, empty when somebody does."""
+    name = await live_scenes.play(
+        service,
+        request.visitor,
+        request.chat,
+        name=request.character,
+        mode=request.next_speaker,
+        narrator=request.narrator,
+    )
+    texts = words(request.language)
+    if not name:
+        return texts["scene_ended"]
+    mine = (await service.page(request.visitor, request.chat)).conversation.visitor_name
+    return texts["your_turn"].format(name=name) if name == mine else ""
+
+
 async def follow(service: ChatService, request: requests.FollowRequest) -> None:
     """Start nothing: the page joins what is running."""
 
@@ -45,6 +66,7 @@ STARTERS: Mapping[type[requests.Request], Starter] = {
     requests.RegenerateRequest: regenerate,
     requests.ContinueRequest: continue_,
     requests.EditOwnRequest: edit_own,
+    requests.PlayRequest: play,
     requests.FollowRequest: follow,
 }
 """Starter of each request of the endpoint `run`; tests/ui/test_acts.py checks that none is missing."""
@@ -52,7 +74,14 @@ STARTERS: Mapping[type[requests.Request], Starter] = {
 
 async def stream(service: ChatService, request: requests.RunRequest) -> AsyncIterator[ChatPatch]:
     """Start what the request asks for; yield patches of the generation, then one of the chat as it is stored."""
-    await STARTERS[type(request)](service, request)
+    try:
+        hint = await STARTERS[type(request)](service, request)
+    except StoppedEarly:
+        yield {"chat": request.chat, "end": True}
+        return
+    if hint:
+        yield {"chat": request.chat, "end": True, "hint": hint}
+        return
     question: list[DrawnTurn] | None = None
     async for snapshot in service.follow(request.visitor, request.chat):
         question = patches.drawn_question(snapshot) if question is None else question

@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -26,10 +26,16 @@ log = logging.getLogger(__name__)
 
 
 class Stage:
-    """The component and its two endpoints."""
+    """The component and its two endpoints.
 
-    def __init__(self, service: ChatService) -> None:
+    Args:
+        service: the chat service.
+        kind: what the first page offers: `stage` personas and books, `scene` scenes of several characters.
+    """
+
+    def __init__(self, service: ChatService, kind: Literal["stage", "scene"] = "stage") -> None:
         self.service = service
+        self.kind = kind
         self._stamps = count(1)
 
     def build(self) -> gr.HTML:
@@ -41,11 +47,12 @@ class Stage:
 
         stage = gr.HTML(
             value="{}",
-            html_template=(assets.STATIC / "stage.html").read_text("utf-8"),
-            js_on_load=assets.loader(),
+            html_template=(assets.STATIC / "stage.html").read_text("utf-8").replace("her-drawer-id", f"her-drawer-{self.kind}"),
+            js_on_load=assets.loader(self.kind),
             server_functions=[act],
             apply_default_css=False,
-            elem_id="stage",
+            elem_id=self.kind,
+            elem_classes="her-host",
         )
         stage.run(
             self.run,
@@ -54,7 +61,7 @@ class Stage:
             show_progress="hidden",
             trigger_mode="multiple",
             concurrency_limit=None,
-            api_name="run",
+            api_name="run" if self.kind == "stage" else f"run_{self.kind}",
             api_visibility="undocumented",
         )
         return stage

@@ -236,7 +236,8 @@ def test_a_database_of_before_gains_the_tables_and_keeps_its_rows(tmp_path: Path
     store.rate(ANNE, chat.id, question.id, rating(1))
     store.close()
     drop = ("DROP TABLE votes", "DROP TABLE ballots", "UPDATE alembic_version SET version_num = '0001'")
-    sql(tmp_path / "her.sqlite3", *drop)
+    later = ("ALTER TABLE conversations DROP COLUMN ensemble", "ALTER TABLE ratings DROP COLUMN character")
+    sql(tmp_path / "her.sqlite3", *drop, *later)
     store = opened(tmp_path)
     assert store.ratings(ANNE, chat.id)[question.id].rating.thumb == 1
     pair = swipes(store)

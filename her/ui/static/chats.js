@@ -7,7 +7,9 @@ import { paintFirstPage } from "./first_page.js";
 import { forgetUnanswered, run, scrollToEnd, setRunning, unansweredText } from "./generation.js";
 import { openDialog, toggleMenu } from "./menus.js";
 import { apply } from "./patches.js";
-import { ask, complain, toast, word } from "./stage.js";
+import { paintSceneHome } from "./scene_home.js";
+import { playFirst } from "./scene_play.js";
+import { ask, complain, suggest, toast, word } from "./stage.js";
 
 /**
  * @typedef {import("./menus.js").MenuItem} MenuItem
@@ -40,7 +42,11 @@ export function goHome(stage) {
   stage.chat = null;
   stage.memory.keep("chat", null);
   showPage(stage, "home");
-  paintFirstPage(stage, (patch) => enterChat(stage, patch));
+  if (stage.kind === "stage") return paintFirstPage(stage, (patch) => enterChat(stage, patch));
+  paintSceneHome(stage, (patch, first) => {
+    enterChat(stage, patch);
+    if (first) playFirst(stage, first);
+  });
 }
 
 /**
@@ -64,8 +70,14 @@ export function enterChat(stage, patch) {
   stage.chosen = null;
   stage.opened = Date.now();
   stage.memory.keep("chat", patch.chat);
+  stage.auto = 0;
+  const kept = stage.memory.recall(`director.${patch.chat}`);
+  stage.director = kept ? kept === "1" : !patch.view.scene?.me;
+  // a turn has one place on the page, so the other stage lets go of this chat
+  document.dispatchEvent(new CustomEvent("her-enter", { detail: { chat: patch.chat, root: stage.root } }));
   setRunning(stage, false);
   complain(stage, "");
+  suggest(stage, "");
   showPage(stage, "chat");
   stage.elements.dialog.close();
   setText(stage, draftOf(stage, patch.chat));
@@ -95,6 +107,17 @@ export function wireDrawer(stage) {
     event.stopPropagation();
     closeDrawer(stage);
     drawerButton(stage).focus();
+  });
+}
+
+/**
+ * Leave a chat that the other stage of the page opens.
+ * @param {Stage} stage
+ */
+export function yieldChats(stage) {
+  document.addEventListener("her-enter", (event) => {
+    const { chat, root } = /** @type {CustomEvent} */ (event).detail;
+    if (root !== stage.root && stage.chat?.id === chat) goHome(stage);
   });
 }
 
@@ -221,7 +244,8 @@ function switchLanguage(stage) {
 
 /** @param {Stage} stage */
 function showKeys(stage) {
-  const lines = word(stage, "shortcut_lines")
+  const lines = [word(stage, "shortcut_lines"), word(stage, "scene_keys")]
+    .join(" · ")
     .split(" · ")
     .map((line) => make("li", {}, line));
   const close = button(word(stage, "cancel"), () => stage.elements.dialog.close());

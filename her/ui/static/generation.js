@@ -66,8 +66,10 @@ export function setRunning(stage, running) {
   stage.running = running;
   stage.root.classList.toggle("running", running);
   findOptional(after, ".answer")?.remove();
-  find(composer, ".send").hidden = running;
+  find(composer, ".send").hidden = running || stage.chat?.scene?.me === "";
   find(composer, ".stop").hidden = !running;
+  // whoever looks on at a scene has no text field, and needs the button that stops it
+  if (stage.chat?.scene && !stage.chat.scene.me) find(composer, ".row").hidden = !running;
   if (running) return;
   for (const article of findAll(turns, ".live, .sending")) article.remove();
 }
@@ -75,7 +77,7 @@ export function setRunning(stage, running) {
 /**
  * End the running generation. The server may report the end twice (two streams); the text is given back once.
  * @param {Stage} stage
- * @param {Pick<ChatPatch, "error" | "give_back">} end
+ * @param {Pick<ChatPatch, "error" | "give_back" | "hint">} end
  */
 export function endRun(stage, end) {
   const first = stage.running;
@@ -83,6 +85,7 @@ export function endRun(stage, end) {
   complain(stage, end.error);
   if (first && end.give_back) giveBack(stage, end.give_back);
   forgetUnanswered(stage);
+  if (first) stage.ended(end);
 }
 
 /**

@@ -4,6 +4,7 @@
 import { closeDrawer } from "./chats.js";
 import { giveThumb } from "./rating.js";
 import { closeRating, starByKey } from "./rating_panel.js";
+import { playOne, playSeveral, toggleDirector } from "./scene_play.js";
 import { togglePanel } from "./toggles.js";
 import { swipe } from "./turn_tools.js";
 import { chooseTurn, currentTurn, playedTurns, stateOf } from "./turns.js";
@@ -49,6 +50,11 @@ function actionOf(stage, key) {
   const actions = {
     t: () => togglePanel(stage, "role_thinking"),
     r: () => togglePanel(stage, "system_thinking"),
+    ...(stage.chat?.scene && {
+      n: () => playOne(stage),
+      p: () => playSeveral(stage),
+      d: () => toggleDirector(stage),
+    }),
     "/": () => stage.elements.box.focus(),
     ArrowLeft: () => isPlayed(article) && swipe(stage, article, -1),
     ArrowRight: () => isPlayed(article) && swipe(stage, article, 1),

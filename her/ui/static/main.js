@@ -2,7 +2,7 @@
 // The stage in the browser: draws what the server renders, sends what the person does. It decides neither who sees what
 // nor what is stored. her/ui/assets.py serves these modules and calls `start` when Gradio has drawn stage.html.
 
-import { chatMenu, goHome, openChat, toggleDrawer, wireDrawer } from "./chats.js";
+import { chatMenu, goHome, openChat, toggleDrawer, wireDrawer, yieldChats } from "./chats.js";
 import { wireComposer } from "./composer.js";
 import { find, findAll, make } from "./dom.js";
 import { run, send, watchSilence } from "./generation.js";
@@ -10,6 +10,15 @@ import { wireKeys } from "./keys.js";
 import { apply } from "./patches.js";
 import { giveThumb } from "./rating.js";
 import { rateChat, toggleRating } from "./rating_panel.js";
+import {
+  characterMenu,
+  narrate,
+  playOn,
+  playOne,
+  playSeveral,
+  sayInScene,
+  toggleDirector,
+} from "./scene_play.js";
 import { ask, createStage, PANELS, word } from "./stage.js";
 import { paintToggles, peek, togglePanel } from "./toggles.js";
 import { keepReply, regenerate, swipe, turnMenu } from "./turn_tools.js";
@@ -18,6 +27,7 @@ import { chooseTurn } from "./turns.js";
 /**
  * @typedef {import("./types.js").Doors} Doors
  * @typedef {import("./types.js").Stage} Stage
+ * @typedef {import("./types.js").StageKind} StageKind
  */
 
 /** What the buttons of a turn do (`data-act` in the HTML of the server). */
@@ -43,19 +53,25 @@ const ANYWHERE = {
   menu: chatMenu,
   "toggle-role_thinking": (stage) => togglePanel(stage, "role_thinking"),
   "toggle-system_thinking": (stage) => togglePanel(stage, "system_thinking"),
-  stop: (stage) => stage.chat && ask(stage, "stop", { chat: stage.chat.id }),
+  stop,
   continue: (stage) => runOnChat(stage, "continue"),
   answer: (stage) => runOnChat(stage, "answer"),
   "rate-chat": rateChat,
+  "next-turn": playOne,
+  "auto-play": playSeveral,
+  narrate,
+  character: characterMenu,
+  director: toggleDirector,
 };
 
 /**
  * Start the stage in the element that Gradio drew.
  * @param {HTMLElement} element
  * @param {Doors} doors
+ * @param {StageKind} kind
  */
-export async function start(element, doors) {
-  const stage = createStage(element, doors);
+export async function start(element, doors, kind) {
+  const stage = createStage(element, doors, kind);
   wire(stage, doors);
   paintToggles(stage);
   const boot = await ask(stage, "boot", {});
@@ -80,7 +96,9 @@ export async function start(element, doors) {
  * @param {Doors} doors
  */
 function wire(stage, doors) {
-  wireComposer(stage, () => send(stage));
+  stage.ended = (end) => playOn(stage, end);
+  wireComposer(stage, () => (stage.chat?.scene ? sayInScene(stage) : send(stage)));
+  yieldChats(stage);
   wireDrawer(stage);
   wireKeys(stage);
   stage.root.addEventListener("click", (event) => onClick(stage, event));
@@ -112,6 +130,15 @@ function onClick(stage, event) {
 }
 
 /**
+ * Stop the reply that is being written, and what would be played after it.
+ * @param {Stage} stage
+ */
+function stop(stage) {
+  stage.auto = 0;
+  if (stage.chat) ask(stage, "stop", { chat: stage.chat.id });
+}
+
+/**
  * @param {Stage} stage
  * @param {"answer" | "continue"} name
  */
@@ -133,6 +160,9 @@ function paintWords(stage) {
     toggle.title = word(stage, `toggle_${kind}`);
     toggle.setAttribute("aria-label", word(stage, kind));
   }
+  const director = find(root, '[data-act="director"]');
+  director.title = word(stage, "director_hint");
+  director.setAttribute("aria-label", word(stage, "director"));
   box.placeholder = word(stage, "say");
   box.setAttribute("aria-label", word(stage, "say"));
   find(root, '[data-act="chats"]').setAttribute("aria-label", word(stage, "chats"));

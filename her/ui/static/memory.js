@@ -6,19 +6,29 @@
 const PREFIX = "her.";
 const SECRET_BYTES = 32;
 
-/** @returns {Memory} */
-export function createMemory() {
+/** What each kind of stage keeps for itself. */
+const OWN = ["chat", "panels"];
+
+/**
+ * @param {import("./types.js").StageKind} kind
+ * @returns {Memory}
+ */
+export function createMemory(kind) {
   /** @type {Map<string, string | null>} */
   const page = new Map();
+  const nameOf = (/** @type {string} */ key) =>
+    kind === "scene" && OWN.includes(key) ? `scene.${key}` : key;
   return {
-    recall(key) {
+    recall(name) {
+      const key = nameOf(name);
       try {
         return localStorage.getItem(PREFIX + key) ?? page.get(key) ?? null;
       } catch {
         return page.get(key) ?? null;
       }
     },
-    keep(key, value) {
+    keep(name, value) {
+      const key = nameOf(name);
       page.set(key, value);
       try {
         if (value === null) localStorage.removeItem(PREFIX + key);

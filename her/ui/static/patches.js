@@ -13,8 +13,9 @@ import {
   monogram,
 } from "./dom.js";
 import { endRun, scrollToEnd, setRunning } from "./generation.js";
+import { paintDirector, paintScene, paintSpeaker } from "./scene_bar.js";
 import { ask, word } from "./stage.js";
-import { paintPeeks } from "./toggles.js";
+import { paintPeeks, paintToggles } from "./toggles.js";
 import { idOf, placeEditor, stateOf, turnById } from "./turns.js";
 
 /**
@@ -79,6 +80,7 @@ function putTurn(stage, drawn) {
   if (old && turns.contains(old)) exchange(old, fresh);
   else if (replaced && turns.contains(replaced)) replaced.replaceWith(fresh);
   else turns.append(fresh);
+  paintSpeaker(stage, fresh);
 }
 
 /**
@@ -177,6 +179,9 @@ function paintFrame(stage, frame) {
   paintBefore(stage, frame);
   paintAfter(stage, frame);
   for (const article of findAll(stage.elements.turns, ".turn:not([data-stamped])")) complete(stage, article);
+  paintScene(stage);
+  paintDirector(stage);
+  paintToggles(stage);
 }
 
 /**

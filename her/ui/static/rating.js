@@ -11,7 +11,8 @@ import { idOf, seenOf, stateOf } from "./turns.js";
  * @typedef {import("./types.js").Stage} Stage
  * @typedef {import("./types.js").Thumb} Thumb
  * @typedef {import("./types.js").SentRating} SentRating
- * @typedef {{ chat: string, node: string | null, busy: boolean, next: SentRating | null }} Save
+ * @typedef {import("./types.js").SceneCharacter} SceneCharacter
+ * @typedef {{ chat: string, node: string | null, character: string | null, busy: boolean, next: SentRating | null }} Save
  */
 
 /** @type {Rating} */
@@ -26,7 +27,16 @@ const saves = new Map();
  * @returns {Rating}
  */
 export function ratingOf(stage, article) {
-  return (article ? stateOf(article).rating : stage.chat?.rating) ?? UNRATED;
+  return (article ? stateOf(article).rating : (ratedCharacter(stage) ?? stage.chat)?.rating) ?? UNRATED;
+}
+
+/**
+ * Return the character of a scene whose rating is open, or undefined when it is that of the whole chat.
+ * @param {Stage} stage
+ * @returns {SceneCharacter | undefined}
+ */
+function ratedCharacter(stage) {
+  return stage.chat?.scene?.cast.find(({ name }) => name === stage.rated);
 }
 
 // ---- save ----------------------------------------------------------------------------------------------------
@@ -40,7 +50,8 @@ export function ratingOf(stage, article) {
 export function rate(stage, article, change) {
   if (!stage.chat) return;
   const rating = { ...ratingOf(stage, article), ...change };
-  const save = saveOf(stage.chat.id, article ? idOf(article) : null);
+  const character = article ? null : (ratedCharacter(stage)?.name ?? null);
+  const save = saveOf(stage.chat.id, article ? idOf(article) : null, character);
   paintChange(stage, article, rating);
   save.next = { ...rating, rubric: stage.boot.rubric.id, seen: seenOf(stage, article) };
   paintStamp(stage, save, word(stage, "saving"), "");
@@ -50,11 +61,12 @@ export function rate(stage, article, change) {
 /**
  * @param {string} chat
  * @param {string | null} node
+ * @param {string | null} character
  * @returns {Save}
  */
-function saveOf(chat, node) {
-  const key = `${chat} ${node}`;
-  const save = saves.get(key) ?? { chat, node, busy: false, next: null };
+function saveOf(chat, node, character) {
+  const key = `${chat} ${node} ${character}`;
+  const save = saves.get(key) ?? { chat, node, character, busy: false, next: null };
   saves.set(key, save);
   return save;
 }
@@ -66,9 +78,11 @@ function saveOf(chat, node) {
 async function saveRating(stage, save) {
   save.busy = true;
   while (save.next) {
-    const { chat, node, next: rating } = save;
+    const { chat, node, character, next: rating } = save;
     save.next = null;
-    const answer = await ask(stage, "rate", { chat, node, rating });
+    const answer = character
+      ? await ask(stage, "rate_character", { chat, character, rating })
+      : await ask(stage, "rate", { chat, node, rating });
     if (save.next) continue; // a newer rating is drawn already
     if (answer) paintStamp(stage, save, `${word(stage, "saved_at")} ${clock(answer.saved)}`, "saved");
     else paintStamp(stage, save, word(stage, "not_saved"), "failed");
@@ -121,7 +135,7 @@ function paintChange(stage, article, rating) {
   if (article) {
     article.dataset.state = JSON.stringify({ ...stateOf(article), rating });
     paintFooter(article, rating);
-  } else if (stage.chat) stage.chat.rating = rating;
+  } else if (stage.chat) Object.assign(ratedCharacter(stage) ?? stage.chat, { rating });
   const panel = article ? findOptional(article, ".her-rating") : findOptional(stage.root, ".her-chat-rating");
   if (panel) paintPanel(stage, panel, article);
 }

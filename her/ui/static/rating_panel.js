@@ -57,9 +57,24 @@ function openRating(stage, article) {
  * @param {Stage} stage
  */
 export function rateChat(stage) {
+  stage.rated = null;
   const close = button(word(stage, "back"), () => stage.elements.dialog.close());
   const heading = make("h2", {}, word(stage, "rate_chat"));
   openDialog(stage, heading, ratingPanel(stage, null), make("div", { class: "row end" }, close));
+}
+
+/**
+ * Open the rating of a character of a scene.
+ * @param {Stage} stage
+ * @param {string} name
+ * @param {() => void} closed called when the dialog has closed
+ */
+export function rateCharacter(stage, name, closed) {
+  stage.rated = name;
+  const close = button(word(stage, "back"), () => stage.elements.dialog.close());
+  const heading = make("h2", {}, word(stage, "rate_character").replace("{name}", name));
+  openDialog(stage, heading, ratingPanel(stage, null), make("div", { class: "row end" }, close));
+  stage.elements.dialog.addEventListener("close", closed, { once: true });
 }
 
 /**

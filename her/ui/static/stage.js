@@ -14,6 +14,7 @@ import { createMemory, visitorToken } from "./memory.js";
  * @typedef {import("./types.js").Memory} Memory
  * @typedef {import("./types.js").PanelKind} PanelKind
  * @typedef {import("./types.js").Stage} Stage
+ * @typedef {import("./types.js").StageKind} StageKind
  */
 
 /** @type {readonly PanelKind[]} */
@@ -35,16 +36,18 @@ const BEFORE_BOOT = {
  * Create the shared state of a page.
  * @param {HTMLElement} element the element that Gradio drew stage.html in
  * @param {Doors} doors
+ * @param {StageKind} kind
  * @returns {Stage}
  */
-export function createStage(element, doors) {
+export function createStage(element, doors, kind) {
   const root = find(element, ".her");
-  const memory = createMemory();
+  const memory = createMemory(kind);
   const language = preferredLanguage(memory);
   const lostConnection = () => stage.words.lost_connection ?? UNREACHABLE;
   /** @type {Stage} */
   const stage = {
     root,
+    kind,
     elements: elementsOf(root),
     memory,
     api: createApi(doors, visitorToken(memory), language, lostConnection),
@@ -54,6 +57,10 @@ export function createStage(element, doors) {
     panels: rememberedPanels(memory),
     chat: null,
     running: false,
+    director: true,
+    auto: 0,
+    rated: null,
+    ended: () => {},
     chosen: null,
     opened: Date.now(),
     lastPatch: 0,
@@ -139,6 +146,34 @@ export function complain(stage, sentence) {
   const line = find(stage.elements.composer, ".her-error");
   line.textContent = sentence ?? "";
   line.hidden = !sentence;
+}
+
+/**
+ * Show above the composer what a person may do next; an empty sentence removes it.
+ * @param {Stage} stage
+ * @param {string} sentence
+ */
+export function suggest(stage, sentence) {
+  const line = find(stage.elements.composer, ".her-hint");
+  line.textContent = sentence;
+  line.hidden = !sentence;
+}
+
+/**
+ * Return true while the thoughts of others are closed to the person: in a scene, without the director's view.
+ * @param {Stage} stage
+ */
+export function hidesThoughts(stage) {
+  return Boolean(stage.chat?.scene) && !stage.director;
+}
+
+/**
+ * Return true when a layer is shown on every turn.
+ * @param {Stage} stage
+ * @param {PanelKind} kind
+ */
+export function showsPanel(stage, kind) {
+  return stage.panels.has(kind) && !hidesThoughts(stage);
 }
 
 let toastTimer = 0;

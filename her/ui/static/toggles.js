@@ -3,7 +3,7 @@
 // All panels are in the page; classes show them, so that a toggle asks the server nothing.
 
 import { find, findAll } from "./dom.js";
-import { PANELS } from "./stage.js";
+import { hidesThoughts, PANELS, showsPanel, toast, word } from "./stage.js";
 
 /**
  * @typedef {import("./types.js").PanelKind} PanelKind
@@ -13,7 +13,7 @@ import { PANELS } from "./stage.js";
 /** @param {Stage} stage */
 export function paintToggles(stage) {
   for (const kind of PANELS) {
-    const on = stage.panels.has(kind);
+    const on = showsPanel(stage, kind);
     stage.root.classList.toggle(`show-${kind}`, on);
     find(stage.root, `[data-act="toggle-${kind}"]`).setAttribute("aria-pressed", String(on));
   }
@@ -25,6 +25,7 @@ export function paintToggles(stage) {
  * @param {PanelKind} kind
  */
 export function togglePanel(stage, kind) {
+  if (refusesThoughts(stage)) return;
   if (!stage.panels.delete(kind)) stage.panels.add(kind);
   stage.memory.keep("panels", [...stage.panels].join(" "));
   for (const article of findAll(stage.elements.turns, ".turn")) {
@@ -41,10 +42,21 @@ export function togglePanel(stage, kind) {
  * @param {PanelKind} kind
  */
 export function peek(stage, article, kind) {
+  if (refusesThoughts(stage)) return;
   const visible = isOpen(stage, article, kind);
   article.classList.toggle(`open-${kind}`, !visible);
   article.classList.toggle(`shut-${kind}`, visible);
   paintPeeks(stage, article);
+}
+
+/**
+ * Return true, and say why, when the thoughts of others are closed to the person.
+ * @param {Stage} stage
+ */
+function refusesThoughts(stage) {
+  if (!hidesThoughts(stage)) return false;
+  toast(stage, word(stage, "director_first"));
+  return true;
 }
 
 /**
@@ -67,6 +79,6 @@ export function paintPeeks(stage, article) {
 function isOpen(stage, article, kind) {
   const { classList } = article;
   return (
-    (stage.panels.has(kind) || classList.contains(`open-${kind}`)) && !classList.contains(`shut-${kind}`)
+    (showsPanel(stage, kind) || classList.contains(`open-${kind}`)) && !classList.contains(`shut-${kind}`)
   );
 }

@@ -2,7 +2,7 @@
 // Read the state of the turns on the page, and choose the one that the keys act on.
 
 import { find, findAll } from "./dom.js";
-import { PANELS } from "./stage.js";
+import { PANELS, showsPanel } from "./stage.js";
 
 /**
  * @typedef {import("./types.js").Seen} Seen
@@ -79,8 +79,8 @@ export function chooseTurn(stage, article) {
 export function seenOf(stage, article) {
   const [index, count] = article ? stateOf(article).swipe : LIVE.swipe;
   return {
-    role_thinking: stage.panels.has("role_thinking"),
-    system_thinking: stage.panels.has("system_thinking"),
+    role_thinking: showsPanel(stage, "role_thinking"),
+    system_thinking: showsPanel(stage, "system_thinking"),
     opened: PANELS.filter((kind) => article?.classList.contains(`open-${kind}`)),
     swipe_index: index,
     swipe_count: count,

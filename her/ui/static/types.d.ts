@@ -5,6 +5,8 @@ export type Language = "en" | "zh";
 export type PanelKind = "role_thinking" | "system_thinking";
 export type ExportFormat = "jsonl" | "markdown" | "sharegpt";
 export type Thumb = -1 | 1;
+export type StageKind = "stage" | "scene";
+export type NextSpeaker = "manual" | "round_robin" | "mention" | "model";
 
 // ---- ratings -----------------------------------------------------------------------------------------------
 
@@ -59,6 +61,24 @@ export interface ReplayState {
   total: number;
 }
 
+/** A character of a scene; `mine` when the visitor plays them, `away` when they are not there now. */
+export interface SceneCharacter {
+  name: string;
+  letters: string;
+  colour: string;
+  mine: boolean;
+  away: boolean;
+  rating: Rating | null;
+}
+
+/** A scene of several characters; `me` is empty when the visitor only looks on. */
+export interface SceneFrame {
+  me: string;
+  next_speaker: NextSpeaker;
+  narrator: boolean;
+  cast: SceneCharacter[];
+}
+
 /** The frame around the turns: head line, token meter, replay and the rating of the chat. Plain texts. */
 export interface ChatFrame {
   title: string;
@@ -77,6 +97,7 @@ export interface ChatFrame {
   cut_note: string;
   replay: ReplayState | null;
   rating: Rating | null;
+  scene: SceneFrame | null;
 }
 
 /**
@@ -92,6 +113,8 @@ export interface ChatPatch {
   end?: boolean;
   error?: string;
   give_back?: string;
+  /** Why nobody plays on: it is the visitor's turn, or the scene has ended. */
+  hint?: string;
   /** Set in the browser: drop all turns that are drawn before this patch is applied. */
   whole?: boolean;
 }
@@ -244,6 +267,37 @@ export interface StartBookRequest {
   replay: number;
 }
 
+export interface StartSceneRequest {
+  personas: string[];
+  scene: string;
+  me: string;
+  name: string;
+  next_speaker: NextSpeaker;
+  narrator: boolean;
+}
+
+export interface StartBookSceneRequest {
+  scenario: string;
+  names: string[];
+  me: string;
+  replay: number;
+  next_speaker: NextSpeaker;
+  narrator: boolean;
+}
+
+export interface MoveRequest extends ChatRequest {
+  character: string;
+}
+
+export interface RateCharacterRequest extends MoveRequest {
+  rating: SentRating;
+}
+
+export interface PlayRequest extends MoveRequest {
+  next_speaker: NextSpeaker;
+  narrator: boolean;
+}
+
 export interface ReplayRequest extends ChatRequest {
   count: number;
 }
@@ -286,6 +340,11 @@ export interface Acts {
   chats: [Nothing, ChatList];
   start: [StartRequest, OpenedChat];
   start_book: [StartBookRequest, OpenedChat];
+  start_scene: [StartSceneRequest, OpenedChat];
+  start_book_scene: [StartBookSceneRequest, OpenedChat];
+  say: [TextRequest, OpenedChat];
+  move: [MoveRequest, OpenedChat];
+  rate_character: [RateCharacterRequest, SavedRating];
   open: [ChatRequest, OpenedChat];
   older: [TurnRequest, OlderTurns];
   replay: [ReplayRequest, OpenedChat];
@@ -309,6 +368,7 @@ export interface Runs {
   regenerate: TurnRequest;
   answer: ChatRequest;
   continue: ChatRequest;
+  play: PlayRequest;
   follow: ChatRequest;
 }
 
@@ -361,6 +421,8 @@ export interface Chat extends ChatFrame {
 /** State that the modules share. One object a page; main.js makes it. */
 export interface Stage {
   root: HTMLElement;
+  /** What the first page offers. */
+  kind: StageKind;
   elements: Elements;
   memory: Memory;
   api: Api;
@@ -372,6 +434,14 @@ export interface Stage {
   chat: Chat | null;
   /** True while a reply of the open chat is generated. */
   running: boolean;
+  /** Whether the thoughts of the others in a scene may be read. */
+  director: boolean;
+  /** Turns of a scene that are still to be played after this one. */
+  auto: number;
+  /** The character of a scene whose rating is open. */
+  rated: string | null;
+  /** Called when a generation of the open chat has ended. */
+  ended(end: Pick<ChatPatch, "error" | "hint">): void;
   /** The turn that the keys act on, when the person chose one. */
   chosen: HTMLElement | null;
   /** When the chat was opened, and when the last patch came: Unix milliseconds. */
