@@ -65,11 +65,12 @@ def open_own_scene(personas: Sequence[Persona], scene: Scenario | None, me: str,
         if me.casefold() in {member.name.casefold() for member in cast}:
             raise InputError(f"the name {me!r} is a persona's name; choose another, or play that persona")
         cast.append(CastMember(name=me))
-    scenario = (scene or Scenario(title=", ".join(member.name for member in cast))).model_copy(update={"language": language})
+    scenario = (scene or Scenario()).model_copy(update={"language": language})
     turns: list[tuple[Turn, Origin]] = []
     if scenario.opening.strip():
         turns.append((opening_line(scenario, me or cast[0].name), "opening"))
-    title = clean_title(f"{'、' if language == 'zh' else ', '}".join(member.name for member in cast))
+    names = ("、" if language == "zh" else ", ").join(member.name for member in cast)
+    title = clean_title(f"{scene.title} · {names}" if scene and scene.title else names)
     return Opening(_draft(title, scenario, tuple(cast), me, ensemble), tuple(turns))
 
 

@@ -173,6 +173,15 @@ class ShelvedScene(TypedDict):
     turns: int
 
 
+class StagedScene(TypedDict):
+    """A scene in which a cast of personas may meet."""
+
+    id: str
+    title: str
+    setting: str
+    language: Language
+
+
 class ShelvedBook(TypedDict):
     """A book on the first page."""
 
@@ -187,6 +196,7 @@ class Boot(TypedDict):
     rubric: ShownRubric
     personas: list[PersonaCard]
     books: list[ShelvedBook]
+    scenes: list[StagedScene]
     badge: str
     scripted: bool
     notice: str

@@ -9,9 +9,19 @@ from her.chat.openings import HERE, greeting_turn
 from her.chat.service import ChatService
 from her.errors import NotFound
 from her.feedback.rubric import RUBRIC, Label
-from her.types import Language, Persona
+from her.types import Language, Persona, Scenario
 from her.ui import bubbles, requests
-from her.ui.answers import Boot, ChatList, OfferedScene, PersonaCard, PersonaDetail, RubricLabel, ShelvedBook, ShownRubric
+from her.ui.answers import (
+    Boot,
+    ChatList,
+    OfferedScene,
+    PersonaCard,
+    PersonaDetail,
+    RubricLabel,
+    ShelvedBook,
+    ShownRubric,
+    StagedScene,
+)
 from her.ui.words import words
 
 
@@ -24,6 +34,7 @@ async def boot(service: ChatService, request: requests.BootRequest) -> Boot:
         "rubric": shown_rubric(request.language),
         "personas": [persona_card(persona) for persona in service.personas.values()],
         "books": [shelved_book(book) for book in service.books],
+        "scenes": [staged_scene(scene) for scene in service.scenes.values()],
         "badge": texts["scripted_badge"] if model.scripted else model.model,
         "scripted": model.scripted,
         "notice": texts["ephemeral"] if paths.ephemeral() else "",
@@ -86,6 +97,11 @@ def persona_card(persona: Persona) -> PersonaCard:
         "tags": list(persona.tags),
         "letters": bubbles.monogram(persona.name),
     }
+
+
+def staged_scene(scene: Scenario) -> StagedScene:
+    """Return what the form of a scene shows of a setting."""
+    return {"id": scene.id, "title": scene.title, "setting": scene.setting.strip(), "language": scene.language}
 
 
 def shelved_book(book: Book) -> ShelvedBook:

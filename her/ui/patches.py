@@ -69,7 +69,7 @@ def chat_frame(view: ChatView) -> ChatFrame:
     return {
         "title": view.title,
         "speaker": view.speaker if view.ensemble is None else view.title,
-        "subtitle": view.scenario.title or view.title,
+        "subtitle": subtitle(view),
         "letters": bubbles.monogram(view.speaker),
         "colour": view.colour,
         "visitor_name": view.visitor_name,
@@ -86,6 +86,12 @@ def chat_frame(view: ChatView) -> ChatFrame:
         "rating": shown_rating(view.rating),
         "scene": scene_frame(view),
     }
+
+
+def subtitle(view: ChatView) -> str:
+    """Return the second head line: the scene's title; a scene without one has none, since its first line names the cast."""
+    title = view.scenario.title or view.title
+    return "" if view.ensemble and title == view.title else title
 
 
 def scene_frame(view: ChatView) -> SceneFrame | None:

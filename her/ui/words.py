@@ -88,6 +88,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "more": ("More", "更多"),
     "copied": ("Saved to a file", "已存为文件"),
     # scenes of several characters
+    "scenes": ("Scenes", "场景"),
     "scene_welcome": ("Set a scene", "排一场戏"),
     "scene_welcome_more": (
         "Two to six characters, with you among them or looking on. Nobody hears what others think, and neither do you.",
@@ -123,6 +124,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "The scene has come to its end. Write, or choose who speaks, to go on.",
         "这场戏到此结束。要继续，请发言或选人发言。",
     ),
+    "next_manual_hint": ("Choose who speaks: press a name above.", "请选择由谁发言：点上面的名字。"),
     "director": ("Director's view", "导演视角"),
     "director_hint": (
         "Show what everybody thinks (d). While it is off, the thoughts of others are hidden, as they are from your character.",

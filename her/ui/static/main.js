@@ -155,6 +155,7 @@ function paintWords(stage) {
   const { box } = stage.elements;
   root.lang = stage.language;
   for (const node of findAll(root, "[data-word]")) node.textContent = word(stage, node.dataset.word ?? "");
+  if (stage.kind === "scene") find(root, '[data-word="home"]').textContent = word(stage, "scenes");
   for (const kind of PANELS) {
     const toggle = find(root, `[data-act="toggle-${kind}"]`);
     toggle.title = word(stage, `toggle_${kind}`);

@@ -190,7 +190,9 @@ function paintFrame(stage, frame) {
  */
 function paintHead(stage, frame) {
   const names = make("div", {}, make("strong", {}, frame.speaker), make("small", {}, frame.subtitle));
-  find(stage.root, ".her-who").replaceChildren(monogram(frame.letters, frame.colour), names);
+  // a scene has no one face; those of its cast stand above the text field
+  const face = frame.scene ? "" : monogram(frame.letters, frame.colour);
+  find(stage.root, ".her-who").replaceChildren(face, names);
 }
 
 /**

@@ -55,6 +55,8 @@ function ownScene(stage, enter) {
   const named = field(word(stage, "your_name"), name);
   const me = make("select", {});
   const first = make("select", {});
+  const place = make("select", {});
+  const setting = make("p", { class: "setting note" });
   const rules = ruleFields(stage);
   const note = make("p", { class: "note" }, word(stage, "scene_own_hint"));
   const chosen = () => stage.boot.personas.filter((_, index) => isTicked(cards[index]));
@@ -69,6 +71,9 @@ function ownScene(stage, enter) {
     });
     repaint(me, [[MYSELF, word(stage, "i_myself")], ["", word(stage, "i_watch")], ...pairs(names)]);
     repaint(first, [["", word(stage, "whoever")], ...pairs(names)]);
+    const places = stage.boot.scenes.filter(({ language }) => others.size === 0 || others.has(language));
+    repaint(place, [["", word(stage, "no_scene")], ...places.map(({ id, title }) => pair(id, title))]);
+    setting.textContent = places.find(({ id }) => id === place.value)?.setting ?? "";
     named.hidden = me.value !== MYSELF;
     begin.toggleAttribute("disabled", names.length + Number(me.value === MYSELF) < FEWEST);
   };
@@ -78,7 +83,7 @@ function ownScene(stage, enter) {
     const mine = me.value === MYSELF ? "" : me.value;
     return stage.api.act("start_scene", {
       personas: chosen().map((persona) => persona.id),
-      scene: "",
+      scene: place.value,
       me: mine,
       name: me.value === MYSELF ? name.value || word(stage, "visitor") : "",
       ...rules.read(),
@@ -91,11 +96,13 @@ function ownScene(stage, enter) {
     make(
       "div",
       { class: "two" },
+      field(word(stage, "scene"), place),
       field(word(stage, "you_are"), me),
       field(word(stage, "who_starts"), first),
       named,
       ...rules.fields,
     ),
+    setting,
     refusalLine(),
     make("div", { class: "row end" }, begin),
   );
@@ -282,12 +289,21 @@ function pairs(names) {
 }
 
 /**
+ * @param {string} value
+ * @param {string} label
+ * @returns {[string, string]}
+ */
+function pair(value, label) {
+  return [value, label];
+}
+
+/**
  * Draw the options of a choice again; what was chosen stays chosen where it is still there.
  * @param {HTMLSelectElement} select
  * @param {[value: string, label: string][]} options
  */
 function repaint(select, options) {
-  const kept = select.value;
+  const kept = select.options.length > 0 ? select.value : options[0]?.[0];
   select.replaceChildren(
     ...options.map(([value, label]) => make("option", { value, selected: value === kept }, label)),
   );

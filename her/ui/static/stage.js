@@ -27,6 +27,7 @@ const BEFORE_BOOT = {
   rubric: { id: "", dimensions: [], tags: [] },
   personas: [],
   books: [],
+  scenes: [],
   badge: "",
   scripted: false,
   notice: "",

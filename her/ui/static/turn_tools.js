@@ -6,7 +6,7 @@ import { button, clock, find, make } from "./dom.js";
 import { run, sendEdited } from "./generation.js";
 import { toggleMenu } from "./menus.js";
 import { apply, refocus } from "./patches.js";
-import { ask, word } from "./stage.js";
+import { ask, hidesThoughts, word } from "./stage.js";
 import { chooseTurn, closeEditor, idOf, placeEditor, seenOf, stateOf, turnById } from "./turns.js";
 
 /** @typedef {import("./types.js").Stage} Stage */
@@ -62,8 +62,12 @@ export async function keepReply(stage, article) {
  * @param {HTMLElement} article
  */
 export function turnMenu(stage, article) {
+  /** @type {import("./menus.js").MenuItem} */
+  const edit = [word(stage, "edit"), () => editTurn(stage, article)];
+  // the editor shows the whole turn, with thoughts that are closed to the person
+  const closed = hidesThoughts(stage) && !stateOf(article).mine;
   toggleMenu(stage, find(article, 'footer [data-act="tools"]'), [
-    [word(stage, "edit"), () => editTurn(stage, article)],
+    ...(closed ? [] : [edit]),
     [word(stage, "branch"), () => branch(stage, article)],
     [word(stage, "delete"), () => deleteTurn(stage, article)],
   ]);

@@ -182,6 +182,13 @@ export interface ShelvedScene {
   turns: number;
 }
 
+export interface StagedScene {
+  id: string;
+  title: string;
+  setting: string;
+  language: Language;
+}
+
 export interface ShelvedBook {
   title: string;
   scenes: ShelvedScene[];
@@ -199,6 +206,7 @@ export interface Boot {
   rubric: ShownRubric;
   personas: PersonaCard[];
   books: ShelvedBook[];
+  scenes: StagedScene[];
   badge: string;
   scripted: boolean;
   notice: string;
