@@ -35,7 +35,7 @@ LONGEST_COMMENT = 4_000
 
 
 class Ensemble(Value):
-    """How a scene of several characters is played: the model plays all but the visitor's character.
+    """Rules of a scene of several characters: the model plays all but the visitor's character.
 
     Args:
         next_speaker: who chooses the next speaker, as `her.rollouts.scene.SceneSettings.next_speaker`.
