@@ -14,10 +14,10 @@ a missing judgement; `filled` is for engines without null, with division by the 
 import asyncio
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -26,7 +26,7 @@ from starlette.routing import Route
 from her.errors import HerError, InputError
 from her.format import parse
 from her.judging.groups import Group, GroupRewards, PairVerdict
-from her.rewards import fill_missing
+from her.rewards import WORST, fill_missing, malformation
 from her.types import Language, Message, NonEmpty, Turn, Value
 
 log = logging.getLogger(__name__)
@@ -38,20 +38,48 @@ Text = Annotated[str, StringConstraints(max_length=400_000)]
 
 
 class ScoreRequest(Value):
-    """One candidate of a group. `reference` is the frozen answer, for designs that compare with one."""
+    """One candidate of a group.
+
+    Args:
+        index: place in the group; engines that do not number siblings leave it out and name the candidate by a `key`.
+        reference: the frozen answer, for designs that compare with one.
+        gate: whether a malformed candidate gets the worst reward without being judged; the next three are for it.
+        finished: whether the model ended the candidate itself.
+        others: names whose line in it is a fault.
+        plans: whether it needs system_thinking.
+    """
 
     group: Annotated[str, StringConstraints(min_length=1, max_length=200)]
-    index: int = Field(ge=0, lt=256)
+    index: int | None = Field(default=None, ge=0, lt=256)
+    key: str = ""
     size: int = Field(ge=1, le=256)
     prompt: tuple[Message, ...] = Field(min_length=1)
     text: Text
     speaker: NonEmpty
     reference: Text | None = None
     language: Language = "en"
+    gate: bool = False
+    finished: bool = True
+    others: tuple[str, ...] = ()
+    plans: bool = True
+
+    @model_validator(mode="after")
+    def _require_name(self) -> "ScoreRequest":
+        if self.index is None and not self.key:
+            raise ValueError("has neither an index nor a key; a candidate that is posted twice could not be told from another")
+        return self
+
+    @property
+    def fault(self) -> str:
+        """Why the candidate fails the format gate; empty when it passes or none was asked for."""
+        if not self.gate:
+            return ""
+        return malformation(self.text, self.speaker, self.others, finished=self.finished, plans=self.plans)
 
 
 def _required_fields() -> str:
-    return "with " + ", ".join(name for name, field in ScoreRequest.model_fields.items() if field.is_required())
+    needed = (name for name, field in ScoreRequest.model_fields.items() if field.is_required() or name == "index")
+    return "with " + ", ".join(needed)
 
 
 class OpenGroup:
@@ -60,23 +88,35 @@ class OpenGroup:
     def __init__(self, first: ScoreRequest, judge: JudgeGroup, deadline: float) -> None:
         self._first, self._judge = first, judge
         self._candidates: dict[int, Turn] = {}
+        self._places: dict[str, int] = {}
+        self.faults: dict[int, str] = {}
         self._complete = asyncio.Event()
         self.task = asyncio.create_task(self._judged(deadline))
 
-    def add(self, request: ScoreRequest) -> bool:
+    def place(self, request: ScoreRequest) -> int:
+        """Return the candidate's index: its own, or for one that is named by a key the next free one."""
+        if request.index is not None:
+            return request.index
+        taken = {*self._candidates, *self._places.values()}
+        free = next((index for index in range(self._first.size) if index not in taken), self._first.size)
+        return self._places.setdefault(request.key, free)
+
+    def add(self, request: ScoreRequest, index: int) -> bool:
         """Take a candidate; False when it came before. InputError when it belongs to another prompt or differs."""
         first = self._first
         if (request.prompt, request.size, request.speaker) != (first.prompt, first.size, first.speaker):
             raise InputError(f"group '{request.group}' was opened with another prompt, size or speaker; give it another id")
-        if request.index >= request.size:
-            raise InputError(f"index {request.index} is outside a group of {request.size}; count from 0")
-        known = self._candidates.get(request.index)
+        if index >= request.size:
+            raise InputError(f"index {index} is outside a group of {request.size}; count from 0")
+        known = self._candidates.get(index)
         if known is not None:
             if known.raw != request.text:
-                raise InputError(f"candidate {request.index} of group '{request.group}' was posted with another text")
+                raise InputError(f"candidate {index} of group '{request.group}' was posted with another text")
             return False
         if not self.task.done():
-            self._candidates[request.index] = parse(request.text, request.speaker)
+            self._candidates[index] = parse(request.text, request.speaker, request.others)
+            if fault := request.fault:
+                self.faults[index] = fault
         if len(self._candidates) == request.size:
             self._complete.set()
         return True
@@ -88,9 +128,11 @@ class OpenGroup:
         except TimeoutError:
             log.info("group '%s' is judged with %d of %d candidates", self._first.group, len(self._candidates), self._first.size)
         size = self._first.size
-        candidates = tuple(self._candidates.get(index) for index in range(size))
+        candidates = tuple(None if index in self.faults else self._candidates.get(index) for index in range(size))
         reference = None if self._first.reference is None else parse(self._first.reference, self._first.speaker)
         group = Group(self._first.group, self._first.prompt, candidates, reference, self._first.language)
+        if not any(candidates):
+            return GroupRewards((None,) * size, 0, 0)
         try:
             return await asyncio.wait_for(self._judge(group), deadline / 2)
         except TimeoutError:
@@ -122,19 +164,21 @@ class RewardService:
         group = self._groups.get(request.group)
         if group is None:
             group = self._opened(request)
-        if group.add(request):
+        index = group.place(request)
+        if group.add(request, index):
             self.counts["candidates"] += 1
         found = await asyncio.shield(group.task)
-        rewards = found.rewards
+        rewards = _gated(found.rewards, group.faults)
         return {
             "group": request.group,
-            "index": request.index,
-            "reward": rewards[request.index],
-            "filled": fill_missing(rewards)[request.index],
+            "index": index,
+            "reward": rewards[index],
+            "filled": fill_missing(rewards)[index],
+            "fault": group.faults.get(index, ""),
             "group_rewards": list(rewards),
             "missing": sum(reward is None for reward in rewards),
             # Each judgement is in the answer to one candidate alone, so that a group's answers hold it once.
-            "judgements": [_judgement(each) for each in found.judgements if _owner(each) == request.index],
+            "judgements": [_judgement(each) for each in found.judgements if _owner(each) == index],
         }
 
     def _opened(self, request: ScoreRequest) -> OpenGroup:
@@ -190,6 +234,12 @@ async def _body(request: Request) -> bytes | None:
             return None
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def _gated(rewards: Sequence[float | None], faults: Mapping[int, str]) -> list[float | None]:
+    """Return the rewards with the worst of the scale, or of the group where that is lower, for malformed candidates."""
+    worst = min([WORST, *(reward for reward in rewards if reward is not None)])
+    return [worst if index in faults else reward for index, reward in enumerate(rewards)]
 
 
 def _owner(judgement: PairVerdict) -> int:

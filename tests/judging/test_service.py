@@ -127,3 +127,23 @@ async def test_a_body_that_is_too_large_or_no_json_is_refused() -> None:
         error = answer.json()["error"]
         assert answer.status_code == 422 and error.startswith("the body: ") and "with group, index, size, prompt" in error
     assert (await service.client.get("/health")).json() == {"status": "ok"}
+
+
+async def test_siblings_without_an_index_are_told_apart_by_their_keys_and_a_malformed_one_gets_the_worst() -> None:
+    service = Service()
+    plan = "<system_thinking>Count.</system_thinking>"
+    numbers = {"a": 3, "b": 9, "c": 3}
+    bodies = [{**body(0, number, key=key, gate=True), "index": None} for key, number in numbers.items()]
+    for at in (0, 2):
+        bodies[at]["text"] = plan + bodies[at]["text"]
+    answers = [answer.json() for answer in await service.post(*bodies, bodies[0])]
+    assert sorted(answer["index"] for answer in answers[:3]) == [0, 1, 2] and answers[3] == answers[0]
+    assert [answer["fault"] for answer in answers] == ["", "plan_missing", "", ""]
+    assert answers[1]["reward"] == -1.0 and answers[0]["reward"] == answers[2]["reward"] == 0.0
+    cut = await service.post(*(body(index, 3, "cut", 2, gate=True, plans=False, finished=bool(index)) for index in (0, 1)))
+    assert cut[0].json()["fault"] == "truncated"
+
+
+async def test_a_candidate_without_index_and_key_is_refused() -> None:
+    (answer,) = await Service().post({**body(0, 1), "index": None})
+    assert answer.status_code == 422 and "neither an index nor a key" in answer.json()["error"]
