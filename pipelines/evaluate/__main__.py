@@ -22,6 +22,7 @@ from pipelines.evaluate.cases import case_files, read_cases
 from pipelines.evaluate.evaluation import evaluate
 from pipelines.evaluate.options import EvaluateOptions
 from pipelines.evaluate.retrieval import require_books
+from pipelines.evaluate.text_overlap import require_packages
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +37,10 @@ def run(options: EvaluateOptions) -> Path:
 
     Raises:
         RunStopped: the budget is spent, the forecast is above it, or no endpoint is left; the run can be resumed.
+        ModuleNotFoundError: a package of the extra `evaluate` is missing.
         HerError: data or settings are wrong, or a model is unknown at its endpoint.
     """
+    require_packages()
     cases = read_cases(options.cases, options.limit)
     require_books(cases, options.retrieval)
     hashes = atomic.file_hashes(case_files(options.cases))

@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,6 +84,7 @@ async def evaluate(opened: Run, options: EvaluateOptions, cases: Sequence[Acting
     with Ledger(opened.folder / "calls.sqlite3") as ledger:
         async with RoleCallers(options, ledger, scripted) as callers:
             models = models_of(options, callers)
+            _require_same_models(opened.folder / MANIFEST_FILE, models)
             described = manifest(options, models, inputs, (case.key for case in cases))
             _write_json(opened.folder / MANIFEST_FILE, {"key": key_of(described), **described})
             stage = PlayStage(options, callers, models.get("actor", ""), key_of(simulation_manifest(options, models)))
@@ -99,6 +100,25 @@ async def evaluate(opened: Run, options: EvaluateOptions, cases: Sequence[Acting
                 )
             failures = dict(sorted(callers.failures.items()))
     return _write(opened, done, bench.protocol, models.get("judge", ""), failures)
+
+
+def _require_same_models(path: Path, models: Mapping[Role, str]) -> None:
+    """Refuse another model under the name of a run: its endpoints may move, and the scores of one model stay those of one.
+
+    Raises:
+        InputError: a role was played by another model at an earlier start.
+    """
+    try:
+        before = json.loads(path.read_text("utf-8"))
+        earlier = {**before["simulation"]["models"], "judge": before["judging"]["judge"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for role, model in models.items():
+        if earlier.get(role, model) != model:
+            raise InputError(
+                f"the {role} of run '{path.parent.name}' was {earlier[role]!r} and would now be {model!r}; give another name, "
+                "or judge its transcripts again with `her eval judge`"
+            )
 
 
 def models_of(options: EvaluateOptions, callers: RoleCallers) -> dict[Role, str]:

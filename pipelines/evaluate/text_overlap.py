@@ -9,6 +9,7 @@ import logging
 import re
 import warnings
 from functools import cache
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,17 @@ class Overlap(NamedTuple):
 
     bleu: float | None
     rouge_l: float | None
+
+
+def require_packages() -> None:
+    """Refuse a run that could not measure overlap at its end, before anything is paid for.
+
+    Raises:
+        ModuleNotFoundError: a package of the extra `evaluate` is not installed.
+    """
+    for name in ("nltk", "rouge"):
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
 
 
 def overlap(simulation: str, reference: str) -> Overlap:
