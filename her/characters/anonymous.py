@@ -1,0 +1,175 @@
+"""Rename the people and places of a scene consistently: a control for what a model knows of a famous book (arXiv:2603.03915).
+
+Every word of a name has one invented word for the whole scene, in every text, speaker label and thought, so that `Jane Bennet`
+and `Elizabeth Bennet` stay sisters. Titles and roles such as King or First Servant stay. In English, other words that are written
+as proper nouns are renamed as well, places among them; in Chinese, where nothing marks a proper noun, those that are given. The
+title of the book is taken out of the prompts. What it cannot do: a reader may still know the plot.
+"""
+
+import hashlib
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from her.characters.coser import BookScene
+from her.types import ENVIRONMENT, Value
+
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_CHINESE = re.compile("[\u3400-\u9fff]")
+_SENTENCE_START = re.compile(r"(?:^|[.!?:;…\n\"“”‘(\[>—*#•\d-]|['’](?=\s|$))\s*$")
+_HEADING = re.compile(r"(?m)^[\s*#•\d.)-]*[A-Z][\w'’/& -]{0,60}(?::|\*\*)|\*\*[^*\n]{1,80}\*\*")
+"""Headings of a profile, whose words are all capitalised."""
+_CONTRACTION = re.compile(r"['’](?:ve|ll|re|m|d|t)$")
+KEPT = "\n".join(
+    (
+        "king queen prince princess duke duchess earl count countess lord lady sir dame madam madame monsieur mademoiselle mr ",
+        "mrs ms miss master mistress doctor dr captain colonel major general lieutenant sergeant father mother brother sister ",
+        "uncle aunt saint st reverend bishop pope emperor empress professor judge old young little great elder younger junior ",
+        "senior jr sr first second third man woman boy girl servant soldier guard knight gentleman fool nurse maid officer ",
+        "messenger herald and of the a an de la le von van der du da di i ii iii iv god heaven hell lord's christ jesus ",
+        "christmas easter sunday monday tuesday wednesday thursday friday saturday january february march april may june july ",
+        "august september october november december english french german italian spanish latin greek roman moor european ",
+        "american oh ah yes no mr's",
+    )
+)
+"""Words that are no name of one person or place, in lower case."""
+_ONSETS = ("b", "br", "c", "d", "dr", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "th", "v", "w", "z")
+_VOWELS = ("a", "e", "i", "o", "u", "ae", "ia")
+_CODAS = ("l", "n", "r", "s", "m", "th", "x", "ld", "nd", "rk")
+_FAMILY, _GIVEN = "沈陆秦韩冯许邓曹彭曾萧田董袁潘于蒋蔡余杜", "云青文远清和子安明书景行怀言知微承若兰溪舟白"
+_KEYS_KEPT = frozenset({"id", "book", "kind", "language", "split", "persona", "source"})
+
+
+class Renaming(Value):
+    """Old word or name -> invented one."""
+
+    words: dict[str, str]
+
+    def apply(self, text: str) -> str:
+        """Return a text with every name renamed; capitals, possessives and everything else stay."""
+        for old, invented in sorted(self.words.items(), key=lambda pair: -len(pair[0])):
+            if _CHINESE.search(old):
+                text = text.replace(old, invented)
+        return _WORD.sub(self._word, text)
+
+    def _word(self, match: re.Match[str]) -> str:
+        word = match[0]
+        for ending in ("", "'s", "’s", "'", "s'"):
+            stem = word.removesuffix(ending)
+            if word.endswith(ending) and stem in self.words:
+                return self.words[stem] + ending
+            if word.endswith(ending) and stem.isupper() and len(stem) > 1 and stem.capitalize() in self.words:
+                return self.words[stem.capitalize()].upper() + ending
+        if "-" in word:
+            return "-".join(self.words.get(part, part) for part in word.split("-"))
+        return word
+
+
+def renaming(names: Iterable[str], texts: Iterable[str], places: Iterable[str] = (), seed: str = "") -> Renaming:
+    """Return invented words for all names; the same for the same names, texts and seed.
+
+    Args:
+        names: of the characters, as they stand before their lines.
+        texts: in which proper nouns are found.
+        places: further names, for texts that do not mark them.
+    """
+    listed = [name for name in dict.fromkeys((*names, *places)) if name != ENVIRONMENT]
+    whole = "\n".join(texts)
+    lower = {word for word in _WORD.findall(whole) if word.islower()}
+    wanted: dict[str, None] = {}
+    for name in listed:
+        if _CHINESE.search(name):
+            wanted[name] = None
+            if len(name) == 3:
+                wanted[name[1:]] = None  # the given name alone
+        else:
+            wanted |= dict.fromkeys(word for word in _WORD.findall(name) if _is_name(word))
+    wanted |= dict.fromkeys(word for word in proper_nouns(whole) if word.lower() not in lower)
+    taken = {word.lower() for word in (*wanted, *_WORD.findall(whole))}
+    found: dict[str, str] = {}
+    for word in sorted(wanted, key=lambda each: (-len(each), each)):
+        chance = random.Random(hashlib.sha256(f"{seed}\0{word}".encode()).digest())
+        found[word] = _chinese(word, found, chance) if _CHINESE.search(word) else _invented(taken, chance)
+    return Renaming(words=found)
+
+
+def proper_nouns(text: str) -> Iterator[str]:
+    """Yield words that are capitalised inside sentences of an English text and are no title, role, day or people."""
+    text = _HEADING.sub("\n", text)
+    counts: Counter[str] = Counter()
+    for match in _WORD.finditer(text):
+        word = re.sub(r"['’]s?$", "", match[0])
+        if (
+            _is_name(word)
+            and not word.isupper()
+            and not _CONTRACTION.search(word)
+            and not _SENTENCE_START.search(text[max(0, match.start() - 3) : match.start()])
+        ):
+            counts[word] += 1
+    yield from sorted(counts)
+
+
+def anonymised(scene: BookScene, places: Iterable[str] = (), seed: str = "") -> tuple[BookScene, Renaming]:
+    """Return a scene in which people and places have invented names, and the names.
+
+    Its id and the title of its book stay, by which its scores are found and clustered; no prompt may show the title.
+    """
+    record = json.loads(scene.model_dump_json())
+    names = [member.name for member in scene.cast] + [turn.speaker for turn in scene.turns] + list(scene.listed)
+    found = renaming(names, list(_texts(record)), places, seed or scene.book)
+    renamed = _renamed(record, found)
+    renamed["scenario"]["source"] = ""
+    for member in renamed["cast"]:
+        member["source"] = ""
+    return BookScene.model_validate_json(json.dumps(renamed)), found
+
+
+def _is_name(word: str) -> bool:
+    return len(word) > 1 and word[0].isupper() and word.lower() not in KEPT.split()
+
+
+def _texts(node: Any, key: str = "") -> Iterator[str]:
+    if isinstance(node, str):
+        if key not in _KEYS_KEPT:
+            yield node
+    elif isinstance(node, list):
+        for each in node:
+            yield from _texts(each, key)
+    elif isinstance(node, dict):
+        for name, each in node.items():
+            yield from _texts(each, name)
+
+
+def _renamed(node: Any, found: Renaming, key: str = "") -> Any:
+    if isinstance(node, str):
+        return node if key in _KEYS_KEPT else found.apply(node)
+    if isinstance(node, list):
+        return [_renamed(each, found, key) for each in node]
+    if isinstance(node, Mapping):
+        named = key == "experiences"  # its keys are names, all others are fields
+        return {(found.apply(name) if named else name): _renamed(each, found, name) for name, each in node.items()}
+    return node
+
+
+def _invented(taken: set[str], chance: random.Random) -> str:
+    """Return an English-sounding word that is no word of the texts, nor begins one that was invented before."""
+    while True:
+        middle = "".join(chance.choice(_ONSETS) + chance.choice(_VOWELS) for _ in range(chance.choice((1, 1, 2))))
+        word = middle + chance.choice(_CODAS)
+        if len(word) >= 4 and not any(word in other or other in word for other in taken if len(other) >= 4):
+            taken.add(word)
+            return word.capitalize()
+
+
+def _chinese(name: str, found: Mapping[str, str], chance: random.Random) -> str:
+    """Return an invented Chinese name of about the same length; the given name alone is part of the whole one."""
+    for whole, invented in found.items():
+        if _CHINESE.search(whole) and len(whole) == 3 and whole[1:] == name:
+            return invented[1:]
+    while True:
+        word = chance.choice(_FAMILY) + "".join(chance.choice(_GIVEN) for _ in range(max(1, min(2, len(name) - 1))))
+        if word not in found.values() and word != name:
+            return word
