@@ -22,17 +22,22 @@ _CHINESE = re.compile("[\u3400-\u9fff]")
 _SENTENCE_START = re.compile(r"(?:^|[.!?:;…\n\"“”‘(\[>—*#•\d-]|['’](?=\s|$))\s*$")
 _HEADING = re.compile(r"(?m)^[\s*#•\d.)-]*[A-Z][\w'’/& -]{0,60}(?::|\*\*)|\*\*[^*\n]{1,80}\*\*")
 """Headings of a profile, whose words are all capitalised."""
+_ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|Mme|Mlle|M|Prof|Col|Capt|Rev)\.\s+$")
 _CONTRACTION = re.compile(r"['’](?:ve|ll|re|m|d|t)$")
-KEPT = "\n".join(
+KEPT = "".join(
     (
-        "king queen prince princess duke duchess earl count countess lord lady sir dame madam madame monsieur mademoiselle mr ",
-        "mrs ms miss master mistress doctor dr captain colonel major general lieutenant sergeant father mother brother sister ",
-        "uncle aunt saint st reverend bishop pope emperor empress professor judge old young little great elder younger junior ",
-        "senior jr sr first second third man woman boy girl servant soldier guard knight gentleman fool nurse maid officer ",
-        "messenger herald and of the a an de la le von van der du da di i ii iii iv god heaven hell lord's christ jesus ",
-        "christmas easter sunday monday tuesday wednesday thursday friday saturday january february march april may june july ",
-        "august september october november december english french german italian spanish latin greek roman moor european ",
-        "american oh ah yes no mr's",
+        "king queen prince princess duke duchess earl count countess lord lady sir dame madam madame monsieur ",
+        "mademoiselle mr mrs ms miss master mistress doctor dr captain colonel major general lieutenant sergeant father ",
+        "mother brother sister uncle aunt saint st reverend bishop pope emperor empress professor judge old young ",
+        "little great elder younger junior senior jr sr first second third man woman boy girl servant soldier guard ",
+        "knight gentleman fool nurse maid officer messenger herald and of the a an de la le von van der du da di i ii ",
+        "iii iv god heaven hell lord's christ jesus christmas easter sunday monday tuesday wednesday thursday friday ",
+        "saturday january february march april may june july august september october november december english french ",
+        "german italian spanish latin greek roman moor european american oh ah yes no mr's perhaps you if how let do ",
+        "does did what there even she he it they we who why when where thou please thank thanks indeed something ",
+        "nothing have has had wait listen look come go never always but for not so then now here this that these those ",
+        "my your his her our their am is are was were will shall can could would should might must very well good dear ",
+        "such some any all both each every one two to in on at by with from as or than too just only still ",
     )
 )
 """Words that are no name of one person or place, in lower case."""
@@ -92,7 +97,7 @@ def renaming(names: Iterable[str], texts: Iterable[str], places: Iterable[str] =
     found: dict[str, str] = {}
     for word in sorted(wanted, key=lambda each: (-len(each), each)):
         chance = random.Random(hashlib.sha256(f"{seed}\0{word}".encode()).digest())
-        found[word] = _chinese(word, found, chance) if _CHINESE.search(word) else _invented(taken, chance)
+        found[word] = _chinese(word, found, chance) if _CHINESE.search(word) else _invented(taken, found, chance)
     return Renaming(words=found)
 
 
@@ -102,14 +107,14 @@ def proper_nouns(text: str) -> Iterator[str]:
     counts: Counter[str] = Counter()
     for match in _WORD.finditer(text):
         word = re.sub(r"['’]s?$", "", match[0])
-        if (
-            _is_name(word)
-            and not word.isupper()
-            and not _CONTRACTION.search(word)
-            and not _SENTENCE_START.search(text[max(0, match.start() - 3) : match.start()])
-        ):
+        if _is_name(word) and not word.isupper() and not _CONTRACTION.search(word) and not _starts_sentence(text, match.start()):
             counts[word] += 1
     yield from sorted(counts)
+
+
+def _starts_sentence(text: str, at: int) -> bool:
+    before = text[max(0, at - 6) : at]
+    return bool(_SENTENCE_START.search(before)) and not _ABBREVIATION.search(before)
 
 
 def anonymised(scene: BookScene, places: Iterable[str] = (), seed: str = "") -> tuple[BookScene, Renaming]:
@@ -154,14 +159,14 @@ def _renamed(node: Any, found: Renaming, key: str = "") -> Any:
     return node
 
 
-def _invented(taken: set[str], chance: random.Random) -> str:
-    """Return an English-sounding word that is no word of the texts, nor begins one that was invented before."""
+def _invented(words: set[str], found: Mapping[str, str], chance: random.Random) -> str:
+    """Return an English-sounding word that is no word of the texts, and neither part of an invented one nor the other way."""
     while True:
-        middle = "".join(chance.choice(_ONSETS) + chance.choice(_VOWELS) for _ in range(chance.choice((1, 1, 2))))
-        word = middle + chance.choice(_CODAS)
-        if len(word) >= 4 and not any(word in other or other in word for other in taken if len(other) >= 4):
-            taken.add(word)
-            return word.capitalize()
+        middle = "".join(chance.choice(_ONSETS) + chance.choice(_VOWELS) for _ in range(chance.choice((2, 2, 3))))
+        word = (middle + chance.choice(_CODAS)).capitalize()
+        near = any(word.lower() in other.lower() or other.lower() in word.lower() for other in found.values())
+        if word.lower() not in words and not near:
+            return word
 
 
 def _chinese(name: str, found: Mapping[str, str], chance: random.Random) -> str:

@@ -42,6 +42,8 @@ def run(options: EvaluateOptions) -> Path:
     """
     require_packages()
     cases = read_cases(options.cases, options.limit)
+    if options.anonymous:
+        cases = tuple(case.renamed() for case in cases)
     require_books(cases, options.retrieval)
     hashes = atomic.file_hashes(case_files(options.cases))
     with open_run("evaluate", options.name, options, seed=options.seed, hashes=hashes) as opened:

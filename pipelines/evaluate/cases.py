@@ -7,6 +7,7 @@ lacks is left out by her/characters/coser.py, which names each gap; a scene that
 from collections.abc import Sequence
 from pathlib import Path
 
+from her.characters.anonymous import anonymised
 from her.characters.coser import BookScene, load_book
 from her.errors import InputError
 from her.types import ENVIRONMENT, CastMember, Value
@@ -19,10 +20,21 @@ class ActingCase(Value):
     Args:
         key: `BOOK-PLOT-CONVERSATION`, as in CoSER's files.
         scene: the book's scene.
+        anonymous: whether people and places have invented names (her/characters/anonymous.py).
     """
 
     key: str
     scene: BookScene
+    anonymous: bool = False
+
+    @property
+    def title(self) -> str:
+        """Title of the book as prompts may show it: none for a case with invented names."""
+        return {"en": "a book", "zh": "一本书"}[self.scene.scenario.language] if self.anonymous else self.scene.book
+
+    def renamed(self) -> "ActingCase":
+        """Return the case with invented names, the same for all cases of a book."""
+        return self.model_copy(update={"scene": anonymised(self.scene)[0], "anonymous": True})
 
     @property
     def speakers(self) -> tuple[str, ...]:

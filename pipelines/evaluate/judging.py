@@ -149,7 +149,7 @@ def judge_messages(question: SceneQuestion, dimension: str, protocol: ActingProt
     major = comma.join(question.case.major)
     fields = {
         "dimension": TITLES[dimension],
-        "book": scene.book,
+        "book": question.case.title,
         "plot": scene.plot_summary,
         "scenario": scene.scenario.setting,
         "profiles": "\n\n".join(f"### {member.name}\n{member.profile}" for member in scene.cast if member.profile),

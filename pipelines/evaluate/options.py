@@ -39,6 +39,8 @@ class EvaluateOptions(Value):
         scripted: let rules without a model play every role that names no endpoint (scripted_scene.py), to try a whole run.
         rounds: most turns of a scene; 0 for the protocol's.
         thoughts: what the judge sees of the characters' thoughts; empty for the protocol's.
+        anonymous: give people and places invented names, as a control for what a model knows of famous books; the protocol's name
+            then ends in `+anonymous`.
         given: turns of the book that each scene begins with; they are not judged.
         judge_asks: attempts at a judgement; 0 for the protocol's. A run that is started again with more asks again for those that
             are missing, and for no others.
@@ -63,6 +65,7 @@ class EvaluateOptions(Value):
     scripted: bool = False
     rounds: int = Field(default=0, ge=0)
     thoughts: tuple[Thoughts, ...] = ()
+    anonymous: bool = False
     given: int = Field(default=0, ge=0)
     judge_asks: int = Field(default=0, ge=0, json_schema_extra=MAY_CHANGE)
     transcripts: Path | None = None
@@ -75,6 +78,12 @@ class EvaluateOptions(Value):
     def _require_protocol(self) -> Self:
         if self.protocol not in PROTOCOLS:
             raise ValueError(f"protocol={self.protocol!r} is unknown; choose one of {', '.join(PROTOCOLS)}")
+        return self
+
+    @model_validator(mode="after")
+    def _require_no_book(self) -> Self:
+        if self.anonymous and self.retrieval.mode != "none":
+            raise ValueError("anonymous=true and retrieval.mode exclude each other: passages of the book hold the true names")
         return self
 
     @model_validator(mode="after")
@@ -93,6 +102,8 @@ class EvaluateOptions(Value):
         """The protocol with what these settings change."""
         chosen = protocol_named(self.protocol)
         changes = {"rounds": self.rounds, "thoughts": self.thoughts, "judge_asks": self.judge_asks}
+        if self.anonymous:
+            changes["name"] = f"{chosen.name}+anonymous"
         return chosen.model_copy(update={name: value for name, value in changes.items() if value})
 
     def specs(self, role: Role) -> tuple[str, ...]:
