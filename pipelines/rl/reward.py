@@ -96,7 +96,8 @@ class GroupReward:
     """Reward function with TRL's signature.
 
     The data set has the columns `id`, `speaker`, `others` (names), `language` and, for sources of kind `paper`, `reference`
-    (the frozen answer as its model wrote it).
+    (the frozen answer as its model wrote it). A column `fault` says what is wrong with each answer and replaces the gate's own
+    reading: sessions are read turn by turn (sessions.py).
 
     Args:
         judges: the sources.
@@ -197,6 +198,8 @@ class GroupReward:
             places = slice(number * self._size, (number + 1) * self._size)
             first = places.start
             column: dict[str, Any] = {key: columns[key][first] for key in COLUMNS if key in columns}
+            if "fault" in columns:
+                column["fault"] = columns["fault"][places]
             tasks.append(self.judge_one(name, prompts[first], answers[places], finished[places], column))
         return list(await asyncio.gather(*tasks))
 
@@ -205,10 +208,12 @@ class GroupReward:
     ) -> JudgedGroup:
         """Judge the answers of one prompt; `column` holds one value for each of `COLUMNS`."""
         speaker, others = column["speaker"], tuple(column.get("others") or ())
-        turns = [parse(answer, speaker, others) for answer in answers]
-        faults = [
-            malformation(answer, speaker, others, finished=whole, plans=self._options.plans)
-            for answer, whole in zip(answers, finished, strict=True)
+        # A session is judged as one text in which others speak as well; who played it read its turns and says what is wrong.
+        whole = "fault" in column
+        turns = [parse(answer, speaker, () if whole else others) for answer in answers]
+        faults = column.get("fault") or [
+            malformation(answer, speaker, others, finished=ended, plans=self._options.plans)
+            for answer, ended in zip(answers, finished, strict=True)
         ]
         passed = [None if fault and self._options.gate else turn for turn, fault in zip(turns, faults, strict=True)]
         reference = parse(column["reference"], speaker) if column.get("reference") else None
