@@ -23,7 +23,7 @@ def case(number=0, *, book="The Lamp at Sorrow Point", old=False, tag="id", spok
         "i_p": number,
         "i_c": 0,
         "tag": tag,
-        "scenario": "Night in the lighthouse. A letter has come with the last boat.",
+        "scenario": f"Night {number} in the lighthouse. A letter has come with the last boat.",
         "topic": "the letter",
         "key_characters": [{"name": name, want: f"{name} wants to know what the other knows."} for name in people],
         "dialogues": [{"character": name, "message": message} for name, message in spoken],

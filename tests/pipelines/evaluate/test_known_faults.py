@@ -23,10 +23,18 @@ from pipelines.evaluate.players import reader_of
 from pipelines.evaluate.protocols import PROTOCOLS
 from pipelines.evaluate.retrieval import RetrievalOptions
 from pipelines.evaluate.scores import JUDGED_DIMENSIONS, CaseScore
-from pipelines.evaluate.text_overlap import overlap, require_packages
+from pipelines.evaluate.text_overlap import Overlap, overlap, require_packages
 from tests.pipelines.evaluate.asking import FakeAsker, a_case, acting, options, play, protocol, scripted
 from tests.pipelines.evaluate.cases import case, write_cases
 from tests.pipelines.evaluate.serving import evaluate, scene_server, spec
+
+
+@pytest.fixture
+def unreported(monkeypatch):
+    """Leave out the report and the overlap of a run, which take seconds to import and to draw."""
+    monkeypatch.setattr("pipelines.evaluate.evaluation.write_report", lambda folder, title: (None, []))
+    monkeypatch.setattr("pipelines.evaluate.score_rows.overlap", lambda simulation, reference: Overlap(0.1, 0.2))
+
 
 SOURCES = sorted(Path(import_module("pipelines.evaluate").__file__).parent.glob("*.py"))
 
@@ -43,6 +51,7 @@ def test_e1_an_unknown_model_is_refused_before_the_first_call_and_scores_nothing
 
 
 @pytest.mark.whole
+@pytest.mark.usefixtures("unreported")
 def test_e2_a_second_model_never_gets_the_transcripts_of_the_first(tmp_path, caplog):
     cases = write_cases(tmp_path, case())
     with scene_server() as first, scene_server(lambda role, text: text.replace("the", "thee"), model="other") as second:
@@ -90,6 +99,7 @@ def test_e5_turns_in_every_notation_are_shown_in_one():
 
 
 @pytest.mark.whole
+@pytest.mark.usefixtures("unreported")
 def test_e6_e7_e8_e12_all_roles_are_asked_by_plain_chat_messages_whatever_the_model_is_called(tmp_path):
     cases = write_cases(tmp_path, case())
     sent = {}
