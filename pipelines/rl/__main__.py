@@ -1,0 +1,131 @@
+"""Run reinforcement learning: an SFT checkpoint, prompts and a reward -> a checkpoint that chats in the playground.
+
+    python -m pipelines.rl @pipelines/configs/rl_smoke.toml name=first --dry-run
+    accelerate launch --config_file pipelines/configs/accelerate/fsdp2_node.yaml -m pipelines.rl @FILE.toml
+
+The first is also `her run rl @pipelines/configs/rl_smoke.toml`. The run folder is HER_HOME/runs/NAME, the model is in its
+`model/`. Started again with the same settings, an unfinished run resumes from its last complete checkpoint and asks no judge
+twice.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from her.files import atomic as files
+from her.runs.command_line import run_command_line
+from her.runs.folder import run_folder
+from her.runs.open_run import Run, open_run
+from her.types import Message
+from pipelines.models.chat_template import ChatTemplate
+from pipelines.models.loading import base_files, load_tokenizer, resolve_device
+from pipelines.models.saving import save
+from pipelines.rl.best_of_n import keep_best
+from pipelines.rl.format_check import require_formatted
+from pipelines.rl.judges import build_reward
+from pipelines.rl.options import FROM_PREFERENCES, RlOptions
+from pipelines.rl.preference_training import learn_preferences
+from pipelines.rl.prompts import RolloutPrompt, read_prompts
+from pipelines.rl.training import reinforce
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command line; return an exit code as in `her.runs.command_line.run_command_line`."""
+    return run_command_line(words, RlOptions, run, "rl")
+
+
+def run(options: RlOptions) -> Path:
+    """Run all of it and return the folder of the model, or the file of the best answers.
+
+    Raises:
+        HerError: the run cannot start or go on; RunStopped when it can be resumed.
+    """
+    from accelerate import PartialState
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    device = resolve_device(options.device)
+    state = PartialState(cpu=device == "cpu")
+    if not state.is_main_process:
+        _train(options, run_folder(options.name), None, device)
+        return run_folder(options.name) / "model"
+    inputs = [*options.preferences.files, *base_files(options.model)]
+    with open_run("rl", options.name, options, seed=options.seed, hashes=files.file_hashes(inputs)) as opened:
+        return _train(options, opened.folder, opened, device)
+
+
+def _train(options: RlOptions, folder: Path, opened: Run | None, device: str) -> Path:
+    """Train with the method of the settings, and save in the main process."""
+
+    def metric(**values: Any) -> None:
+        if opened is not None:
+            opened.log_metric(**values)
+
+    template = ChatTemplate(load_tokenizer(options.model))
+    template.tokenizer.response_template = None  # with it TRL would hand the reward answers without their plan
+    if options.method in FROM_PREFERENCES:
+        trainer = learn_preferences(options, template, folder, metric, device)
+        return _save(options, template, folder, opened, trainer)
+    prompts = read_prompts(
+        options.prompts, options.seed, room=_room(options, template), count=lambda messages: _count(template, messages)
+    ) if options.prompts else []
+    reward = build_reward(options, template.tokenizer.eos_token_id, folder)
+    if options.method == "best_of_n":
+        return keep_best(options, template, prompts, reward, folder, metric, device)
+    rows = [prompt.row() for prompt in prompts]
+
+    def check(trainer: Any) -> None:
+        _check_format(options, template, prompts, trainer, metric)
+
+    trainer = reinforce(options, template.tokenizer, rows, reward, folder, metric, device, check)
+    return _save(options, template, folder, opened, trainer)
+
+
+def _check_format(
+    options: RlOptions, template: ChatTemplate, prompts: Sequence[RolloutPrompt], trainer: Any, metric: Any
+) -> None:
+    if options.format_check.answers:
+        metric(step=0, formatted=require_formatted(trainer.accelerator.unwrap_model(trainer.model), template, prompts, options))
+
+
+def _count(template: ChatTemplate, messages: Sequence[Message]) -> int:
+    return len(template.ids(messages, ask=True))
+
+
+def _room(options: RlOptions, template: ChatTemplate) -> int:
+    """Return the most tokens of a prompt, so that it and an answer fit the context of the model."""
+    from transformers import AutoConfig
+
+    from pipelines.models.loading import model_source
+
+    config = AutoConfig.from_pretrained(model_source(options.model), revision=options.model.revision or "main")
+    return int(config.get_text_config().max_position_embeddings) - options.rollout.tokens
+
+
+def _save(options: RlOptions, template: ChatTemplate, folder: Path, opened: Run | None, trainer: Any) -> Path:
+    """Save the model where the playground opens it, and record its hashes."""
+    if opened is None:
+        return folder / "model"
+    saved = save(
+        trainer.accelerator.unwrap_model(trainer.model),
+        template.tokenizer,
+        folder / "model",
+        base=options.model.base,
+        licence=options.model.licence,
+        facts={
+            "pipeline": "rl",
+            "method": options.method,
+            "steps": trainer.state.global_step,
+            "inputs": dict(opened.status.hashes),
+            "commit": opened.status.commit,
+        },
+    )
+    opened.log_metric(step=trainer.state.global_step, saved="model", difference=saved.difference)
+    weights = sorted((folder / "model").glob("*.safetensors"))
+    opened.update_status(outputs={f"model/{path.name}": files.file_hash(path) for path in weights})
+    return folder / "model"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,63 @@
+"""Add to a trainer what happens beside its steps: lines of metrics, a stop at NaN, no step after the last one."""
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+from her.errors import HerError
+
+log = logging.getLogger("rl")
+Metric = Callable[..., None]
+"""Writes one line of metrics, such as `her.runs.open_run.Run.log_metric`."""
+
+
+class AllStepsDone(Exception):
+    """The checkpoint that a run resumes from has all steps already; transformers would do one more."""
+
+
+def add_metrics(trainer: Any, metric: Metric) -> None:
+    """Add metrics and the end at a NaN loss to a trainer; only the main process calls `metric`."""
+    from transformers import PrinterCallback, TrainerCallback
+
+    class StepCallback(TrainerCallback):  # type: ignore[misc]
+        """Write metrics, and stop at a NaN or infinite loss before its step is saved."""
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+            # After a resume transformers takes these two from the checkpoint, although they may change.
+            state.save_steps, state.logging_steps = args.save_steps, args.logging_steps
+
+        def on_epoch_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+            if state.global_step >= state.max_steps:
+                raise AllStepsDone
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+            control.should_log |= control.should_save  # so that a NaN stops the run before its step is saved
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **others: Any) -> None:
+            numbers = {name: value for name, value in (logs or {}).items() if isinstance(value, (int, float))}
+            require_finite(state.global_step, numbers)
+            if not state.is_world_process_zero:
+                return
+            # JSON has no NaN: a figure over no answer, such as the length of answers that ended when none did, is left out.
+            metric(step=state.global_step, **{name: value for name, value in numbers.items() if math.isfinite(value)})
+            if "loss" in numbers:
+                reward = f", reward {numbers['reward']:.3f}" if "reward" in numbers else ""
+                log.info("step %d of %d: loss %.4f%s", state.global_step, state.max_steps, numbers["loss"], reward)
+
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(StepCallback())
+
+
+def require_finite(step: int, numbers: dict[str, Any]) -> None:
+    """Stop the run at a NaN or infinite loss or gradient norm.
+
+    Raises:
+        HerError: with the step and the advice to lower the learning rate.
+    """
+    for name in ("loss", "grad_norm"):
+        if not math.isfinite(value := float(numbers.get(name, 0))):
+            raise HerError(
+                f"{name} is {value} at step {step}: the training diverged. Its step was not saved; "
+                "start a run with another name and a lower learning_rate, or clip"
+            )
