@@ -121,6 +121,18 @@ _ENTRIES = (
         ),
     ),
     Pipeline(
+        name="rl",
+        summary="Reinforce a fine-tuned model by a reward, or by preferences, and save a checkpoint for the playground",
+        options="options:RlOptions",
+        example=f"{CONFIGS}/rl_smoke.toml",
+        needs=(
+            Needs("rl on a CPU", TRAINING, ("train",)),
+            Needs("rl on a GPU", TRAINING, ("train",), gpu=True, instead=f"her run rl @{CONFIGS}/rl_smoke.toml"),
+        ),
+        distributed=True,
+        publishes=Publication(kind="model", repository_type="model", required=("model",), roots=("model",), files=("adapter/*",)),
+    ),
+    Pipeline(
         name="principles",
         summary="Make principles of preferences and keep those that reproduce the label on other conversations",
         options="options:PrinciplesOptions",

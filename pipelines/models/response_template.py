@@ -39,5 +39,7 @@ def without_response_template(tokenizer: Any) -> Iterator[None]:
 
 def _generation_prompt(tokenizer: Any) -> str:
     """Return what the chat template writes before an answer."""
-    asked, plain = (str(tokenizer.apply_chat_template(_PROBE, tokenize=False, add_generation_prompt=ask)) for ask in (True, False))
+    asked, plain = (
+        str(tokenizer.apply_chat_template(_PROBE, tokenize=False, add_generation_prompt=ask)) for ask in (True, False)
+    )
     return asked.removeprefix(plain)

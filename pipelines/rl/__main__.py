@@ -67,10 +67,14 @@ def _train(options: RlOptions, folder: Path, opened: Run | None, device: str) ->
     if options.method in FROM_PREFERENCES:
         trainer = learn_preferences(options, template, folder, metric, device)
         return _save(options, template, folder, opened, trainer)
-    prompts = read_prompts(
-        options.prompts, options.seed, room=_room(options, template), count=lambda messages: _count(template, messages)
-    ) if options.prompts else []
-    reward = build_reward(options, template.tokenizer.eos_token_id, folder)
+    prompts = (
+        read_prompts(
+            options.prompts, options.seed, room=_room(options, template), count=lambda messages: _count(template, messages)
+        )
+        if options.prompts
+        else []
+    )
+    reward = build_reward(options, template.tokenizer.eos_token_id)
     if options.method == "best_of_n":
         return keep_best(options, template, prompts, reward, folder, metric, device)
     rows = [prompt.row() for prompt in prompts]

@@ -10,7 +10,7 @@ LOSSES = {"gspo": "grpo"}
 """TRL's loss of a method where the name differs; GSPO (arXiv:2507.18071) is GRPO with importance weights of sequences."""
 
 
-def require_whole_groups(options: RlOptions, processes: int) -> int:
+def require_whole_batches(options: RlOptions, processes: int) -> int:
     """Return how many batches a device reads for one step.
 
     Raises:
@@ -19,8 +19,8 @@ def require_whole_groups(options: RlOptions, processes: int) -> int:
     at_once = options.rows * processes
     if options.batch % at_once:
         raise InputError(
-            f"batch={options.batch} is not a multiple of {at_once} (rows={options.rows} on each of {processes} devices), so a device "
-            f"would get half a group; take {max(1, round(options.batch / at_once)) * at_once}"
+            f"batch={options.batch} is not a multiple of {at_once} (rows={options.rows} on each of {processes} devices), so a "
+            f"device would get a part of a group; take {max(1, round(options.batch / at_once)) * at_once}"
         )
     return options.batch // at_once
 
@@ -30,7 +30,7 @@ def grpo_config(options: RlOptions, folder: Path, device: str, processes: int) -
     from trl import GRPOConfig
 
     rollout = options.rollout
-    batches = require_whole_groups(options, processes)
+    batches = require_whole_batches(options, processes)
     return GRPOConfig(
         **shared_arguments(options, folder, device, batches),
         steps_per_generation=batches,  # the answers of one optimiser step, so that no group is spread over two

@@ -37,9 +37,9 @@ def require_formatted(model: Any, template: ChatTemplate, prompts: Sequence[Roll
     if chosen and share < options.format_check.least:
         counted = ", ".join(f"{name} {count}" for name, count in faults.most_common(3))
         raise InputError(
-            f"{passed} of {len(chosen)} answers of '{options.model.base}' pass the format gate ({counted}), so this is no checkpoint "
-            "that was fine-tuned on the format; give model.base the model of a run of `her run sft`, or raise rollout.tokens when "
-            "answers are truncated"
+            f"{passed} of {len(chosen)} answers of '{options.model.base}' pass the format gate ({counted}), so this is no "
+            "checkpoint that was fine-tuned on the format; give model.base the model of a run of `her run sft`, or raise "
+            "rollout.tokens when answers are truncated"
         )
     return share
 

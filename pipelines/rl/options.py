@@ -147,8 +147,10 @@ class RlOptions(Value):
     @model_validator(mode="after")
     def _require_consistent(self) -> "RlOptions":
         if not self.model.base:
-            raise ValueError('model.base is empty; reinforcement learning starts from a fine-tuned checkpoint, such as "~/.her/'
-                             'runs/sft-smoke/model"')
+            raise ValueError(
+                'model.base is empty; reinforcement learning starts from a fine-tuned checkpoint, such as "~/.her/'
+                'runs/sft-smoke/model"'
+            )
         if self.method in FROM_PREFERENCES:
             if not self.preferences.files:
                 raise ValueError(f"method={self.method} learns from preferences; give preferences.files=[...]")
@@ -167,11 +169,13 @@ class RlOptions(Value):
                     f"{name}={value} splits a group of rollout.answers={size}; take {max(1, round(value / size)) * size}"
                 )
         if self.batch % self.rows:
-            raise ValueError(f"batch={self.batch} is not a multiple of rows={self.rows}; take {-(-self.batch // self.rows) * self.rows}")
+            raise ValueError(
+                f"batch={self.batch} is not a multiple of rows={self.rows}; take {-(-self.batch // self.rows) * self.rows}"
+            )
         if self.save_every % self.rollout.iterations:
             raise ValueError(
-                f"save_every={self.save_every} is inside the rollout.iterations={self.rollout.iterations} steps over one batch of "
-                "answers, which a resumed run could not repeat; take a multiple"
+                f"save_every={self.save_every} is inside the rollout.iterations={self.rollout.iterations} steps over one batch "
+                "of answers, which a resumed run could not repeat; take a multiple"
             )
         if self.rollout.sampler == "vllm_server" and not self.rollout.url:
             raise ValueError("rollout.sampler=vllm_server needs rollout.url, the address of a `trl vllm-serve`")

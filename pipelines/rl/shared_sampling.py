@@ -9,9 +9,7 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig
 
 
-def generate_groups(
-    model: Any, prompts: Sequence[Sequence[int]], size: int, config: "GenerationConfig"
-) -> "list[list[int]]":
+def generate_groups(model: Any, prompts: Sequence[Sequence[int]], size: int, config: "GenerationConfig") -> "list[list[int]]":
     """Return one answer for each prompt, its stop token included, with the numbers that transformers would draw.
 
     Args:

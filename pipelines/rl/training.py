@@ -14,7 +14,7 @@ from pipelines.models.checkpoints import delete_incomplete, last_checkpoint, ste
 from pipelines.models.loading import load_model, lora_config
 from pipelines.models.merging import base_of
 from pipelines.models.shared_rows import select_trained
-from pipelines.rl.arguments import grpo_config, require_whole_groups
+from pipelines.rl.arguments import grpo_config, require_whole_batches
 from pipelines.rl.metrics import AllStepsDone, Metric, add_metrics
 from pipelines.rl.options import RlOptions
 from pipelines.rl.redrawing import Redrawing, Reward, RewardMemory
@@ -80,9 +80,11 @@ def build_trainer(
 
     processes = PartialState().num_processes
     require_known_trl()
-    require_whole_groups(options, processes)
+    require_whole_batches(options, processes)
     if len(rows) < (wanted := options.batch // options.rollout.answers):
-        raise InputError(f"there are {len(rows)} prompts and a step takes {wanted} different ones; lower batch, or give more prompts")
+        raise InputError(
+            f"there are {len(rows)} prompts and a step takes {wanted} different ones; lower batch, or give more prompts"
+        )
     set_seed(options.seed)
     attention = register_attention() if options.rollout.shared_prefix else "sdpa"
     model = load_model(options.model, options.lora, tokenizer, device, attention=attention)

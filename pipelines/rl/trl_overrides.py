@@ -84,6 +84,7 @@ def group_trainer(keep: int) -> type[Any]:
         light = False
         redrawing: Redrawing | None = None
         persona_weights: Any = None
+        _buffered_inputs: Any
 
         def _get_per_token_logps_and_entropies(
             self,
