@@ -1,6 +1,7 @@
 """Checkpoints of a trainer: complete or not there. A file `complete` marks a checkpoint once all of it is written."""
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,11 @@ def delete_incomplete(folder: Path) -> None:
             shutil.rmtree(checkpoint)
 
 
-def delete_old(folder: Path, keep: int) -> None:
-    """Delete all complete checkpoints but the last `keep`."""
+def delete_old(folder: Path, keep: int, spared: Collection[int] = ()) -> None:
+    """Delete all complete checkpoints but the last `keep` and those of the steps `spared`."""
     for checkpoint in complete_checkpoints(folder)[:-keep]:
+        if step_of(checkpoint) in spared:
+            continue
         (checkpoint / COMPLETE).unlink()  # first: a kill in the middle of rmtree must leave an incomplete checkpoint
         shutil.rmtree(checkpoint)
 
@@ -51,7 +54,9 @@ def marking_trainer(trainer: type[Any], keep: int) -> type[Any]:
     """
 
     class MarkingTrainer(trainer):  # type: ignore[misc]
-        """Trainer that writes complete checkpoints or none."""
+        """Trainer that writes complete checkpoints or none; those of the steps `spared` are kept beside the last ones."""
+
+        spared: Collection[int] = ()
 
         def create_model_card(self, *words: Any, **named: Any) -> None:
             """Write nothing: pipelines/models/saving.py writes the model card."""
@@ -67,7 +72,7 @@ def marking_trainer(trainer: type[Any], keep: int) -> type[Any]:
                         # Written under another name first, so that the mark never exists without its content.
                         (checkpoint / ".part").write_text(launch_kind(self.accelerator), "utf-8")
                         (checkpoint / ".part").rename(checkpoint / COMPLETE)
-                        delete_old(home.parent, keep)
+                        delete_old(home.parent, keep, self.spared)
                 except BaseException:
                     if self.args.should_save and not (checkpoint / COMPLETE).is_file():
                         shutil.rmtree(checkpoint, ignore_errors=True)

@@ -16,7 +16,7 @@ from typing import Any
 from her.files import atomic as files
 from her.runs.command_line import run_command_line
 from her.runs.folder import run_folder
-from her.runs.open_run import Run, open_run
+from her.runs.open_run import Run, RunCollapsed, open_run
 from her.types import Message
 from pipelines.models.chat_template import ChatTemplate
 from pipelines.models.loading import base_files, load_tokenizer, resolve_device
@@ -24,9 +24,14 @@ from pipelines.models.saving import save
 from pipelines.rl.best_of_n import keep_best
 from pipelines.rl.format_check import require_formatted
 from pipelines.rl.judges import build_reward
+from pipelines.rl.looks import add_looks, hold_out, load_best, open_panel
+from pipelines.rl.metrics import Metric
 from pipelines.rl.options import FROM_PREFERENCES, RlOptions
+from pipelines.rl.panel_page import write_panel
 from pipelines.rl.preference_training import learn_preferences
 from pipelines.rl.prompts import RolloutPrompt, read_prompts
+from pipelines.rl.replay import Replay
+from pipelines.rl.reward import GroupReward
 from pipelines.rl.training import reinforce
 
 
@@ -48,10 +53,11 @@ def run(options: RlOptions) -> Path:
     device = resolve_device(options.device)
     state = PartialState(cpu=device == "cpu")
     if not state.is_main_process:
-        _train(options, run_folder(options.name), None, device)
+        _train(options.with_base(), run_folder(options.name), None, device)
         return run_folder(options.name) / "model"
+    settings, options = options, options.with_base()
     inputs = [*options.preferences.files, *base_files(options.model)]
-    with open_run("rl", options.name, options, seed=options.seed, hashes=files.file_hashes(inputs)) as opened:
+    with open_run("rl", options.name, settings, seed=options.seed, hashes=files.file_hashes(inputs)) as opened:
         return _train(options, opened.folder, opened, device)
 
 
@@ -66,24 +72,66 @@ def _train(options: RlOptions, folder: Path, opened: Run | None, device: str) ->
     template.tokenizer.response_template = None  # with it TRL would hand the reward answers without their plan
     if options.method in FROM_PREFERENCES:
         trainer = learn_preferences(options, template, folder, metric, device)
-        return _save(options, template, folder, opened, trainer)
-    prompts = (
-        read_prompts(
-            options.prompts, options.seed, room=_room(options, template), count=lambda messages: _count(template, messages)
-        )
-        if options.prompts
-        else []
-    )
-    reward = build_reward(options, template.tokenizer.eos_token_id)
+        return _save(options, template, folder, opened, trainer, trainer.state.global_step)
+    prompts = _read_prompts(options, template)
+    if options.reward is None:
+        raise ValueError("the settings have no reward")
+    watch = (Replay(folder),) if options.reward.replay else ()
+    reward = build_reward(options.reward, options.rollout.answers, template.tokenizer.eos_token_id, watch)
     if options.method == "best_of_n":
-        return keep_best(options, template, prompts, reward, folder, metric, device)
-    rows = [prompt.row() for prompt in prompts]
+        path = keep_best(options, template, prompts, reward, folder, metric, device)
+        if opened is not None:
+            opened.update_status(outputs={path.name: files.file_hash(path)})
+        return path
+    return _reinforce(options, template, prompts, reward, folder, opened, metric, device)
+
+
+def _reinforce(
+    options: RlOptions,
+    template: ChatTemplate,
+    prompts: Sequence[RolloutPrompt],
+    reward: GroupReward,
+    folder: Path,
+    opened: Run | None,
+    metric: Metric,
+    device: str,
+) -> Path:
+    """Train online with the panel beside it, and save the model that it chose.
+
+    Raises:
+        RunCollapsed: an alarm of the panel ended the run; the model from before its onset is saved.
+    """
+    trained, apart = hold_out(prompts, options.panel.prompts) if options.panel.every else (list(prompts), [])
+    parts: dict[str, Any] = {}
 
     def check(trainer: Any) -> None:
-        _check_format(options, template, prompts, trainer, metric)
+        _check_format(options, template, trained, trainer, metric)
 
-    trainer = reinforce(options, template.tokenizer, rows, reward, folder, metric, device, check)
-    return _save(options, template, folder, opened, trainer)
+    def prepare(trainer: Any) -> None:
+        if options.panel.every:
+            parts["panel"] = open_panel(options, trainer, template, apart, folder)
+            parts["looks"] = add_looks(trainer, parts["panel"], options, metric)
+
+    rows = [prompt.row() for prompt in trained]
+    trainer = reinforce(options, template.tokenizer, rows, reward, folder, metric, device, check, prepare)
+    if not options.panel.every:
+        return _save(options, template, folder, opened, trainer, trainer.state.global_step)
+    step, collapsed = load_best(trainer, parts["panel"], folder), parts["looks"].collapsed
+    if step is not None:
+        _save(options, template, folder, opened, trainer, step)
+    if opened is not None:
+        write_panel(options.name, options.panel.guard)
+    if collapsed:
+        saved = f"the model of step {step} is saved" if step is not None else "no checkpoint from before is sound"
+        raise RunCollapsed(f"{collapsed}; {saved}")
+    return folder / "model"
+
+
+def _read_prompts(options: RlOptions, template: ChatTemplate) -> list[RolloutPrompt]:
+    if options.prompts is None:
+        return []
+    room = _room(options, template)
+    return read_prompts(options.prompts, options.seed, room=room, count=lambda messages: _count(template, messages))
 
 
 def _check_format(
@@ -107,7 +155,7 @@ def _room(options: RlOptions, template: ChatTemplate) -> int:
     return int(config.get_text_config().max_position_embeddings) - options.rollout.tokens
 
 
-def _save(options: RlOptions, template: ChatTemplate, folder: Path, opened: Run | None, trainer: Any) -> Path:
+def _save(options: RlOptions, template: ChatTemplate, folder: Path, opened: Run | None, trainer: Any, step: int) -> Path:
     """Save the model where the playground opens it, and record its hashes."""
     if opened is None:
         return folder / "model"
@@ -120,12 +168,12 @@ def _save(options: RlOptions, template: ChatTemplate, folder: Path, opened: Run 
         facts={
             "pipeline": "rl",
             "method": options.method,
-            "steps": trainer.state.global_step,
+            "steps": step,
             "inputs": dict(opened.status.hashes),
             "commit": opened.status.commit,
         },
     )
-    opened.log_metric(step=trainer.state.global_step, saved="model", difference=saved.difference)
+    opened.log_metric(step=step, saved="model", difference=saved.difference)
     weights = sorted((folder / "model").glob("*.safetensors"))
     opened.update_status(outputs={f"model/{path.name}": files.file_hash(path) for path in weights})
     return folder / "model"

@@ -14,8 +14,8 @@ from pipelines.rl.options import RlOptions
 from pipelines.rl.prompts import RolloutPrompt
 
 log = logging.getLogger(__name__)
-AT_ONCE = 4
-"""Prompts that are answered together; they are long."""
+LEAST_AT_ONCE = 8
+"""Answers that are sampled together at least; more where a training batch has more."""
 
 
 def require_formatted(model: Any, template: ChatTemplate, prompts: Sequence[RolloutPrompt], options: RlOptions) -> float:
@@ -52,7 +52,8 @@ def sample_answers(
     answers: list[SampledTurn] = []
     rollout, unwrapped = options.rollout, base_of(model) if not hasattr(model, "generate") else model
     with evaluation_mode(unwrapped, options.seed if seed is None else seed):
-        for first in range(0, len(rows), AT_ONCE):
-            part = rows[first : first + AT_ONCE]
+        at_once = max(LEAST_AT_ONCE, options.rows)
+        for first in range(0, len(rows), at_once):
+            part = rows[first : first + at_once]
             answers += generate(unwrapped, template.tokenizer, part, rollout.temperature, rollout.tokens)
     return answers

@@ -1,42 +1,33 @@
-"""Open the sources of a run's reward: served judges and reward models, or a planted reward whose truth is known."""
+"""Build the one reward function of a run: served judges and reward models, or a planted reward whose truth is known."""
 
 from collections.abc import Callable, Iterable
 
-from her import paths
 from her.judging.groups import Group, GroupRewards
-from her.judging.reward_clients import ScalarJudge, ServiceJudge
 from her.types import Turn
-from pipelines.rl.options import RlOptions
+from her.words import words
+from pipelines.rl.judge_sources import open_judges
 from pipelines.rl.reward import GroupReward, WeightedJudge
-from pipelines.rl.reward_options import RewardSourceOptions
-from pipelines.rl.shaping import words
+from pipelines.rl.reward_options import RolloutRewardOptions
 
 FULL_LENGTH = 40
 """Words of speech with which a planted reward for short answers is at its lowest."""
 
 
-def build_reward(options: RlOptions, stop: int, watch: Iterable[Callable[..., object]] = ()) -> GroupReward:
+def build_reward(
+    settings: RolloutRewardOptions, size: int, stop: int, watch: Iterable[Callable[..., object]] = ()
+) -> GroupReward:
     """Return the one reward function of a run.
 
     Args:
+        size: answers of a group.
         stop: token that ends an answer.
         watch: called with every judged group, such as the replay.
     """
-    settings = options.reward
-    if settings is None:
-        raise ValueError("the settings have no reward")
     if settings.planted:
         judges = [WeightedJudge("paper", PlantedJudge(settings.planted), name="planted")]
     else:
-        judges = [_served(source, settings.deadline, number) for number, source in enumerate(settings.sources)]
-    return GroupReward(judges, settings, size=options.rollout.answers, stop=stop, watch=watch)
-
-
-def _served(source: RewardSourceOptions, deadline: float, number: int) -> WeightedJudge:
-    client = ScalarJudge if source.kind == "scalar" else ServiceJudge
-    return WeightedJudge(
-        source.kind, client(source.url, paths.reward_token(), deadline), source.weight, f"{source.kind}-{number}"
-    )
+        judges = open_judges(settings)
+    return GroupReward(judges, settings, size=size, stop=stop, watch=watch)
 
 
 class PlantedJudge:

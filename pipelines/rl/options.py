@@ -13,8 +13,10 @@ from pydantic import Field, model_validator
 
 from her.capacity.recipe import Checkpointing
 from her.config import MAY_CHANGE
+from her.runs.folder import run_folder
 from her.types import NonEmpty, Value
 from pipelines.models.options import LoraOptions, ModelOptions
+from pipelines.rl.panel_options import PanelOptions
 from pipelines.rl.prompts import PromptOptions
 from pipelines.rl.reward_options import RolloutRewardOptions
 from pipelines.rl.token_weights import TokenWeightOptions
@@ -93,6 +95,7 @@ class RlOptions(Value):
         device: `cuda` refuses to start without a GPU; `auto` uses one when there is one.
         method: `grpo`, `dapo`, `dr_grpo`, `gspo` (importance of sequences) and `cispo` sample and judge; `dpo` and `kto` learn
             from `preferences`; `best_of_n` samples, judges and keeps the best answers as samples for `her run sft`.
+        start: name of a run of `her run sft`, or of this pipeline, whose model is the start; in place of `model.base`.
         prompts: what the policy answers.
         reward: the one reward function.
         batch: answers of one optimiser step over all devices, a multiple of `rollout.answers`.
@@ -107,8 +110,9 @@ class RlOptions(Value):
         clip_low: how far a probability ratio may fall below 1.
         clip_high: how far it may rise above 1; of `cispo` the largest ratio.
         checkpointing: activations kept for the backward pass (pipelines/models/activation_checkpointing.py).
-        save_every: steps between checkpoints, from which a run resumes; a multiple of `rollout.iterations`.
-        keep: checkpoints that are kept.
+        save_every: steps between checkpoints, from which a run resumes; a multiple of `rollout.iterations`. One is saved at every
+            look of the panel as well.
+        keep: checkpoints that are kept, besides the one that the panel chose.
         log_every: steps between lines of metrics.jsonl.
     """
 
@@ -116,12 +120,14 @@ class RlOptions(Value):
     seed: int = 42
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", json_schema_extra=MAY_CHANGE)
     method: Method = "dapo"
-    model: ModelOptions
+    start: str = ""
+    model: ModelOptions = ModelOptions()
     lora: LoraOptions = LoraOptions()
     prompts: PromptOptions | None = None
     reward: RolloutRewardOptions | None = None
     rollout: RolloutOptions = RolloutOptions()
     preferences: PreferenceOptions = PreferenceOptions()
+    panel: PanelOptions = PanelOptions()
     format_check: FormatCheckOptions = FormatCheckOptions()
     batch: int = Field(default=64, ge=1)
     rows: int = Field(default=8, ge=1)
@@ -139,6 +145,13 @@ class RlOptions(Value):
     keep: int = Field(default=2, ge=1, json_schema_extra=MAY_CHANGE)
     log_every: int = Field(default=1, ge=1, json_schema_extra=MAY_CHANGE)
 
+    def with_base(self) -> "RlOptions":
+        """Return the settings with the folder of the run `start` as base."""
+        if not self.start:
+            return self
+        base = str(run_folder(self.start) / "model")
+        return self.model_copy(update={"start": "", "model": self.model.model_copy(update={"base": base})})
+
     @property
     def online(self) -> bool:
         """Whether answers are sampled and judged while training."""
@@ -146,10 +159,10 @@ class RlOptions(Value):
 
     @model_validator(mode="after")
     def _require_consistent(self) -> "RlOptions":
-        if not self.model.base:
+        if bool(self.model.base) == bool(self.start):
             raise ValueError(
-                'model.base is empty; reinforcement learning starts from a fine-tuned checkpoint, such as "~/.her/'
-                'runs/sft-smoke/model"'
+                'reinforcement learning starts from a fine-tuned checkpoint: give start="sft-smoke", the name of its run, or '
+                "model.base, its folder"
             )
         if self.method in FROM_PREFERENCES:
             if not self.preferences.files:

@@ -22,6 +22,7 @@ from pipelines.rl.trl_overrides import group_trainer, require_known_trl
 
 log = logging.getLogger(__name__)
 Prepare = Callable[[Any], None]
+"""What is done with a trainer before it trains."""
 
 
 def reinforce(
@@ -33,6 +34,7 @@ def reinforce(
     metric: Metric,
     device: str,
     before_first_step: Prepare | None = None,
+    prepare: Prepare | None = None,
 ) -> Any:
     """Train from the last complete checkpoint in `folder`, or from step 0; return the trainer with the trained model.
 
@@ -40,12 +42,15 @@ def reinforce(
         rows: the data set: `prompt` as messages and the columns that the reward reads.
         reward: the one reward function.
         before_first_step: called with the trainer when no step was done yet, such as the check of the format.
+        prepare: called with the trainer at every start, such as to add the panel.
 
     Raises:
         HerError: the run cannot go on, such as at a NaN loss or when too many groups are flat.
         RunStopped: it can be resumed later, such as when the reward service is down.
     """
     trainer = build_trainer(options, tokenizer, rows, reward, folder, device)
+    if prepare is not None:
+        prepare(trainer)
     return resume(trainer, folder, metric, before_first_step)
 
 
