@@ -4,8 +4,7 @@ Servers and `tokenizer.parse_response` read it. It is off during reinforcement l
 whose `content` has no plan, so a format gate would refuse every answer.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import copy
 from typing import Any
 
 from her.format.tags import WRITTEN
@@ -26,15 +25,11 @@ def response_template(tokenizer: Any) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def without_response_template(tokenizer: Any) -> Iterator[None]:
-    """Take the template off while the block runs."""
-    before = getattr(tokenizer, "response_template", None)
-    tokenizer.response_template = None
-    try:
-        yield
-    finally:
-        tokenizer.response_template = before
+def with_template(tokenizer: Any) -> Any:
+    """Return a copy of a tokenizer with the template, as it is saved; the tokenizer itself stays without."""
+    changed = copy.deepcopy(tokenizer)
+    changed.response_template = response_template(tokenizer)
+    return changed
 
 
 def _generation_prompt(tokenizer: Any) -> str:

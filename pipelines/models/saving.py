@@ -15,6 +15,7 @@ from her.types import Value
 from pipelines.models.atomic_folder import atomic_folder
 from pipelines.models.merging import adapter_of, base_of, merged_weights
 from pipelines.models.model_card import adapter_card, licence_files, licence_of, model_card
+from pipelines.models.response_template import with_template
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +82,7 @@ def save(
     with atomic_folder(folder) as part:
         # A copy: save_pretrained removes the entries of the dict it is given, shard by shard.
         skeleton.save_pretrained(part, state_dict=dict(weights))
-        tokenizer.save_pretrained(part)
+        with_template(tokenizer).save_pretrained(part)
         card = model_card(folder.name, base, licence, facts, _example_chat(tokenizer), tokenizer.eos_token)
         _write_card_and_licences(part, base, card)
         difference = _read_back(part, model, tokenizer, weights)

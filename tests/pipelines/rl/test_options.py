@@ -1,0 +1,65 @@
+"""pipelines/rl/options.py: what is refused before anything is loaded."""
+
+from typing import Any
+
+import pytest
+
+from her.config import load
+from her.errors import HerError, InputError
+from pipelines.rl.arguments import require_whole_batches
+from pipelines.rl.metrics import require_finite
+from pipelines.rl.options import RlOptions
+
+WORDS = ("start=sft", "prompts.runs=['books']", "reward.planted=short")
+
+
+def options(*words: str) -> RlOptions:
+    return load(RlOptions, [*WORDS, *words])[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["rows=12"], "rows=12 splits a group of rollout.answers=8; take 16"),
+        (["rows=8", "batch=20"], "batch=20 splits a group"),
+        (["rows=16", "batch=24"], "batch=24 is not a multiple of rows=16; take 32"),
+        (["rollout.iterations=4", "save_every=6"], "save_every=6 is inside the rollout.iterations=4"),
+        (["rollout.sampler=vllm_server"], "needs rollout.url"),
+        (["model.base=x"], "give start="),
+        (["method=dpo"], "give preferences.files"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(words: list[str], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        options(*words)
+
+
+def test_honest_settings_pass() -> None:
+    assert options("rows=16", "batch=64", "rollout.iterations=2", "save_every=4").online
+    assert not load(RlOptions, ["start=sft", "method=kto", "preferences.files=['a.jsonl']"])[0].online
+
+
+def test_a_run_without_start_or_judges_is_refused() -> None:
+    with pytest.raises(InputError, match="the name of its run"):
+        load(RlOptions, WORDS[1:])
+    with pytest.raises(InputError, match=r"reward\.\* to judge"):
+        load(RlOptions, WORDS[:2])
+
+
+def test_the_model_of_a_run_is_found_in_its_folder() -> None:
+    assert options().with_base().model.base.endswith("runs/sft/model")
+
+
+def test_no_device_gets_a_part_of_a_group() -> None:
+    assert require_whole_batches(options("batch=64", "rows=8"), processes=4) == 2
+    with pytest.raises(InputError, match="rows=8 on each of 3 devices"):
+        require_whole_batches(options("batch=64", "rows=8"), processes=3)
+
+
+@pytest.mark.parametrize("name", ["loss", "grad_norm"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_diverged_step_stops_the_run(name: str, value: float) -> None:
+    numbers: dict[str, Any] = {"loss": 0.1, "grad_norm": 1.0}
+    require_finite(3, numbers)
+    with pytest.raises(HerError, match=f"{name} is .* at step 3"):
+        require_finite(3, {**numbers, name: value})
