@@ -19,6 +19,7 @@ from her.runs.folder import run_folder
 from her.runs.open_run import Run, RunCollapsed, open_run
 from her.types import Message
 from pipelines.models.chat_template import ChatTemplate
+from pipelines.models.checkpoints import last_checkpoint
 from pipelines.models.loading import base_files, load_tokenizer, resolve_device
 from pipelines.models.saving import save
 from pipelines.rl.best_of_n import keep_best
@@ -30,6 +31,7 @@ from pipelines.rl.options import FROM_PREFERENCES, RlOptions
 from pipelines.rl.panel_page import write_panel
 from pipelines.rl.preference_training import learn_preferences
 from pipelines.rl.prompts import RolloutPrompt, read_prompts
+from pipelines.rl.references import needs_references, with_references
 from pipelines.rl.replay import Replay
 from pipelines.rl.reward import GroupReward
 from pipelines.rl.training import reinforce
@@ -108,6 +110,13 @@ def _reinforce(
         _check_format(options, template, trained, trainer, metric)
 
     def prepare(trainer: Any) -> None:
+        if needs_references(options):
+            from datasets import Dataset
+
+            model, resumed = trainer.accelerator.unwrap_model(trainer.model), last_checkpoint(folder) is not None
+            known = with_references([*trained, *apart], model, template, options, folder, resumed)
+            trainer.train_dataset = Dataset.from_list([prompt.row() for prompt in known[: len(trained)]])
+            apart[:] = known[len(trained) :]
         if options.panel.every:
             parts["panel"] = open_panel(options, trainer, template, apart, folder)
             parts["looks"] = add_looks(trainer, parts["panel"], options, metric)
