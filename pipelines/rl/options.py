@@ -154,7 +154,7 @@ class RlOptions(Value):
 
     @property
     def online(self) -> bool:
-        """Whether answers are sampled and judged while training."""
+        """Return whether answers are sampled and judged while training."""
         return self.method in ONLINE
 
     @model_validator(mode="after")

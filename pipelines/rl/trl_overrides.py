@@ -64,119 +64,138 @@ def signature_of(method: Any) -> str:
     )
 
 
+class GroupMethods:
+    """Methods that replace those of GRPOTrainer, so that the prompt of a group is read once.
+
+    Attributes:
+        shared: whether groups are laid out as rows; off, everything is TRL's own.
+        light: whether activations are recomputed lightly; TRL turns its own checkpointing on again after each sampling.
+        redrawing: what is done with flat groups; None for nothing.
+        persona_weights: settings of the token weights; None for none.
+    """
+
+    shared = True
+    light = False
+    redrawing: Redrawing | None = None
+    persona_weights: Any = None
+    _buffered_inputs: Any
+    # Attributes of GRPOTrainer.
+    accelerator: Any
+    args: Any
+    model: Any
+    model_wrapped: Any
+    generation_config: Any
+    generation_kwargs: Any
+    num_generations: int
+    num_generations_eval: int
+    use_vllm: bool
+    _dist: Any
+    _step: int
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: Any,
+        attention_mask: Any,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        compute_aux_loss: bool = False,
+        **images: Any,
+    ) -> Any:
+        import torch
+
+        if not self.shared or compute_aux_loss or any(value is not None for value in images.values()):
+            words = (model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, compute_aux_loss)
+            return super()._get_per_token_logps_and_entropies(*words, **images)  # type: ignore[misc]
+        size = batch_size or len(input_ids)
+        parts = [
+            self._group_logps(model, ids, mask, logits_to_keep)
+            for ids, mask in zip(input_ids.split(size), attention_mask.split(size), strict=True)
+        ]
+        logps, entropies = (torch.cat(column) for column in zip(*parts, strict=True))
+        return logps, entropies if compute_entropy else None, None
+
+    def _group_logps(self, model: Any, ids: Any, mask: Any, tokens: int) -> tuple[Any, Any]:
+        """Return log-probabilities and entropies (answers, tokens) of one micro-batch; 0 where the mask is 0."""
+        row = group_row(ids, mask, tokens)
+        if row is None:
+            return (connected_zeros(model, (len(ids), tokens)),) * 2
+        with self.accelerator.autocast():
+            outputs = model(**group_inputs(row, ids.device))
+        # The reference model's head computes no entropy, and none is asked of it.
+        both = (outputs.log_probs, outputs.log_probs if outputs.entropy is None else outputs.entropy)
+        logps, entropies = (scatter(values, row.places, len(ids), tokens) for values in both)
+        return logps, entropies
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        before = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)  # type: ignore[misc]
+        if self._buffered_inputs is before or self._buffered_inputs is None:
+            return inputs
+        self._buffered_inputs = whole_groups(self._buffered_inputs)
+        return self._buffered_inputs[self._step % self.args.steps_per_generation]
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        import torch
+
+        size = self.num_generations if self.model.training else self.num_generations_eval
+        if self.redrawing is not None:
+            self.redrawing.begin(inputs, size)
+        output = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
+        if self.light:
+            enable_light_checkpointing(base_of(self.accelerator.unwrap_model(self.model)))
+        answers = len(output["advantages"])
+        output["group"] = torch.arange(answers, device=output["advantages"].device) // size
+        if self.redrawing is not None:
+            self.redrawing.drop_flat(self, output)
+        if self.persona_weights is not None:
+            weight_tokens(self, inputs, output, self.persona_weights)
+        return output
+
+    def _generate_single_turn(
+        self, prompt_ids: Any, images: Any, multimodal_fields: Any, num_generations: int, has_tool_images: bool = False
+    ) -> Any:
+        def sample(prompts: Any) -> tuple[Any, Any]:
+            sharded = self._dist.is_fsdp or self._dist.is_zero3
+            if self.use_vllm or images or multimodal_fields or not self.shared or sharded:
+                words = (prompts, images, multimodal_fields, num_generations, has_tool_images)
+                return super(GroupMethods, self)._generate_single_turn(*words)  # type: ignore[misc, no-any-return]
+            return self._sample_once_read(prompts, num_generations), None
+
+        if self.redrawing is None:
+            return sample(prompt_ids)
+        return self.redrawing.sample(self, prompt_ids, sample)
+
+    def _sample_once_read(self, prompts: Any, size: int) -> list[list[int]]:
+        import torch
+        from trl.models.utils import unwrap_model_for_generation
+
+        settings = {"generation_kwargs": self.generation_kwargs}
+        with unwrap_model_for_generation(self.model_wrapped, self.accelerator, **settings) as model, torch.no_grad():
+            return generate_groups(model, prompts, size, self.generation_config)
+
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Any:
+        import torch
+
+        known = None if self.redrawing is None else self.redrawing.rewards
+        if known is None:
+            return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)  # type: ignore[misc]
+        numbers = [float("nan") if reward is None else reward for reward in known]
+        column = torch.tensor(numbers, dtype=torch.float32, device=self.accelerator.device)[:, None]
+        return self.accelerator.gather(column)
+
+
+def connected_zeros(model: Any, shape: tuple[int, int]) -> Any:
+    """Return zeros from which `backward` reaches every trained weight, as distributed training needs."""
+    import torch
+
+    zero = sum(weight.flatten()[0] * 0.0 for weight in model.parameters() if weight.requires_grad)
+    return torch.zeros(shape, device=next(model.parameters()).device) + zero
+
+
 def group_trainer(keep: int) -> type[Any]:
     """Return the trainer's class; it keeps the last `keep` checkpoints. A function, because trl is imported late."""
-    import torch
     from trl import GRPOTrainer
-    from trl.models.utils import unwrap_model_for_generation
 
-    class GroupTrainer(GRPOTrainer):  # type: ignore[misc]
-        """GRPOTrainer that reads the prompt of a group once.
-
-        Attributes:
-            shared: whether groups are laid out as rows; off, everything is TRL's own.
-            light: whether activations are recomputed lightly; TRL turns its own checkpointing on again after each sampling.
-            redrawing: what is done with flat groups; None for nothing.
-            persona_weights: settings of the token weights; None for none.
-        """
-
-        shared = True
-        light = False
-        redrawing: Redrawing | None = None
-        persona_weights: Any = None
-        _buffered_inputs: Any
-
-        def _get_per_token_logps_and_entropies(
-            self,
-            model: Any,
-            input_ids: Any,
-            attention_mask: Any,
-            logits_to_keep: int,
-            batch_size: int | None = None,
-            compute_entropy: bool = False,
-            compute_aux_loss: bool = False,
-            **images: Any,
-        ) -> tuple[Any, Any, Any]:
-            if not self.shared or compute_aux_loss or any(value is not None for value in images.values()):
-                return super()._get_per_token_logps_and_entropies(  # type: ignore[no-any-return]
-                    model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, compute_aux_loss, **images
-                )
-            size = batch_size or len(input_ids)
-            parts = [
-                self._group_logps(model, ids, mask, logits_to_keep)
-                for ids, mask in zip(input_ids.split(size), attention_mask.split(size), strict=True)
-            ]
-            logps, entropies = (torch.cat(column) for column in zip(*parts, strict=True))
-            return logps, entropies if compute_entropy else None, None
-
-        def _group_logps(self, model: Any, ids: Any, mask: Any, tokens: int) -> tuple[Any, Any]:
-            """Return log-probabilities and entropies (answers, tokens) of one micro-batch; 0 where the mask is 0."""
-            row = group_row(ids, mask, tokens)
-            if row is None:
-                return (self._connected_zeros(model, (len(ids), tokens)),) * 2
-            with self.accelerator.autocast():
-                outputs = model(**group_inputs(row, ids.device))
-            # The reference model's head computes no entropy, and none is asked of it.
-            both = (outputs.log_probs, outputs.log_probs if outputs.entropy is None else outputs.entropy)
-            logps, entropies = (scatter(values, row.places, len(ids), tokens) for values in both)
-            return logps, entropies
-
-        @staticmethod
-        def _connected_zeros(model: Any, shape: tuple[int, int]) -> Any:
-            """Return zeros from which `backward` reaches every trained weight, as distributed training needs."""
-            zero = sum(weight.flatten()[0] * 0.0 for weight in model.parameters() if weight.requires_grad)
-            weight = next(model.parameters())
-            return torch.zeros(shape, device=weight.device) + zero
-
-        def _prepare_inputs(self, generation_batch: Any) -> Any:
-            before = self._buffered_inputs
-            inputs = super()._prepare_inputs(generation_batch)
-            if self._buffered_inputs is before or self._buffered_inputs is None:
-                return inputs
-            self._buffered_inputs = whole_groups(self._buffered_inputs)
-            return self._buffered_inputs[self._step % self.args.steps_per_generation]
-
-        def _generate_and_score_completions(self, inputs: Any) -> Any:
-            size = self.num_generations if self.model.training else self.num_generations_eval
-            if self.redrawing is not None:
-                self.redrawing.begin(inputs, size)
-            output = super()._generate_and_score_completions(inputs)
-            if self.light:
-                enable_light_checkpointing(base_of(self.accelerator.unwrap_model(self.model)))
-            answers = len(output["advantages"])
-            output["group"] = torch.arange(answers, device=output["advantages"].device) // size
-            if self.redrawing is not None:
-                self.redrawing.drop_flat(self, output)
-            if self.persona_weights is not None:
-                weight_tokens(self, inputs, output, self.persona_weights)
-            return output
-
-        def _generate_single_turn(
-            self, prompt_ids: Any, images: Any, multimodal_fields: Any, num_generations: int, has_tool_images: bool = False
-        ) -> tuple[Any, Any]:
-            def sample(prompts: Any) -> tuple[Any, Any]:
-                if self.use_vllm or images or multimodal_fields or not self.shared or self._dist.is_fsdp or self._dist.is_zero3:
-                    return super(GroupTrainer, self)._generate_single_turn(  # type: ignore[no-any-return]
-                        prompts, images, multimodal_fields, num_generations, has_tool_images
-                    )
-                with (
-                    unwrap_model_for_generation(
-                        self.model_wrapped, self.accelerator, generation_kwargs=self.generation_kwargs
-                    ) as model,
-                    torch.no_grad(),
-                ):
-                    return generate_groups(model, prompts, num_generations, self.generation_config), None
-
-            if self.redrawing is None:
-                return sample(prompt_ids)
-            return self.redrawing.sample(self, prompt_ids, sample)
-
-        def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Any:
-            known = None if self.redrawing is None else self.redrawing.rewards
-            if known is None:
-                return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-            numbers = [float("nan") if reward is None else reward for reward in known]
-            column = torch.tensor(numbers, dtype=torch.float32, device=self.accelerator.device)[:, None]
-            return self.accelerator.gather(column)
-
-    return marking_trainer(GroupTrainer, keep)
+    return marking_trainer(type("GroupTrainer", (GroupMethods, GRPOTrainer), {}), keep)

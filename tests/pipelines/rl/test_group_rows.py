@@ -1,6 +1,5 @@
 """Tests of groups as one row: log-probabilities, loss and gradients equal those of TRL's padded rows."""
 
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -108,29 +107,3 @@ def test_answers_are_those_that_trl_would_draw_and_the_prompt_is_read_once(folde
         if shared:
             assert widths[0] == (2, 6) and all(width == (6, 1) for width in widths[1:])
     assert drawn[0] == drawn[1] and len({tuple(answer) for answer in drawn[0]}) > 2
-
-
-def test_the_overridden_methods_have_the_signatures_they_were_written_for() -> None:
-    import trl
-
-    from pipelines.rl import trl_overrides
-
-    trl_overrides.require_known_trl()
-    assert trl.__version__.startswith(trl_overrides.TRL)
-    overridden = {
-        name
-        for name, value in vars(trl_overrides.group_trainer(1).__mro__[1]).items()
-        if inspect.isfunction(value) and hasattr(trl.GRPOTrainer, name)
-    }
-    assert overridden == set(trl_overrides.SIGNATURES)
-
-
-def test_another_signature_stops_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    import trl
-
-    from her.errors import HerError
-    from pipelines.rl.trl_overrides import require_known_trl
-
-    monkeypatch.setattr(trl.GRPOTrainer, "_prepare_inputs", lambda self, batch: batch)
-    with pytest.raises(HerError, match=r"_prepare_inputs\(self, batch\)"):
-        require_known_trl()
