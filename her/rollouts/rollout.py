@@ -90,6 +90,11 @@ class Session(Value):
     ended: str = ""
 
     @property
+    def interrupted(self) -> bool:
+        """Whether the visitor ended it, which says nothing about the policy."""
+        return bool(self.ended) and not self.fault
+
+    @property
     def fault(self) -> str:
         """The first fault of its turns: a session with one malformed turn is malformed."""
         return next((turn.fault for turn in self.turns if turn.fault), "")
@@ -102,8 +107,8 @@ class Session(Value):
         return "\n\n".join(line for line in lines if line)
 
 
-Answer = Callable[[Sequence[tuple[Message, ...]]], Sequence[WrittenAnswer]]
-"""Answers many prompts together, in order."""
+Answer = Callable[[Sequence[int], Sequence[tuple[Message, ...]]], Sequence[WrittenAnswer]]
+"""Answers many prompts together, in order; the numbers say which sessions they are of."""
 
 
 def play_sessions(
@@ -132,7 +137,7 @@ def play_sessions(
         if not live:
             break
         prompts = [view.messages(sessions[place].chat, sessions[place].speaker) for place in live]
-        for place, prompt, written in zip(live, prompts, answer(prompts), strict=True):
+        for place, prompt, written in zip(live, prompts, answer(live, prompts), strict=True):
             sessions[place] = _answered(sessions[place], prompt, written, starts[place].visitor, number, plans)
     return sessions
 

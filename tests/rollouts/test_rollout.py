@@ -37,7 +37,7 @@ class Visitor(Player):
         return Completion(text="" if self.silent and self.silent in text else f"Tom: And then {request.turn}?", finish="stop")
 
 
-def policy(prompts: Sequence[tuple[Message, ...]]) -> list[WrittenAnswer]:
+def policy(places: Sequence[int], prompts: Sequence[tuple[Message, ...]]) -> list[WrittenAnswer]:
     return [WrittenAnswer(f"{PLANNED}Answer {len(prompt)}.", True) for prompt in prompts]
 
 
@@ -68,7 +68,7 @@ def test_a_visitor_that_fails_ends_its_session_alone() -> None:
         [start("lost"), start("silent"), start("c")], policy, Visitor("from lost", "from silent"), turns=2
     )
     assert len(lost.turns) == 1 and "server is away" in lost.ended and "said nothing" in silent.ended
-    assert len(fine.turns) == 2 and not fine.ended
+    assert len(fine.turns) == 2 and not fine.ended and [lost.interrupted, fine.interrupted] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_a_visitor_that_fails_ends_its_session_alone() -> None:
     ],
 )
 def test_a_malformed_turn_ends_the_session_and_is_its_fault(answer: WrittenAnswer, fault: str) -> None:
-    (session,) = play_sessions([start("a")], lambda prompts: [answer], Visitor(), turns=3)
-    assert session.fault == fault and len(session.turns) == 1
+    (session,) = play_sessions([start("a")], lambda places, prompts: [answer], Visitor(), turns=3)
+    assert session.fault == fault and len(session.turns) == 1 and not session.interrupted
 
 
 def test_a_start_without_its_people_is_refused() -> None:
