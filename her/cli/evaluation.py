@@ -156,3 +156,26 @@ def hold_arena(
                 f"{each.contestant} pleases the principles and not the held-out judge ({each.pleased} of {each.games} games)"
             )
     typer.echo(files[-1])
+
+
+@eval_app.command("role-play-bench")
+def run_role_play_bench(
+    data: Annotated[Path, typer.Option("--data", help="Folder of MiniMaxAI/role-play-bench, as you downloaded it.")],
+    actor: Annotated[list[str], typer.Option(help="Backend spec of the model that is evaluated.")],
+    user: Annotated[list[str], typer.Option(help="Spec of the simulated user; the same for all models that are compared.")],
+    judge: Annotated[list[str], typer.Option(help="Spec of the judge.")],
+    name: Annotated[str, typer.Option(help="Folder of the run in HER_HOME/runs.")] = "role-play-bench",
+    runs: Annotated[int, typer.Option(min=1, help="Sessions of each seed; two and more for an interval.")] = 3,
+    turns: Annotated[int, typer.Option(min=2, help="Generated turns of a session; 100 as published.")] = 100,
+    limit: Annotated[int, typer.Option(min=0, help="Most seeds of each language; 0 for all.")] = 0,
+    published: Annotated[int, typer.Option(min=0, help="Published dialogues on which the judge is calibrated.")] = 0,
+) -> None:
+    """Play and judge a proxy of MiniMax's Role-Play Bench; English and Chinese are never pooled."""
+    from her.runs.folder import run_folder
+    from her.runs.pipelines import pipeline_module
+
+    bench = pipeline_module(PIPELINE, "role_play_run")
+    options = bench.BenchOptions(data, tuple(actor), tuple(user), tuple(judge), runs, turns, limit, published)
+    typer.echo(bench.SOURCE)
+    for file in bench.run_bench(options, run_folder(name)):
+        typer.echo(file)
