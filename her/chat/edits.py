@@ -34,6 +34,7 @@ def rewrite(old: Turn, text: str) -> Turn | None:
         raise InputError("the edit leaves nothing to be seen; write speech, an act or a thought")
     if not any(part.kind == PLAN for part in turn.parts):
         turn = _with_plan_of(old, turn)
+    turn = turn.model_copy(update={"enters": old.enters, "leaves": old.leaves})
     same = normalise(turn.parts, turn.speaker) == normalise(old.parts, old.speaker)
     return None if same else turn
 

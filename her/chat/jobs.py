@@ -14,7 +14,7 @@ from her.chat.openings import clean_message
 from her.chat.pages import Page, fitted
 from her.errors import InputError
 from her.format import Parser, plain_turn
-from her.store import Origin
+from her.store import Origin, PathNode
 from her.types import ENVIRONMENT, Message, Sampling, Turn, Value
 
 
@@ -136,7 +136,8 @@ class ReplyJobBuilder:
         old = self.page.shown(node_id)
         if not self.page.mine(old):
             raise InputError("this turn is not yours; edit a turn of your own")
-        return self._answer_to(text, self.page.before(old.id), old.parent_id, edit_of=old.id)
+        after = self.page.path[self.page.path.index(old) + 1 :]
+        return self._responder(after)._answer_to(text, self.page.before(old.id), old.parent_id, edit_of=old.id)
 
     def continue_(self) -> ReplyJob:
         """Continue the last turn."""
@@ -177,6 +178,11 @@ class ReplyJobBuilder:
             replaces=replaces,
             character=self.character,
         )
+
+    def _responder(self, after: Sequence[PathNode]) -> "ReplyJobBuilder":
+        """Return the builder for whoever of a scene answered a turn: the first of the turns after it that the model played."""
+        answer = next((node for node in after if self.page.played(node)), None)
+        return self if answer is None else self._as_speaker_of(answer.turn)
 
     def _as_speaker_of(self, turn: Turn) -> "ReplyJobBuilder":
         """Return the builder for the speaker of a turn in a scene of several characters."""

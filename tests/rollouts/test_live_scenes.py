@@ -68,6 +68,17 @@ async def test_swipes_and_continuations_stay_with_their_speaker(store: Store) ->
     assert edited.turns[1].edited and len(store.siblings(ANNE, chat, edited.turns[1].turn.id)) == 3
 
 
+async def test_a_rewritten_line_of_the_visitor_is_answered_by_whoever_answered_it(store: Store) -> None:
+    chats = service(store, "Well.")
+    chat = await begun(chats, me="Iago")
+    await live_scenes.say(chats, ANNE, chat, "Who is there?")
+    await played(chats, chat, "Brabantio")
+    mine = (await chats.view(ANNE, chat)).turns[0].turn.id
+    assert (await ended(await chats.edit_own(ANNE, chat, mine, "Who goes there?"))).state == "done"
+    turns = (await chats.view(ANNE, chat)).turns
+    assert [(each.turn.speaker, each.turn.text()) for each in turns] == [("Iago", "Who goes there?"), ("Brabantio", "Well.")]
+
+
 async def test_personas_the_visitor_and_a_narrator(store: Store) -> None:
     chats = service(store, "Well.")
     view = await live_scenes.start_own(chats, ANNE, ["mara", "tom"], ensemble=TURNS, scene="storm", name="Anne")
