@@ -39,14 +39,43 @@ def talk(page: Page, persona: str, name: str, lines: list[str]) -> None:
     page.evaluate("document.activeElement.blur()")
 
 
+def meet(page: Page, personas: list[str], name: str, line: str) -> None:
+    """Set a scene with personas, say a line, let two of them answer, switch the director's view on."""
+    page.click('[role="tab"][data-tab-id="scene-tab"]')
+    form = page.locator("#scene form.setup").first
+    for persona in personas:
+        form.locator(f'input[value="{persona}"]').check()
+    form.locator("input[autocomplete=nickname]").fill(name)
+    form.locator(".primary").click()
+    stage = page.locator("#scene .her")
+    stage.locator(".steps .mode").select_option("round_robin")
+    stage.locator(".her-composer textarea").fill(line)
+    stage.locator(".her-composer textarea").press("Enter")
+    for count in (2, 3):
+        page.wait_for_function(
+            "count => document.querySelectorAll('#scene .turn:not(.live, .sending)').length === count "
+            "&& !document.querySelector('#scene .her.running')",
+            arg=count,
+        )
+        if count == 2:
+            stage.locator('[data-act="next-turn"]').click()
+    stage.locator('[data-act="director"]').click()
+    stage.locator('[data-act="toggle-system_thinking"]').click()
+    stage.locator(".her-scroll").evaluate("node => { node.scrollTop = 0; }")
+    page.evaluate("document.activeElement.blur()")
+
+
 def main() -> None:
-    """Write the three pictures."""
+    """Write the four pictures."""
     with tempfile.TemporaryDirectory() as home, Playground(Path(home)) as app, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path(), args=FLAGS)
         desk = open_page(browser, app.url, viewport={"width": 1180, "height": 900}, device_scale_factor=1.5)
         desk.screenshot(path=HERE / "personas.png")
         talk(desk, "sherlock-holmes", "Mara", ["Good evening, Mr. Holmes. What are you thinking?", "Do you love anyone?"])
         desk.screenshot(path=HERE / "conversation.png")
+        scene = open_page(browser, app.url, viewport={"width": 1180, "height": 820}, device_scale_factor=1.5)
+        meet(scene, ["sherlock-holmes", "falstaff"], "Mara", "Gentlemen, the sugar bowl is gone. Which of you saw it last?")
+        scene.screenshot(path=HERE / "scene.png")
         phone = open_page(
             browser,
             app.url,
