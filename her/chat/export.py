@@ -2,7 +2,8 @@
 
 import json
 import re
-from typing import Literal, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 from her import view
 from her.errors import InputError
@@ -15,8 +16,8 @@ _FROM = {"system": "system", "user": "human", "assistant": "gpt"}
 _MARKS = re.compile(r"([\\`*_\[\]<>#|~&!])")
 
 
-def export(transcript: Transcript, title: str, speaker: str, form: str) -> tuple[str, str]:
-    """Return file name and text of a chat in which the model plays `speaker`; InputError for an unknown format."""
+def export(transcript: Transcript, title: str, speakers: str | Sequence[str], form: str) -> tuple[str, str]:
+    """Return file name and text of a chat in which the model plays `speakers`; InputError for an unknown format."""
     if form not in get_args(ChatFormat):
         raise InputError(f"the export format {form[:40]!r} is unknown; choose one of {', '.join(get_args(ChatFormat))}")
     if form == "jsonl":
@@ -24,7 +25,7 @@ def export(transcript: Transcript, title: str, speaker: str, form: str) -> tuple
     elif form == "markdown":
         text = to_markdown(transcript, title)
     else:
-        text = to_sharegpt(transcript, speaker)
+        text = to_sharegpt(transcript, speakers) if isinstance(speakers, str) else to_sharegpt_list(transcript, speakers)
     stem = "-".join(re.findall(r"\w+", title.lower()))[:48].strip("-") or "chat"
     return f"{stem}-{transcript.id[:8]}.{_ENDINGS[form]}", text
 
@@ -41,14 +42,24 @@ def to_markdown(transcript: Transcript, title: str) -> str:
     return "\n\n".join([*head, *(_markdown_turn(turn) for turn in transcript.turns)]) + "\n"
 
 
+def to_sharegpt_list(transcript: Transcript, speakers: Sequence[str]) -> str:
+    """Write a scene of several characters as a list of ShareGPT objects: what each of `speakers` saw and said."""
+    objects = [_sharegpt(transcript, speaker) | {"id": f"{transcript.id}-{speaker}"} for speaker in speakers]
+    return json.dumps(objects, ensure_ascii=False, indent=2) + "\n"
+
+
 def to_sharegpt(transcript: Transcript, speaker: str) -> str:
     """Write one ShareGPT object. Roles and texts are those of the prompt, so it holds no plan."""
+    return json.dumps(_sharegpt(transcript, speaker), ensure_ascii=False, indent=2) + "\n"
+
+
+def _sharegpt(transcript: Transcript, speaker: str) -> dict[str, Any]:
     messages = view.messages(transcript, speaker)
     is_own_last = any(turn.speaker == speaker and turn.parts for turn in transcript.turns[-1:])
     if is_own_last and messages[-1].role == "user":  # the fixed sentence that asks for the next turn
         messages = messages[:-1]
     rows = [{"from": _FROM[message.role], "value": message.content} for message in messages]
-    return json.dumps({"id": transcript.id, "conversations": rows}, ensure_ascii=False, indent=2) + "\n"
+    return {"id": transcript.id, "conversations": rows}
 
 
 def _markdown_turn(turn: Turn) -> str:

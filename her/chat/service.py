@@ -131,7 +131,10 @@ class ChatService:
     async def export(self, visitor: str, chat: str, form: str) -> tuple[str, str]:
         """Return file name and text of the shown path: `jsonl` (a Transcript), `markdown` or `sharegpt`."""
         page = await self._in_thread(read_page, self.store, visitor, chat)
-        return export_text(page.transcript(), page.conversation.title, page.conversation.speaker, form)
+        conversation = page.conversation
+        cast = [member.name for member in conversation.cast if conversation.plays(member.name)]
+        speakers = cast if conversation.ensemble else conversation.speaker
+        return export_text(page.transcript(), conversation.title, speakers, form)
 
     # Generating
 
