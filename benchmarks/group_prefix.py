@@ -53,7 +53,8 @@ def compare(home: Path) -> dict[str, Any]:
     seconds: dict[str, float] = {}
     peaks: dict[str, float] = {}
     for lengths in LENGTHS:
-        ours, theirs = [], {micro: [] for micro in MICRO}
+        ours: list[dict[str, Any]] = []
+        theirs: dict[int, list[dict[str, Any]]] = {micro: [] for micro in MICRO}
         for repeat in range(REPEATS):
             saved = home / f"{lengths}-shared.pt"
             ours.append(_apart("shared", lengths, ANSWERS, saved))

@@ -8,6 +8,7 @@ The first is also `her run rl @pipelines/configs/rl_smoke.toml`. The run folder 
 twice.
 """
 
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,8 @@ from pipelines.rl.references import needs_references, with_references
 from pipelines.rl.replay import Replay
 from pipelines.rl.reward import GroupReward
 from pipelines.rl.training import reinforce
+
+log = logging.getLogger(__name__)
 
 
 def main(words: Sequence[str]) -> int:
@@ -126,6 +129,9 @@ def _reinforce(
     if not options.panel.every:
         return _save(options, template, folder, opened, trainer, trainer.state.global_step)
     step, collapsed = load_best(trainer, parts["panel"], folder), parts["looks"].collapsed
+    if step is None and not collapsed:
+        log.warning("every look of the panel is in doubt, so the model of the last step is saved; look at panel.html")
+        step = int(trainer.state.global_step)
     if step is not None:
         _save(options, template, folder, opened, trainer, step)
     if opened is not None:

@@ -52,7 +52,7 @@ def keep_best(
         for number, prompt in enumerate(chosen):
             answers = _draw(model, template, prompt, options, number)
             rewards = _judge(memory, reward, template, prompt, answers)
-            best = best_answer(prompt, answers, rewards)
+            best = best_answer(prompt, answers, rewards, options.reward.plans if options.reward else True)
             if isinstance(best, str):
                 left_out[best] += 1
             else:
@@ -69,13 +69,19 @@ def keep_best(
     return path
 
 
-def best_answer(prompt: RolloutPrompt, answers: Sequence[SampledTurn], rewards: Sequence[float | None]) -> Sample | str:
-    """Return the answer with the highest reward as a sample, or why there is none."""
+def best_answer(
+    prompt: RolloutPrompt, answers: Sequence[SampledTurn], rewards: Sequence[float | None], plans: bool = True
+) -> Sample | str:
+    """Return the answer with the highest reward as a sample, or why there is none.
+
+    Args:
+        plans: whether an answer without system_thinking is malformed.
+    """
     if flat_groups(rewards, len(rewards)):
         return "without a difference"
     place = max((value, -number) for number, value in enumerate(rewards) if value is not None)
     answer = answers[-place[1]]
-    if malformation(answer.text, prompt.speaker, prompt.others, finished=answer.finished):
+    if malformation(answer.text, prompt.speaker, prompt.others, finished=answer.finished, plans=plans):
         return "malformed at best"
     messages = (*prompt.messages, Message(role="assistant", content=answer.text))
     return Sample(
