@@ -71,7 +71,7 @@ class ScoreRequest(Value):
 
     @property
     def fault(self) -> str:
-        """Why the candidate fails the format gate; empty when it passes or none was asked for."""
+        """Return why the candidate fails the format gate; empty when it passes or none was asked for."""
         if not self.gate:
             return ""
         return malformation(self.text, self.speaker, self.others, finished=self.finished, plans=self.plans)

@@ -55,7 +55,7 @@ class WrittenAnswer(NamedTuple):
 
 
 class SessionStart(NamedTuple):
-    """Where a session begins: the chat so far, who is played by the policy and who by the visitor's player."""
+    """Start of a session: the chat so far, who is played by the policy and who by the visitor's player."""
 
     id: str
     chat: Transcript
@@ -91,7 +91,7 @@ class Session(Value):
 
     @property
     def interrupted(self) -> bool:
-        """Whether the visitor ended it, which says nothing about the policy."""
+        """Return whether the visitor ended it, which says nothing about the policy."""
         return bool(self.ended) and not self.fault
 
     @property

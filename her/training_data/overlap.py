@@ -17,7 +17,7 @@ _SPEAKER = re.compile(r"^([^\n:：<>=]{1,80})[:：]")
 
 
 class TrainedOn(Value):
-    """What a model was trained on.
+    """Summary of what a model was trained on.
 
     Args:
         conversations: ids.

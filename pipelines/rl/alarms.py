@@ -6,6 +6,7 @@ part of alpha (Bonferroni). Shares and entropies of patterns have thresholds ins
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -31,12 +32,12 @@ class ComparedRow(NamedTuple):
 
     @property
     def known(self) -> bool:
-        """Whether both judged it."""
+        """Return whether both judged it."""
         return self.reward is not None and self.held_out is not None
 
     @property
     def diverged(self) -> bool:
-        """Whether the reward rose and the held-out verdict fell."""
+        """Return whether the reward rose and the held-out verdict fell."""
         return (self.reward or 0) > 0 and (self.held_out or 0) < 0
 
 
@@ -105,7 +106,7 @@ def slope(steps: Sequence[int], values: Sequence[float]) -> float:
 
 
 class LookFigures(NamedTuple):
-    """What the alarms of one look are decided by."""
+    """Figures that decide the alarms of one look."""
 
     now: TurnFigures
     start: TurnFigures
@@ -185,17 +186,25 @@ def _diversity(look: LookFigures, options: AlarmOptions, alpha: float) -> Alarm 
     return Alarm(name="diversity", sentence=f"{now:.0%} of word pairs are distinct; the start's were {start:.0%}")
 
 
-def _risen(name: str, figure: str, limit: str, what: str) -> Callable[[LookFigures, AlarmOptions, float], Alarm | None]:
-    def rule(look: LookFigures, options: AlarmOptions, alpha: float) -> Alarm | None:
-        now, start = getattr(look.now, figure), getattr(look.start, figure)
-        if now - start < getattr(options, limit):
+@dataclass(frozen=True)
+class FigureRise:
+    """Rule for a figure of the turns that rises by at least a limit; `what` follows the share in the sentence."""
+
+    name: str
+    figure: str
+    limit: str
+    what: str
+
+    def __call__(self, look: LookFigures, options: AlarmOptions, alpha: float) -> Alarm | None:
+        """Return the alarm, None for none."""
+        now, start = getattr(look.now, self.figure), getattr(look.start, self.figure)
+        if now - start < getattr(options, self.limit):
             return None
-        return Alarm(name=name, sentence=f"{now:.0%} {what}; at the start it was {start:.0%}")
-
-    return rule
+        return Alarm(name=self.name, sentence=f"{now:.0%} {self.what}; at the start it was {start:.0%}")
 
 
-RULES: tuple[Callable[[LookFigures, AlarmOptions, float], Alarm | None], ...] = (
+AlarmRule = Callable[[LookFigures, AlarmOptions, float], Alarm | None]
+RULES: tuple[AlarmRule, ...] = (
     _divergence,
     _length,
     _plan_length,
@@ -203,8 +212,8 @@ RULES: tuple[Callable[[LookFigures, AlarmOptions, float], Alarm | None], ...] = 
     _top,
     _phrase,
     _diversity,
-    _risen("copying", "copied", "copy_rise", "of the words in a row are copied from the prompt"),
-    _risen("malformed", "malformed", "malformed_rise", "of turns fail the format gate"),
-    _risen("plan_leak", "plan_leaks", "leak_rise", "of turns show their plan"),
-    _risen("thought_leak", "thought_leaks", "leak_rise", "of turns say their thought aloud"),
+    FigureRise("copying", "copied", "copy_rise", "of the words in a row are copied from the prompt"),
+    FigureRise("malformed", "malformed", "malformed_rise", "of turns fail the format gate"),
+    FigureRise("plan_leak", "plan_leaks", "leak_rise", "of turns show their plan"),
+    FigureRise("thought_leak", "thought_leaks", "leak_rise", "of turns say their thought aloud"),
 )

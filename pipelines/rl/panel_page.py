@@ -40,6 +40,20 @@ STEP_CURVES: tuple[tuple[str, tuple[str, ...], str], ...] = (
 """Name, keys of metrics.jsonl of which the first that is there is drawn, and what it is."""
 
 
+FIGURES = (
+    ("entropy of patterns", "entropy", "bits, Miller-Madow corrected"),
+    ("top pattern", "top_share", "share of turns"),
+    ("top phrase", "phrase_share", "share of turns that hold the most frequent four words in a row"),
+    ("distinct pairs", "distinct_2", "distinct word pairs over all, in windows of 500"),
+    ("self-BLEU", "self_bleu", "BLEU-4 of a turn against the others"),
+    ("copying", "copied", "share of word fours that stand in the prompt"),
+    ("malformed", "malformed", "share of turns that fail the format gate"),
+    ("plan leaks", "plan_leaks", "share of turns that show their plan"),
+    ("thought leaks", "thought_leaks", "share of turns that say their thought aloud"),
+)
+"""Name, figure of the turns, and what it is; drawn like `LOOK_CURVES`."""
+
+
 class Drawing(NamedTuple):
     """One curve of the page."""
 
@@ -57,10 +71,6 @@ class LookCurve(NamedTuple):
     level: Callable[[Look], float | None] = lambda look: None
     low: Callable[[Look], float | None] | None = None
     high: Callable[[Look], float | None] | None = None
-
-
-def _figure(name: str, key: str, caption: str) -> LookCurve:
-    return LookCurve(name, caption, lambda look: getattr(look.figures, key), lambda look: getattr(look.start, key))
 
 
 LOOK_CURVES = (
@@ -97,15 +107,6 @@ LOOK_CURVES = (
         lambda look: look.plan_length.low,
         lambda look: look.plan_length.high,
     ),
-    _figure("entropy of patterns", "entropy", "bits, Miller-Madow corrected"),
-    _figure("top pattern", "top_share", "share of turns"),
-    _figure("top phrase", "phrase_share", "share of turns that hold the most frequent four words in a row"),
-    _figure("distinct pairs", "distinct_2", "distinct word pairs over all, in windows of 500"),
-    _figure("self-BLEU", "self_bleu", "BLEU-4 of a turn against the others"),
-    _figure("copying", "copied", "share of word fours that stand in the prompt"),
-    _figure("malformed", "malformed", "share of turns that fail the format gate"),
-    _figure("plan leaks", "plan_leaks", "share of turns that show their plan"),
-    _figure("thought leaks", "thought_leaks", "share of turns that say their thought aloud"),
 )
 
 
@@ -171,7 +172,7 @@ def _held_out(look: Look) -> str:
 def _look_drawings(looks: Sequence[Look]) -> list[Drawing]:
     marked = [look.step for look in looks if look.alarms]
     drawn = []
-    for curve in LOOK_CURVES:
+    for curve in (*LOOK_CURVES, *(_figure_curve(*figure) for figure in FIGURES)):
         known = [(look, value) for look in looks if (value := curve.value(look)) is not None]
         if not known:
             continue
@@ -182,6 +183,10 @@ def _look_drawings(looks: Sequence[Look]) -> list[Drawing]:
         )
         drawn.append(Drawing(curve.name, Markup(svg), curve.caption))
     return drawn
+
+
+def _figure_curve(name: str, key: str, caption: str) -> LookCurve:
+    return LookCurve(name, caption, lambda look: getattr(look.figures, key), lambda look: getattr(look.start, key))
 
 
 def _step_drawings(curve: Sequence[dict[str, Any]]) -> list[Drawing]:

@@ -82,11 +82,11 @@ class ReplayGroup(NamedTuple):
 
     @property
     def failed(self) -> bool:
-        """Whether a judge failed on one of its answers."""
+        """Return whether a judge failed on one of its answers."""
         return any(row.reward is None for row in self.rows)
 
 
-class Replay:
+class ReplayWriter:
     """Writer of one run; pass it to `GroupReward` as a watcher.
 
     Args:
@@ -101,6 +101,9 @@ class Replay:
         rows = [row for group in groups for row in replay_rows(group, step)]
         name = hashlib.sha256("".join(row.group + row.draw for row in rows).encode()).hexdigest()[:12]
         write_rows(rows, self._folder / f"{step:06}-{name}.parquet")
+
+
+Replay = ReplayWriter
 
 
 def replay_rows(group: JudgedGroup, step: int) -> list[ReplayRow]:

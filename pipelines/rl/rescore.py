@@ -47,7 +47,7 @@ class RescoreOptions(Value):
 
 
 class Agreement(Value):
-    """How new rewards agree with old ones.
+    """Agreement of new rewards with old ones.
 
     Args:
         groups: scored again; `answers` in them.

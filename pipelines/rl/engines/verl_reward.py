@@ -50,24 +50,24 @@ class GroupRewardManager:
         """Do nothing: there is no state that instances share."""
 
     @classmethod
-    def assemble_rm_scores(cls, data: Any, scores: list[float]) -> Any:
+    def assemble_rm_scores(cls, batch: Any, scores: list[float]) -> Any:
         """Return a tensor of zeros with each score at the last token of its answer, shape (answers, tokens)."""
-        start = data.batch["prompts"].size(1)
-        lengths = data.batch["attention_mask"][:, start:].sum(dim=1).tolist()
-        found = data.batch["responses"].new_zeros(data.batch["responses"].shape).float()
+        start = batch.batch["prompts"].size(1)
+        lengths = batch.batch["attention_mask"][:, start:].sum(dim=1).tolist()
+        found = batch.batch["responses"].new_zeros(batch.batch["responses"].shape).float()
         for row, (length, score) in enumerate(zip(lengths, scores, strict=True)):
             found[row, int(length) - 1] = score
         return found
 
-    async def run_single(self, data: Any) -> dict[str, Any]:
+    async def run_single(self, answers: Any) -> dict[str, Any]:
         """Return the reward of one answer: `reward_score`, and the same keys in `reward_extra_info` for every row."""
-        item = data[-1:][0]
+        item = answers[-1:][0]
         fields = item.non_tensor_batch
         ids = item.batch["responses"]
         length = int(item.batch["attention_mask"][-ids.shape[-1] :].sum())
-        answer = ids[:length].tolist()
+        tokens = ids[:length].tolist()
         text = await asyncio.get_running_loop().run_in_executor(
-            None, lambda: self.tokenizer.decode(answer, skip_special_tokens=True)
+            None, lambda: self.tokenizer.decode(tokens, skip_special_tokens=True)
         )
         body = {
             "group": str(fields["uid"]),
@@ -75,7 +75,7 @@ class GroupRewardManager:
             "size": int(os.environ.get("HER_GROUP_SIZE") or self.config.actor_rollout_ref.rollout.n),
             **_question(fields["extra_info"]),
             "text": text,
-            "finished": self.tokenizer.eos_token_id in answer,
+            "finished": self.tokenizer.eos_token_id in tokens,
         }
         found = _scored(await _ask(body))
         return {"reward_score": found["score"], "reward_extra_info": found}

@@ -12,7 +12,7 @@ from her.runs.folder import RunStatus, run_folder
 from her.statistics import Interval
 from pipelines.rl.alarms import Alarm, Divergence, LengthChange
 from pipelines.rl.panel import FOLDER, Look
-from pipelines.rl.panel_page import LOOK_CURVES, summary_lines, write_panel
+from pipelines.rl.panel_page import FIGURES, LOOK_CURVES, summary_lines, write_panel
 from pipelines.rl.turn_figures import TurnFigures
 from tests.pipelines.rl.test_alarms import START
 
@@ -51,7 +51,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_the_page_has_every_curve_and_escapes_texts(run: Path) -> None:
     page = write_panel("rl-test").read_text()
-    assert page.count("<svg") == len(LOOK_CURVES) + 4
+    assert page.count("<svg") == len(LOOK_CURVES) + len(FIGURES) + 4
     assert "<script>" not in page and "<b>2</b>" not in page and "step 10, length" in page
 
 

@@ -9,7 +9,7 @@ from her.errors import InputError
 from her.judging.groups import Group, GroupRewards, PairVerdict
 from her.runs.folder import run_folder
 from her.types import Comparison, Verdict
-from pipelines.rl.replay import FOLDER, Replay, read_groups, read_rows, write_page
+from pipelines.rl.replay import FOLDER, ReplayWriter, read_groups, read_rows, write_page
 from pipelines.rl.rescore import RescoreOptions, rescore
 from pipelines.rl.reward import GroupReward, WeightedJudge
 from pipelines.rl.reward_options import RewardSourceOptions, RolloutRewardOptions
@@ -29,7 +29,7 @@ async def half(group: Group) -> GroupRewards:
 
 def judged(folder: Path, texts: list[str], step: int = 7) -> None:
     count = len(texts)
-    reward = GroupReward([WeightedJudge("paper", half)], OPTIONS, size=4, stop=STOP, watch=[Replay(folder)])
+    reward = GroupReward([WeightedJudge("paper", half)], OPTIONS, size=4, stop=STOP, watch=[ReplayWriter(folder)])
     reward(
         prompts=[[{"role": "user", "content": "Tom: <script>x</script>"}]] * count,
         completions=texts,
