@@ -19,7 +19,7 @@ Evaluated = Annotated[str, typer.Argument(help="Name or folder of an evaluation;
 
 @eval_app.command("coser", context_settings={"ignore_unknown_options": True})
 def evaluate_on_coser(
-    data: Annotated[list[Path], typer.Option(help="Test set of CoSER, one of its books, or a folder of them.")],
+    files: Annotated[list[Path], typer.Option("--data", help="Test set of CoSER, one of its books, or a folder of them.")],
     actor: Annotated[
         list[str] | None, typer.Option(help="Backend spec of the model that is evaluated; several of one model.")
     ] = None,
@@ -32,7 +32,7 @@ def evaluate_on_coser(
     ] = None,
 ) -> None:
     """Have a model play the scenes of CoSER, judge them, and write the report. Started again, an unfinished run resumes."""
-    settings: dict[str, object] = {"name": name, "protocol": protocol, "cases": [str(path) for path in data]}
+    settings: dict[str, object] = {"name": name, "protocol": protocol, "cases": [str(path) for path in files]}
     settings |= {role: specs for role, specs in (("actor", actor), ("judge", judge)) if specs}
     raise typer.Exit(_run_evaluation(settings, words or []))
 
@@ -160,7 +160,7 @@ def hold_arena(
 
 @eval_app.command("role-play-bench")
 def run_role_play_bench(
-    data: Annotated[Path, typer.Option("--data", help="Folder of MiniMaxAI/role-play-bench, as you downloaded it.")],
+    source: Annotated[Path, typer.Option("--data", help="Folder of MiniMaxAI/role-play-bench, as you downloaded it.")],
     actor: Annotated[list[str], typer.Option(help="Backend spec of the model that is evaluated.")],
     user: Annotated[list[str], typer.Option(help="Spec of the simulated user; the same for all models that are compared.")],
     judge: Annotated[list[str], typer.Option(help="Spec of the judge.")],
@@ -175,7 +175,7 @@ def run_role_play_bench(
     from her.runs.pipelines import pipeline_module
 
     bench = pipeline_module(PIPELINE, "role_play_run")
-    options = bench.BenchOptions(data, tuple(actor), tuple(user), tuple(judge), runs, turns, limit, published)
+    options = bench.BenchOptions(source, tuple(actor), tuple(user), tuple(judge), runs, turns, limit, published)
     typer.echo(bench.SOURCE)
     for file in bench.run_bench(options, run_folder(name)):
         typer.echo(file)

@@ -52,7 +52,7 @@ class BenchOptions(NamedTuple):
         published: most published dialogues that the judge scores as well, to be calibrated on their labels; 0 for none.
     """
 
-    data: Path
+    source: Path
     actor: Endpoints
     user: Endpoints
     judge: Endpoints
@@ -98,7 +98,7 @@ def run_bench(options: BenchOptions, folder: Path, settings: Uncertainty = USUAL
 
 
 async def _run(options: BenchOptions, folder: Path) -> tuple[list[CaseScore], list[ColumnCalibration]]:
-    seeds = read_seeds(options.data)
+    seeds = read_seeds(options.source)
     limits = [options.calls.limits(len(specs)) for specs in (options.actor, options.user, options.judge)]
     chosen = [seed for language in ("en", "zh") for seed in [s for s in seeds if s.language == language][: options.limit or None]]
     with Ledger(folder / "calls.sqlite3") as ledger:
@@ -123,7 +123,7 @@ async def _run(options: BenchOptions, folder: Path) -> tuple[list[CaseScore], li
 async def _calibrate(options: BenchOptions, seeds: Sequence[Seed], judge: Caller, at_once: int) -> list[ColumnCalibration]:
     if not options.published:
         return []
-    dialogues = [each for each in read_dialogues(options.data, seeds) if each.labels]
+    dialogues = [each for each in read_dialogues(options.source, seeds) if each.labels]
     step = max(1, len(dialogues) // options.published)
     chosen = dialogues[::step][: options.published]
     sessions = [Session(each.seed, each.run, each.transcript) for each in chosen]

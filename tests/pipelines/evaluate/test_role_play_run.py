@@ -66,7 +66,7 @@ def judge(messages: Sequence[Message]) -> str:
 
 def options(folder: Path, **changes: object) -> BenchOptions:
     values: dict[str, object] = {
-        "data": folder,
+        "source": folder,
         "actor": (Player("actor", actor),),
         "user": (Player("user", user),),
         "judge": (Player("judge", judge),),
