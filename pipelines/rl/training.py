@@ -18,7 +18,7 @@ from pipelines.rl.arguments import grpo_config, require_whole_batches
 from pipelines.rl.metrics import AllStepsDone, Metric, add_metrics
 from pipelines.rl.options import RlOptions
 from pipelines.rl.redrawing import Redrawing, Reward, RewardMemory
-from pipelines.rl.trl_overrides import group_trainer, require_known_trl
+from pipelines.rl.trl_overrides import group_trainer, require_known_trl, sync_out_of_place
 
 log = logging.getLogger(__name__)
 Prepare = Callable[[Any], None]
@@ -109,6 +109,8 @@ def build_trainer(
     if options.checkpointing == "light":
         enable_light_checkpointing(base_of(trainer.model))
         trainer.light = True
+    if trainer.use_vllm and options.lora.rank and not (trainer._dist.is_fsdp or trainer._dist.is_zero3):
+        sync_out_of_place(trainer)
     memory = RewardMemory(folder / f"judged-{trainer.accelerator.process_index}.jsonl")
     trainer.redrawing = Redrawing(reward, memory, options.rollout.redraws, options.rollout.most_dropped)
     if options.rollout.token_weights.strength:

@@ -5,6 +5,7 @@
     _prepare_inputs                      a micro-batch holds whole groups, although TRL shuffles answers
     _generate_single_turn                the prompt is read once; flat groups are drawn again
     _calculate_rewards                   rewards that were already asked for while drawing again
+    VLLMGeneration._iter_named_params    adapters are merged out of place, and only when the engine's precision keeps the update
 
 The loss is TRL's. `SIGNATURES` are those that this file was written against: another one stops a run before it loads a model,
 and tests/pipelines/rl/test_trl_overrides.py fails.
@@ -16,9 +17,10 @@ from typing import Any
 from her.errors import HerError
 from pipelines.models.activation_checkpointing import enable_light_checkpointing
 from pipelines.models.checkpoints import marking_trainer
-from pipelines.models.merging import base_of
+from pipelines.models.merging import base_of, merged_weights
 from pipelines.rl.group_rows import group_inputs, group_row, scatter, whole_groups
 from pipelines.rl.redrawing import Redrawing
+from pipelines.rl.sampler_sync import require_mergeable
 from pipelines.rl.shared_sampling import generate_groups
 from pipelines.rl.token_weights import weight_tokens
 
@@ -34,6 +36,7 @@ SIGNATURES = {
     "_generate_single_turn": "self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False",
     "_calculate_rewards": "self, inputs, prompts, completions, completion_ids_list",
 }
+SYNC_SIGNATURES = {"_iter_named_params": "self", "_fix_param_name_to_vllm": "self, name, extra_prefixes=None"}
 
 
 def require_known_trl() -> None:
@@ -44,12 +47,15 @@ def require_known_trl() -> None:
     """
     import trl
     from trl import GRPOTrainer
+    from trl.generation.vllm_generation import VLLMGeneration
 
-    for name, known in SIGNATURES.items():
-        found = signature_of(getattr(GRPOTrainer, name, None))
+    methods = [(GRPOTrainer, name, known) for name, known in SIGNATURES.items()]
+    methods += [(VLLMGeneration, name, known) for name, known in SYNC_SIGNATURES.items()]
+    for owner, name, known in methods:
+        found = signature_of(getattr(owner, name, None))
         if found != known:
             raise HerError(
-                f"TRL {trl.__version__} has GRPOTrainer.{name}({found}), and pipelines/rl/trl_overrides.py was written for "
+                f"TRL {trl.__version__} has {owner.__name__}.{name}({found}), and pipelines/rl/trl_overrides.py was written for "
                 f"({known}) of TRL {TRL}x; install that version"
             )
 
@@ -184,6 +190,24 @@ class GroupMethods:
         numbers = [float("nan") if reward is None else reward for reward in known]
         column = torch.tensor(numbers, dtype=torch.float32, device=self.accelerator.device)[:, None]
         return self.accelerator.gather(column)
+
+
+def sync_out_of_place(trainer: Any) -> None:
+    """Make the synchronisation with vLLM read merged weights without writing the base.
+
+    TRL merges the adapter in place and subtracts it again, which changes a bfloat16 base a little each time. An update that the
+    engine's bfloat16 would lose stops the run.
+    """
+    import torch
+
+    generation, model = trainer.vllm_generation, trainer.accelerator.unwrap_model(trainer.model)
+
+    def named_weights() -> Any:
+        require_mergeable(model, torch.bfloat16)
+        for name, weight in merged_weights(model):
+            yield generation._fix_param_name_to_vllm(name), weight
+
+    generation._iter_named_params = named_weights
 
 
 def connected_zeros(model: Any, shape: tuple[int, int]) -> Any:
