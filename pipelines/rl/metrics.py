@@ -11,6 +11,10 @@ log = logging.getLogger("rl")
 Metric = Callable[..., None]
 """Writes one line of metrics, such as `her.runs.open_run.Run.log_metric`."""
 
+SAMPLER_GAP = "sampling/sampling_logp_difference/mean"
+MOST_APART = 0.1
+"""Mean difference of log-probabilities, in nats, between vLLM and the policy; bfloat16 on both sides gives about 0.01."""
+
 
 class AllStepsDone(Exception):
     """The checkpoint that a run resumes from has all steps already; transformers would do one more."""
@@ -37,6 +41,7 @@ def add_metrics(trainer: Any, metric: Metric) -> None:
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **others: Any) -> None:
             numbers = {name: value for name, value in (logs or {}).items() if isinstance(value, (int, float))}
             require_finite(state.global_step, numbers)
+            require_one_model(state.global_step, numbers)
             if not state.is_world_process_zero:
                 return
             # JSON has no NaN: a figure over no answer, such as the length of answers that ended when none did, is left out.
@@ -47,6 +52,20 @@ def add_metrics(trainer: Any, metric: Metric) -> None:
 
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(StepCallback())
+
+
+def require_one_model(step: int, numbers: dict[str, Any]) -> None:
+    """Stop the run when the engine that samples is not the policy: TRL logs how far their log-probabilities are apart.
+
+    Raises:
+        HerError: the mean difference over the sampled tokens is above `MOST_APART`.
+    """
+    apart = float(numbers.get(SAMPLER_GAP, 0.0))
+    if apart > MOST_APART:
+        raise HerError(
+            f"the sampler's log-probabilities are {apart:.2f} from the policy's on average at step {step}, at most {MOST_APART}, so "
+            "it does not sample from the policy. Restart the vLLM server from model.base, and check that both have one precision"
+        )
 
 
 def require_finite(step: int, numbers: dict[str, Any]) -> None:
