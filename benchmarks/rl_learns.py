@@ -1,6 +1,6 @@
 """Show that reinforcement learning raises a planted reward in every seed. Run: `python -m benchmarks.rl_learns`
 
-A small base is fine-tuned first (not counted). `her run rl` trains it with five seeds towards short speech, with the format gate
+A small base is fine-tuned first (not counted). `her run rl` trains it with five seeds towards questions, with the format gate
 and the panel. The true reward is that of answers to 128 prompts that no run has trained on, sampled from the base and from the
 model of each run, 4 answers a prompt; a malformed answer has the worst. It has risen when the mean gain is above 1.96 standard
 errors, clustered by prompt. No look of the panel may raise an alarm. Prints one JSON object.
@@ -21,15 +21,15 @@ from her.files import jsonl
 from her.types import Sample
 
 SEEDS, HELD_OUT, ANSWERS, MINUTES = (1, 2, 3, 4, 5), 128, 4, 10
-REWARD = "short"
+REWARD = "questions"
 WORDS = (
     "device=cpu",
     "method=dapo",
     "batch=32",
     "rows=32",
-    "steps=60",
-    "save_every=60",
-    "learning_rate=2e-4",
+    "steps=40",
+    "save_every=40",
+    "learning_rate=1e-4",
     "warmup=0",
     "checkpointing=none",
     "rollout.answers=8",
@@ -37,7 +37,7 @@ WORDS = (
     f"reward.planted={REWARD}",
     "reward.plans=false",
     "reward.replay=false",
-    "panel.every=20",
+    "panel.every=10",
     "panel.prompts=64",
     "panel.turns=256",
 )

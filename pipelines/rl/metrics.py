@@ -63,8 +63,8 @@ def require_one_model(step: int, numbers: dict[str, Any]) -> None:
     apart = float(numbers.get(SAMPLER_GAP, 0.0))
     if apart > MOST_APART:
         raise HerError(
-            f"the sampler's log-probabilities are {apart:.2f} from the policy's on average at step {step}, at most {MOST_APART}, so "
-            "it does not sample from the policy. Restart the vLLM server from model.base, and check that both have one precision"
+            f"the sampler's log-probabilities are {apart:.2f} from the policy's on average at step {step} "
+            f"(at most {MOST_APART}): it is another model. Restart the vLLM server from model.base in the same precision"
         )
 
 
