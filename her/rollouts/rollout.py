@@ -111,8 +111,21 @@ Answer = Callable[[Sequence[int], Sequence[tuple[Message, ...]]], Sequence[Writt
 """Answers many prompts together, in order; the numbers say which sessions they are of."""
 
 
+class PromptBudget(NamedTuple):
+    """Most tokens of a prompt of the policy, and how they are counted; the oldest turns are dropped, as in the playground."""
+
+    tokens: int
+    count: Callable[[Sequence[Message]], int]
+
+
 def play_sessions(
-    starts: Sequence[SessionStart], answer: Answer, visitor: Player, *, turns: int, plans: bool = True
+    starts: Sequence[SessionStart],
+    answer: Answer,
+    visitor: Player,
+    *,
+    turns: int,
+    plans: bool = True,
+    budget: PromptBudget | None = None,
 ) -> list[Session]:
     """Play sessions in step: all answers of one turn are sampled together, then all visitors speak.
 
@@ -123,6 +136,7 @@ def play_sessions(
         visitor: plays the visitor of every session; each call has a seed that follows from the session and the turn.
         turns: turns of the policy.
         plans: whether an answer without system_thinking is malformed.
+        budget: of the policy's prompts; None for no limit.
 
     Raises:
         InputError: a start in which the visitor or speaker is not in the cast, or no turns are wanted.
@@ -136,10 +150,16 @@ def play_sessions(
         live = [place for place, session in enumerate(sessions) if not session.ended]
         if not live:
             break
-        prompts = [view.messages(sessions[place].chat, sessions[place].speaker) for place in live]
+        prompts = [_prompt(sessions[place], budget) for place in live]
         for place, prompt, written in zip(live, prompts, answer(live, prompts), strict=True):
             sessions[place] = _answered(sessions[place], prompt, written, starts[place].visitor, number, plans)
     return sessions
+
+
+def _prompt(session: Session, budget: PromptBudget | None) -> tuple[Message, ...]:
+    if budget is None:
+        return view.messages(session.chat, session.speaker)
+    return view.prompt(session.chat, session.speaker, budget.tokens, budget.count).messages
 
 
 def _opened(start: SessionStart) -> Session:

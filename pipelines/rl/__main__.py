@@ -33,8 +33,9 @@ from pipelines.rl.panel_page import write_panel
 from pipelines.rl.preference_training import learn_preferences
 from pipelines.rl.prompts import RolloutPrompt, read_prompts
 from pipelines.rl.references import needs_references, with_references
-from pipelines.rl.replay import Replay
+from pipelines.rl.replay import ReplayWriter
 from pipelines.rl.reward import GroupReward
+from pipelines.rl.sessions import session_rows
 from pipelines.rl.training import reinforce
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ def _train(options: RlOptions, folder: Path, opened: Run | None, device: str) ->
     prompts = _read_prompts(options, template)
     if options.reward is None:
         raise ValueError("the settings have no reward")
-    watch = (Replay(folder),) if options.reward.replay else ()
+    watch = (ReplayWriter(folder),) if options.reward.replay else ()
     reward = build_reward(options.reward, options.rollout.answers, template.tokenizer.eos_token_id, watch)
     if options.method == "best_of_n":
         path = keep_best(options, template, prompts, reward, folder, metric, device)
@@ -124,7 +125,7 @@ def _reinforce(
             parts["panel"] = open_panel(options, trainer, template, apart, folder)
             parts["looks"] = add_looks(trainer, parts["panel"], options, metric)
 
-    rows = [prompt.row() for prompt in trained]
+    rows = session_rows(trained) if options.rollout.unit == "session" else [prompt.row() for prompt in trained]
     trainer = reinforce(options, template.tokenizer, rows, reward, folder, metric, device, check, prepare)
     if not options.panel.every:
         return _save(options, template, folder, opened, trainer, trainer.state.global_step)

@@ -44,6 +44,10 @@ class RolloutOptions(Value):
         url: address of a server that `trl vllm-serve` started.
         gpu_share: share of the GPU's memory for vLLM beside the policy.
         token_weights: weights of tokens by their mutual information with the persona.
+        unit: `turn`: one answer to each prompt. `session`: the policy plays chats of personas on for `session_turns` turns, and
+            each session is judged as a whole (pipelines/rl/sessions.py).
+        session_turns: turns of the policy in a session.
+        visitor: spec of the model that plays the visitors of sessions; empty plays written lines such as "Go on."
     """
 
     answers: int = Field(default=8, ge=2)
@@ -58,6 +62,9 @@ class RolloutOptions(Value):
     url: str = Field(default="", json_schema_extra=MAY_CHANGE)
     gpu_share: float = Field(default=0.3, gt=0, lt=1)
     token_weights: TokenWeightOptions = TokenWeightOptions()
+    unit: Literal["turn", "session"] = "turn"
+    session_turns: int = Field(default=4, ge=1)
+    visitor: str = ""
 
 
 class FormatCheckOptions(Value):
@@ -172,7 +179,19 @@ class RlOptions(Value):
             raise ValueError(f"method={self.method} needs prompts.* to answer and reward.* to judge the answers")
         if self.online:
             self._require_whole_groups()
+        if self.rollout.unit == "session":
+            self._require_sessions()
         return self
+
+    def _require_sessions(self) -> None:
+        if self.prompts is not None and not self.prompts.personas:
+            raise ValueError("rollout.unit=session plays chats of personas; give prompts.personas=['bundled']")
+        if not self.online:
+            raise ValueError(f"rollout.unit=session needs a method that trains while it plays; method={self.method} does not")
+        if self.reward is not None and any(source.kind == "paper" for source in self.reward.sources):
+            raise ValueError(
+                "a session has no frozen reference to compare with; give reward.sources of another kind than 'paper'"
+            )
 
     def _require_whole_groups(self) -> None:
         size = self.rollout.answers

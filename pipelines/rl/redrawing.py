@@ -69,6 +69,11 @@ class Redrawing:
         """Take the rows of the data set, one an answer, that are sampled next."""
         self._inputs, self._size, self.rewards = inputs, size, None
 
+    def prepared(self, trainer: Any, inputs: Sequence[dict[str, Any]], size: int) -> Sequence[dict[str, Any]]:
+        """Return the rows that TRL samples for, after `begin`; sessions put a row for each turn in their place."""
+        self.begin(inputs, size)
+        return inputs
+
     def sample(self, trainer: Any, prompt_ids: Sequence[Sequence[int]], draw: Callable[..., Any]) -> tuple[Any, Any]:
         """Return answers and their log-probabilities (None without vLLM); `rewards` has their rewards then."""
         answers, logprobs = draw(prompt_ids)

@@ -103,9 +103,6 @@ class ReplayWriter:
         write_rows(rows, self._folder / f"{step:06}-{name}.parquet")
 
 
-Replay = ReplayWriter
-
-
 def replay_rows(group: JudgedGroup, step: int) -> list[ReplayRow]:
     """Return the rows of a judged group."""
     draw = hashlib.sha256("\0".join(answer.turn.raw for answer in group.answers).encode("utf-8", "replace")).hexdigest()[:12]

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from her.errors import InputError
 from her.rewards import session_advantages
 from her.rollouts.players import Player
-from her.rollouts.rollout import Session, SessionStart, WrittenAnswer, play_sessions
+from her.rollouts.rollout import PromptBudget, Session, SessionStart, WrittenAnswer, play_sessions
 from her.types import Message, Transcript
 from pipelines.rl.prompts import RolloutPrompt
 
@@ -45,6 +45,21 @@ class PlayedBatch(NamedTuple):
     rewards: list[float | None]
     shares: list[float]
 
+    def rows(self, first: int, end: int) -> "PlayedBatch":
+        """Return some of the rows."""
+        return PlayedBatch(self.inputs[first:end], self.answers[first:end], self.rewards[first:end], self.shares[first:end])
+
+
+def joined(batches: Sequence[PlayedBatch]) -> PlayedBatch:
+    """Return the rows of several batches, one after the other."""
+    found = PlayedBatch([], [], [], [])
+    for batch in batches:
+        found.inputs.extend(batch.inputs)
+        found.answers.extend(batch.answers)
+        found.rewards.extend(batch.rewards)
+        found.shares.extend(batch.shares)
+    return found
+
 
 def session_rows(prompts: Sequence[RolloutPrompt]) -> list[dict[str, Any]]:
     """Return rows of the data set for prompts at which a session can begin.
@@ -69,10 +84,20 @@ class SessionPlayer:
         plans: whether an answer needs system_thinking.
         stop: token that ends an answer.
         read: returns the text of an answer's token ids, without the stop token.
+        budget: of a prompt; the oldest turns are dropped from a longer one.
     """
 
-    def __init__(self, visitor: Player, turns: int, plans: bool, stop: int, read: Callable[[Sequence[int]], str]) -> None:
+    def __init__(
+        self,
+        visitor: Player,
+        turns: int,
+        plans: bool,
+        stop: int,
+        read: Callable[[Sequence[int]], str],
+        budget: PromptBudget | None = None,
+    ) -> None:
         self._visitor, self._turns, self._plans, self._stop, self._read = visitor, turns, plans, stop, read
+        self._budget = budget
 
     def play(
         self, inputs: Sequence[dict[str, Any]], size: int, seed: int, draw: Draw, reward: Reward, **more: Any
@@ -112,7 +137,7 @@ class SessionPlayer:
                 drawn[place].append(ids)
             return [WrittenAnswer(self._read(ids), self._stop in ids) for ids in answers]
 
-        return play_sessions(starts, answer, self._visitor, turns=self._turns, plans=self._plans)
+        return play_sessions(starts, answer, self._visitor, turns=self._turns, plans=self._plans, budget=self._budget)
 
     def _start(self, row: dict[str, Any], place: int, seed: int) -> SessionStart:
         chat = Transcript.model_validate_json(row[STARTS])

@@ -10,6 +10,7 @@ from her.errors import InputError
 from pipelines.models.activation_checkpointing import enable_light_checkpointing
 from pipelines.models.atomic_folder import explain_full_disk
 from pipelines.models.attention import register_attention
+from pipelines.models.chat_template import ChatTemplate
 from pipelines.models.checkpoints import delete_incomplete, last_checkpoint, step_of
 from pipelines.models.loading import load_model, lora_config
 from pipelines.models.merging import base_of
@@ -18,6 +19,7 @@ from pipelines.rl.arguments import grpo_config, require_whole_batches
 from pipelines.rl.metrics import AllStepsDone, Metric, add_metrics
 from pipelines.rl.options import RlOptions
 from pipelines.rl.redrawing import Redrawing, Reward, RewardMemory
+from pipelines.rl.session_rollouts import SessionRollouts, session_player
 from pipelines.rl.trl_overrides import group_trainer, require_known_trl, sync_out_of_place
 
 log = logging.getLogger(__name__)
@@ -112,7 +114,11 @@ def build_trainer(
     if trainer.use_vllm and options.lora.rank and not (trainer._dist.is_fsdp or trainer._dist.is_zero3):
         sync_out_of_place(trainer)
     memory = RewardMemory(folder / f"judged-{trainer.accelerator.process_index}.jsonl")
-    trainer.redrawing = Redrawing(reward, memory, options.rollout.redraws, options.rollout.most_dropped)
+    flat = (options.rollout.redraws, options.rollout.most_dropped)
+    if options.rollout.unit == "session":
+        trainer.redrawing = SessionRollouts(reward, memory, *flat, session_player(options, tokenizer), ChatTemplate(tokenizer))
+    else:
+        trainer.redrawing = Redrawing(reward, memory, *flat)
     if options.rollout.token_weights.strength:
         trainer.persona_weights = options.rollout.token_weights
     return trainer

@@ -147,7 +147,7 @@ class GroupMethods:
 
         size = self.num_generations if self.model.training else self.num_generations_eval
         if self.redrawing is not None:
-            self.redrawing.begin(inputs, size)
+            inputs = self.redrawing.prepared(self, inputs, size)
         output = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
         if self.light:
             enable_light_checkpointing(base_of(self.accelerator.unwrap_model(self.model)))
@@ -163,15 +163,21 @@ class GroupMethods:
         self, prompt_ids: Any, images: Any, multimodal_fields: Any, num_generations: int, has_tool_images: bool = False
     ) -> Any:
         def sample(prompts: Any) -> tuple[Any, Any]:
-            sharded = self._dist.is_fsdp or self._dist.is_zero3
-            if self.use_vllm or images or multimodal_fields or not self.shared or sharded:
-                words = (prompts, images, multimodal_fields, num_generations, has_tool_images)
-                return super(GroupMethods, self)._generate_single_turn(*words)  # type: ignore[misc, no-any-return]
-            return self._sample_once_read(prompts, num_generations), None
+            return self.draw(prompts, num_generations, images, multimodal_fields, has_tool_images)
 
         if self.redrawing is None:
             return sample(prompt_ids)
         return self.redrawing.sample(self, prompt_ids, sample)
+
+    def draw(
+        self, prompts: Any, size: int, images: Any = None, multimodal_fields: Any = None, has_tool_images: bool = False
+    ) -> tuple[Any, Any]:
+        """Return answers for prompts and their log-probabilities (None without vLLM); `size` equal prompts are neighbours."""
+        sharded = self._dist.is_fsdp or self._dist.is_zero3
+        if self.use_vllm or images or multimodal_fields or not self.shared or sharded:
+            words = (prompts, images, multimodal_fields, size, has_tool_images)
+            return super()._generate_single_turn(*words)  # type: ignore[misc, no-any-return]
+        return self._sample_once_read(prompts, size), None
 
     def _sample_once_read(self, prompts: Any, size: int) -> list[list[int]]:
         import torch

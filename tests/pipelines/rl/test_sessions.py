@@ -85,3 +85,46 @@ def test_prompts_without_a_chat_before_them_are_refused() -> None:
     lone = RolloutPrompt(id="x", messages=(Message(role="user", content="x"),), speaker="Mara")
     with pytest.raises(InputError, match="can begin a session"):
         session_rows([lone])
+
+
+@pytest.mark.whole
+def test_a_trainer_learns_from_sessions(tmp_path: Any) -> None:
+    """Two steps with TRL over sessions of 3 turns: each row has its own prompt and a third of the session's advantage."""
+    pytest.importorskip("trl")
+    from datasets import Dataset
+
+    from pipelines.models.chat_template import ChatTemplate
+    from pipelines.rl.redrawing import RewardMemory
+    from pipelines.rl.session_rollouts import SessionRollouts, WrittenVisitor
+    from tests.pipelines.rl.groups import SIZE, make_trainer
+    from tests.tiny import make_tiny
+
+    folder = make_tiny(tmp_path / "tiny", context=2048)
+    trainer = make_trainer(folder, gradient_accumulation_steps=1)
+    trainer.train_dataset = Dataset.from_list(rows("a", "b"))
+    judged: list[int] = []
+
+    def reward(**given: Any) -> list[float | None]:
+        judged.append(len(given["completions"]))
+        return [float(number % SIZE) for number in range(len(given["completions"]))]
+
+    tokenizer = trainer.processing_class
+    texts = iter(range(10**6))
+    told = SessionPlayer(WrittenVisitor(), 3, False, tokenizer.eos_token_id, lambda ids: f"Mara: Line {next(texts)}.")
+    trainer.redrawing = SessionRollouts(reward, RewardMemory(tmp_path / "judged.jsonl"), 2, 0.5, told, ChatTemplate(tokenizer))
+    eos = tokenizer.eos_token_id
+    trainer.draw = lambda prompts, size: ([[40 + len(prompt) % 7, 41, eos] for prompt in prompts], None)
+    seen: list[Any] = []
+    compute = trainer._compute_loss
+
+    def spied(model: Any, inputs: Any) -> Any:
+        seen.append(inputs)
+        return compute(model, inputs)
+
+    trainer._compute_loss = spied
+    trainer.train()
+    assert judged == [2 * SIZE] * 2 and trainer.state.global_step == 2
+    advantages = seen[0]["advantages"]
+    assert len(advantages) == 2 * SIZE * 3 and float(advantages.abs().max()) < 0.5
+    assert float(advantages.sum()) == pytest.approx(0, abs=1e-4)
+    assert len({tuple(ids) for ids in seen[0]["prompt_ids"].tolist()}) == 2 * (1 + 2 * SIZE)
