@@ -31,6 +31,7 @@ def grpo_config(options: RlOptions, folder: Path, device: str, processes: int) -
 
     rollout = options.rollout
     batches = require_whole_batches(options, processes)
+    reloaded = bool(options.kl and options.model.revision and not options.lora.rank)
     return GRPOConfig(
         **shared_arguments(options, folder, device, batches),
         steps_per_generation=batches,  # the answers of one optimiser step, so that no group is spread over two
@@ -44,8 +45,10 @@ def grpo_config(options: RlOptions, folder: Path, device: str, processes: int) -
         importance_sampling_level="sequence" if options.method == "gspo" else "token",
         scale_rewards="group" if rollout.divide and options.method != "dr_grpo" else "none",
         beta=options.kl,
+        model_init_kwargs={"revision": options.model.revision} if reloaded else None,  # TRL loads the reference by name
         epsilon=options.clip_low,
-        epsilon_high=options.clip_high,
+        # TRL's CISPO (arXiv:2506.13585) takes the largest ratio itself, the others how far it may rise above 1.
+        epsilon_high=options.clip_high + (options.method == "cispo"),
         mask_truncated_completions=False,  # a truncated answer is judged by the gate
         shuffle_dataset=True,
         remove_unused_columns=False,  # the reward reads the other columns

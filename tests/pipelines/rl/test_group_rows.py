@@ -64,6 +64,38 @@ def test_batch_size_is_honoured_and_changes_no_number(folder: Path) -> None:
     assert rows[0] == sum(rows[1:]) and len(rows) == 3
 
 
+def test_the_reference_model_honours_shared_prefixes(folder: Path) -> None:
+    import torch
+
+    trainer, batch = make_trainer(folder, beta=0.05), make_batch()
+    ids = torch.cat((batch["prompt_ids"], batch["completion_ids"]), 1)
+    mask = torch.cat((batch["prompt_mask"], batch["completion_mask"]), 1)
+    found = []
+    with torch.no_grad():
+        for trainer.shared in (True, False):
+            found.append(
+                trainer._get_per_token_logps_and_entropies(trainer.ref_model, ids, mask, 9)[0] * batch["completion_mask"]
+            )
+    assert torch.allclose(*found, atol=1e-5) and bool(found[0].any())
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_the_correction_for_the_sampler_is_trls(folder: Path, rank: int) -> None:
+    """With vLLM TRL multiplies the loss of each token by an importance ratio; vLLM itself is not needed for that."""
+    import torch
+
+    trainer = make_trainer(folder, rank)
+    trainer.use_vllm = trainer.vllm_importance_sampling_correction = True
+    ratio = torch.rand(6, 9, generator=torch.Generator().manual_seed(5)) + 0.5
+    batch = make_batch(importance_sampling_ratio=ratio)
+    loss, gradients = loss_and_gradients(trainer, batch, shared=True)
+    expected, wanted = loss_and_gradients(trainer, batch, shared=False)
+    plain, _ = loss_and_gradients(trainer, make_batch(importance_sampling_ratio=torch.ones(6, 9)), shared=True)
+    assert loss == pytest.approx(expected, rel=1e-5) and loss != pytest.approx(plain, rel=1e-3)
+    for name, gradient in wanted.items():
+        assert float((gradients[name] - gradient).norm()) <= 1e-5 * max(float(gradient.norm()), 1e-6), name
+
+
 def test_an_answer_that_is_masked_whole_costs_no_token_and_gives_a_gradient_of_zero(folder: Path) -> None:
     trainer = make_trainer(folder)
     batch = make_batch()
