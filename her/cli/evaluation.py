@@ -67,13 +67,14 @@ def write_report(
     run: Evaluated,
     title: Annotated[str, typer.Option(help="Title of the page; default: the name of the run.")] = "",
     suite: Annotated[str, typer.Option(help="coser, role-play-bench, ...: whose published scores are shown apart.")] = "coser",
+    calibration: Annotated[str, typer.Option(help="Run or card of judge-check, which calibrates the judge.")] = "",
 ) -> None:
     """Write report.json, report.md and report.html of an evaluation again, from its scores and transcripts."""
     from her.runs.pipelines import pipeline_module
 
     report = pipeline_module(PIPELINE, "report")
     folder = report.read_run(run).folder
-    _, files = report.write_report(folder, title or f"Evaluation {folder.name}", suite)
+    _, files = report.write_report(folder, title or f"Evaluation {folder.name}", suite, calibration=calibration)
     for file in files:
         typer.echo(file)
 

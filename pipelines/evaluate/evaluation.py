@@ -99,7 +99,7 @@ async def evaluate(opened: Run, options: EvaluateOptions, cases: Sequence[Acting
                     bench.judged, tasks, _at_once(options), lambda count: progress.tick("scenes", count, len(tasks))
                 )
             failures = dict(sorted(callers.failures.items()))
-    return _write(opened, done, bench.protocol, models.get("judge", ""), failures)
+    return _write(opened, done, options, models.get("judge", ""), failures)
 
 
 def _require_same_models(path: Path, models: Mapping[Role, str]) -> None:
@@ -244,16 +244,16 @@ async def in_flight(
     return [outcome for outcome in await all_of(one(task) for task in tasks) if outcome is not None]
 
 
-def _write(opened: Run, done: Iterable[JudgedCase], protocol: ActingProtocol, judge: str, failures: dict[str, Any]) -> list[Path]:
+def _write(opened: Run, done: Iterable[JudgedCase], options: EvaluateOptions, judge: str, failures: dict[str, Any]) -> list[Path]:
     """Write simulations, transcripts and scores, in the order of cases and runs."""
-    folder = opened.folder
+    folder, protocol = opened.folder, options.acting
     ordered = sorted(done, key=lambda each: (each.case.key, each.played.simulation.run))
     jsonl.write(folder / TRANSCRIPTS_FILE, (each.played.transcript for each in ordered))
     jsonl.write(folder / SIMULATIONS_FILE, (each.played.simulation for each in ordered))
     rows = [row for each in ordered for row in (*score_rows(each, protocol, judge), *overlap_rows(each, protocol))]
     jsonl.write(folder / SCORES_FILE, rows)
     _log_means(opened, rows, failures)
-    _, reports = write_report(folder, f"Evaluation {opened.folder.name}")
+    _, reports = write_report(folder, f"Evaluation {opened.folder.name}", calibration=options.calibration)
     reports.sort(key=lambda path: path.suffix != ".html")  # the page first: its path is what the command prints
     return [*reports, *(folder / name for name in (SCORES_FILE, TRANSCRIPTS_FILE, SIMULATIONS_FILE, MANIFEST_FILE))]
 

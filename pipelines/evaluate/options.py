@@ -49,6 +49,7 @@ class EvaluateOptions(Value):
         executor: `ray` spreads the calls over the workers of a Ray cluster.
         pilot: cases that are played and judged first; the cost of all is forecast from them, and a run whose forecast is above
             its budget stops there. 0 for none.
+        calibration: run or card of judge-check, which says in the report how far the judge agrees with people.
         calls: limits, prices and budget of all calls.
     """
 
@@ -72,6 +73,7 @@ class EvaluateOptions(Value):
     retrieval: RetrievalOptions = RetrievalOptions()
     executor: Executor = Field(default="asyncio", json_schema_extra=MAY_CHANGE)
     pilot: int = Field(default=3, ge=0, json_schema_extra=MAY_CHANGE)
+    calibration: str = Field(default="", json_schema_extra=MAY_CHANGE)
     calls: CallOptions = Field(default=CallOptions(), json_schema_extra=MAY_CHANGE)
 
     @model_validator(mode="after")

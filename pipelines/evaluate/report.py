@@ -22,6 +22,7 @@ from her.types import Language, Transcript, Value
 from pipelines.evaluate import comparison, inspect_log, report_page, report_text
 from pipelines.evaluate.comparison import ModelComparison
 from pipelines.evaluate.hub_results import results_yaml
+from pipelines.evaluate.judge_calibration import calibration_lines
 from pipelines.evaluate.published import published_for
 from pipelines.evaluate.scores import SCORES_FILE, TRANSCRIPTS_FILE, CaseScore, transcript_id
 from pipelines.evaluate.sheets import ScoreSheet, sheets
@@ -35,12 +36,14 @@ class EvaluationReport(Value):
     Args:
         suite: such as `coser` or `role-play-bench`, by which published scores are found.
         proxy: what this is only a stand-in for; empty for the suite itself.
+        calibration: sentences on how far the judge agrees with people.
         free: model -> language -> figures without a judge.
     """
 
     title: str
     suite: str
     proxy: str = ""
+    calibration: tuple[str, ...] = ()
     sheets: tuple[ScoreSheet, ...]
     free: dict[str, dict[str, FreeMetrics]] = {}
 
@@ -77,7 +80,7 @@ def read_run(spec: str) -> EvaluatedRun:
 
 
 def build_report(
-    run: EvaluatedRun, title: str, suite: str = "coser", proxy: str = "", settings: Uncertainty = USUAL
+    run: EvaluatedRun, title: str, suite: str = "coser", proxy: str = "", settings: Uncertainty = USUAL, calibration: str = ""
 ) -> EvaluationReport:
     """Return the figures of a run.
 
@@ -89,22 +92,28 @@ def build_report(
         title=title,
         suite=suite,
         proxy=proxy,
+        calibration=calibration_lines(calibration, (row.judge for row in run.scores)),
         sheets=tuple(sheets(run.scores, run.transcripts, settings)),
         free=_free_figures(run),
     )
 
 
 def write_report(
-    folder: Path, title: str, suite: str = "coser", proxy: str = "", settings: Uncertainty = USUAL
+    folder: Path, title: str, suite: str = "coser", proxy: str = "", settings: Uncertainty = USUAL, calibration: str = ""
 ) -> tuple[EvaluationReport, list[Path]]:
-    """Write the report of a run's folder; return it and its files."""
+    """Write the report of a run's folder; return it and its files.
+
+    Args:
+        calibration: run or card of judge-check, by which the judge is calibrated.
+    """
     run = read_run(str(folder))
-    report = build_report(run, title, suite, proxy, settings)
+    report = build_report(run, title, suite, proxy, settings, calibration)
+    notes = [*filter(None, (report.proxy,)), *report.calibration]
     published = published_for(suite)
-    page = report_page.report_page(report.title, report.proxy, report.sheets, report.free, published, run.scores, run.transcripts)
+    page = report_page.report_page(report.title, notes, report.sheets, report.free, published, run.scores, run.transcripts)
     written = {
         folder / f"{REPORT}.json": report.model_dump_json(indent=2) + "\n",
-        folder / f"{REPORT}.md": report_text.markdown(report.title, report.proxy, report.sheets, report.free, published),
+        folder / f"{REPORT}.md": report_text.markdown(report.title, notes, report.sheets, report.free, published),
         folder / f"{REPORT}.html": page,
         folder / ".eval_results" / f"{suite}.yaml": results_yaml(report.sheets, suite, report.proxy),
     }

@@ -95,7 +95,7 @@ class ShownPlay(NamedTuple):
 
 def report_page(
     title: str,
-    proxy: str,
+    notes: Sequence[str],
     sheets: Sequence[ScoreSheet],
     free: Mapping[str, Mapping[str, FreeMetrics]],
     published: Sequence[PublishedScore],
@@ -108,7 +108,7 @@ def report_page(
     return page_of(
         "report.html.jinja",
         title=title,
-        proxy=proxy,
+        notes=notes,
         sheets=[_sheet(sheet) for sheet in sheets],
         free=[
             (model, report_text.LANGUAGES[language], report_text.free_rows(figures))

@@ -37,15 +37,14 @@ LANGUAGES = {"en": "English", "zh": "Chinese"}
 
 def markdown(
     title: str,
-    proxy: str,
+    notes: Sequence[str],
     sheets: Sequence[ScoreSheet],
     free: Mapping[str, Mapping[str, FreeMetrics]],
     published: Sequence[PublishedScore],
 ) -> str:
     """Return the report as Markdown."""
     parts = [f"# {cell(title)}"]
-    if proxy:
-        parts.append(f"**{cell(proxy)}**")
+    parts += [f"**{cell(note)}**" for note in notes]
     for sheet in sheets:
         parts += _sheet_text(sheet)
     for model, languages in free.items():
