@@ -66,9 +66,8 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
         rho = (card.get("correlation") or {}).get("all")
         yield f"{name}: Spearman's rho {_interval(rho)} with people's scores of {turns:,} turns."
     if pairs := card.get("pairs"):
-        ceiling = (
-            f"; two people agree in {_interval(card['ceiling'])}" if card.get("ceiling") else "; what people reach is unknown"
-        )
+        ceiling = card.get("ceiling")
+        people = f"two people agree in {_interval(ceiling)}" if ceiling else "what people reach is unknown"
         yield f"{name}: agreement {_interval(card.get('agreement'))} with the labels of {pairs:,} pairs; {people}."
 
 
