@@ -115,7 +115,7 @@ class RlOptions(Value):
         clip: largest norm of the gradients.
         kl: weight of the divergence from the start checkpoint; 0 loads no reference model.
         clip_low: how far a probability ratio may fall below 1.
-        clip_high: how far it may rise above 1; of `cispo` the largest ratio.
+        clip_high: how far it may rise above 1; of `cispo` as well.
         checkpointing: activations kept for the backward pass (pipelines/models/activation_checkpointing.py).
         save_every: steps between checkpoints, from which a run resumes; a multiple of `rollout.iterations`. One is saved at every
             look of the panel as well.
