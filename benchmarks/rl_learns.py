@@ -20,15 +20,15 @@ from benchmarks.rl_base import make_base, prompts_file, run_pipeline
 from her.files import jsonl
 from her.types import Sample
 
-SEEDS, HELD_OUT, ANSWERS, MINUTES = (1, 2, 3, 4, 5), 128, 4, 10
+SEEDS, HELD_OUT, ANSWERS, MINUTES = (11, 12, 13, 14, 15), 128, 4, 10
 REWARD = "questions"
 WORDS = (
     "device=cpu",
     "method=dapo",
     "batch=32",
     "rows=32",
-    "steps=40",
-    "save_every=40",
+    "steps=30",
+    "save_every=30",
     "learning_rate=1e-4",
     "warmup=0",
     "checkpointing=none",

