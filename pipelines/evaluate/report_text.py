@@ -69,9 +69,9 @@ def _sheet_text(sheet: ScoreSheet) -> Iterable[str]:
             (words(kind), "value (95 %)", "cases"), [(words(g), estimate_text(e), f"{e.used}") for g, e in groups.items()]
         )
     if sheet.noise:
-        rows = [(words(name), difference_text(each), p_text(each.p)) for name, each in sheet.noise.items()]
+        noise = [(words(name), difference_text(each), p_text(each.p)) for name, each in sheet.noise.items()]
         yield "Two runs of this model, second less first: what is not larger than this is noise."
-        yield table(("score", "difference (95 %)", "p"), rows)
+        yield table(("score", "difference (95 %)", "p"), noise)
     if sheet.reasons:
         yield table(("why judgements are missing", "judgements"), [(cell(why), f"{n}") for why, n in sheet.reasons.items()])
 
