@@ -72,7 +72,7 @@ class SessionTurn(Value):
     fault: str = ""
 
 
-class Session(Value):
+class PlayedSession(Value):
     """A played session.
 
     Args:
@@ -126,7 +126,7 @@ def play_sessions(
     turns: int,
     plans: bool = True,
     budget: PromptBudget | None = None,
-) -> list[Session]:
+) -> list[PlayedSession]:
     """Play sessions in step: all answers of one turn are sampled together, then all visitors speak.
 
     A malformed answer ends its session: nobody can go on from it.
@@ -156,22 +156,22 @@ def play_sessions(
     return sessions
 
 
-def _prompt(session: Session, budget: PromptBudget | None) -> tuple[Message, ...]:
+def _prompt(session: PlayedSession, budget: PromptBudget | None) -> tuple[Message, ...]:
     if budget is None:
         return view.messages(session.chat, session.speaker)
     return view.prompt(session.chat, session.speaker, budget.tokens, budget.count).messages
 
 
-def _opened(start: SessionStart) -> Session:
+def _opened(start: SessionStart) -> PlayedSession:
     names = {member.name for member in start.chat.cast}
     if missing := [name for name in (start.speaker, start.visitor) if name not in names]:
         raise InputError(f"session '{start.id}': '{missing[0]}' is not in the cast, which is {', '.join(sorted(names))}")
-    return Session(id=start.id, speaker=start.speaker, chat=start.chat, start=len(start.chat.turns), turns=())
+    return PlayedSession(id=start.id, speaker=start.speaker, chat=start.chat, start=len(start.chat.turns), turns=())
 
 
 def _answered(
-    session: Session, prompt: tuple[Message, ...], written: WrittenAnswer, visitor: str, number: int, plans: bool
-) -> Session:
+    session: PlayedSession, prompt: tuple[Message, ...], written: WrittenAnswer, visitor: str, number: int, plans: bool
+) -> PlayedSession:
     others = tuple(member.name for member in session.chat.cast if member.name != session.speaker)
     turn = parse(written.text, session.speaker, others, turn_id=_turn_id(session, number, written.text))
     fault = malformation(written.text, session.speaker, others, finished=written.finished, plans=plans)
@@ -184,13 +184,15 @@ def _answered(
     )
 
 
-async def _visited(starts: Sequence[SessionStart], sessions: Sequence[Session], visitor: Player, number: int) -> list[Session]:
+async def _visited(
+    starts: Sequence[SessionStart], sessions: Sequence[PlayedSession], visitor: Player, number: int
+) -> list[PlayedSession]:
     return list(
         await asyncio.gather(*(_visit(start, each, visitor, number) for start, each in zip(starts, sessions, strict=True)))
     )
 
 
-async def _visit(start: SessionStart, session: Session, visitor: Player, number: int) -> Session:
+async def _visit(start: SessionStart, session: PlayedSession, visitor: Player, number: int) -> PlayedSession:
     """Let the visitor speak; a failure or an empty turn ends the session."""
     if session.ended:
         return session
@@ -209,5 +211,5 @@ async def _visit(start: SessionStart, session: Session, visitor: Player, number:
     return session.model_copy(update={"chat": session.chat.model_copy(update={"turns": (*session.chat.turns, turn)})})
 
 
-def _turn_id(session: Session, number: int, text: str) -> str:
+def _turn_id(session: PlayedSession, number: int, text: str) -> str:
     return hashlib.sha256(f"{session.id}\0{number}\0{text}".encode("utf-8", "replace")).hexdigest()[:32]

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from her.errors import InputError
 from her.rewards import session_advantages
 from her.rollouts.players import Player
-from her.rollouts.rollout import PromptBudget, Session, SessionStart, WrittenAnswer, play_sessions
+from her.rollouts.rollout import PlayedSession, PromptBudget, SessionStart, WrittenAnswer, play_sessions
 from her.types import Message, Transcript
 from pipelines.rl.prompts import RolloutPrompt
 
@@ -128,7 +128,7 @@ class SessionPlayer:
 
     def _sessions(
         self, inputs: Sequence[dict[str, Any]], seed: int, draw: Draw, drawn: dict[int, list[list[int]]]
-    ) -> list[Session]:
+    ) -> list[PlayedSession]:
         starts = [self._start(row, place, seed) for place, row in enumerate(inputs)]
 
         def answer(places: Sequence[int], prompts: Sequence[tuple[Message, ...]]) -> list[WrittenAnswer]:
@@ -148,7 +148,7 @@ class SessionPlayer:
     def _rows(
         self,
         inputs: Sequence[dict[str, Any]],
-        sessions: Sequence[Session],
+        sessions: Sequence[PlayedSession],
         drawn: dict[int, list[list[int]]],
         rewards: Sequence[float | None],
         size: int,
@@ -164,7 +164,7 @@ class SessionPlayer:
         self,
         batch: PlayedBatch,
         row: dict[str, Any],
-        session: Session,
+        session: PlayedSession,
         answers: Sequence[list[int]],
         reward: float | None,
         number: int,
