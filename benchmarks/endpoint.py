@@ -7,6 +7,7 @@ question, so that outputs can be compared. The port is printed. The server does 
 
 import argparse
 import asyncio
+import hashlib
 import json
 import os
 import subprocess
@@ -19,6 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from her.types import Message
+from pipelines.evaluate.scripted_scene import scripted_answer
+
+MODEL = "test-her"
 TEXT = "The lamps are lit, and the road behind you is gone from sight. " * 12
 
 
@@ -51,6 +56,10 @@ class Connection(asyncio.Protocol):
         head, found, rest = self.received.partition(b"\r\n\r\n")
         if not found:
             return
+        if head.startswith(b"GET"):
+            self.received = rest
+            self.send(b"200 OK", {"object": "list", "data": [{"id": MODEL, "object": "model"}]})
+            return
         size = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
         if len(rest) >= size:
             self.body, self.received = json.loads(rest[:size]) if size else {}, rest[size:]
@@ -62,13 +71,21 @@ class Connection(asyncio.Protocol):
             if not places.log.exists():
                 places.log.with_suffix(".first").write_text(str(time.time()))
             with places.log.open("a") as log:
-                log.write(f"{self.body['messages'][-1]['content'][:40]}\n")
+                log.write(f"{self.name()}\n")
         if places.taken < places.room:
             self.begin()
         elif places.refuse:
             self.send(b"429 Too Many Requests", {"error": {"message": "all slots are taken"}})
         else:
             places.waiting.append(self)
+
+    def name(self) -> str:
+        """Return the name of a call in the log."""
+        return str(self.body["messages"][-1]["content"][:40])
+
+    def content(self) -> str:
+        """Return the text of the answer."""
+        return f"{self.name()}: {self.places.text}"
 
     def begin(self) -> None:
         self.places.taken += 1
@@ -78,8 +95,7 @@ class Connection(asyncio.Protocol):
         self.places.taken -= 1
         if self.places.waiting:
             self.places.waiting.popleft().begin()
-        question = self.body["messages"][-1]["content"][:40]
-        message = {"role": "assistant", "content": f"{question}: {self.places.text}"}
+        message = {"role": "assistant", "content": self.content()}
         usage = {"prompt_tokens": 500, "completion_tokens": 200}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         self.send(b"200 OK", {"model": self.body["model"], "choices": [choice], "usage": usage})
@@ -91,17 +107,32 @@ class Connection(asyncio.Protocol):
             self.transport.write(head + body)
 
 
+class SceneConnection(Connection):
+    """Connection that plays and judges scenes by rules (pipelines/evaluate/scripted_scene.py)."""
+
+    def name(self) -> str:
+        """Return a hash of all that determines the answer."""
+        return hashlib.sha256(json.dumps(self.body, sort_keys=True).encode()).hexdigest()[:40]
+
+    def content(self) -> str:
+        """Return the scripted answer."""
+        return scripted_answer([Message(role=each["role"], content=each["content"]) for each in self.body["messages"]])
+
+
 @contextmanager
-def endpoint(latency: float, room: int, *, refuse: bool = False, log: Path | None = None, text: str = TEXT) -> Iterator[str]:
+def endpoint(
+    latency: float, room: int, *, refuse: bool = False, log: Path | None = None, text: str = TEXT, scenes: bool = False
+) -> Iterator[str]:
     """Run the server in a separate process; yield its backend spec."""
     command = [sys.executable, "-m", "benchmarks.endpoint", "--latency", str(latency), "--room", str(room)]
     command += ["--text", text]
     command += ["--refuse"] if refuse else []
+    command += ["--scenes"] if scenes else []
     command += ["--log", str(log)] if log is not None else []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
-            yield f"openai:http://127.0.0.1:{int(server.stdout.readline())}/v1#test-her"
+            yield f"openai:http://127.0.0.1:{int(server.stdout.readline())}/v1#{MODEL}"
         finally:
             server.terminate()
 
@@ -111,10 +142,10 @@ def received_calls(log: Path) -> Counter[str]:
     return Counter(log.read_text().splitlines()) if log.exists() else Counter()
 
 
-async def serve(places: Places, port: int) -> None:
+async def serve(places: Places, port: int, connection: type[Connection] = Connection) -> None:
     """Listen on `port` (0: any free one), print the port, and serve until the process ends."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(places), "127.0.0.1", port, backlog=1024)
+    server = await loop.create_server(lambda: connection(places), "127.0.0.1", port, backlog=1024)
     os.write(1, f"{server.sockets[0].getsockname()[1]}\n".encode())
     await server.serve_forever()
 
@@ -128,8 +159,10 @@ def main() -> None:
     parser.add_argument("--refuse", action="store_true", help="answer 429 when all slots are taken")
     parser.add_argument("--log", type=Path, help="write each question to this file, a line a call")
     parser.add_argument("--text", default=TEXT, help="text of every answer, after the first words of the question")
+    parser.add_argument("--scenes", action="store_true", help="play and judge scenes by rules instead of repeating the question")
     chosen = parser.parse_args()
-    asyncio.run(serve(Places(chosen.latency, chosen.room, chosen.refuse, chosen.log, chosen.text), chosen.port))
+    places = Places(chosen.latency, chosen.room, chosen.refuse, chosen.log, chosen.text)
+    asyncio.run(serve(places, chosen.port, SceneConnection if chosen.scenes else Connection))
 
 
 if __name__ == "__main__":
