@@ -2,10 +2,12 @@
 
     python -m pipelines.rl.engine_export out=export model=~/.her/runs/sft/model prompts.runs="['synthesize']"
 
-    export/train.parquet, val.parquet   rows of verl's RLHFDataset; slime reads the same file
-    export/her_verl_reward.py           `compute_score` and the group reward manager
-    export/her_slime_reward.py          slime's group reward
-    export/run_verl.sh                  the command, in an environment of its own (see its head)
+writes
+
+    train.parquet, val.parquet   rows of verl's RLHFDataset; slime reads the same file
+    her_verl_reward.py           `compute_score` and the group reward manager
+    her_slime_reward.py          slime's group reward
+    run_verl.sh                  the command, in an environment of its own (see its head)
 
 The reward comes from `her serve reward`, which is started beside it. One schema for all rows: free-form fields are JSON texts.
 """

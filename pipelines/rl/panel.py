@@ -1,9 +1,12 @@
 """Look at the policy every few steps, on prompts that are never trained on: does it please the reader, or the reward alone?
 
-    panel/start.jsonl     two samplings of the start checkpoint, with their judgements
-    panel/looks.jsonl     one `Look` a line
-    panel/STEP.jsonl      the turns of a look
-    panel.svg, panel.html the curves (panel_page.py)
+In the folder `panel` of the run:
+
+    start.jsonl     two samplings of the start checkpoint, with their judgements
+    looks.jsonl     one `Look` a line
+    STEP.jsonl      the turns of a look
+
+and beside it panel.svg and panel.html, the curves (panel_page.py).
 
 Each prompt gives one row: the policy's answer against the start's, by the training reward and by the held-out judge. A resumed
 run reads the looks it had; those after the step it resumes from are taken again.
