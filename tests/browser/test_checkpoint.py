@@ -1,9 +1,11 @@
-"""From a book to a checkpoint and a chat with it in a real Chromium, without network: synthesize, sft, play."""
+"""The README's loop on a CPU: from a book to a reinforced model, published, pulled, and on stage in a real Chromium."""
 
 import json
 import os
 import re
+import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from playwright.sync_api import Page, expect
 
 from her.runs.folder import read_status
 from tests.browser.steps import database
+from tests.hub import WRITER, Hub, running_hub
 from tests.playground import ROOT, Playground
 from tests.processes import run_to_end
 
@@ -18,21 +21,43 @@ pytestmark = [pytest.mark.browser, pytest.mark.whole]
 REPLY_MILLISECONDS = 600_000
 """Longest wait for a reply of the checkpoint on this machine's processor; 2 to 40 s were measured."""
 TRIES = 6
+SECTION = "## The whole loop"
 
 
-def run(pipeline: str, home: Path) -> None:
-    """Run a pipeline on its smoke config. Fail when it fails or makes no progress, however long it takes."""
-    command = [sys.executable, "-m", "her.cli", "run", pipeline, f"@pipelines/configs/{pipeline}_smoke.toml"]
-    environment = {**os.environ, "HER_HOME": str(home), "HF_HUB_OFFLINE": "1"}
-    ended = run_to_end(command, ROOT, environment)
-    assert ended.returncode == 0, ended.stderr[-3000:]
+def commands() -> Iterator[list[str]]:
+    """The words of each command in the first block of the section, without `her` and comments."""
+    block = (ROOT / "README.md").read_text("utf-8").partition(SECTION)[2].partition("```bash\n")[2].partition("```")[0]
+    for line in block.splitlines():
+        if words := shlex.split(line.replace("OWNER/NAME", "ada/loop").replace("OWNER--NAME", "ada--loop"), comments=True):
+            yield words
 
 
-def test_a_book_becomes_a_model_that_chats(page: Page, home: Path, outside: list[str]) -> None:
-    run("synthesize", home)
-    run("sft", home)
-    assert [read_status(name).state for name in ("synthesize-smoke", "sft-smoke")] == ["done", "done"]
-    model, book = home / "runs" / "sft-smoke" / "model", home / "runs" / "synthesize-smoke" / "scenes" / "Othello.json"
+def run(words: list[str], home: Path, hub: Hub) -> None:
+    """Run one command as it stands. Fail when it fails or makes no progress, however long it takes."""
+    environment = {
+        **os.environ,
+        "HER_HOME": str(home),
+        "HF_ENDPOINT": hub.address,
+        "HF_TOKEN": WRITER,
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_OFFLINE": "0" if words[1] in ("publish", "pull") else "1",
+        "HF_HOME": str(home / "hub_cache"),
+    }
+    ended = run_to_end([sys.executable, "-m", "her.cli", *words[1:]], ROOT, environment)
+    assert ended.returncode == 0, f"{shlex.join(words)}: {ended.stderr[-3000:]}"
+
+
+def test_a_book_becomes_a_published_model_that_chats(page: Page, home: Path, tmp_path: Path, outside: list[str]) -> None:
+    *chain, play = commands()
+    with running_hub(tmp_path / "hub") as hub:
+        for words in chain:
+            run(words, home, hub)
+        assert hub.repository("models", "ada/loop").state["tags"].keys() == {"rl-smoke"}
+    stages = [words[2] for words in chain if words[1] == "run"]
+    assert stages == ["synthesize", "sft", "reward", "rl"]
+    assert [read_status(f"{name}-smoke").state for name in stages] == ["done"] * len(stages)
+    assert play[:2] == ["her", "play"]
+    model, book = (Path(path.removeprefix("local:").replace("~/.her", str(home))) for path in play[3::2])
     with Playground(home, backend=f"local:{model}", arguments=("--scenes", str(book))) as app:
         page.goto(app.url)
         page.locator('[data-book="0"]').click()
