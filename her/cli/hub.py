@@ -1,9 +1,12 @@
 """Commands that publish runs on the Hugging Face Hub and read them back."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from her.errors import HerError, InputError
 
 PANEL = "Data and models"
 """Heading in `her --help`."""
@@ -12,15 +15,26 @@ app = typer.Typer()
 
 @app.command("publish", rich_help_panel=PANEL)
 def publish_run(
-    run: Annotated[str, typer.Argument(help="Name of a finished run, or RUN/PART of one that trained several models.")],
-    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Where it goes.")],
+    run: Annotated[str, typer.Argument(help="Name of a finished run, or RUN/PART of one that trained several models.")] = "",
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Where it goes.")] = "",
     public: Annotated[bool, typer.Option("--public", help="Everybody may see it; else only you.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, list every file with size and hash, send nothing.")] = False,
     tag: Annotated[str, typer.Option(help="Tag that marks the whole upload; default: the name of the run.")] = "",
     licence: Annotated[str, typer.Option(help="Licence, where the run's card states none.")] = "",
     accept: Annotated[list[str] | None, typer.Option(help="Fingerprint of a finding that is no secret; repeatable.")] = None,
+    withdraw: Annotated[
+        str, typer.Option(metavar="OWNER/NAME", help="Instead: take rows of withdrawn people out of this data set, for good.")
+    ] = "",
+    withdrawn: Annotated[
+        list[str] | None, typer.Option("--id", help="With --withdraw: id of a person or vote, beside those of the database.")
+    ] = None,
 ) -> None:
     """Publish a run on the Hugging Face Hub, privately, with lineage and hashes. Started again, a cut upload resumes."""
+    if withdraw or withdrawn:
+        _withdraw(withdraw, run, withdrawn or [])
+        return
+    if not run or not repository:
+        raise InputError("name a run and where it goes: her publish RUN OWNER/NAME; or take rows out: her publish --withdraw")
     from her.deploy.hub.publishing import PublicationOptions, prepare, publish
 
     options = PublicationOptions(public=public, tag=tag, licence=licence, accepted=tuple(accept or ()))
@@ -38,6 +52,23 @@ def publish_run(
     published = publish(prepared)
     typer.echo(f"{published.address} {'is there already' if published.already else 'is published'} ({manifest.kind})")
     typer.echo(f"read it with: her pull {repository}@{manifest.tag}")
+
+
+def _withdraw(repository: str, run: str, also: list[str]) -> None:
+    from her.deploy.hub.withdrawing import withdraw, withdrawn_ids
+    from her.store import Store
+
+    if run or not repository:
+        raise InputError("a withdrawal names one data set and no run: her publish --withdraw OWNER/NAME [--id ID]")
+    with closing(Store()) as store:
+        done = withdraw(repository, withdrawn_ids(store.withdrawn_ids(), also))
+    typer.echo(f"{repository}: {done.rows} rows taken out, history squashed, contents deleted; the rest is tag {done.tag}")
+    if done.removed_tags:
+        typer.echo(f"tags that are gone: {', '.join(done.removed_tags)}")
+    for each in done.trained:
+        typer.echo(f"trained on these rows: {each.repository}@{each.tag} ({each.kind} of run '{each.run}')")
+    if done.unmarked:
+        raise HerError(f"{len(done.unmarked)} cards could not be marked, start the command again: {done.unmarked[0]}")
 
 
 @app.command("pull", rich_help_panel=PANEL)

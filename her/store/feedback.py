@@ -122,6 +122,11 @@ class Feedback(Core):
         with self.reading() as connection:
             return int(connection.execute(query).scalar_one())
 
+    def withdrawn_ids(self) -> frozenset[str]:
+        """Return the ids of all people, ratings, votes, conversations and turns that were withdrawn or deleted."""
+        with self.reading() as connection:
+            return frozenset(connection.execute(select(tombstones.c.target_id)).scalars())
+
     def withdraw_rating(self, visitor_id: str, rating_id: str, reason: str = "withdrawn") -> None:
         """Leave one rating out of every export."""
         mine = select(ratings.c.id).where(ratings.c.id == rating_id, ratings.c.visitor_id == visitor_id)

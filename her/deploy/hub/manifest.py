@@ -38,6 +38,8 @@ class HubManifest(Value):
         commit: of the code that made the run; empty outside a checkout.
         base: what the run was trained from, as its settings name it; empty for random weights and data sets.
         accepted: fingerprints of findings of the scan for secrets that a person accepted.
+        trained_on: runs and publications that it was made from, with the run itself first.
+        withdrawn: rows that were taken out after it was published.
         files: path -> record, without the manifest itself.
     """
 
@@ -51,6 +53,8 @@ class HubManifest(Value):
     commit: str = ""
     base: str = ""
     accepted: tuple[str, ...] = ()
+    trained_on: tuple[str, ...] = ()
+    withdrawn: int = 0
     files: dict[str, FileRecord]
 
     @property

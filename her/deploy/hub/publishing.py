@@ -12,6 +12,7 @@ from her.deploy.hub import checks, remote
 from her.deploy.hub.consent import check_withdrawals
 from her.deploy.hub.lineage import write_card
 from her.deploy.hub.manifest import MANIFEST, FileRecord, HubManifest, read_manifest, record_files, write_manifest
+from her.deploy.hub.records import remember, sources_of
 from her.deploy.hub.remote import Address
 from her.deploy.hub.selection import CARD, SentRun, find_run, sent_files, stage_files, staging_folder
 from her.deploy.hub.weights import check_curve
@@ -91,6 +92,7 @@ def prepare(word: str, repository: str, options: PublicationOptions) -> Prepared
         commit=run.status.commit,
         base=run.base,
         accepted=tuple(sorted(options.accepted)),
+        trained_on=sources_of(run),
         files={**records, **record_files(folder, [CARD])},
     )
     write_manifest(manifest, folder)
@@ -110,12 +112,14 @@ def publish(prepared: PreparedPublication) -> Published:
         there = _open_repository(api, prepared)
         if (tagged := _tagged_commit(api, prepared)) is not None:
             _require_same(api, prepared, tagged)
+            remember(prepared.manifest)
             return Published(_page(api, prepared), tagged, already=True)
         commit = _send(api, prepared, there)
         problems = _arrived(api, prepared, commit)
         if problems:
             raise HerError(f"'{name}' does not hold what was sent: {problems[0]}; no tag was written, {AGAIN}")
         api.create_tag(name, tag=prepared.to.tag, revision=commit, repo_type=prepared.manifest.repository_type)
+        remember(prepared.manifest)
     shutil.rmtree(prepared.folder, ignore_errors=True)
     return Published(_page(api, prepared), commit, already=False)
 
