@@ -153,7 +153,7 @@ def summary_lines(looks: Sequence[Look], guard: int = 10) -> list[str]:
     steps = [0, *(look.step for look in looks)]
     slopes = {what: slope(steps, [1.0, *(getattr(look, what).ratio for look in looks)]) for what in ("length", "plan_length")}
     lines.append(
-        f"length grows by {slopes['length']:+.0%} and plans by {slopes['plan_length']:+.0%} in 100 steps; patterns have "
+        f"length changes by {slopes['length']:+.0%} and plans by {slopes['plan_length']:+.0%} in 100 steps; patterns have "
         f"{last.figures.entropy:.2f} bits (start {last.start.entropy:.2f}), the top one {last.figures.top_share:.0%} of turns"
     )
     alarmed = [(look.step, alarm.name) for look in looks for alarm in look.alarms]
