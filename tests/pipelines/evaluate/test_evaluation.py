@@ -46,7 +46,7 @@ def scene(monkeypatch):
     backend = Recorder()
     monkeypatch.setattr(evaluation, "ScriptedScene", lambda: backend)
     monkeypatch.setattr(score_rows, "overlap", lambda simulation, reference: Overlap(0.1, 0.2))
-    monkeypatch.setattr(evaluation, "write_report", lambda folder, title: (None, []))
+    monkeypatch.setattr(evaluation, "write_report", lambda folder, title, **_: (None, []))
     return backend
 
 

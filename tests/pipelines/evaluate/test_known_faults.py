@@ -32,7 +32,7 @@ from tests.pipelines.evaluate.serving import evaluate, scene_server, spec
 @pytest.fixture
 def unreported(monkeypatch):
     """Leave out the report and the overlap of a run, which take seconds to import and to draw."""
-    monkeypatch.setattr("pipelines.evaluate.evaluation.write_report", lambda folder, title: (None, []))
+    monkeypatch.setattr("pipelines.evaluate.evaluation.write_report", lambda folder, title, **_: (None, []))
     monkeypatch.setattr("pipelines.evaluate.score_rows.overlap", lambda simulation, reference: Overlap(0.1, 0.2))
 
 
