@@ -25,6 +25,7 @@ def test_two_runs_are_reported_and_compared(runs: tuple[str, str]) -> None:
     assert (Path(runs[1]) / "comparison-first" / "comparison.html").is_file()
 
 
+@pytest.mark.whole
 def test_what_a_plan_could_show_is_printed(runs: tuple[str, str]) -> None:
     said = her("eval", "detectable", *runs, "--cases", "200", "--books", "101")
     assert said.exit_code == 0 and "average:" in said.stdout and "80% of such evaluations" in said.stdout

@@ -306,6 +306,7 @@ SHAPES = (
 )
 
 
+@pytest.mark.whole
 @given(st.data())
 @settings(max_examples=25, deadline=None)
 def test_law_no_prompt_holds_what_its_reader_may_not_know(data: st.DataObject) -> None:

@@ -104,6 +104,7 @@ def test_a_part_shows_its_own_figures_only(home: Path) -> None:
     assert "| accuracy | 0.25 | 9 |" in card and "0.5 |" not in card
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("at", [8, 14, 17])
 def test_a_cut_upload_resumes_and_has_no_tag_before(hub: Hub, run: Path, at: int) -> None:
     hub.cut(at, "after")

@@ -157,6 +157,7 @@ def test_e14_nothing_is_decided_by_the_environment_at_import_and_nothing_is_prin
     assert "said at once" in caplog.text
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("package", ["nltk", "rouge"])
 def test_e15_a_missing_package_ends_the_run_at_its_start_and_no_overlap_becomes_0(monkeypatch, package):
     real = util.find_spec

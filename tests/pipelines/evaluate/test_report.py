@@ -13,6 +13,7 @@ from pipelines.evaluate.report import read_run, write_comparison, write_report
 from pipelines.evaluate.scores import Flaw
 from tests.pipelines.evaluate.evaluated import MODEL, rows, write_run
 
+pytestmark = pytest.mark.whole  # draws with matplotlib
 QUICK = Uncertainty(resamples=100, permutations=100)
 
 

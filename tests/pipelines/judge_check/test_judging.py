@@ -87,6 +87,7 @@ def test_general_criteria_are_one_for_each_dimension() -> None:
     assert design_principles(options("judge.principles=own").judge) == ({}, "")
 
 
+@pytest.mark.whole
 async def test_scored_turns_are_scored_by_a_pointwise_judge_only() -> None:
     pairs = load_labels(options()).pairs
     turns = tuple(

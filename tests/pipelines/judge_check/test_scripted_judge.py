@@ -42,6 +42,7 @@ def test_a_judge_of_the_first_slot_takes_it() -> None:
     assert set(outcomes(LEFT, "a")) == {"a"} == set(outcomes(LEFT, "b"))
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("instructions", ["full", "bare", "general"])
 def test_scores_follow_the_fault(instructions: Any) -> None:
     judge = ScriptedJudge(FAIR)
