@@ -1,7 +1,7 @@
 """Ask a served reward: the relative-reward service (`her serve reward`) and a scalar reward model (`her serve scores`).
 
 Both return what `judge_group` returns, so whoever needs the rewards of a group does not know where they come from. A server that
-does not answer is a `BackendError`. A number that is none, such as NaN, is missing; an answer for another group, or of another
+does not answer is a `BackendError`. NaN counts as missing; an answer for another group, or of another
 size, is refused, since every reward of the run may belong to somebody else then.
 """
 

@@ -85,7 +85,7 @@ def check_secrets(folder: Path, names: Collection[str], accepted: Collection[str
         listed = "; ".join(str(finding) for finding in left[:_SHOWN])
         raise InputError(
             f"{len(left)} secrets or personal names would be published: {listed}{more}. Take them out and run it again, "
-            f"or accept one that is none: --accept {left[0].fingerprint}"
+            f"or, if one of them is not a secret, accept it: --accept {left[0].fingerprint}"
         )
 
 
