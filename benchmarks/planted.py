@@ -15,14 +15,15 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
 from benchmarks.report import report
-from her.backends.base import Completion, Delta, Description, Usage, join_deltas
+from her.backends.base import Description
+from her.backends.rules import RuleBackend
 from her.format import parse, render_coser
 from her.inference.call import Answer, Call
 from her.inference.caller import Caller
@@ -30,7 +31,7 @@ from her.judging.arena_table import ArenaGame, PartedJudges, Source, parted_judg
 from her.judging.principles import load_principles
 from her.judging.scene_judge import ScenePair, ScenePairJudge
 from her.judging.statistics import PairedDifference, with_holm
-from her.types import ENVIRONMENT, Message, Sampling, Transcript, Turn
+from her.types import ENVIRONMENT, Message, Transcript, Turn
 from pipelines.evaluate.cases import ActingCase, read_cases
 from pipelines.evaluate.comparison import compare
 from pipelines.evaluate.judgements import TITLES, score
@@ -96,31 +97,13 @@ def _line(actor: str, line: str, last: str, drawn: tuple[Any, ...], strangers: S
     return last if actor == "repeating" and last else dull
 
 
-class Judges:
+class Judges(RuleBackend):
     """Reads scenes by the planted rules; `adores` forgives every fault of a turn with the adored words."""
 
     def __init__(self, name: str, strangers: Sequence[str], seed: int, adores: bool) -> None:
+        super().__init__(Description(spec=f"scripted:{name}", model=name, context=1_000_000))
         self.name, self.seed, self.adores = name, seed, adores
         self.strangers = {_letters(line) for line in strangers}
-
-    def describe(self) -> Description:
-        return Description(spec=f"scripted:{self.name}", model=self.name, context=1_000_000)
-
-    def count_tokens(self, messages: Sequence[Message]) -> int:
-        return 1
-
-    async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Delta]:
-        yield Delta(text=self.answer(messages))
-        yield Delta(finish="stop", usage=Usage(prompt_tokens=1, completion_tokens=1))
-
-    async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        return await join_deltas(self.stream(messages, sampling))
-
-    async def check(self) -> str:
-        return "ready"
-
-    async def close(self) -> None:
-        return None
 
     def answer(self, messages: Sequence[Message]) -> str:
         """Return flaws by dimension, or a verdict on two plays."""

@@ -4,21 +4,20 @@ Answers follow from the messages alone. The actors speak written lines that fit 
 counted: repeated lines and turns without an act. Its scores say nothing about a model.
 """
 
-import asyncio
 import hashlib
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 
-from her.backends.base import Completion, Delta, Description, Usage, join_deltas
+from her.backends.base import Description
+from her.backends.rules import RuleBackend
 from her.errors import BackendError
 from her.format import render, render_coser
 from her.format.tags import WRITTEN
 from her.prompts import template
 from her.rollouts.next_speaker import END
-from her.tokens import estimate_tokens
-from her.types import Language, Message, Part, Sampling
+from her.types import Language, Message, Part
 from pipelines.evaluate.judgements import TITLES
 
 MODEL = "scripted-scene"
@@ -43,35 +42,15 @@ _SEEN = (
 )
 
 
-class ScriptedScene:
-    """A `her.backends.base.Backend` without a model; the same messages get the same answer."""
+class ScriptedScene(RuleBackend):
+    """A backend without a model."""
 
-    def describe(self) -> Description:
-        """Describe this backend; its name in records cannot be taken for a model."""
-        return Description(spec=MODEL, model=MODEL, revision="1", context=1_000_000, scripted=True)
+    def __init__(self) -> None:
+        super().__init__(Description(spec=MODEL, model=MODEL, revision="1", context=1_000_000, scripted=True))
 
-    def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return an estimate, see `estimate_tokens`."""
-        return estimate_tokens(messages)
-
-    async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Delta]:
-        """Yield the whole answer as one delta."""
-        text = scripted_answer(messages)
-        await asyncio.sleep(0)  # an answer that never waits would keep other tasks of the loop from running
-        written = estimate_tokens([Message(role="assistant", content=text)])
-        yield Delta(text=text)
-        yield Delta(finish="stop", usage=Usage(prompt_tokens=estimate_tokens(messages), completion_tokens=written))
-
-    async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        """Return the deltas of `stream`, joined."""
-        return await join_deltas(self.stream(messages, sampling))
-
-    async def check(self) -> str:
-        """Return a sentence; never fails."""
-        return "The scripted scene is ready; it is no model."
-
-    async def close(self) -> None:
-        """Do nothing: there is nothing to free."""
+    def answer(self, messages: Sequence[Message]) -> str:
+        """Return `scripted_answer`."""
+        return scripted_answer(messages)
 
 
 def scripted_answer(messages: Sequence[Message]) -> str:

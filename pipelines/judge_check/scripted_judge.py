@@ -5,20 +5,19 @@ principles let it see half as much of quality, and an answer without reasoning h
 figures say nothing about models; they show that the report finds what was planted.
 """
 
-import asyncio
 import hashlib
 import math
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from statistics import NormalDist
 
-from her.backends.base import Completion, Delta, Description, Usage, join_deltas
+from her.backends.base import Description
+from her.backends.rules import RuleBackend
 from her.characters.personas import fill_slots, load_personas
 from her.errors import BackendError
 from her.format import parse
-from her.tokens import estimate_tokens
-from her.types import Message, Sampling, Turn
+from her.types import Message, Turn
 from pipelines.judge_check.options import ScriptedOptions
 from pipelines.judge_check.planted import FILLERS, VISITOR
 
@@ -34,38 +33,13 @@ _GENERAL = ("===Criteria===", "===标准===")
 _BARE = ("===How to Answer===", "===怎样作答===")
 
 
-class ScriptedJudge:
-    """A `her.backends.base.Backend` without a model; the same question gets the same answer."""
+class ScriptedJudge(RuleBackend):
+    """A judge without a model, with the biases that it is given."""
 
     def __init__(self, biases: ScriptedOptions) -> None:
+        name = "scripted-judge"
+        super().__init__(Description(spec="scripted judge", model=name, revision="1", context=1_000_000, scripted=True))
         self._biases = biases
-
-    def describe(self) -> Description:
-        """Describe this backend; its name in records cannot be taken for a model."""
-        return Description(spec="scripted judge", model="scripted-judge", revision="1", context=1_000_000, scripted=True)
-
-    def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return an estimate, see `estimate_tokens`."""
-        return estimate_tokens(messages)
-
-    async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Delta]:
-        """Yield the whole answer as one delta."""
-        text = self.answer(messages)
-        await asyncio.sleep(0)  # an answer that never waits would keep other tasks of the loop from running
-        written = estimate_tokens([Message(role="assistant", content=text)])
-        yield Delta(text=text)
-        yield Delta(finish="stop", usage=Usage(prompt_tokens=estimate_tokens(messages), completion_tokens=written))
-
-    async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        """Return the deltas of `stream`, joined."""
-        return await join_deltas(self.stream(messages, sampling))
-
-    async def check(self) -> str:
-        """Return a sentence; never fails."""
-        return "The scripted judge is ready; it is not a model."
-
-    async def close(self) -> None:
-        """Do nothing: there is nothing to free."""
 
     def answer(self, messages: Sequence[Message]) -> str:
         """Return a verdict or score.

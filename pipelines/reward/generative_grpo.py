@@ -18,11 +18,12 @@ from pipelines.models.atomic_folder import explain_full_disk
 from pipelines.models.checkpoints import delete_incomplete, last_checkpoint, marking_trainer, step_of
 from pipelines.models.loading import load_model, lora_config
 from pipelines.models.options import ModelOptions
+from pipelines.models.step_guards import AllStepsDone
 from pipelines.reward.generative_heads import HEADS, Head, Worth
 from pipelines.reward.generative_rows import grpo_rows
 from pipelines.reward.labelled_pairs import LabelledPair
 from pipelines.reward.options import RewardOptions
-from pipelines.reward.scalar import Metric, RunFinished, add_callback
+from pipelines.reward.scalar import Metric, add_callback
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def reinforce(
     try:
         with explain_full_disk(folder):
             trainer.train(resume_from_checkpoint=str(last) if last else None)
-    except RunFinished:
+    except AllStepsDone:
         log.info("all steps of reinforcement learning were done before")
     return trainer
 

@@ -14,8 +14,9 @@ from her.errors import InputError
 from pipelines.models.atomic_folder import explain_full_disk
 from pipelines.models.checkpoints import delete_incomplete, last_checkpoint, marking_trainer, step_of
 from pipelines.models.loading import load_model, lora_config
+from pipelines.models.step_guards import AllStepsDone
 from pipelines.reward.options import RewardOptions
-from pipelines.reward.scalar import Metric, RunFinished, add_callback
+from pipelines.reward.scalar import Metric, add_callback
 
 log = logging.getLogger(__name__)
 Check = Callable[[Any], float]
@@ -60,7 +61,7 @@ def fine_tune(
     try:
         with explain_full_disk(folder):
             trainer.train(resume_from_checkpoint=str(last) if last else None)
-    except RunFinished:
+    except AllStepsDone:
         log.info("all steps of fine-tuning were done before")
     return trainer
 

@@ -1,18 +1,18 @@
 """Train the scalar reward model: a causal language model with a head of one number over its last token."""
 
 import logging
-import math
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from her.errors import HerError, InputError
+from her.errors import InputError
 from pipelines.models.atomic_folder import explain_full_disk
 from pipelines.models.checkpoints import delete_incomplete, last_checkpoint, step_of
 from pipelines.models.from_scratch import create_model
 from pipelines.models.loading import lora_config, model_source
 from pipelines.models.options import LoraOptions, ModelOptions
+from pipelines.models.step_guards import AllStepsDone, require_finite
 from pipelines.reward.inputs import Rows
 from pipelines.reward.options import RewardOptions
 from pipelines.reward.trainer import pair_collator, reward_trainer
@@ -21,10 +21,6 @@ log = logging.getLogger(__name__)
 HEAD = "score"
 """Name of the head in transformers' sequence classification models of the Qwen and Llama families."""
 Metric = Callable[..., None]
-
-
-class RunFinished(Exception):
-    """The checkpoint that a run resumes from has all steps already; transformers would do one more."""
 
 
 def train_scalar(options: RewardOptions, tokenizer: Any, rows: Rows, folder: Path, metric: Metric, device: str) -> Any:
@@ -46,7 +42,7 @@ def train_scalar(options: RewardOptions, tokenizer: Any, rows: Rows, folder: Pat
         log.info("resumes from %s", last.name)
         metric(resumed_at=step_of(last))
     add_callback(trainer, metric)
-    with suppress(RunFinished), explain_full_disk(folder):
+    with suppress(AllStepsDone), explain_full_disk(folder):
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     return trainer
 
@@ -153,19 +149,14 @@ def add_callback(trainer: Any, metric: Metric) -> None:
 
         def on_epoch_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
             if state.global_step >= state.max_steps:
-                raise RunFinished
+                raise AllStepsDone
 
         def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
             control.should_log |= control.should_save
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **others: Any) -> None:
             numbers = {name: value for name, value in (logs or {}).items() if isinstance(value, (int, float))}
-            for name in ("loss", "grad_norm"):
-                if not math.isfinite(numbers.get(name, 0)):
-                    raise HerError(
-                        f"{name} is {numbers[name]} at step {state.global_step}: the training diverged. Its step was not saved; "
-                        "start a run with another name and a lower learning_rate, or clip"
-                    )
+            require_finite(state.global_step, numbers)
             metric(step=state.global_step, **numbers)
             if "loss" in numbers:
                 log.info("step %d of %d: loss %.4f", state.global_step, state.max_steps, numbers["loss"])

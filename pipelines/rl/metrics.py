@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from her.errors import HerError
+from pipelines.models.step_guards import AllStepsDone, require_finite
 
 log = logging.getLogger("rl")
 Metric = Callable[..., None]
@@ -14,10 +15,6 @@ Metric = Callable[..., None]
 SAMPLER_GAP = "sampling/sampling_logp_difference/mean"
 MOST_APART = 0.1
 """Mean difference of log-probabilities, in nats, between vLLM and the policy; bfloat16 on both sides gives about 0.01."""
-
-
-class AllStepsDone(Exception):
-    """The checkpoint that a run resumes from has all steps already; transformers would do one more."""
 
 
 def add_metrics(trainer: Any, metric: Metric) -> None:
@@ -66,17 +63,3 @@ def require_one_model(step: int, numbers: dict[str, Any]) -> None:
             f"the sampler's log-probabilities are {apart:.2f} from the policy's on average at step {step} "
             f"(at most {MOST_APART}): it is another model. Restart the vLLM server from model.base in the same precision"
         )
-
-
-def require_finite(step: int, numbers: dict[str, Any]) -> None:
-    """Stop the run at a NaN or infinite loss or gradient norm.
-
-    Raises:
-        HerError: with the step and the advice to lower the learning rate.
-    """
-    for name in ("loss", "grad_norm"):
-        if not math.isfinite(value := float(numbers.get(name, 0))):
-            raise HerError(
-                f"{name} is {value} at step {step}: the training diverged. Its step was not saved; "
-                "start a run with another name and a lower learning_rate, or clip"
-            )

@@ -15,8 +15,9 @@ from pipelines.models.checkpoints import delete_incomplete, last_checkpoint, ste
 from pipelines.models.loading import load_model, lora_config
 from pipelines.models.merging import base_of
 from pipelines.models.shared_rows import select_trained
+from pipelines.models.step_guards import AllStepsDone
 from pipelines.rl.arguments import grpo_config, require_whole_batches
-from pipelines.rl.metrics import AllStepsDone, Metric, add_metrics
+from pipelines.rl.metrics import Metric, add_metrics
 from pipelines.rl.options import RlOptions
 from pipelines.rl.redrawing import Redrawing, Reward, RewardMemory
 from pipelines.rl.session_rollouts import SessionRollouts, session_player

@@ -1,23 +1,18 @@
 """Add to a trainer what happens beside its steps: metrics, sampled turns, the check of shared prefixes, an end at a NaN loss."""
 
 import logging
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from her.errors import HerError
 from pipelines.models.sampled_turns import sample_turns
 from pipelines.models.shared_rows import require_spans_honoured
+from pipelines.models.step_guards import AllStepsDone, require_finite
 from pipelines.sft.options import TrainingOptions
 from pipelines.sft.rows.prepare import Prepared
 
 log = logging.getLogger(__name__)
 Metric = Callable[..., None]
 """Writes one line of metrics, such as `her.runs.open_run.Run.log_metric`."""
-
-
-class AlreadyTrained(Exception):
-    """The checkpoint that a run resumes from has all steps already; transformers would do one more."""
 
 
 def add_run_callback(trainer: Any, options: TrainingOptions, prepared: Prepared, metric: Metric) -> None:
@@ -35,7 +30,7 @@ def add_run_callback(trainer: Any, options: TrainingOptions, prepared: Prepared,
 
         def on_epoch_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
             if state.global_step >= state.max_steps:
-                raise AlreadyTrained
+                raise AllStepsDone
 
         def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
             # Log before every save: so a NaN loss stops the run before its step is saved, and a resumed run logs means over the
@@ -69,17 +64,3 @@ def add_run_callback(trainer: Any, options: TrainingOptions, prepared: Prepared,
                 log.info("%d of %d sampled turns are well formed", sampled.well_formed, sampled.turns)
 
     trainer.add_callback(RunCallback())
-
-
-def require_finite(step: int, logs: Mapping[str, Any]) -> None:
-    """Stop the run at a NaN or infinite loss or gradient norm; all processes see the same numbers.
-
-    Raises:
-        HerError: with the step and the advice to lower the learning rate.
-    """
-    for name in ("loss", "grad_norm"):
-        if not math.isfinite(value := float(logs.get(name, 0))):
-            raise HerError(
-                f"{name} is {value} at step {step}: the training diverged. Its step was not saved; "
-                "start a run with another name and a lower learning_rate, or clip"
-            )

@@ -20,10 +20,11 @@ from pipelines.models.checkpoints import delete_incomplete, last_checkpoint, lau
 from pipelines.models.loading import load_model, lora_config
 from pipelines.models.merging import base_of
 from pipelines.models.shared_rows import JoinRows, select_trained
+from pipelines.models.step_guards import AllStepsDone
 from pipelines.sft.options import TrainingOptions
 from pipelines.sft.rows.prepare import Prepared
 from pipelines.sft.train.arguments import log_step_size, require_fitting_launch, sft_config
-from pipelines.sft.train.callbacks import AlreadyTrained, Metric, add_run_callback
+from pipelines.sft.train.callbacks import Metric, add_run_callback
 from pipelines.sft.train.trainer import sft_trainer
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def train(options: TrainingOptions, prepared: Prepared, folder: Path, metric: Me
             log.info("resumes from %s", last.name)
             metric(resumed_at=step_of(last))
     add_run_callback(trainer, options, prepared, metric)
-    with suppress(AlreadyTrained), explain_full_disk(folder):
+    with suppress(AllStepsDone), explain_full_disk(folder):
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     if prepared.held_out is not None and not (options.evaluation.every and _is_evaluated(trainer)):
         trainer.evaluate()

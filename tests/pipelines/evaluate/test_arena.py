@@ -1,15 +1,16 @@
 """Test the arena: who may judge, what meets, both orders over a ledger, and people's votes in the same table."""
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from her.backends.base import Completion, Delta, Description, Usage, join_deltas
+from her.backends.base import Description
+from her.backends.rules import RuleBackend
 from her.errors import InputError
 from her.judging.statistics import Uncertainty
-from her.types import Message, Sampling
+from her.types import Message
 from pipelines.evaluate.arena import ArenaJudge, Contestant, check_judges, meetings, run_arena
 from pipelines.evaluate.report import read_run
 from tests.judging.test_arena_table import game
@@ -19,36 +20,21 @@ QUICK = Uncertainty(resamples=40)
 PLAYS = re.compile(r"===Play A===\n(.*)\n\n===Play B===\n(.*)", re.DOTALL)
 
 
-class Reader:
+class Reader(RuleBackend):
     """A judge without a model that prefers the play of the tallest harbour; `rule` is what a judge with principles adores."""
 
     def __init__(self, name: str, taste: str) -> None:
-        self.name, self.taste = name, taste
+        super().__init__(Description(spec=f"test:{name}", model=name))
+        self.taste = taste
         self.asked: list[Sequence[Message]] = []
 
-    def describe(self) -> Description:
-        return Description(spec=f"test:{self.name}", model=self.name)
-
-    def count_tokens(self, messages: Sequence[Message]) -> int:
-        return 1
-
-    async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Delta]:
+    def answer(self, messages: Sequence[Message]) -> str:
         self.asked.append(messages)
         found = PLAYS.search(messages[1].content)
         assert found is not None
         counts = [side.count(self.taste) for side in found.groups()]
         word = "tie" if counts[0] == counts[1] else "A" if counts[0] > counts[1] else "B"
-        yield Delta(text=f"It has more of it.\nVerdict: {word}")
-        yield Delta(finish="stop", usage=Usage(prompt_tokens=1, completion_tokens=1))
-
-    async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        return await join_deltas(self.stream(messages, sampling))
-
-    async def check(self) -> str:
-        return "ready"
-
-    async def close(self) -> None:
-        return None
+        return f"It has more of it.\nVerdict: {word}"
 
 
 def contestants(folder: Path, cases: int = 12, runs: int = 1) -> list[Contestant]:

@@ -30,6 +30,7 @@ class Recorder(ScriptedScene):
     """The scripted scene; `spoil` changes answers, and `asked` keeps the role of every call."""
 
     def __init__(self):
+        super().__init__()
         self.asked = []
         self.spoil = lambda role, text: text
 

@@ -2,16 +2,17 @@
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from her.backends.base import Completion, Delta, Description, Usage, join_deltas
+from her.backends.base import Description
+from her.backends.rules import RuleBackend
 from her.errors import BackendError, InputError
 from her.files import jsonl
 from her.judging.statistics import Uncertainty
-from her.types import Message, Sampling, Transcript
+from her.types import Message, Transcript
 from pipelines.evaluate.role_play_run import BenchOptions, run_bench
 from pipelines.evaluate.scores import CaseScore
 from tests.pipelines.evaluate.test_role_play_bench import SEED, ZH, published, write_bench
@@ -19,32 +20,17 @@ from tests.pipelines.evaluate.test_role_play_bench import SEED, ZH, published, w
 QUICK = Uncertainty(resamples=50, permutations=50)
 
 
-class Player:
+class Player(RuleBackend):
     """A backend whose answers are made from the messages."""
 
-    def __init__(self, name: str, answer: Callable[[Sequence[Message]], str]) -> None:
-        self.name, self.answer = name, answer
+    def __init__(self, name: str, rule: Callable[[Sequence[Message]], str]) -> None:
+        super().__init__(Description(spec=f"test:{name}", model=name))
+        self.rule = rule
         self.asked: list[Sequence[Message]] = []
 
-    def describe(self) -> Description:
-        return Description(spec=f"test:{self.name}", model=self.name)
-
-    def count_tokens(self, messages: Sequence[Message]) -> int:
-        return 1
-
-    async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Delta]:
+    def answer(self, messages: Sequence[Message]) -> str:
         self.asked.append(messages)
-        yield Delta(text=self.answer(messages))
-        yield Delta(finish="stop", usage=Usage(prompt_tokens=1, completion_tokens=1))
-
-    async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        return await join_deltas(self.stream(messages, sampling))
-
-    async def check(self) -> str:
-        return "ready"
-
-    async def close(self) -> None:
-        return None
+        return self.rule(messages)
 
 
 def actor(messages: Sequence[Message]) -> str:

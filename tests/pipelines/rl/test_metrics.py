@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from her.errors import HerError
-from pipelines.rl.metrics import SAMPLER_GAP, require_finite, require_one_model
+from pipelines.models.step_guards import require_finite
+from pipelines.rl.metrics import SAMPLER_GAP, require_one_model
 
 
 @pytest.mark.parametrize("name", ["loss", "grad_norm"])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from her.errors import HerError
-from pipelines.sft.train.callbacks import require_finite
+from pipelines.models.step_guards import require_finite
 
 
 @pytest.mark.parametrize("logs", [{"loss": math.nan}, {"loss": 1.0, "grad_norm": math.inf}, {"loss": "nan"}])
