@@ -30,18 +30,35 @@ class ServingEstimate(Value):
 def estimate_serving(shape: Shape, gpu: Gpu, context: int) -> ServingEstimate:
     """Return the upper bounds for chats of `context` tokens on one GPU.
 
+    The cache fills what the weights leave of the USABLE share of the memory.
+    """
+    chats = count_chats(shape, USABLE * gpu.memory, context)
+    return ServingEstimate(
+        context=context,
+        kv_bytes=cache_bytes(shape),
+        concurrency=chats,
+        decode=chats / decode_seconds(shape, gpu, chats, context),
+        prefill=gpu.flops / (2 * count_multiplied(shape)) if chats else 0,
+    )
+
+
+def cache_bytes(shape: Shape) -> int:
+    """Return the bytes of keys and values of one token in all layers."""
+    return 2 * shape.layers * shape.keys * BFLOAT16_BYTES
+
+
+def count_chats(shape: Shape, memory: float, context: int) -> int:
+    """Return how many chats of `context` tokens fit beside the weights in `memory` bytes."""
+    weights = BFLOAT16_BYTES * count_parameters(shape).total
+    return max(0, math.floor((memory - weights) / (context * cache_bytes(shape))))
+
+
+def decode_seconds(shape: Shape, gpu: Gpu, chats: int, context: int) -> float:
+    """Return the seconds in which each of `chats` gets one token, at least.
+
     A decoding step reads all weights and the cache of every chat, or is bound by its arithmetic; the slower of the two decides
     (roofline model, Williams et al. 2009).
     """
     weights = BFLOAT16_BYTES * count_parameters(shape).total
-    cache = 2 * shape.layers * shape.keys * BFLOAT16_BYTES  # 2: keys and values
-    chats = max(0, math.floor((USABLE * gpu.memory - weights) / (context * cache)))
-    flops_per_token = 2 * count_multiplied(shape)
-    step_seconds = max((weights + chats * context * cache) / gpu.bandwidth, flops_per_token * chats / gpu.flops)
-    return ServingEstimate(
-        context=context,
-        kv_bytes=cache,
-        concurrency=chats,
-        decode=chats / step_seconds,
-        prefill=gpu.flops / flops_per_token if chats else 0,
-    )
+    read = (weights + chats * context * cache_bytes(shape)) / gpu.bandwidth
+    return max(read, 2 * count_multiplied(shape) * chats / gpu.flops)

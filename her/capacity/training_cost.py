@@ -76,6 +76,13 @@ def count_flops(shape: Shape, work: Work, recipe: Recipe) -> float:
     return float(layers * work.tokens + head * work.trained + attention * work.pairs)
 
 
+def count_forward_flops(shape: Shape, work: Work) -> float:
+    """Return the FLOPs of one forward pass over `work`, such as for log-probabilities of a reference model."""
+    layers = 2 * shape.layers * count_layer_weights(shape) * work.tokens
+    head = 2 * shape.vocabulary * shape.hidden * work.trained
+    return float(layers + head + 4 * shape.layers * shape.queries * work.pairs)
+
+
 def forecast_training(
     shape: Shape, gpu: Gpu, recipe: Recipe, work: Work, *, targets: int, at_once: int, mfu: float = 0.4
 ) -> TrainingForecast:

@@ -130,6 +130,7 @@ _ENTRIES = (
             Needs("rl on a GPU", TRAINING, ("train",), gpu=True, instead=f"her run rl @{CONFIGS}/rl_smoke.toml"),
         ),
         distributed=True,
+        estimate="estimate.__main__",
         publishes=Publication(kind="model", repository_type="model", required=("model",), roots=("model",), files=("adapter/*",)),
     ),
     Pipeline(
@@ -205,8 +206,8 @@ def estimate_main(name: str) -> Callable[[Sequence[str]], int]:
     """
     require_pipeline(name)
     if not PIPELINES[name].estimate:
-        able = ", ".join(entry.name for entry in PIPELINES.values() if entry.estimate)
-        raise InputError(f"pipeline '{name}' has no estimate; {able} has")
+        able = " and ".join(entry.name for entry in PIPELINES.values() if entry.estimate)
+        raise InputError(f"pipeline '{name}' has no estimate; {able} have")
     return _main(name, PIPELINES[name].estimate)
 
 

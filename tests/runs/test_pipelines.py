@@ -37,7 +37,8 @@ def test_an_unknown_pipeline_is_named() -> None:
 
 def test_only_a_pipeline_with_an_estimate_is_estimated() -> None:
     assert callable(estimate_main("sft"))
-    with pytest.raises(InputError, match="pipeline 'synthesize' has no estimate; sft has"):
+    assert callable(estimate_main("rl"))
+    with pytest.raises(InputError, match="pipeline 'synthesize' has no estimate; sft and rl have"):
         estimate_main("synthesize")
 
 

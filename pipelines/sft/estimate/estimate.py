@@ -1,15 +1,14 @@
 """Estimate memory, tokens per second, hours and cost of a fine-tuning run, in both layouts, without starting it."""
 
 from her.capacity import shapes
-from her.capacity.gpus import Gpu, find_gpu
 from her.capacity.recipe import Recipe
 from her.capacity.serving_cost import estimate_serving
 from her.capacity.training_cost import forecast_training
 from her.capacity.work import sum_load
-from her.errors import InputError
-from pipelines.sft.estimate.model_shape import find_model_shape
+from pipelines.models.hardware import estimated_gpu
+from pipelines.models.model_shape import find_model_shape
 from pipelines.sft.estimate.samples import count_trees, describe_trees
-from pipelines.sft.estimate.settings import EstimateOptions, EstimateSettings, RunEstimate
+from pipelines.sft.estimate.settings import EstimateOptions, RunEstimate
 from pipelines.sft.rows.rows import row_tokens
 
 
@@ -54,29 +53,6 @@ def estimate_run(options: EstimateOptions) -> RunEstimate:
         serving=estimate_serving(shape, gpu, settings.context),
         **forecasts,
     )
-
-
-def estimated_gpu(settings: EstimateSettings) -> Gpu:
-    """Return the GPU of the estimate: a known one with the given numbers in place of its own, or one that is fully described.
-
-    Raises:
-        InputError: an unknown GPU that is not fully described.
-    """
-    numbers = {
-        "memory": settings.memory * 1e9,
-        "flops": settings.tflops * 1e12,
-        "bandwidth": settings.bandwidth * 1e12,
-        "dollars": settings.dollars,
-    }
-    given = {name: value for name, value in numbers.items() if value}
-    if given.keys() >= {"memory", "flops", "bandwidth"}:
-        return Gpu(name=settings.gpu, **given)
-    try:
-        return find_gpu(settings.gpu).model_copy(update=given)
-    except InputError as error:
-        raise InputError(
-            f"estimate.gpu: {error}; for another GPU give estimate.memory, estimate.tflops and estimate.bandwidth"
-        ) from error
 
 
 def _recipe(options: EstimateOptions) -> Recipe:

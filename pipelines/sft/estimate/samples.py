@@ -10,9 +10,9 @@ from her.capacity.work import BranchLengths, TreeLengths
 from her.errors import InputError
 from her.tokens import estimate_tokens
 from her.types import Message, Sample
+from pipelines.models.model_shape import cached_file
 from pipelines.models.options import ModelOptions
 from pipelines.models.prefix_tree import Encoded, Ids, Tree, grow_trees
-from pipelines.sft.estimate.model_shape import cached_file
 from pipelines.sft.estimate.settings import EstimateOptions
 from pipelines.sft.options import TrainingOptions
 from pipelines.sft.rows.rows import row_tokens, with_keys

@@ -9,21 +9,14 @@ from her.capacity.serving_cost import ServingEstimate
 from her.capacity.training_cost import TrainingForecast
 from her.capacity.work import EpochLoad
 from her.types import Value
+from pipelines.models.hardware import HardwareSettings
 from pipelines.sft.options import TrainingOptions
 
 
-class EstimateSettings(Value):
+class EstimateSettings(HardwareSettings):
     """Hardware of an estimate, and a description of samples that are not on this machine.
 
     Args:
-        gpu: a GPU of her/capacity/gpus.py; any other one with `memory`, `tflops` and `bandwidth`.
-        memory: memory of the GPU in GB.
-        tflops: its bfloat16 rate in TFLOP per second, without sparsity.
-        bandwidth: its memory bandwidth in TB per second.
-        gpus: GPUs that share the weights.
-        mfu: share of the GPU's rate that is expected (model FLOPs utilisation).
-        dollars: price of one GPU for an hour; 0 leaves out the cost of the run.
-        master: whether bfloat16 weights have a float32 copy beside them (DeepSpeed).
         targets: target turns of an epoch, when the samples are not on this machine; 0 counts the samples of the settings.
         prompt_tokens: mean tokens of a prompt, with `targets`.
         target_tokens: mean tokens of a target, system thinking included, with `targets`.
@@ -32,14 +25,6 @@ class EstimateSettings(Value):
         context: tokens of a chat when the model is served.
     """
 
-    gpu: str = "H200"
-    memory: float = Field(default=0, ge=0)
-    tflops: float = Field(default=0, ge=0)
-    bandwidth: float = Field(default=0, ge=0)
-    gpus: int = Field(default=1, ge=1)
-    mfu: float = Field(default=0.4, gt=0, le=1)
-    dollars: float = Field(default=0, ge=0)
-    master: bool = False
     targets: int = Field(default=0, ge=0)
     prompt_tokens: int = Field(default=0, ge=0)
     target_tokens: int = Field(default=0, ge=0)

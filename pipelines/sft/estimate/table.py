@@ -3,6 +3,7 @@
 import json
 
 from her.capacity.gpus import USABLE
+from pipelines.models.hardware import format_count, format_gigabytes
 from pipelines.sft.estimate.settings import RunEstimate
 
 LAYOUTS = ("plain", "shared_prefix")
@@ -24,13 +25,14 @@ def to_table(estimate: RunEstimate) -> str:
 
 def _head(estimate: RunEstimate) -> list[str]:
     weights, recipe, load = estimate.weights, estimate.recipe, estimate.load
-    how = f"adapters of rank {recipe.rank} ({_count(estimate.adapters)})" if recipe.rank else "all weights trained"
-    head = f"head {_count(weights.head)}" if weights.head else "head tied"
+    how = f"adapters of rank {recipe.rank} ({format_count(estimate.adapters)})" if recipe.rank else "all weights trained"
+    head = f"head {format_count(weights.head)}" if weights.head else "head tied"
     held = f"{recipe.precision}{', base in NF4' if recipe.quantise else ''}{', master copy' if recipe.master else ''}"
     gpus = f"{recipe.gpus} x {estimate.gpu.name}" if recipe.gpus > 1 else estimate.gpu.name
     return [
-        f"model    {estimate.base}: {_count(weights.total)} weights (embedding {_count(weights.embedding)}, attention "
-        f"{_count(weights.attention)}, MLP {_count(weights.mlp)}, {head})",
+        f"model    {estimate.base}: {format_count(weights.total)} weights (embedding "
+        f"{format_count(weights.embedding)}, attention {format_count(weights.attention)}, MLP {format_count(weights.mlp)}, "
+        f"{head})",
         f"recipe   {how}, {held}, {recipe.checkpointing} checkpointing",
         f"gpus     {gpus}, each {estimate.gpu.memory / 1e9:.0f} GB, {estimate.gpu.flops / 1e12:.0f} TFLOP/s bf16, "
         f"{estimate.gpu.bandwidth / 1e12:.2f} TB/s{', sharing the weights' if recipe.gpus > 1 and not recipe.quantise else ''}",
@@ -42,14 +44,14 @@ def _rows(estimate: RunEstimate) -> list[str]:
     pair = (estimate.plain, estimate.shared_prefix)
     parts = ("weights", "gradients", "states", "master", "copies", "activations", "head")
     rows = [("", ["plain", "shared prefix"])]
-    rows += [("tokens", [_count(forecast.work.tokens) for forecast in pair])]
+    rows += [("tokens", [format_count(forecast.work.tokens) for forecast in pair])]
     rows += [("targets a step", [f"{estimate.step[name]:,.1f}" for name in ("plain", "shared_prefix")])]
     rows += [("targets in the run", [f"{forecast.target_reads:,}" for forecast in pair])]
-    rows += [("pairs of attention", [_count(forecast.work.pairs) for forecast in pair])]
-    rows += [("FLOP", [_count(forecast.flops) for forecast in pair])]
+    rows += [("pairs of attention", [format_count(forecast.work.pairs) for forecast in pair])]
+    rows += [("FLOP", [format_count(forecast.flops) for forecast in pair])]
     rows += [("tokens at once", [f"{forecast.tokens_at_once:,}" for forecast in pair])]
-    rows += [(f"GB {part}", [_gigabytes(getattr(forecast.memory, part)) for forecast in pair]) for part in parts]
-    rows += [("GB in all", [_gigabytes(forecast.memory.total) for forecast in pair])]
+    rows += [(f"GB {part}", [format_gigabytes(getattr(forecast.memory, part)) for forecast in pair]) for part in parts]
+    rows += [("GB in all", [format_gigabytes(forecast.memory.total) for forecast in pair])]
     rows += [("fits", ["yes" if forecast.fits else "no" for forecast in pair])]
     rows += [("tokens/s, ceiling", [f"{forecast.ceiling:,.0f}" for forecast in pair])]
     rows += [(f"tokens/s at {estimate.mfu:.0%}", [f"{forecast.expected:,.0f}" for forecast in pair])]
@@ -92,14 +94,3 @@ def _needed(estimate: RunEstimate) -> str:
     if estimate.recipe.quantise:
         needs.append("a base in 4 bits must be complete on every GPU")
     return f"It does not fit in {USABLE:.0%} of the memory: {', '.join(needs)}."
-
-
-def _count(number: float) -> str:
-    for size, unit in ((1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.2f}{unit}"
-    return f"{number:.0f}"
-
-
-def _gigabytes(amount: float) -> str:
-    return f"{amount / 1e9:,.2f}"
