@@ -109,6 +109,7 @@ def curve_plot(curve: Curve, title: str) -> str:
         axes.plot(curve.steps, curve.values, color=MARK, linewidth=1.4, marker="o" if len(curve.steps) < 60 else "", markersize=3)
         axes.grid(axis="y", color=RULE, linewidth=0.6)
         axes.set_axisbelow(True)
+        axes.xaxis.get_major_locator().set_params(integer=True)  # steps are whole numbers
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         return _svg(figure, title)

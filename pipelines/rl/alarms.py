@@ -105,14 +105,30 @@ def slope(steps: Sequence[int], values: Sequence[float]) -> float:
     return float(100 * np.polyfit(xs, ys, 1)[0])
 
 
+class TrainingFigures(Value):
+    """Means over the steps since the look before, as the trainer logs them; None where a figure is not measured.
+
+    Args:
+        kl: divergence from the start checkpoint, nats a token.
+        entropy: of the next token, nats.
+        order_consistency: share of pairs with the same winner in both orders.
+    """
+
+    kl: float | None = None
+    entropy: float | None = None
+    order_consistency: float | None = None
+
+
 class LookFigures(NamedTuple):
-    """Figures that decide the alarms of one look."""
+    """Figures that decide the alarms of one look; `first` are those of training at the first look of the run."""
 
     now: TurnFigures
     start: TurnFigures
     length: LengthChange
     plan_length: LengthChange
     divergence: Divergence | None
+    training: TrainingFigures = TrainingFigures()
+    first: TrainingFigures = TrainingFigures()
 
 
 def alarms(look: LookFigures, options: AlarmOptions, looks: int) -> tuple[Alarm, ...]:
@@ -203,6 +219,30 @@ class FigureRise:
         return Alarm(name=self.name, sentence=f"{now:.0%} {self.what}; at the start it was {start:.0%}")
 
 
+def _kl(look: LookFigures, options: AlarmOptions, alpha: float) -> Alarm | None:
+    now = look.training.kl
+    if now is None or now <= options.most_kl:
+        return None
+    return Alarm(name="kl", sentence=f"the policy is {now:.2f} nats a token from the start (at most {options.most_kl:g})")
+
+
+def _certainty(look: LookFigures, options: AlarmOptions, alpha: float) -> Alarm | None:
+    now, first = look.training.entropy, look.first.entropy
+    if now is None or first is None or now >= options.least_entropy * first:
+        return None
+    return Alarm(name="entropy", sentence=f"the next token has {now:.2f} nats of entropy; at the first look {first:.2f}")
+
+
+def _order(look: LookFigures, options: AlarmOptions, alpha: float) -> Alarm | None:
+    now, first = look.training.order_consistency, look.first.order_consistency
+    if now is None or first is None or first - now < options.order_fall:
+        return None
+    return Alarm(
+        name="order_consistency",
+        sentence=f"the judge has the same winner in both orders for {now:.0%} of pairs; at the first look for {first:.0%}",
+    )
+
+
 AlarmRule = Callable[[LookFigures, AlarmOptions, float], Alarm | None]
 RULES: tuple[AlarmRule, ...] = (
     _divergence,
@@ -215,5 +255,8 @@ RULES: tuple[AlarmRule, ...] = (
     FigureRise("copying", "copied", "copy_rise", "of the words in a row are copied from the prompt"),
     FigureRise("malformed", "malformed", "malformed_rise", "of turns fail the format gate"),
     FigureRise("plan_leak", "plan_leaks", "leak_rise", "of turns show their plan"),
+    _kl,
+    _certainty,
+    _order,
     FigureRise("thought_leak", "thought_leaks", "leak_rise", "of turns say their thought aloud"),
 )

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from her.errors import InputError
@@ -14,6 +16,7 @@ from her.judging.service import JudgeGroup
 from her.judging.serving import FOREVER, ServiceOptions, group_judge
 from pipelines.models.chat_template import ChatTemplate
 from pipelines.models.checkpoints import complete_checkpoints, step_of
+from pipelines.rl.alarms import TrainingFigures
 from pipelines.rl.format_check import sample_answers
 from pipelines.rl.judges import build_reward
 from pipelines.rl.metrics import Metric
@@ -23,6 +26,8 @@ from pipelines.rl.prompts import RolloutPrompt
 
 log = logging.getLogger(__name__)
 LEDGER = "held_out.sqlite3"
+LOGGED = {"kl": "kl", "entropy": "entropy", "judge/order_consistency": "order_consistency"}
+"""Figures that TRL and the reward log -> the training figure that they are."""
 
 
 class HeldOutJudge:
@@ -119,6 +124,14 @@ def add_looks(trainer: Any, panel: Panel, options: RlOptions, metric: Metric) ->
 
         collapsed = ""
 
+        def __init__(self) -> None:
+            self._logged: dict[str, list[float]] = {name: [] for name in LOGGED}
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **others: Any) -> None:
+            for name, values in self._logged.items():
+                if isinstance(value := (logs or {}).get(name), (int, float)) and math.isfinite(value):
+                    values.append(float(value))
+
         def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
             if state.is_world_process_zero:
                 panel.begin(state.global_step)
@@ -136,11 +149,18 @@ def add_looks(trainer: Any, panel: Panel, options: RlOptions, metric: Metric) ->
             control.should_training_stop |= bool(self.collapsed)
 
         def _look(self, step: int) -> None:
-            look = panel.look(step)
+            look = panel.look(step, self._training())
             metric(step=step, **logged(look))
             trainer.spared = spared_steps(panel.looks, options)
             if alarms := panel.stopping(look):
                 self.collapsed = f"at step {step}: " + "; ".join(alarm.sentence for alarm in alarms)
+
+        def _training(self) -> TrainingFigures:
+            """Return the means since the last look, and begin anew."""
+            means = {LOGGED[name]: fmean(values) for name, values in self._logged.items() if values}
+            for values in self._logged.values():
+                values.clear()
+            return TrainingFigures(**means)
 
     callback = LookCallback()
     trainer.add_callback(callback)

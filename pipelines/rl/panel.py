@@ -28,7 +28,17 @@ from her.rewards import malformation
 from her.statistics import Interval, share_interval
 from her.types import Turn, Value
 from her.words import words
-from pipelines.rl.alarms import Alarm, ComparedRow, Divergence, LengthChange, LookFigures, alarms, divergence, length_change
+from pipelines.rl.alarms import (
+    Alarm,
+    ComparedRow,
+    Divergence,
+    LengthChange,
+    LookFigures,
+    TrainingFigures,
+    alarms,
+    divergence,
+    length_change,
+)
 from pipelines.rl.panel_options import PanelOptions
 from pipelines.rl.prompts import RolloutPrompt
 from pipelines.rl.reward import GroupReward
@@ -57,6 +67,7 @@ class Look(Value):
         held_out: share of prompts on which the held-out judge prefers the policy, ties counted half; None without one.
         divergence: None without a held-out judge, or without a row that both judges judged.
         missing: rows that a judge gave no verdict on.
+        training: means over the steps since the look before.
     """
 
     step: int
@@ -68,6 +79,7 @@ class Look(Value):
     figures: TurnFigures
     start: TurnFigures
     missing: int
+    training: TrainingFigures = TrainingFigures()
     alarms: tuple[Alarm, ...] = ()
 
 
@@ -160,8 +172,12 @@ class Panel:
         self._start = StartRecord(first=self._kept(first), second=self._kept(second), gains=gains)
         jsonl.write(path, [self._start])
 
-    def look(self, step: int) -> Look:
-        """Look at the policy, write the look down, and return it with its alarms."""
+    def look(self, step: int, training: TrainingFigures | None = None) -> Look:
+        """Look at the policy, write the look down, and return it with its alarms.
+
+        Args:
+            training: means over the steps since the look before.
+        """
         if known := next((look for look in self.looks if look.step == step), None):
             return known
         assert self._start is not None, "call begin first"
@@ -171,8 +187,16 @@ class Panel:
         rows = self._compared(now, start)
         null = [ComparedRow(each.reward, each.held_out) for each in self._start.gains]
         alpha = self._options.alarms.alpha / max(1, self._planned)
+        training = training or TrainingFigures()
         apart = divergence(rows, null, alpha) if self._held_out else None
-        figures = LookFigures(turn_figures(_flat(now)), self._start_figures, *self._lengths(now, start, alpha), divergence=apart)
+        figures = LookFigures(
+            turn_figures(_flat(now)),
+            self._start_figures,
+            *self._lengths(now, start, alpha),
+            apart,
+            training,
+            self._first(training),
+        )
         found = Look(
             step=step,
             reward=_mean([row.reward for row in rows]),
@@ -182,6 +206,7 @@ class Panel:
             plan_length=figures.plan_length,
             figures=figures.now,
             start=figures.start,
+            training=training,
             missing=sum(row.reward is None or (self._held_out is not None and row.held_out is None) for row in rows),
             alarms=alarms(figures, self._options.alarms, self._planned),
         )
@@ -191,6 +216,9 @@ class Panel:
         for alarm in found.alarms:
             log.warning("step %d, alarm '%s': %s", step, alarm.name, alarm.sentence)
         return found
+
+    def _first(self, training: TrainingFigures) -> TrainingFigures:
+        return self.looks[0].training if self.looks else training
 
     def stopping(self, look: Look) -> tuple[Alarm, ...]:
         """Return the alarms of a look that end the run."""

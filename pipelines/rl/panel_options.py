@@ -19,6 +19,9 @@ class AlarmOptions(Value):
         copy_rise: rise of the share of word fours that stand in the prompt.
         malformed_rise: rise of the share of turns that fail the format gate.
         leak_rise: rise of the share of turns that show their plan, or say their thought aloud.
+        most_kl: divergence from the start checkpoint in nats a token, measured while training where `kl` is above 0.
+        least_entropy: share of the next token's entropy at the first look below which the policy has become nearly certain.
+        order_fall: fall of the share of pairs with the same winner in both orders since the first look: the judge guesses.
         least_turns: turns from which patterns and phrases are judged at all: 64 turns of people fall below 2.2 bits four times
             in five.
     """
@@ -34,6 +37,9 @@ class AlarmOptions(Value):
     copy_rise: float = Field(default=0.15, gt=0)
     malformed_rise: float = Field(default=0.15, gt=0)
     leak_rise: float = Field(default=0.1, gt=0)
+    most_kl: float = Field(default=0.5, gt=0)
+    least_entropy: float = Field(default=0.2, ge=0, lt=1)
+    order_fall: float = Field(default=0.25, gt=0, le=1)
     least_turns: int = Field(default=256, ge=2)
 
 

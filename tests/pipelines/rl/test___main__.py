@@ -16,6 +16,7 @@ from her.runs.folder import read_curve, run_folder  # noqa: E402
 from her.types import Message, Sample  # noqa: E402
 from pipelines.models.sample_rows import read_file  # noqa: E402
 from pipelines.rl.__main__ import main  # noqa: E402
+from pipelines.rl.panel import read_looks  # noqa: E402
 from tests.tiny import make_tiny, teach  # noqa: E402
 
 ANSWERS = ("Ann: Come in.", "Ann: Come in, sit down.", "Ann: Who is it? Good evening, come in, sit down.")
@@ -95,6 +96,8 @@ def test_the_panel_looks_and_its_page_is_written(taught: Path, words: list[str])
     folder = run_folder("first")
     assert (folder / "panel.html").is_file() and (folder / "model").is_dir()
     assert {line["step"] for line in read_curve("first") if "panel/alarms" in line} == {1, 2}
+    logged = [line["entropy"] for line in read_curve("first") if "entropy" in line]
+    assert read_looks(folder)[1].training.entropy == pytest.approx(logged[0])  # that of step 1 is logged after its look
 
 
 def test_a_collapsed_run_says_so_and_exits_with_4(taught: Path, words: list[str]) -> None:

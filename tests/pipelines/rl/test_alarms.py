@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.rl.alarms import ComparedRow, LengthChange, LookFigures, alarms, divergence, length_change, slope
+from pipelines.rl.alarms import ComparedRow, LengthChange, LookFigures, TrainingFigures, alarms, divergence, length_change, slope
 from pipelines.rl.panel_options import AlarmOptions
 from pipelines.rl.turn_figures import TurnFigures
 
@@ -37,6 +37,8 @@ def raised(now: dict[str, Any] | None = None, start: dict[str, Any] | None = Non
         look.get("length", FLAT),
         look.get("plan_length", FLAT),
         look.get("divergence"),
+        TrainingFigures(**look.get("training", {})),
+        TrainingFigures(**look.get("first", {})),
     )
     return [alarm.name for alarm in alarms(figures, AlarmOptions(), 20)]
 
@@ -65,6 +67,22 @@ def test_a_planted_change_raises_its_alarm(now: dict[str, Any], name: str) -> No
 @pytest.mark.parametrize("now", [{"entropy": 2.0}, {"top_share": 0.44}, {"phrase_share": 0.25}, {"distinct_2": 0.6}])
 def test_a_small_change_raises_nothing(now: dict[str, Any]) -> None:
     assert raised(now) == []
+
+
+@pytest.mark.parametrize(
+    ("training", "first", "names"),
+    [
+        ({"kl": 0.51}, {}, ["kl"]),
+        ({"kl": 0.49}, {}, []),
+        ({"entropy": 0.19}, {"entropy": 1.0}, ["entropy"]),
+        ({"entropy": 0.21}, {"entropy": 1.0}, []),
+        ({"entropy": 0.01}, {}, []),
+        ({"order_consistency": 0.55}, {"order_consistency": 0.85}, ["order_consistency"]),
+        ({"order_consistency": 0.7}, {"order_consistency": 0.85}, []),
+    ],
+)
+def test_figures_of_training_raise_alarms_as_well(training: dict[str, float], first: dict[str, float], names: list[str]) -> None:
+    assert raised(training=training, first=first) == names
 
 
 def test_patterns_of_64_turns_are_not_judged() -> None:
