@@ -223,7 +223,12 @@ def serve_model_scores(
     from her.runs.pipelines import pipeline_module
 
     check_access(host, token)  # before the model is loaded
-    scorer = pipeline_module("reward", "scorer").load_scorer(find_folder(model) or Path(model), device)
-    serve_scores(
-        scorer, host, port, token, lambda address: typer.echo(f"her: scores at {address}/classify and {address}/v1/score")
-    )
+    folder = find_folder(model) or Path(model)
+    scorer = pipeline_module("reward", "scorer").load_scorer(folder, device)
+    files = (path / "manifest.json" for path in (folder, folder.parent))
+    manifest = next((file.read_bytes() for file in files if file.is_file()), None)
+
+    def started(address: str) -> None:
+        typer.echo(f"her: scores at {address}/classify and {address}/v1/score")
+
+    serve_scores(scorer, host, port, token, started, manifest)

@@ -43,14 +43,20 @@ class RewardClient:
             BackendError: no answer, or an error of the server.
             InputError: the server refuses the request.
         """
+        status, text = await self._exchange(session, "POST", path, body)
+        return _object(self.url, status, text)
+
+    async def _exchange(
+        self, session: aiohttp.ClientSession, method: str, path: str, body: Mapping[str, object] | None = None
+    ) -> tuple[int, str]:
+        """Return status and text of an answer; BackendError without one."""
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         try:
-            async with session.post(f"{self.url}{path}", json=body, headers=headers) as answer:
-                text, status = await answer.text(), answer.status
+            async with session.request(method, f"{self.url}{path}", json=body, headers=headers) as answer:
+                return answer.status, await answer.text()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason: Reason = "timeout" if isinstance(error, TimeoutError) else "unreachable"
             raise BackendError(f"reward service {self.url} does not answer ({type(error).__name__})", reason) from error
-        return _object(self.url, status, text)
 
     def session(self) -> aiohttp.ClientSession:
         """Return a session whose every request ends within the deadline."""
@@ -81,6 +87,19 @@ class ServiceJudge(RewardClient):
 
 class ScalarJudge(RewardClient):
     """A served scalar reward model as a judge of groups; its scores become rewards from -1 to 1 within the group."""
+
+    async def manifest(self) -> str | None:
+        """Return the manifest of the model's run as JSON; None where the server does not know it.
+
+        Raises:
+            BackendError: no answer, or an error of the server.
+        """
+        async with self.session() as session:
+            status, text = await self._exchange(session, "GET", "/v1/manifest")
+        if status == 404:
+            return None
+        _object(self.url, status, text)
+        return text
 
     async def __call__(self, group: Group) -> GroupRewards:
         """Return the rewards of a group."""

@@ -4,6 +4,7 @@
                     -> {"data": [{"index": 0, "label": "LABEL_0", "probs": [0.7], "num_classes": 1}], ...}
     POST /v1/score  {"prompt": [messages], "candidates": [TEXT, ...], "speaker": "Mara"}
                     -> {"data": [{"index": 0, "object": "score", "score": 1.3}], ...}
+    GET  /v1/manifest -> what the model was trained on, as hashes (her/training_data/overlap.py); 404 where that is not known
     GET  /health, GET /v1/models
 
 `/classify` takes rendered texts as vLLM does, so clients of vLLM such as verl can use either server; with `use_activation` false
@@ -21,7 +22,7 @@ from anyio import to_thread
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from her.format import parse
@@ -89,8 +90,12 @@ class CandidatesRequest(Value):
     speaker: NonEmpty
 
 
-def app(model: RewardModel) -> Starlette:
-    """Return the HTTP application over a scalar reward model; scoring runs in a thread, one request at a time."""
+def app(model: RewardModel, manifest: bytes | None = None) -> Starlette:
+    """Return the HTTP application over a scalar reward model; scoring runs in a thread, one request at a time.
+
+    Args:
+        manifest: `manifest.json` of the model's run, by which RL refuses prompts that it was trained on; None where it is lost.
+    """
     from anyio import CapacityLimiter
 
     limiter = CapacityLimiter(1)
@@ -118,6 +123,11 @@ def app(model: RewardModel) -> Starlette:
     async def models(request: Request) -> JSONResponse:
         return JSONResponse({"object": "list", "data": [{"id": model.name, "object": "model"}]})
 
+    async def trained(request: Request) -> Response:
+        if manifest is None:
+            return _refused(404, "the manifest of this model's run is not here")
+        return Response(manifest, media_type="application/json")
+
     async def health(request: Request) -> JSONResponse:
         return JSONResponse({"status": "ok"})
 
@@ -126,6 +136,7 @@ def app(model: RewardModel) -> Starlette:
             Route("/classify", classify, methods=["POST"]),
             Route("/v1/score", score, methods=["POST"]),
             Route("/v1/models", models),
+            Route("/v1/manifest", trained),
             Route("/health", health),
         ]
     )

@@ -117,10 +117,21 @@ async def _serve(options: ServiceOptions, ledger: Ledger, started: Callable[[str
         await _listen(service.app(), options.host, options.port, options.token, started)
 
 
-def serve_scores(model: RewardModel, host: str, port: int, token: str = "", started: Callable[[str], object] = print) -> None:
-    """Serve a scalar reward model until the process is stopped; arguments and errors as in `serve_rewards`."""
+def serve_scores(
+    model: RewardModel,
+    host: str,
+    port: int,
+    token: str = "",
+    started: Callable[[str], object] = print,
+    manifest: bytes | None = None,
+) -> None:
+    """Serve a scalar reward model until the process is stopped; arguments and errors as in `serve_rewards`.
+
+    Args:
+        manifest: as in `her.judging.reward_models.app`.
+    """
     check_access(host, token)
-    asyncio.run(_listen(reward_models.app(model), host, port, token, started))
+    asyncio.run(_listen(reward_models.app(model, manifest), host, port, token, started))
 
 
 async def _listen(app: ASGIApp, host: str, port: int, token: str, started: Callable[[str], object]) -> None:

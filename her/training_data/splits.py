@@ -22,6 +22,8 @@ from her.types import NonEmpty, Transcript, Value
 By = Literal["conversation", "book"]
 SHARES: dict[str, float] = {"sft": 0.33, "rm_sft": 0.33, "rm_rl": 0.2, "rl": 0.1, "test": 0.04}
 """Default shares of all target turns; HER's released split script has 33, 34, 25 and 8 % for the first four."""
+REWARD_SPLITS = ("rm_sft", "rm_rl")
+"""Splits of reward models; what RL answers is in neither."""
 LINE_LETTERS = 32
 """Least letters and digits of a line that is compared; two books share a shorter line by chance."""
 SHARED_LINES = 2

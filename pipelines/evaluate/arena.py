@@ -20,6 +20,7 @@ from her.files.atomic import replacing
 from her.inference.caller import Caller, Ledger
 from her.inference.options import CallOptions
 from her.judging.arena_table import ArenaGame, ArenaTable, PartedJudges, Source, arena_tables, parted_judges
+from her.judging.families import require_other_family
 from her.judging.principles import library_hash, load_principles
 from her.judging.scene_judge import ScenePair, ScenePairJudge
 from her.judging.statistics import USUAL, Uncertainty
@@ -32,7 +33,6 @@ from pipelines.evaluate.scores import transcript_id
 
 GAMES, LEDGER = "games.jsonl", "calls.sqlite3"
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
-UNKNOWN_FAMILIES = ("", "unknown", "other", "?")
 
 
 class Contestant(NamedTuple):
@@ -80,22 +80,9 @@ def check_judges(contestants: Sequence[Contestant], judges: Sequence[ArenaJudge]
         raise InputError(f"an arena needs two contestants of different names; here are {', '.join(names) or 'none'}")
     if not judges:
         raise InputError("an arena needs a judge; give --held-out SPEC and --held-out-family NAME")
-    families = {each.name: each.family.strip().casefold() for each in contestants}
     for judge in judges:
-        if judge.source != "held_out":
-            continue
-        own = judge.family.strip().casefold()
-        undeclared = [name for name, family in families.items() if family in UNKNOWN_FAMILIES]
-        if own in UNKNOWN_FAMILIES or undeclared:
-            who = f"of {', '.join(undeclared)}" if undeclared else "of the held-out judge"
-            raise InputError(
-                f"the family {who} is not declared, so the judge cannot be held out; declare it, such as qwen or llama"
-            )
-        if same := [name for name, family in families.items() if family == own]:
-            raise InputError(
-                f"the held-out judge is of the family '{judge.family}', as {', '.join(same)} is; models prefer their own family, "
-                "so take a judge of another one"
-            )
+        if judge.source == "held_out":
+            require_other_family(judge.family, {each.name: each.family for each in contestants})
 
 
 def meetings(contestants: Sequence[Contestant]) -> list[Meeting]:

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from her.config import MAY_CHANGE
 from her.feedback.people import CampChoice
 from her.judging.adversarial import ATTACKS
+from her.training_data.splits import REWARD_SPLITS
 from her.types import NonEmpty, Value
 from pipelines.models.options import LoraOptions, ModelOptions
 
@@ -40,11 +41,14 @@ class PeopleOptions(Value):
 
     Args:
         database: path of its SQLite file, or its URL; empty for none.
+        splits: splits of chats (her/training_data/splits.py) whose preferences train the model; RL has prompts of its own. Empty
+            for all.
         models: `one` of all raters, one `per_camp` of taste, or `auto`: by camp where camps explain a low alpha.
         resamples: resamples of raters and conversations for an interval.
     """
 
     database: str = ""
+    splits: tuple[NonEmpty, ...] = REWARD_SPLITS
     models: CampChoice = "auto"
     resamples: int = Field(default=1000, ge=100)
 
@@ -56,7 +60,7 @@ class PairOptions(Value):
         files: JSONL files of `her.types.Preference`.
         people: a playground's database to read instead.
         planted: preferences that are made instead.
-        split: split whose preferences are used, where they name one; empty for all.
+        split: split whose preferences are used, where they name one; empty for those of reward models, rm_sft and rm_rl.
         held_out: files to evaluate on; empty holds out `held_out_share` instead.
         held_out_share: share of the conversations, chosen by a hash of their id and the seed, that is evaluated on; 0 to 1.
         most_tokens: longest prompt and candidate together; pairs with a longer one are left out whole and counted.

@@ -15,6 +15,7 @@ from her.feedback.raters import RaterVote
 from her.files import jsonl
 from her.judging.preference_pairs import conversation_of, split_conversations, why_unfit
 from her.statistics import Interval
+from her.training_data.splits import REWARD_SPLITS
 from her.types import Preference
 from pipelines.reward.options import PairOptions
 from pipelines.reward.people import people_pairs
@@ -83,7 +84,8 @@ def _planted_sets(options: PairOptions, folder: Path, seed: int) -> dict[str, Pa
     planted_votes(planted, options.planted.votes, file, seed)
     # Chats have random ids; by those of the planted pairs the same seed holds out the same ones in every run.
     conversations = {turn.id: each.conversation for each in planted for turn in (each.chosen, each.rejected)}
-    return _people_sets(options, str(file), folder, seed, conversations)
+    every = options.model_copy(update={"people": options.people.model_copy(update={"splits": ()})})
+    return _people_sets(every, str(file), folder, seed, conversations)
 
 
 def _people_sets(
@@ -136,7 +138,8 @@ def _read(files: Sequence[Path], split: str, left_out: Counter[str]) -> Iterator
                     f"file '{path}' line {number}: conversation '{name}' is in split '{preference.split}' and in '{earlier}'; "
                     "a conversation belongs to one split, export the preferences again"
                 )
-            if split and preference.split != split:
+            wanted = (split,) if split else ("", *REWARD_SPLITS)
+            if preference.split not in wanted:
                 left_out["other split"] += 1
             else:
                 yield preference

@@ -21,6 +21,7 @@ from her.feedback.votes import rater_votes
 from her.files.atomic import replacing
 from her.statistics import Interval
 from her.store import Store
+from her.training_data.splits import chat_split
 from her.types import Outcome, Preference, Winner
 from pipelines.reward.options import PeopleOptions
 
@@ -56,7 +57,7 @@ def people_pairs(options: PeopleOptions, database: str, folder: Path, seed: int)
     left_out: Counter[str] = Counter()
     with closing(_open(database)) as store:
         votes = rater_votes(store)
-        rows = tuple(preferences(store, left_out))
+        rows = tuple(_of_splits(preferences(store, left_out), options.splits, left_out))
     report = people_report(votes, resamples=options.resamples, seed=seed)
     for line in report_lines(report, options.models):
         log.info("%s", line)
@@ -124,6 +125,15 @@ def _open(database: str) -> Store:
     if not path.is_file():
         raise InputError(f"pairs.people.database is '{path}', which is no file; name the her.sqlite3 of a playground")
     return Store(f"sqlite:///{path}")
+
+
+def _of_splits(rows: Iterable[Preference], splits: Sequence[str], left_out: Counter[str]) -> Iterator[Preference]:
+    """Yield the preferences of chats of these splits; of all for none. Chats of the others are prompts of RL, or samples."""
+    for row in rows:
+        if splits and chat_split(row.conversation) not in splits:
+            left_out["other split"] += 1
+        else:
+            yield row
 
 
 def _groups(

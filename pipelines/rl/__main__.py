@@ -25,6 +25,7 @@ from pipelines.models.loading import base_files, load_tokenizer, resolve_device
 from pipelines.models.saving import save
 from pipelines.rl.best_of_n import keep_best
 from pipelines.rl.format_check import require_formatted
+from pipelines.rl.judge_sources import refuse_trained_prompts
 from pipelines.rl.judges import build_reward
 from pipelines.rl.looks import add_looks, hold_out, load_best, open_panel
 from pipelines.rl.metrics import Metric
@@ -82,6 +83,7 @@ def _train(options: RlOptions, folder: Path, opened: Run | None, device: str) ->
     prompts = _read_prompts(options, template)
     if options.reward is None:
         raise ValueError("the settings have no reward")
+    refuse_trained_prompts(options.reward, prompts)
     watch = (ReplayWriter(folder),) if options.reward.replay else ()
     reward = build_reward(options.reward, options.rollout.answers, template.tokenizer.eos_token_id, watch)
     if options.method == "best_of_n":

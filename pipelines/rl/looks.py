@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from statistics import fmean
@@ -114,23 +114,40 @@ def open_panel(options: RlOptions, trainer: Any, template: ChatTemplate, prompts
     )
 
 
+class LoggedMeans:
+    """Means of what the trainer logs, from one look to the next."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, list[float]] = {name: [] for name in LOGGED}
+
+    def add(self, logs: Mapping[str, Any]) -> None:
+        """Take the figures of a step; those that are no number or not finite are left out."""
+        for name, values in self._values.items():
+            if isinstance(value := logs.get(name), (int, float)) and math.isfinite(value):
+                values.append(float(value))
+
+    def taken(self) -> TrainingFigures:
+        """Return the means since the last look, and begin anew."""
+        means = {LOGGED[name]: fmean(values) for name, values in self._values.items() if values}
+        for values in self._values.values():
+            values.clear()
+        return TrainingFigures(**means)
+
+
 def add_looks(trainer: Any, panel: Panel, options: RlOptions, metric: Metric) -> Any:
     """Add the looks to a trainer; return the callback, whose `collapsed` says why a run ended."""
     from accelerate.utils import broadcast_object_list
     from transformers import TrainerCallback
+
+    means = LoggedMeans()
 
     class LookCallback(TrainerCallback):  # type: ignore[misc]
         """Look at the policy every few steps."""
 
         collapsed = ""
 
-        def __init__(self) -> None:
-            self._logged: dict[str, list[float]] = {name: [] for name in LOGGED}
-
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **others: Any) -> None:
-            for name, values in self._logged.items():
-                if isinstance(value := (logs or {}).get(name), (int, float)) and math.isfinite(value):
-                    values.append(float(value))
+            means.add(logs or {})
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
             if state.is_world_process_zero:
@@ -149,18 +166,11 @@ def add_looks(trainer: Any, panel: Panel, options: RlOptions, metric: Metric) ->
             control.should_training_stop |= bool(self.collapsed)
 
         def _look(self, step: int) -> None:
-            look = panel.look(step, self._training())
+            look = panel.look(step, means.taken())
             metric(step=step, **logged(look))
             trainer.spared = spared_steps(panel.looks, options)
             if alarms := panel.stopping(look):
                 self.collapsed = f"at step {step}: " + "; ".join(alarm.sentence for alarm in alarms)
-
-        def _training(self) -> TrainingFigures:
-            """Return the means since the last look, and begin anew."""
-            means = {LOGGED[name]: fmean(values) for name, values in self._logged.items() if values}
-            for values in self._logged.values():
-                values.clear()
-            return TrainingFigures(**means)
 
     callback = LookCallback()
     trainer.add_callback(callback)

@@ -2,6 +2,8 @@
 
 from pydantic import Field, model_validator
 
+from her.errors import InputError
+from her.judging.families import require_other_family
 from her.types import NonEmpty, Value
 
 
@@ -50,9 +52,12 @@ class PanelOptions(Value):
         every: steps between looks; 0 switches the panel off. A checkpoint is saved at every look.
         prompts: prompts of the fixed set, which are never trained on.
         turns: turns sampled at a look, over all prompts; at least `alarms.least_turns` for judgements about patterns.
-        held_out: specs of the held-out judge, all of one model, such as `openai:http://127.0.0.1:8001/v1#model`. It should be
-            of another family than the training judge and gets no principles: judges with principles prefer what has learned
-            to please principles (arXiv:2605.12474). Empty: no held-out judge, and the best checkpoint is the last one.
+        held_out: specs of the held-out judge, all of one model, such as `openai:http://127.0.0.1:8001/v1#model`. It gets no
+            principles: judges with principles prefer what has learned to please principles (arXiv:2605.12474). Empty: no
+            held-out judge, and the best checkpoint is the last one.
+        held_out_family: its model family, such as `gpt`; required with `held_out`.
+        policy_family: family of the policy, and `judge_family` that of the judges of the reward; neither may be the held-out
+            judge's. `none` for a reward without a model.
         stop: alarms that end the run as collapsed; the others warn. `all` stops at any.
         guard: steps before the first alarm whose checkpoints are not chosen: what raised it began earlier.
     """
@@ -61,9 +66,22 @@ class PanelOptions(Value):
     prompts: int = Field(default=64, ge=2)
     turns: int = Field(default=256, ge=2)
     held_out: tuple[NonEmpty, ...] = ()
+    held_out_family: str = ""
+    policy_family: str = ""
+    judge_family: str = ""
     alarms: AlarmOptions = AlarmOptions()
     stop: tuple[NonEmpty, ...] = ("all",)
     guard: int = Field(default=10, ge=0)
+
+    @model_validator(mode="after")
+    def _require_held_out(self) -> "PanelOptions":
+        if self.held_out:
+            others = {"panel.policy_family": self.policy_family, "panel.judge_family": self.judge_family}
+            try:
+                require_other_family(self.held_out_family, others)
+            except InputError as error:
+                raise ValueError(f"panel.held_out with panel.held_out_family='{self.held_out_family}': {error}") from error
+        return self
 
     @model_validator(mode="after")
     def _require_turns(self) -> "PanelOptions":

@@ -138,20 +138,28 @@ def refuse_overlap(prompts: Sequence[RolloutPrompt], reward_models: Iterable[Pat
     Raises:
         InputError: a conversation, a whole prompt or lines of one are in a manifest, or a manifest cannot be read.
     """
+    for path in reward_models:
+        refuse_trained(prompts, read_trained_on(path), str(path))
+
+
+def refuse_trained(prompts: Sequence[RolloutPrompt], trained: TrainedOn, source: str) -> None:
+    """Refuse prompts that a model was trained on; `source` is its folder or address.
+
+    Raises:
+        InputError: with the conversations.
+    """
     stock = stock_lines((prompt.conversation, prompt.messages) for prompt in prompts)
     stock |= {line for prompt in prompts if prompt.written for line in message_lines(prompt.messages)}
-    for path in reward_models:
-        trained = read_trained_on(path)
-        reasons: dict[str, str] = {}
-        for prompt in prompts:
-            if why := trained.why(prompt.conversation, prompt.messages, stock):
-                reasons.setdefault(prompt.conversation or prompt.id, why)
-        if reasons:
-            shown = "; ".join(f"{name}: {why}" for name, why in list(reasons.items())[:SHOWN])
-            raise InputError(
-                f"{len(reasons)} conversations of the prompts are in the training of reward model '{path}' ({shown}); give the "
-                f"prompts of split '{SPLIT}', or a reward model that was trained on rm_sft and rm_rl alone"
-            )
+    reasons: dict[str, str] = {}
+    for prompt in prompts:
+        if why := trained.why(prompt.conversation, prompt.messages, stock):
+            reasons.setdefault(prompt.conversation or prompt.id, why)
+    if reasons:
+        shown = "; ".join(f"{name}: {why}" for name, why in list(reasons.items())[:SHOWN])
+        raise InputError(
+            f"{len(reasons)} conversations of the prompts are in the training of reward model '{source}' ({shown}); give the "
+            f"prompts of split '{SPLIT}', or a reward model that was trained on rm_sft and rm_rl alone"
+        )
 
 
 def read_trained_on(path: Path) -> TrainedOn:
@@ -167,12 +175,21 @@ def read_trained_on(path: Path) -> TrainedOn:
         raise InputError(
             f"'{path}' has no manifest.json, so nobody knows what the reward model was trained on; give the folder of its run"
         )
+    return parse_trained_on(file.read_bytes(), str(file))
+
+
+def parse_trained_on(manifest: bytes | str, source: str) -> TrainedOn:
+    """Return what a manifest says; `source` is named in errors.
+
+    Raises:
+        InputError: it is no manifest of a reward run.
+    """
     try:
-        manifest = _Manifest.model_validate_json(file.read_bytes())
+        found = _Manifest.model_validate_json(manifest)
     except ValidationError as error:
-        raise InputError(f"'{file}' is not the manifest of a reward run; give the folder of the run") from error
-    content = manifest.content or TrainedOn()
-    return content.model_copy(update={"conversations": content.conversations | set(manifest.trained)})
+        raise InputError(f"'{source}' is not the manifest of a reward run; give the folder of the run") from error
+    content = found.content or TrainedOn()
+    return content.model_copy(update={"conversations": content.conversations | set(found.trained)})
 
 
 class _Manifest(Value):

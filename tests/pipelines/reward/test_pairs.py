@@ -81,6 +81,16 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
         load_pairs(PairOptions(files=(written(tmp_path, rows[-2:]),), split="a"), seed=1)
 
 
+def test_without_a_split_the_files_train_on_those_of_reward_models(tmp_path: Path) -> None:
+    splits = ("rm_sft", "rm_rl", "rl", "test", "")
+    rows = [
+        preference(f"{split} {place}.", conversation=f"{split}{place}", split=split) for split in splits for place in range(6)
+    ]
+    found = load_pairs(PairOptions(files=(written(tmp_path, rows),)), seed=1)
+    assert {each.split for each in (*found.train, *found.held_out)} == {"rm_sft", "rm_rl", ""}
+    assert found.left_out == {"other split": 12}
+
+
 def test_planted_raters_vote_on_training_pairs_only() -> None:
     planted = PairOptions(planted=PlantedOptions(pairs=300, careless=0.5), held_out_share=0.3)
     found = load_pairs(planted, seed=3)

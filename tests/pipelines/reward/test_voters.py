@@ -9,9 +9,11 @@ import pytest
 from her.feedback.raters import reliabilities
 from her.feedback.votes import rater, rater_votes
 from her.store import Store
+from her.training_data.splits import chat_split
 from her.types import Preference
 from pipelines.reward.options import PairOptions, PeopleOptions, PlantedOptions
 from pipelines.reward.pairs import PairSet, load_pair_sets
+from pipelines.reward.people import people_pairs
 from pipelines.reward.planted import planted_preferences
 from pipelines.reward.voters import CATCH_PAIRS, REPEATED, TASTES, planted_votes, raters
 
@@ -77,6 +79,17 @@ def test_one_model_of_all_is_a_setting_and_the_same_seed_holds_out_the_same(fold
     assert [each.conversation for each in again.held_out] == [each.conversation for each in together.held_out]
     assert {each.conversation.partition(":")[0] for each in together.train} == {"persona"}
     assert not {each.conversation for each in together.train} & {each.conversation for each in together.held_out}
+
+
+def test_votes_of_chats_that_rl_answers_train_no_reward_model(folder: Path) -> None:
+    """As a playground's database, the votes of chats of other splits are left out, whole chats each."""
+    options = PeopleOptions(resamples=100)
+    read = people_pairs(options, str(folder / "votes.sqlite3"), folder, 1)
+    kept = {each.conversation for group in read.groups.values() for each in group}
+    every = people_pairs(options.model_copy(update={"splits": ()}), str(folder / "votes.sqlite3"), folder, 1)
+    chats = {each.conversation for group in every.groups.values() for each in group}
+    assert kept == {chat for chat in chats if chat_split(chat) in ("rm_sft", "rm_rl")}
+    assert 0 < len(kept) < len(chats) and read.left_out["other split"] > 0 == every.left_out["other split"]
 
 
 def _right(rows: tuple[Preference, ...], taste: str) -> float:

@@ -8,6 +8,8 @@ from pipelines.rl.arguments import require_whole_batches
 from pipelines.rl.options import RlOptions
 
 WORDS = ("start=sft", "prompts.runs=['books']", "reward.planted=short")
+HELD_OUT = "panel.held_out=['openai:http://127.0.0.1:8001/v1#m']"
+FAMILIES = ("panel.policy_family=qwen", "panel.judge_family=llama")
 
 
 def options(*words: str) -> RlOptions:
@@ -24,6 +26,9 @@ def options(*words: str) -> RlOptions:
         (["rollout.sampler=vllm_server"], "needs rollout.url"),
         (["model.base=x"], "give start="),
         (["method=dpo"], "give preferences.files"),
+        ([HELD_OUT], "the family of panel.policy_family, panel.judge_family is not declared"),
+        ([HELD_OUT, *FAMILIES], "the family of the held-out judge is not declared"),
+        ([HELD_OUT, *FAMILIES, "panel.held_out_family=QWEN"], "of the family 'QWEN', as panel.policy_family is"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(words: list[str], sentence: str) -> None:
@@ -33,6 +38,7 @@ def test_settings_that_cannot_work_are_refused(words: list[str], sentence: str) 
 
 def test_honest_settings_pass() -> None:
     assert options("rows=16", "batch=64", "rollout.iterations=2", "save_every=4").online
+    assert options(HELD_OUT, *FAMILIES, "panel.held_out_family=gpt").panel.held_out
     assert not load(RlOptions, ["start=sft", "method=kto", "preferences.files=['a.jsonl']"])[0].online
 
 
