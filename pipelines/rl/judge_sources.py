@@ -5,8 +5,9 @@ import logging
 from collections.abc import Sequence
 
 from her import paths
-from her.errors import InputError
+from her.errors import BackendError, InputError
 from her.judging.reward_clients import ScalarJudge, ServiceJudge
+from her.runs.open_run import RunStopped
 from pipelines.rl.prompts import RolloutPrompt, parse_trained_on, refuse_trained
 from pipelines.rl.reward import WeightedJudge
 from pipelines.rl.reward_options import RewardSourceOptions, RolloutRewardOptions
@@ -32,12 +33,15 @@ def refuse_trained_prompts(settings: RolloutRewardOptions, prompts: Sequence[Rol
 
     Raises:
         InputError: with the conversations.
-        BackendError: a server does not answer.
+        RunStopped: a server does not answer.
     """
     for source in settings.sources:
         if source.kind != "scalar":
             continue
-        manifest = asyncio.run(ScalarJudge(source.url, paths.reward_token(), PATIENCE).manifest())
+        try:
+            manifest = asyncio.run(ScalarJudge(source.url, paths.reward_token(), PATIENCE).manifest())
+        except BackendError as error:
+            raise RunStopped(f"{error}; start it with `her serve scores RUN`, and start this run again") from error
         if manifest is None:
             log.warning(
                 "the server at %s does not know what its model was trained on; name the folder of its run in "

@@ -117,7 +117,7 @@ def test_a_checkpoint_that_knows_no_format_is_refused_before_training(tmp_path: 
 
 
 def test_a_dead_reward_service_stops_the_run_which_can_be_resumed(taught: Path, words: list[str]) -> None:
-    served = ["reward.sources=[{kind='scalar', url='http://127.0.0.1:9'}]", "reward.deadline=0.2", f"model.base={taught}"]
+    served = ["reward.sources=[{kind='pairwise', url='http://127.0.0.1:9'}]", "reward.deadline=0.2", f"model.base={taught}"]
     assert main([*(word for word in words if "planted" not in word), *served]) == 3
     assert "no judge answered" in sentence() and "127.0.0.1" not in sentence().split("(")[0]
 

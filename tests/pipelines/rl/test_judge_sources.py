@@ -5,8 +5,9 @@ import logging
 
 import pytest
 
-from her.errors import BackendError, InputError
+from her.errors import InputError
 from her.judging.reward_models import app
+from her.runs.open_run import RunStopped
 from her.types import Message
 from pipelines.reward.report import RewardManifest
 from pipelines.rl.judge_sources import refuse_trained_prompts
@@ -45,7 +46,7 @@ async def test_what_a_server_does_not_know_is_said(caplog: pytest.LogCaptureFixt
             await refuse(address)
         assert "name the folder of its run in prompts.reward_models" in caplog.text
         await refuse("http://127.0.0.1:9", kind="pairwise")  # a judge was trained elsewhere
-    with pytest.raises(BackendError, match="does not answer"):
+    with pytest.raises(RunStopped, match="does not answer .*her serve scores RUN"):
         await refuse("http://127.0.0.1:9")
     async with serving(app(Letters(), b"{}")) as address:
         with pytest.raises(InputError, match="is not the manifest of a reward run"):
