@@ -14,11 +14,13 @@ import queue
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from her.backends.base import Completion, Delta, Description, join_deltas, replace_surrogates
 from her.backends.local_rows import BatchRow
 from her.errors import BackendError
+from her.files.atomic import sampled_hash
 from her.paths import expanded
 from her.types import Message, Sampling
 
@@ -46,7 +48,10 @@ class LocalBackend:
 
     def __init__(self, path: str, revision: str = "", batch_size: int = 8) -> None:
         self._path, self._requested_revision, self._batch_size = path, revision, batch_size
-        self._source = _model_folder(path) or path
+        folder = _model_folder(path)
+        self._source = folder or path
+        # A folder that is trained again has the same path: recorded answers of the old weights must not count for the new ones.
+        self._folder_revision = sampled_hash(_model_files(Path(folder)))[:12] if folder else ""
         self._config, self._tokenizer = self._load_config()
         text = self._config.get_text_config()
         self._context = int(getattr(text, "max_position_embeddings", None) or UNKNOWN_CONTEXT)
@@ -58,9 +63,9 @@ class LocalBackend:
         self._thread.start()
 
     def describe(self) -> Description:
-        """Describe this backend; `revision` is the commit of a repository, empty for a folder."""
+        """Describe this backend; `revision` is the commit of a repository, or a hash of a folder's files."""
         spec = f"local:{self._path}" + (f"#{self._requested_revision}" if self._requested_revision else "")
-        revision = getattr(self._config, "_commit_hash", None) or self._requested_revision
+        revision = self._folder_revision or getattr(self._config, "_commit_hash", None) or self._requested_revision
         return Description(spec=spec, model=self._path, revision=revision, context=self._context, counts_exactly=True)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
@@ -358,6 +363,11 @@ def _draw(scores: Any, rows: list[BatchRow]) -> Any:
     place = torch.minimum((reached <= wanted).sum(dim=-1, keepdim=True), last)
     drawn = order.gather(1, place)
     return torch.where(temperature > 0, drawn, scores.argmax(dim=-1, keepdim=True))[:, 0]
+
+
+def _model_files(folder: Path) -> list[Path]:
+    """Return the files that decide what the model in a folder answers: weights, settings, tokenizer, template."""
+    return [path for path in folder.iterdir() if path.suffix in (".safetensors", ".json", ".jinja", ".model") and path.is_file()]
 
 
 def _model_folder(path: str) -> str:

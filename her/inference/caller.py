@@ -126,6 +126,19 @@ class Caller:
             return error
         return None
 
+    async def require_served(self) -> None:
+        """Refuse a run whose model an endpoint does not have, before anything is paid for; one that is silent may come back.
+
+        Raises:
+            InputError: an endpoint answers that it cannot serve the run.
+        """
+        for endpoint in self.endpoints:
+            try:
+                await endpoint.backend.check()
+            except BackendError as error:
+                if not error.retryable:
+                    raise InputError(f"{error}; nothing was asked") from error
+
     def _check_same_model(self, endpoint: Endpoint) -> None:
         try:
             endpoint.check_model(self.model)

@@ -19,6 +19,8 @@ from her.types import Outcome, Value
 Source = Literal["held_out", "by_case", "people"]
 RIDGE = 0.1
 """Precision of the prior on a score, as if each contestant had played about half a game: who won all games has a finite score."""
+LIMIT_RIDGE = 0.01
+"""The same for an interval, which has a prior of its own: only to keep scores finite."""
 PARTED_LEVEL = 0.001
 RESAMPLES = 400
 """Most resamples of an interval; each is a fit of its own."""
@@ -145,29 +147,45 @@ def _rows(games: Iterable[ArenaGame], names: Sequence[str]) -> Iterable[_Row]:
             yield _Row(b, a, 1 - won[game.back], game.cluster)
 
 
-def _scores(rows: Sequence[_Row], size: int) -> NDArray[np.float64]:
-    return fit_scores(size, [Judgement(row.first, row.second, row.won) for row in rows], ridge=RIDGE).candidates
+def _scores(
+    rows: Sequence[_Row], size: int, counts: NDArray[np.float64] | None = None, ridge: float = RIDGE
+) -> NDArray[np.float64]:
+    judgements = [Judgement(row.first, row.second, row.won) for row in rows]
+    return fit_scores(size, judgements, ridge=ridge, counts=counts).candidates
 
 
 def _limits(rows: Sequence[_Row], size: int, settings: Uncertainty) -> list[tuple[float, float] | None]:
-    """Return the percentile limits of every score over resampled clusters; None below ten of them."""
-    clusters: dict[str, list[_Row]] = {}
-    for row in rows:
-        clusters.setdefault(row.cluster, []).append(row)
+    """Return the limits of every score by a Bayesian bootstrap over clusters with Jeffreys' prior; None below ten clusters.
+
+    Each resample weighs whole clusters by exponential draws (Rubin 1981) and adds to every pair of contestants that met wins of
+    either side, drawn from the prior, worth one cluster a contestant. Without them every resample of games that one side won
+    throughout would be the same, and the interval a point. For two contestants and a game a cluster the limits are those of
+    Jeffreys' interval of a proportion, Beta(wins + 1/2, losses + 1/2), whose coverage is good near 0 and 1 as well (Brown, Cai,
+    DasGupta 2001).
+    """
+    clusters = sorted({row.cluster for row in rows})
     if len(clusters) < LEAST_CLUSTERS:
         return [None] * size
-    groups = [clusters[name] for name in sorted(clusters)]
+    kinds = sorted({row._replace(cluster="") for row in rows})
+    counts = np.zeros((len(clusters), len(kinds)))
+    places = {name: place for place, name in enumerate(clusters)}, {kind: place for place, kind in enumerate(kinds)}
+    for row in rows:
+        counts[places[0][row.cluster], places[1][row._replace(cluster="")]] += 1
+    pairs = sorted({(min(row.first, row.second), max(row.first, row.second)) for row in rows})
+    invented = [_Row(*sides, won, "") for low, high in pairs for won in (1.0, 0.0) for sides in ((low, high), (high, low))]
+    unit = len(rows) / len({(row.cluster, frozenset(row[:2])) for row in rows})
     random = np.random.default_rng(settings.seed)
-    drawn = np.array(
-        [
-            _scores([row for place in random.integers(len(groups), size=len(groups)) for row in groups[place]], size)
-            for _ in range(min(settings.resamples, RESAMPLES))
-        ]
-    )
+    drawn = []
+    for _ in range(min(settings.resamples, RESAMPLES)):
+        prior = random.gamma(0.5 / (size - 1), size=(len(pairs), 2)) * unit / 2
+        # In the order of `invented`; a win is split over both orders, so that no order is preferred.
+        won = prior[:, [0, 1, 1, 0]].ravel()
+        weights = random.standard_exponential(len(clusters)) @ counts
+        drawn.append(_scores([*kinds, *invented], size, np.concatenate([weights, won]), LIMIT_RIDGE))
     tail = (1 - settings.confidence) / 2
     return [
-        (float(np.nanquantile(column, tail)), float(np.nanquantile(column, 1 - tail))) if not np.isnan(column).all() else None
-        for column in drawn.T
+        (float(np.quantile(column, tail)), float(np.quantile(column, 1 - tail))) if not np.isnan(column).any() else None
+        for column in np.array(drawn).T
     ]
 
 

@@ -99,12 +99,17 @@ class GroupScores(NamedTuple):
 
 
 def fit_scores(
-    size: int, judgements: Iterable[Judgement], *, ridge: float = RIDGE, order_ridge: float = ORDER_RIDGE
+    size: int,
+    judgements: Iterable[Judgement],
+    *,
+    ridge: float = RIDGE,
+    order_ridge: float = ORDER_RIDGE,
+    counts: Floats | None = None,
 ) -> GroupScores:
     """Return the Bradley-Terry scores of one group with an order term: the maximum a posteriori estimate.
 
     Judgements that are missing are left out and move no other score. scikit-learn's LogisticRegression has one penalty for
-    all columns; scores and order need two.
+    all columns; scores and order need two. `counts` says how often each judgement counts.
 
     Raises:
         InputError: a judgement names a candidate outside the group, or a probability outside [0, 1].
@@ -119,7 +124,7 @@ def fit_scores(
         design[row, second] -= 1
     precision = np.full(size + 2, ridge)
     precision[size] = order_ridge
-    weights = fit_logistic(design, np.array([row.probability for row in rows]), precision)
+    weights = fit_logistic(design, np.array([row.probability for row in rows]), precision, counts)
     named = np.abs(design).sum(axis=0) > 0
     candidates = np.where(named[:size], weights[:size], np.nan)
     middle = float(np.nanmean(candidates)) if named[:size].any() else 0.0

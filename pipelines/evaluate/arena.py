@@ -8,7 +8,7 @@ folder, so an arena that was killed asks nothing twice.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from her.judging.families import require_other_family
 from her.judging.principles import library_hash, load_principles
 from her.judging.scene_judge import ScenePair, ScenePairJudge
 from her.judging.statistics import USUAL, Uncertainty
-from her.store import Store
+from her.store import Generation, Store
 from her.store.exports import voted_pairs
 from her.types import Language, Transcript, Value
 from pipelines.evaluate.arena_text import arena_markdown, arena_page
@@ -113,12 +113,11 @@ def _plays(contestant: Contestant) -> Iterator[tuple[tuple[str, str, int], Trans
 
 def people_games(store: Store, contestants: Sequence[Contestant]) -> Iterator[ArenaGame]:
     """Yield people's blind votes on replies of two contestants, by the models that wrote them; other votes are left out."""
-    by_model = {row.model.partition("@")[0]: each.name for each in contestants for row in each.run.scores[:1]}
+    by_model = {row.model: each.name for each in contestants for row in each.run.scores[:1]}
     for row in voted_pairs(store):
-        sides = [reply.generation for reply in (row.a, row.b)]
-        if row.ballot.worse is not None or row.ballot.repeat_of is not None or None in sides:
+        if row.ballot.worse is not None or row.ballot.repeat_of is not None:
             continue
-        first, second = (by_model.get(side.model if side is not None else "", "") for side in sides)
+        first, second = (_contestant(reply.generation, by_model) for reply in (row.a, row.b))
         if first and second and first != second:
             yield ArenaGame(
                 source="people",
@@ -131,12 +130,24 @@ def people_games(store: Store, contestants: Sequence[Contestant]) -> Iterator[Ar
             )
 
 
+def _contestant(generation: Generation | None, by_model: Mapping[str, str]) -> str:
+    """Return whose model wrote a reply; empty for another model, or one revision of several when the reply names none."""
+    if generation is None:
+        return ""
+    revised = f"{generation.model}@{generation.revision}" if generation.revision else generation.model
+    if found := by_model.get(revised) or by_model.get(generation.model):
+        return found
+    revisions = [name for model, name in by_model.items() if model.rpartition("@")[0] == generation.model]
+    return revisions[0] if len(revisions) == 1 and not generation.revision else ""
+
+
 async def judge_meetings(
     found: Sequence[Meeting], judge: ArenaJudge, ledger: Ledger | None, calls: CallOptions, thoughts: bool = False
 ) -> AsyncIterator[ArenaGame]:
     """Yield the games of one judge in the order of the meetings, many in flight."""
     principles = {language: load_principles(language) for language in LANGUAGES} if judge.source == "by_case" else {}
     async with Caller(judge.endpoints, ledger, calls.limits(len(judge.endpoints))) as caller:
+        await caller.require_served()
         asked = ScenePairJudge(caller.ask, caller.model, principles, library_hash() if principles else "", thoughts)
         at_once = max(4, calls.in_flight * len(judge.endpoints))
         for start in range(0, len(found), at_once):

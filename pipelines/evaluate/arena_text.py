@@ -12,6 +12,7 @@ from pipelines.evaluate.report_page import FigurePart, page_of
 from pipelines.evaluate.report_text import UNKNOWN, cell, table
 
 TITLE = "Arena from saved transcripts"
+TOGETHER = "Judges and people side by side"
 HEAD = ("contestant", "score (95 %)", "won", "tied", "lost", "both bad", "missing")
 PARTED_HEAD = ("contestant", "games", "pleases principles only", "the other way round", "p", "")
 _SOURCES = {
@@ -24,6 +25,8 @@ _SOURCES = {
 def arena_markdown(tables: Sequence[ArenaTable], parted: Sequence[PartedJudges]) -> str:
     """Return all tables as Markdown."""
     parts = [f"# {TITLE}"]
+    if len(tables) > 1:
+        parts.append(f"## {TOGETHER}\n\n{table(_together_head(tables), _together_rows(tables))}")
     for each in tables:
         parts.append(f"## {heading(each)}\n\n{cell(facts(each))}\n\n{table(HEAD, [_row(one) for one in each.standings])}")
     if parted:
@@ -33,7 +36,9 @@ def arena_markdown(tables: Sequence[ArenaTable], parted: Sequence[PartedJudges])
 
 def arena_page(tables: Sequence[ArenaTable], parted: Sequence[PartedJudges]) -> str:
     """Return all tables as one HTML page."""
-    figures = [
+    together = [FigurePart(TOGETHER, Markup(""), "", _together_head(tables), _together_rows(tables))]
+    figures = together if len(tables) > 1 else []
+    figures += [
         FigurePart(
             heading(each),
             Markup(interval_plot([_figure(one) for one in each.standings], heading(each))),
@@ -77,12 +82,27 @@ def _figure(standing: Standing) -> FigureRow:
     return FigureRow(standing.contestant, Interval(*values), "", 0.0)
 
 
-def _row(standing: Standing) -> tuple[str, ...]:
+def _together_head(tables: Sequence[ArenaTable]) -> tuple[str, ...]:
+    return ("contestant", *(f"{heading(each)}, {each.games} games" for each in tables))
+
+
+def _together_rows(tables: Sequence[ArenaTable]) -> list[tuple[str, ...]]:
+    """Return each contestant's score under every judge and under people, in the order of the first table."""
+    names = dict.fromkeys(one.contestant for each in tables for one in each.standings)
+    scores = [{one.contestant: _score(one) for one in each.standings} for each in tables]
+    return [(name, *(each.get(name, UNKNOWN) for each in scores)) for name in names]
+
+
+def _score(standing: Standing) -> str:
     score = UNKNOWN if standing.score is None else f"{standing.score:+.2f}"
     if standing.low is not None and standing.high is not None:
         score += f" ({standing.low:+.2f} to {standing.high:+.2f})"
+    return score
+
+
+def _row(standing: Standing) -> tuple[str, ...]:
     counts = (standing.wins, standing.ties, standing.losses, standing.both_bad, standing.missing)
-    return (standing.contestant, score, *map(str, counts))
+    return (standing.contestant, _score(standing), *map(str, counts))
 
 
 def _parted_rows(parted: Sequence[PartedJudges]) -> list[tuple[str, ...]]:

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from typing import Protocol, Self
 
 from her.backends.base import Backend
-from her.errors import BackendError, InputError
+from her.errors import InputError
 from her.inference.budget import TokenCount
 from her.inference.caller import Answer, Call, Caller, Ledger
 from her.types import Message
@@ -67,9 +67,7 @@ class RoleCallers:
         try:
             for caller in self.callers:
                 await self._stack.enter_async_context(caller)
-                # A model that the server does not have must stop the run before anything is paid for.
-                for endpoint in caller.endpoints:
-                    await _check(endpoint.backend)
+                await caller.require_served()
         except BaseException:
             await self._stack.aclose()
             raise
@@ -108,12 +106,3 @@ class RoleCallers:
             so_far = self.used.get(call.meta, TokenCount())
             self.used[call.meta] = so_far.plus(TokenCount(answer.entry.prompt_tokens, answer.entry.completion_tokens))
         return answer
-
-
-async def _check(backend: Backend) -> None:
-    """Refuse an endpoint that answers that it cannot serve the run; one that is silent may come back."""
-    try:
-        await backend.check()
-    except BackendError as error:
-        if not error.retryable:
-            raise InputError(f"{error}; nothing was asked") from error

@@ -107,6 +107,8 @@ async def _run(options: BenchOptions, folder: Path) -> tuple[list[CaseScore], li
             Caller(options.user, ledger, limits[1], actor.budget) as user,
             Caller(options.judge, ledger, limits[2], actor.budget) as judge,
         ):
+            for caller in (actor, user, judge):
+                await caller.require_served()
             at_once = max(1, options.calls.in_flight * len(options.actor))
             tasks = [(seed, run) for seed in chosen for run in range(options.runs)]
             played = await in_order(lambda task: play(*task, actor, user, options.turns), tasks, at_once)

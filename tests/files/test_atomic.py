@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from her.errors import InputError
-from her.files.atomic import file_hash, file_hashes, replacing
+from her.files.atomic import file_hash, file_hashes, replacing, sampled_hash
 
 
 def test_a_file_is_replaced_when_the_block_ends(tmp_path: Path) -> None:
@@ -48,3 +48,17 @@ def test_hashes_are_sha256_by_name(tmp_path: Path) -> None:
     }
     with pytest.raises(InputError, match=r"absent' cannot be read \(No such file"):
         file_hash(tmp_path / "absent")
+
+
+def test_a_sampled_hash_tells_weights_apart(tmp_path: Path) -> None:
+    small, large = tmp_path / "config.json", tmp_path / "weights.safetensors"
+    small.write_text("{}")
+    large.write_bytes(bytes(20_000_000))
+    first = sampled_hash([small, large])
+    assert first == sampled_hash([large, small]) != sampled_hash([small])
+    large.write_bytes(b"\1" * 20_000_000)
+    second = sampled_hash([small, large])
+    large.write_bytes(b"\1" * 20_000_001)
+    assert len({first, second, sampled_hash([small, large])}) == 3
+    with pytest.raises(InputError, match="cannot be read"):
+        sampled_hash([tmp_path / "none"])

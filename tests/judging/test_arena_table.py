@@ -35,9 +35,24 @@ def test_who_wins_more_leads_with_an_interval() -> None:
     assert table.first_slot == 0.5 and table.consistent == 1
 
 
-def test_a_contestant_that_won_all_games_has_a_finite_score() -> None:
-    (table,) = arena_tables([game(case, "a") for case in range(12)], QUICK)
-    assert table.standings[0].score is not None and 0 < table.standings[0].score < 6
+@pytest.mark.parametrize("games", [1, 4], ids="{} a book".format)
+@pytest.mark.parametrize(("books", "low"), [(12, 1.4808), (50, 2.9709)])
+def test_a_contestant_that_won_all_games_has_a_finite_score_and_an_interval(books: int, low: float, games: int) -> None:
+    """`low` is the logit of Jeffreys' lower limit, Beta(books + 1/2, 1/2) at 2.5 %: games of one book are no further evidence."""
+    won = [game(book * 10 + number, "a", cluster=f"book {book}") for book in range(books) for number in range(games)]
+    (table,) = arena_tables(won, Uncertainty(resamples=300))
+    best, last = table.standings
+    assert best.score is not None and best.low is not None and best.high is not None
+    assert 0 < best.low < best.score < best.high < 6 and 2 * best.low == pytest.approx(low, abs=0.3)
+    assert (last.low, last.high) == pytest.approx((-best.high, -best.low))
+
+
+def test_of_three_each_has_an_interval_though_one_lost_all_its_games() -> None:
+    pairs = (("x", "y"), ("x", "z"), ("y", "z"))
+    games = [game(case, "a" if two == "z" or case % 3 else "b", one, two) for case in range(15) for one, two in pairs]
+    (table,) = arena_tables(games, QUICK)
+    assert [each.contestant for each in table.standings] == ["x", "y", "z"]
+    assert all(each.high is not None and each.low is not None and each.high - each.low > 0.5 for each in table.standings)
 
 
 def test_few_books_have_no_interval_and_nothing_decided_has_no_score() -> None:
