@@ -180,13 +180,19 @@ class Message(Value):
 
 
 class Sampling(Value):
-    """Sampling settings of one call. `seed` None lets the server choose; `max_tokens` counts plan and reply together."""
+    """Sampling settings of one call. `seed` None lets the server choose; `max_tokens` counts plan and reply together.
+
+    Args:
+        extra: JSON object of further fields of the request, for a server with the OpenAI API; null takes a field away. Text,
+            so that equal settings have equal hashes; left out of dumps when it is empty, so that older keys stay the same.
+    """
 
     temperature: float = Field(default=0.7, ge=0, le=2)
     top_p: float = Field(default=0.95, gt=0, le=1)
     max_tokens: int = Field(default=2048, ge=1, le=65536)
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    extra: str = Field(default="", exclude_if=lambda value: not value)
 
 
 class Rollout(Value):

@@ -225,7 +225,7 @@ class OpenAIBackend:
             body["stop"] = list(sampling.stop)
         if messages and messages[-1].role == "assistant":
             body["extra_body"] = _CONTINUE
-        return body
+        return _with_extra_fields(body, sampling.extra) if sampling.extra else body
 
     async def _open(self, body: dict[str, Any]) -> httpx2.Response:
         """Send a streaming request that asks for token counts.
@@ -335,6 +335,15 @@ class OpenAIBackend:
         near = difflib.get_close_matches(self._model, names, 1, 0.3)
         hint = f"the nearest is {near[0]!r}, of {_first_names(names)}" if near else f"it has {_first_names(names) or 'none'}"
         return self._server.error("not_found", f"does not have this model; {hint}")
+
+
+def _with_extra_fields(body: dict[str, Any], extra: str) -> dict[str, Any]:
+    """Return the body with the fields of `Sampling.extra`, which replace others; null takes one away."""
+    fields: dict[str, Any] = json.loads(extra)
+    kept = {name: value for name, value in body.items() if name not in fields}
+    # In `extra_body`, which the openai package puts into the body: it refuses arguments that it does not know.
+    added = {name: value for name, value in fields.items() if value is not None}
+    return kept | {"extra_body": body.get("extra_body", {}) | added}
 
 
 @cache

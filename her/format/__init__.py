@@ -8,12 +8,14 @@ from her.format.parser import Parser
 from her.format.patterns import pattern, pattern_entropy
 from her.format.read import parse, plain_turn
 from her.format.render import coser_notation, render, render_coser
+from her.format.thinking import after_thinking, written_plan
 from her.format.turn_builder import DEFECTS, normalise
 
 __all__ = [
     "DEFECTS",
     "Notation",
     "Parser",
+    "after_thinking",
     "coser_notation",
     "normalise",
     "parse",
@@ -22,4 +24,5 @@ __all__ = [
     "plain_turn",
     "render",
     "render_coser",
+    "written_plan",
 ]

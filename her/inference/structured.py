@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
+from her.format import after_thinking
 from her.types import Message
 
 Tier = Literal["", "server", "plain", "repaired", "reasked", "failed"]
@@ -60,6 +61,7 @@ def parse_structured(text: str, schema: type[BaseModel], *, truncated: bool, hel
     problem = _problem(text, schema)
     if problem is None:
         return StructuredText("server" if held else "plain")
+    text = after_thinking(text)  # a draft of the answer within the thinking is not the answer
     if truncated:  # also before repairing: a list cut in the middle would become a shorter list
         return StructuredText("failed", problem="it was cut off at the limit of tokens; say less")
     for value in _json_values(text):

@@ -54,7 +54,8 @@ def run(options: SynthesisOptions) -> Path:
         except BudgetSpent as spent:
             raise RunStopped(f"{spent}; raise the budget to resume") from spent
         except BackendError as error:
-            raise RunStopped(str(error)) from error
+            again = f"her run synthesize @{opened.folder / 'config.toml'}"
+            raise RunStopped(f"{str(error).rstrip('.')}; to resume, with other settings behind it: {again}") from error
         opened.update_status(outputs=_output_hashes(opened.folder))
         return opened.folder / "report.html"
 

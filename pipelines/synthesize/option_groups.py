@@ -3,12 +3,17 @@
 They stand below the stages, so that a stage can read its own settings without importing the whole configuration.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue, field_validator
 
 from her.types import Sampling, Value
+
+MOST_TOKENS = 65_536
+"""Maximum of `Sampling.max_tokens`."""
 
 
 class SceneOptions(Value):
@@ -57,6 +62,49 @@ class SettingOptions(Value):
     source_characters: int = Field(default=24_000, ge=500)
 
 
+class TeacherOptions(Value):
+    """Settings of the requests to a teacher: what a reasoning model needs, and what a server wants to be asked otherwise.
+
+    Args:
+        room: tokens that the teacher may think before its answer; added to the limit of tokens of every answer.
+        effort: value of `reasoning_effort`, such as "low"; empty sends none.
+        tokens_field: name of the field for the limit of tokens.
+        leave_out: fields that are not sent, such as "temperature" for a server that refuses it.
+        body: further fields of every request.
+        harvest: whether native thinking becomes the draft of a plan (HER's way); otherwise only a plan that the model writes
+            into its answer does, and its thinking is dropped.
+        give_up: the run stops when so many calls have one error that asking again does not mend, and none was answered; 0 never.
+    """
+
+    room: int = Field(default=8192, ge=0, le=60_000)
+    effort: str = ""
+    tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    leave_out: tuple[Literal["temperature", "top_p", "seed"], ...] = ()
+    body: dict[str, JsonValue] = {}
+    harvest: bool = True
+    give_up: int = Field(default=5, ge=0)
+
+    @field_validator("body")
+    @classmethod
+    def _only_further_fields(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        ours = {"model", "messages", "stream", "stream_options", "response_format", "max_tokens", "max_completion_tokens"}
+        if taken := sorted(ours & body.keys()):
+            raise ValueError(f"'{taken[0]}' is set by this program; for the limit of tokens there are room and tokens_field")
+        return body
+
+    def request(self, sampling: Sampling) -> Sampling:
+        """Return the sampling of a request whose answer, without its thinking, takes `sampling.max_tokens`."""
+        limit = min(MOST_TOKENS, sampling.max_tokens + self.room)
+        fields: dict[str, JsonValue] = dict.fromkeys(self.leave_out)
+        if self.tokens_field != "max_tokens":
+            fields |= {"max_tokens": None, self.tokens_field: limit}
+        if self.effort:
+            fields["reasoning_effort"] = self.effort
+        fields |= self.body
+        extra = json.dumps(fields, sort_keys=True) if fields else ""
+        return sampling.model_copy(update={"max_tokens": limit, "extra": extra})
+
+
 class DatasetOptions(Value):
     """Settings of samples and splits.
 
@@ -85,3 +133,4 @@ class StageOptions:
     scenes: SceneOptions = SceneOptions()
     plans: PlanOptions = PlanOptions()
     settings: SettingOptions = SettingOptions()
+    teacher: TeacherOptions = TeacherOptions()

@@ -13,6 +13,7 @@ from pipelines.synthesize.option_groups import (
     SceneOptions,
     SettingOptions,
     StageOptions,
+    TeacherOptions,
 )
 from pipelines.synthesize.stages.stage_table import STAGES, SceneStage
 
@@ -47,6 +48,7 @@ class SynthesisOptions(Value):
     limit: int = Field(default=0, ge=0)
     temperature: float = Field(default=0.7, ge=0, le=2)
     calls: CallOptions = Field(default=CallOptions(), json_schema_extra=MAY_CHANGE)
+    teacher: TeacherOptions = Field(default=TeacherOptions(), json_schema_extra=MAY_CHANGE)
     books_to_scenes: SceneOptions = SceneOptions()
     plans: PlanOptions = PlanOptions()
     settings: SettingOptions = SettingOptions()
@@ -75,4 +77,5 @@ class SynthesisOptions(Value):
             scenes=self.books_to_scenes,
             plans=self.plans,
             settings=self.settings,
+            teacher=self.teacher,
         )

@@ -71,5 +71,9 @@ class StageContext:
     notes: Notes
 
     async def ask(self, question: Question, messages: tuple[Message, ...], **sampling: Any) -> StageAnswer:
-        """Ask with the sampling of the run; `sampling` overrides fields of it, such as `max_tokens`."""
-        return await self.asker.ask(question, messages, self.options.sampling.model_copy(update=sampling))
+        """Ask with the sampling of the run; `sampling` overrides fields of it, such as `max_tokens`.
+
+        `max_tokens` is the limit of the answer alone; the room for the teacher's thinking is added here.
+        """
+        asked = self.options.sampling.model_copy(update=sampling)
+        return await self.asker.ask(question, messages, self.options.teacher.request(asked))

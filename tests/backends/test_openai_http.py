@@ -73,6 +73,20 @@ async def test_sends_messages_and_sampling_unchanged(server: ModelServer) -> Non
     assert "continue_final_message" not in body
 
 
+async def test_extra_fields_replace_and_take_away_others(server: ModelServer) -> None:
+    """Of both ways to ask; the server sees the fields in the body itself."""
+    extra = (
+        '{"max_tokens": null, "max_completion_tokens": 9, "temperature": null, "chat_template_kwargs": {"enable_thinking": true}}'
+    )
+    backend = backend_for(server)
+    await backend.complete(HELLO, Sampling(extra=extra))
+    await backend.ask(HELLO, Sampling(extra=extra))
+    for body in server.chats:
+        assert body["max_completion_tokens"] == 9 and body["chat_template_kwargs"] == {"enable_thinking": True}
+        assert not {"max_tokens", "temperature", "extra_body"} & body.keys() and body["top_p"] == 0.95
+    assert "extra" not in Sampling().model_dump()  # or every recorded answer would have another key
+
+
 async def test_without_a_key_none_is_sent(server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("OPENAI_ORG_ID", "operators-org")

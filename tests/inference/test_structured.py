@@ -32,6 +32,8 @@ GOOD = '{"turns": [{"speaker": "Iago", "text": "I am not what I am."}], "default
         (f"```json\n{GOOD}\n```", "plain"),
         (f"<think>The turns {{so many}} come first: [1, 2].</think>\n{GOOD}", "plain"),
         (f'<think>{{"turns": []}} would be empty.</think>{GOOD}', "plain"),
+        (f"<think>{GOOD}</think>I would rather not.", "failed"),
+        (f"<think>{GOOD} and on", "failed"),
         (f"Here you are:\n{GOOD}\nIs that right?", "plain"),
         (f"[{GOOD}]", "failed"),
         (GOOD.replace("not what", "not\nwhat"), "plain"),  # a line break within a string

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from her.characters.coser import BookScene
-from her.format import normalise, parse, render
+from her.format import normalise, parse, render, written_plan
 from her.kinds import REPLY_KINDS
 from her.types import ENVIRONMENT, Defect, Message, Part, Transcript, Turn
 from her.view import Viewer, line, messages
@@ -99,9 +99,14 @@ def forward_prompt(transcript: Transcript, at: int) -> tuple[Message, ...]:
 
 
 async def _draft(transcript: Transcript, at: int, context: StageContext) -> str:
-    """Let a reasoning model play the turn; return its thinking, empty when it gave none, which is no failure."""
+    """Let a reasoning model play the turn; return its thinking, empty when it gave none, which is no failure.
+
+    Without `teacher.harvest` only the plan that it wrote into its answer is returned.
+    """
     turn = transcript.turns[at]
     answer = await context.ask(DRAFT, forward_prompt(transcript, at), max_tokens=context.options.plans.draft_tokens)
+    if not context.options.teacher.harvest:
+        return written_plan(answer.text)[-LONGEST_DRAFT:]
     played = parse(answer.text, turn.speaker, reasoning=answer.reasoning)
     return played.text("system_thinking")[-LONGEST_DRAFT:]
 

@@ -127,6 +127,26 @@ def test_a_dead_server_stops_the_run_which_resumes_later(home: Path) -> None:
     assert run("name=dead", "endpoints=['teacher:']") == 0
 
 
+def test_a_refused_parameter_stops_the_run_after_a_few_calls_and_other_settings_resume_it(home: Path) -> None:
+    with teaching(status=400, error="temperature is not supported") as server:
+        words = ["name=refused", f"endpoints=['{server.spec}']", "calls.in_flight=4"]
+        assert run(*words) == 3
+        # Each call is asked with the schema and without.
+        assert len(server.chats) <= 2 * (5 + 4)
+        reason = read_status("refused").reason
+        assert reason.count("temperature is not supported") == 1 and "her run synthesize @" in reason
+        server.script.status = 200
+        server.requests.clear()
+        assert main([f"@{home / 'runs/refused/config.toml'}", "teacher.leave_out=['temperature']"]) == 0
+    assert server.chats and not any("temperature" in body for body in server.chats)
+
+
+def test_a_teacher_whose_thinking_takes_all_the_room_stops_the_run(home: Path) -> None:
+    with teaching(lambda task, payload, valid: "<think>Let me see.", finish="length") as server:
+        assert run("name=short", f"endpoints=['{server.spec}']", "calls.in_flight=2") == 3
+    assert "raise teacher.room" in read_status("short").reason and len(server.chats) <= 2 * (5 + 2)
+
+
 def test_a_teacher_without_valid_answers_fails_the_run_and_nothing_is_invented(home: Path) -> None:
     """Every plan is missing: the audit refuses the outcome, with the number and the reason."""
 

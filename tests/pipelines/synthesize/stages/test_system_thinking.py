@@ -2,12 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from her.training_data.samples import samples
 from her.types import Sample
 from her.view import messages
+from pipelines.synthesize.option_groups import StageOptions, TeacherOptions
 from pipelines.synthesize.stages.system_thinking import add_plans
-from tests.teaching import a_scene, answering, improved
+from tests.teaching import a_scene, answering, callers_of, context_of, improved, ledger_of, teaching
 
 SCENE = a_scene()
 TARGETS = [turn for turn in SCENE.turns if turn.speaker != "Environment"]
@@ -54,6 +58,20 @@ async def test_the_rewriter_is_shown_only_what_its_character_can_know(tmp_path: 
             assert (member.motivation in text) == (member.name == turn.speaker)
         assert "strangled" not in text
     assert not any("strangled" in sent for sent in everything)
+
+
+@pytest.mark.parametrize("harvest", [True, False])
+async def test_native_thinking_is_the_draft_or_only_the_plan_that_was_written(tmp_path: Path, harvest: bool) -> None:
+    def spoil(task: str, payload: dict[str, Any], valid: str) -> str:
+        if task != "play":
+            return valid
+        return "<think>Native thinking.</think><system_thinking>A written plan.</system_thinking>Iago: Ha!"
+
+    with teaching(spoil) as server, ledger_of(tmp_path) as ledger:
+        async with callers_of(server, ledger) as callers:
+            await add_plans(SCENE, context_of(callers, StageOptions(teacher=TeacherOptions(harvest=harvest))))
+    drafts = {payload["draft"] for payload in server.questions("rewrite_plan")}
+    assert drafts == {"Native thinking. A written plan." if harvest else "A written plan."}
 
 
 async def test_own_earlier_thoughts_are_shown_to_the_rewriter(tmp_path: Path) -> None:
