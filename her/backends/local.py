@@ -17,7 +17,8 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from her.backends.base import Completion, Delta, Description, join_deltas, replace_surrogates
+from her.backends.base import Completion, Delta, Description, join_deltas
+from her.backends.chat_template import PromptEncoder, TemplateRefusal
 from her.backends.local_rows import BatchRow
 from her.errors import BackendError
 from her.files.atomic import sampled_hash
@@ -30,7 +31,7 @@ GATHER = 0.02
 UNKNOWN_CONTEXT = 4096
 """Assumed context in tokens where config.json does not say it."""
 LOWEST_TEMPERATURE = 1e-4
-"""Floor of the temperature in the softmax. At temperature 0 its result is not used; the floor only avoids a division by zero."""
+"""Floor of the temperature in the softmax: below it float32 scores overflow. At temperature 0 the best token is taken."""
 _MISSING = "a local model needs torch and transformers, which are not installed; run: pip install -e '.[local]'"
 
 
@@ -53,6 +54,8 @@ class LocalBackend:
         # A folder that is trained again has the same path: recorded answers of the old weights must not count for the new ones.
         self._folder_revision = sampled_hash(_model_files(Path(folder)))[:12] if folder else ""
         self._config, self._tokenizer = self._load_config()
+        self._encoder = PromptEncoder(self._tokenizer)
+        self._ends: frozenset[int] = frozenset()
         text = self._config.get_text_config()
         self._context = int(getattr(text, "max_position_embeddings", None) or UNKNOWN_CONTEXT)
         self._model: Any = None
@@ -137,7 +140,7 @@ class LocalBackend:
         """Load the weights in this thread; a failure is kept and raised for every request."""
         import torch
         from safetensors import SafetensorError
-        from transformers import AutoModelForCausalLM
+        from transformers import AutoModelForCausalLM, GenerationConfig
 
         cuda = torch.cuda.is_available()
         half = torch.bfloat16 if cuda and torch.cuda.is_bf16_supported() else torch.float16
@@ -158,6 +161,10 @@ class LocalBackend:
             log.exception("cannot load %s", self._path)
             self._failure = self._failure or self._load_error(error)
             return
+        self._ends = self._end_tokens()
+        # Beams, stop strings, bans of n-grams and forced tokens of the model's own settings would fill whatever is left out of
+        # ours and change or break replies; only its end tokens count.
+        self._model.generation_config = GenerationConfig()
         log.info("loaded %s on %s in %.1f s", self._path, self._model.device, time.monotonic() - started)
 
     def _load_error(self, error: Exception) -> BackendError:
@@ -184,23 +191,14 @@ class LocalBackend:
 
     def _prompt(self, messages: Sequence[Message]) -> list[int]:
         """Return the token ids of the messages by the model's chat template."""
-        from jinja2 import TemplateError
-
-        rows = [{"role": message.role, "content": replace_surrogates(message.content)} for message in messages]
-        continued = bool(rows) and rows[-1]["role"] == "assistant"
-        if continued and not rows[-1]["content"].strip():
-            # transformers finds the end of the message by its text, so an empty one cannot be continued.
-            rows, continued = rows[:-1], False
+        if messages and messages[-1].role == "assistant" and not messages[-1].content:
+            messages = messages[:-1]  # nothing was begun
         try:
-            text = self._tokenizer.apply_chat_template(
-                rows, tokenize=False, add_generation_prompt=not continued, continue_final_message=continued
-            )
-        except (TemplateError, ValueError, IndexError) as error:
+            return self._encoder.ids(messages, ask=True)
+        except TemplateRefusal as error:
             raise BackendError(
                 f"the chat template of {self._path} does not take these messages: {error}.", "bad_request"
             ) from error
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)  # the template has written them
-        return ids
 
     # -- the model's thread --------------------------------------------------------------------------------------------
 
@@ -208,6 +206,7 @@ class LocalBackend:
         """Load, then generate batch after batch until closed."""
         self._load_weights()
         self._loaded.set()
+        self._encoder.prepare()
         held: list[BatchRow] = []
         while (rows := self._gather(held)) is not None:
             batch, held = self._split_by_context([row for row in rows if not row.cancelled.is_set()])
@@ -278,7 +277,7 @@ class LocalBackend:
         import torch
         from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
-        ends = self._end_tokens()
+        ends = self._ends
         pad = self._tokenizer.pad_token_id
         pad = pad if pad is not None else min(ends, default=0)  # masked out, so any token serves
         width = max(len(row.prompt) for row in rows)
@@ -345,14 +344,21 @@ def _draw(scores: Any, rows: list[BatchRow]) -> Any:
     Returns:
         Token ids, shape (rows,).
     """
+    best = scores.argmax(dim=-1)
+    drawing = [index for index, row in enumerate(rows) if row.sampling.temperature > 0]
+    if drawing:  # only these rows pay for sorting the vocabulary
+        best[drawing] = _sample(scores[drawing], [rows[index] for index in drawing])
+    return best
+
+
+def _sample(scores: Any, rows: list[BatchRow]) -> Any:
     import torch
 
     def column(values: list[float]) -> Any:
         return torch.tensor(values, dtype=torch.float32, device=scores.device)[:, None]
 
-    temperature = column([row.sampling.temperature for row in rows])
-    softened = scores.float() / temperature.clamp_min(LOWEST_TEMPERATURE)
-    chances, order = torch.softmax(softened, dim=-1).sort(dim=-1, descending=True)
+    temperature = column([max(row.sampling.temperature, LOWEST_TEMPERATURE) for row in rows])
+    chances, order = torch.softmax(scores.float() / temperature, dim=-1).sort(dim=-1, descending=True)
     # A token is kept while the tokens before it hold less than top_p, so the best one always is.
     before = chances.cumsum(dim=-1) - chances
     kept = chances * (before < column([row.sampling.top_p for row in rows]))
@@ -361,8 +367,7 @@ def _draw(scores: Any, rows: list[BatchRow]) -> Any:
     wanted = column([row.draw() for row in rows]) * reached[:, -1:]
     last = (kept > 0).sum(dim=-1, keepdim=True) - 1  # rounding may lead past the last kept token
     place = torch.minimum((reached <= wanted).sum(dim=-1, keepdim=True), last)
-    drawn = order.gather(1, place)
-    return torch.where(temperature > 0, drawn, scores.argmax(dim=-1, keepdim=True))[:, 0]
+    return order.gather(1, place)[:, 0]
 
 
 def _model_files(folder: Path) -> list[Path]:

@@ -18,8 +18,8 @@ from her.backends.base import (
     FinishReason,
     TokenChoice,
     Usage,
-    replace_surrogates,
 )
+from her.backends.chat_template import PromptEncoder, TemplateRefusal
 from her.errors import BackendError
 from her.tokens import estimate_tokens
 from her.types import Message, Sampling, new_id
@@ -40,7 +40,7 @@ class VLLMBackend:
     def __init__(self, model: str, revision: str = "") -> None:
         self._model, self._revision = model, revision
         self._engine: Any = None
-        self._tokenizer: Any = None
+        self._encoder: PromptEncoder | None = None
         self._context = UNKNOWN_CONTEXT
         self._loading = asyncio.Lock()  # parallel first calls must not load the model twice
 
@@ -52,12 +52,12 @@ class VLLMBackend:
             model=self._model,
             revision=self._revision,
             context=self._context,
-            counts_exactly=self._tokenizer is not None,
+            counts_exactly=self._encoder is not None,
         )
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return the exact number once the engine is loaded, an estimate before."""
-        return estimate_tokens(messages) if self._tokenizer is None else len(self._prompt(messages))
+        return estimate_tokens(messages) if self._encoder is None else len(self._prompt(messages))
 
     async def check(self) -> str:
         """Load the engine."""
@@ -132,7 +132,7 @@ class VLLMBackend:
                 raise BackendError("'vllm:' needs the package vllm; run pip install -e '.[vllm]'.", "missing_extra") from error
             try:
                 self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(model=self._model, revision=self._revision or None))
-                self._tokenizer = await _tokenizer(self._engine)
+                self._encoder = PromptEncoder(await _tokenizer(self._engine))
             except (OSError, ValueError, RuntimeError) as error:
                 raise BackendError(f"vLLM cannot load {self._model!r}: {error}", "not_found") from error
             self._context = int(self._engine.model_config.max_model_len)
@@ -140,15 +140,12 @@ class VLLMBackend:
 
     def _prompt(self, messages: Sequence[Message]) -> list[int]:
         """Return the token ids of the messages by the model's chat template."""
-        continued = bool(messages) and messages[-1].role == "assistant"
-        encoded = self._tokenizer.apply_chat_template(
-            [{"role": message.role, "content": replace_surrogates(message.content)} for message in messages],
-            add_generation_prompt=not continued,
-            continue_final_message=continued,
-            tokenize=True,
-            return_dict=True,
-        )
-        return list(encoded["input_ids"])
+        try:
+            return self._encoder.ids(messages, ask=True) if self._encoder else []
+        except TemplateRefusal as error:
+            raise BackendError(
+                f"the chat template of {self._model} does not take these messages: {error}.", "bad_request"
+            ) from error
 
 
 async def _tokenizer(engine: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from her.backends.chat_template import PromptEncoder, TemplateRefusal
 from her.errors import InputError
 from her.training_data.audit import Encoding, Stop
 from her.types import Message, Sample
@@ -43,7 +44,8 @@ class ChatTemplate:
         if self.tokenizer.eos_token_id is None:
             raise InputError(f"the tokenizer in {name!r} has no end-of-sequence token; set the one that ends a turn")
         self.name = name.rstrip("/").rpartition("/")[2]
-        self._pieces = _PieceEncoder(self.tokenizer)
+        self._encoder = PromptEncoder(self.tokenizer)
+        self._pieces = _PieceEncoder(self.tokenizer, self._encoder)
 
     def encode(self, sample: Sample) -> Encoding:
         """Return the token counts of one sample."""
@@ -76,16 +78,13 @@ class ChatTemplate:
             yield from zip(encoded[: len(chunk)], encoded[len(chunk) :], strict=True)
 
     def _render(self, messages: Sequence[Message], ask: bool, name: str) -> str:
-        from jinja2 import TemplateError
-
-        rows = [{"role": message.role, "content": message.content} for message in messages]
-        if not rows:
+        if not messages:
             raise InputError(f"{name}: there is no message before the target; a sample has a prompt")
         try:
-            return str(self.tokenizer.apply_chat_template(rows, tokenize=False, add_generation_prompt=ask))
-        except TemplateError as error:
+            return self._encoder.render(messages, ask)
+        except TemplateRefusal as error:
             raise InputError(
-                f"the chat template of {self.name!r} does not accept {name}: {error}; use model.template=chatml"
+                f"the chat template of {self.name!r} does not accept {name}: {error}; use model.template=auto"
             ) from error
 
     def _encoding(self, prompt: Ids, whole: Ids) -> Encoding:
@@ -113,8 +112,8 @@ class _PieceEncoder:
     Tokenizers that may encode a piece differently when it stands alone encode whole texts.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: Any, encoder: PromptEncoder) -> None:
+        self._encoder = encoder
         ordered = sorted(_split_tokens(tokenizer), key=len, reverse=True)  # of two tokens at one place the longer one wins
         self._split = re.compile(f"({'|'.join(map(re.escape, ordered))})") if ordered else None
         self._cache: dict[str, Ids] = {}
@@ -134,10 +133,7 @@ class _PieceEncoder:
         return [np.concatenate([self._cache[piece] for piece in pieces] or [np.empty(0, np.int32)]) for pieces in texts_pieces]
 
     def _tokenize(self, texts: Sequence[str]) -> list[Ids]:
-        if not texts:
-            return []
-        encoded = self._tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)
-        return [np.asarray(row, dtype=np.int32) for row in encoded["input_ids"]]
+        return [np.asarray(row, dtype=np.int32) for row in self._encoder.encode(texts)]
 
 
 def _load(source: str) -> Any:

@@ -18,6 +18,7 @@ from pipelines.models.atomic_folder import explain_full_disk
 from pipelines.models.checkpoints import delete_incomplete, last_checkpoint, marking_trainer, step_of
 from pipelines.models.loading import load_model, lora_config
 from pipelines.models.options import ModelOptions
+from pipelines.models.prompt_tokens import TextPrompts
 from pipelines.models.step_guards import AllStepsDone
 from pipelines.reward.generative_heads import HEADS, Head, Worth
 from pipelines.reward.generative_rows import grpo_rows
@@ -76,7 +77,7 @@ def build_trainer(
     drawn = list(pairs)
     random.Random(f"grpo {options.seed}").shuffle(drawn)
     set_seed(options.seed)
-    trainer = marking_trainer(GRPOTrainer, options.keep)(
+    trainer = marking_trainer(type("VerdictTrainer", (TextPrompts, GRPOTrainer), {}), options.keep)(
         model=load_model(base, options.lora, tokenizer, device),
         reward_funcs=verdict_reward(head, drawn, options.generative.grpo.consistency, tokenizer.eos_token_id),
         args=_arguments(options, folder, device),

@@ -18,6 +18,7 @@ from her.errors import HerError
 from pipelines.models.activation_checkpointing import enable_light_checkpointing
 from pipelines.models.checkpoints import marking_trainer
 from pipelines.models.merging import base_of, merged_weights
+from pipelines.models.prompt_tokens import TextPrompts
 from pipelines.rl.group_rows import group_inputs, group_row, scatter, whole_groups
 from pipelines.rl.redrawing import Redrawing
 from pipelines.rl.sampler_sync import require_mergeable
@@ -34,6 +35,7 @@ SIGNATURES = {
     "_generate_and_score_completions": "self, inputs",
     "_prepare_inputs": "self, generation_batch",
     "_generate_single_turn": "self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False",
+    "_tokenize_prompts": "self, prompts",
     "_calculate_rewards": "self, inputs, prompts, completions, completion_ids_list",
 }
 SYNC_SIGNATURES = {"_iter_named_params": "self", "_fix_param_name_to_vllm": "self, name, extra_prefixes=None"}
@@ -228,4 +230,4 @@ def group_trainer(keep: int) -> type[Any]:
     """Return the trainer's class; it keeps the last `keep` checkpoints. A function, because trl is imported late."""
     from trl import GRPOTrainer
 
-    return marking_trainer(type("GroupTrainer", (GroupMethods, GRPOTrainer), {}), keep)
+    return marking_trainer(type("GroupTrainer", (GroupMethods, TextPrompts, GRPOTrainer), {}), keep)
