@@ -7,7 +7,7 @@ test set. Keys that differ between its releases are all read. What is left out i
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -112,9 +112,13 @@ class _Reader:
         self.scenes: list[BookScene] = []
         self.skipped: list[str] = []
         self._ids: set[str] = set()
+        self._spell = _Spellings(())
 
     def read_book(self, content: Json) -> None:
         profiles = self._profiles(content.get("character_datasets"))
+        plots = [_dict(plot) for plot in _list(content["plots"])]
+        self._spell = _Spellings([*profiles, *(name for plot in plots for name in _names(plot))])
+        profiles = self._spell.keys_of(profiles)
         for position, plot in self._dicts(content["plots"], "plot"):
             conversations = plot.get("conversation")
             where = f"plot {_index(plot, 'i_p', position)}"
@@ -130,6 +134,8 @@ class _Reader:
     def read_cases(self, cases: list[Any]) -> None:
         for position, case in self._dicts(cases, "case"):
             profiles = {_name(name): _text(profile) for name, profile in _dict(case.get("character_profiles")).items()}
+            self._spell = _Spellings([*profiles, *_names({**_dict(case.get("plot")), "conversation": [case]})])
+            profiles = self._spell.keys_of(profiles)
             numbers = (_index(case, "i_p", position), _index(case, "i_c", 0))
             self._scene(_text(case.get("book")) or self.title, _dict(case.get("plot")), case, profiles, numbers)
 
@@ -144,7 +150,8 @@ class _Reader:
             self.skipped.append(f"{where}: no dialogues")
             return
         self._ids.add(identity)
-        cast, major = _cast(book, plot, source, turns, profiles)
+        speaking = map(_name, _list(source.get("speaking_characters_w_env")))
+        cast, major = _cast(book, plot, source, turns, profiles, self._spell)
         self.scenes.append(
             BookScene(
                 id=identity,
@@ -156,10 +163,10 @@ class _Reader:
                 scenario=_scenario(book, source, turns, numbers),
                 cast=cast,
                 major=major,
-                experiences=_by_name(plot.get("key_characters"), "experience", "summary"),
+                experiences=self._spell.keys_of(_by_name(plot.get("key_characters"), "experience", "summary")),
                 passage=_text(plot.get("text")),
                 split=_split(source.get("tag")),
-                listed=tuple(dict.fromkeys(filter(None, map(_name, _list(source.get("speaking_characters_w_env")))))),
+                listed=tuple(dict.fromkeys(self._spell(name) for name in speaking if name)),
                 old_keys=any("thought" in _dict(entry) for entry in _list(source.get("key_characters"))),
                 turns=turns,
             )
@@ -167,7 +174,7 @@ class _Reader:
 
     def _turns(self, dialogues: Any, identity: str, where: str) -> Iterator[Turn]:
         for index, line in self._dicts(dialogues or [], f"{where}, dialogue"):
-            speaker, message = _name(line.get("character")), line.get("message")
+            speaker, message = self._spell(_name(line.get("character"))), line.get("message")
             if not speaker:
                 self.skipped.append(f"{where}, dialogue {index}: it has no speaker ('character' is missing)")
             elif not isinstance(message, str) or not (text := _clean(message)).strip():
@@ -192,6 +199,37 @@ class _Reader:
                 self.skipped.append(f"{what} {position}: {type(entry).__name__} instead of an object")
 
 
+class _Spellings:
+    """One spelling for names that differ in case only (`HAMLET`, `Hamlet`): the first one that is not all capitals."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._chosen: dict[str, str] = {}
+        for name in names:
+            if self._chosen.setdefault(name.casefold(), name).isupper():
+                self._chosen[name.casefold()] = name
+
+    def __call__(self, name: str) -> str:
+        return self._chosen.get(name.casefold(), name)
+
+    def keys_of(self, texts: dict[str, str]) -> dict[str, str]:
+        """Return the texts by the chosen spelling; of two for one name the first that is not empty."""
+        chosen: dict[str, str] = {}
+        for name, text in texts.items():
+            chosen[self(name)] = chosen.get(self(name)) or text
+        return chosen
+
+
+def _names(plot: Json) -> Iterator[str]:
+    """Yield every name of a plot's characters and speakers, as it is written."""
+    conversations = plot.get("conversation")
+    found = [plot, *map(_dict, conversations if isinstance(conversations, list) else [conversations])]
+    for entry in found:
+        for listed in (*_list(entry.get("key_characters")), *_list(entry.get("major_characters"))):
+            yield _name(listed.get("name") if isinstance(listed, dict) else listed)
+        for line in _list(entry.get("dialogues")):
+            yield _name(_dict(line).get("character"))
+
+
 def _turn(speaker: str, message: str, identity: str) -> Turn:
     """Return a line of a book as a turn. The environment has no thoughts, so brackets in its lines are text."""
     if speaker == ENVIRONMENT:
@@ -212,13 +250,13 @@ def _scenario(book: str, source: Json, turns: tuple[Turn, ...], numbers: tuple[i
 
 
 def _cast(
-    book: str, plot: Json, source: Json, turns: tuple[Turn, ...], profiles: dict[str, str]
+    book: str, plot: Json, source: Json, turns: tuple[Turn, ...], profiles: dict[str, str], spell: "_Spellings"
 ) -> tuple[tuple[CastMember, ...], tuple[str, ...]]:
     """Return all who speak or are major characters, major ones first, and the names of the major ones."""
-    wants = _by_name(source.get("key_characters"), "motivation", "thought")
-    described = _by_name(plot.get("key_characters"), "description")
+    wants = spell.keys_of(_by_name(source.get("key_characters"), "motivation", "thought"))
+    described = spell.keys_of(_by_name(plot.get("key_characters"), "description"))
     spoken = [turn.speaker for turn in turns if turn.speaker != ENVIRONMENT]
-    listed = [name for name in map(_name, _list(source.get("major_characters"))) if name and name != ENVIRONMENT]
+    listed = [spell(name) for name in map(_name, _list(source.get("major_characters"))) if name and name != ENVIRONMENT]
     # Test cases list their major characters; in books without a list, those with a profile are the major ones.
     major = listed or [name for name in dict.fromkeys(spoken) if profiles.get(name)]
     cast = tuple(

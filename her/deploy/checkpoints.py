@@ -6,7 +6,7 @@ A checkpoint is named by its folder, or by the run that made it (HER_HOME/runs/N
 import json
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from her.types import Value
 INDEX = "model.safetensors.index.json"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_POINTER = b"version https://git-lfs"
 _DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 """Number formats as safetensors and as transformers spell them."""
 
@@ -142,13 +143,24 @@ def weights_problem(folder: Path) -> str:
     if index.is_file():
         names = shard_names(index)
         gone = [name for name in names if not (folder / name).is_file()]
-        return f"{len(gone)} of {len(names)} weight files are missing, such as {gone[0]}; copy the whole folder" if gone else ""
-    if any(folder.glob("*.safetensors")):
-        return ""
+        if gone:
+            return f"{len(gone)} of {len(names)} weight files are missing, such as {gone[0]}; copy the whole folder"
+        return _pointer_problem([folder / name for name in names])
+    if files := sorted(folder.glob("*.safetensors")):
+        return _pointer_problem(files)
     pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
     if pickles:
         return f"its weights are pickles ({pickles[0]}), which can run code; save them with safe_serialization=True"
     return "the weights are missing (model.safetensors)"
+
+
+def _pointer_problem(files: Sequence[Path]) -> str:
+    """Return a phrase when a weight file is a pointer of Git LFS, a few lines of text; empty otherwise."""
+    for file in files:
+        with file.open("rb") as opened:
+            if opened.read(len(_POINTER)) == _POINTER:
+                return f"{file.name} is a pointer of Git LFS, not weights; run `git lfs pull` in the folder"
+    return ""
 
 
 def shard_names(index: Path) -> list[str]:

@@ -26,8 +26,19 @@ AUDIT_FILE = "audit.jsonl"
 AUDIT_PAGE = "audit.md"
 Stop = Literal["end", "missing", "inside", "unknown"]
 """Place of the stop token in a target: only at its end, not there, before its end, or not known without a tokenizer."""
+Change = Literal["", "nfc", "trimmed", "think_block", "text"]
+"""How a decoded target differs from its message: not, in its Unicode form, in the blanks around it, by an empty block of
+reasoning before it, or otherwise."""
 EXAMPLES = 3
 """Targets that a report shows."""
+_ADVICE = {
+    "changed_nfc": " (the tokenizer writes another Unicode form: write the samples in NFC, or declare model.changes=['nfc'])",
+    "changed_trimmed": " (blanks around the target are lost: set model.template=auto, or declare model.changes=['trimmed'])",
+    "changed_think_block": " (the template adds an empty block of reasoning: set model.template=auto, or declare "
+    "model.changes=['think_block'])",
+    "changed_text": " (the decoded target is another text than the message: set model.template=auto)",
+    "prompt_not_prefix": " (the template writes a prompt otherwise than the whole chat: set model.template=auto)",
+}
 NAMED = 5
 """Turns that a report names for each defect."""
 
@@ -41,6 +52,7 @@ class Encoding(Value):
         stop: where the stop token is in the target.
         prefix: whether the prompt's tokens are the beginning of the whole sample's tokens.
         decoded: the target, decoded from its tokens; empty when the counts are estimates.
+        changed: how `decoded` differs from the message.
     """
 
     prompt: int
@@ -48,6 +60,7 @@ class Encoding(Value):
     stop: Stop = "unknown"
     prefix: bool = True
     decoded: str = ""
+    changed: Change = ""
 
 
 class Encoder(Protocol):
@@ -83,12 +96,14 @@ class AuditLimits(Value):
         kept: smallest share of target tokens that has to be kept, 0 to 1.
         dropped: largest share of the turns that may be without a sample, 0 to 1.
         plans: whether every target needs a plan.
+        changes: changes of a target by template or tokenizer that are meant, such as `nfc`.
     """
 
     most_tokens: int = 8192
     kept: float = 0.98
     dropped: float = 0.1
     plans: bool = True
+    changes: tuple[Change, ...] = ()
 
 
 class AuditReport(Value):
@@ -199,6 +214,8 @@ class Audit:
             names.append("prompt_not_prefix")
         if not encoding.target:
             names.append("nothing_trained")
+        if encoding.changed and encoding.changed not in self._limits.changes:
+            names.append(f"changed_{encoding.changed}")
         last = len(sample.messages) - 1
         if sample.trained != (last,) or sample.messages[last].role != "assistant":
             # The other checks read the last message as the target, which this row does not train.
@@ -228,7 +245,8 @@ class Audit:
                 f"split '{self.name}': {lost} of {turns} turns have no sample, at most {self._limits.dropped:.0%} may; {why}"
             )
         for name, count in sorted(self._defects.items()):
-            problems.append(f"split '{self.name}': {name} in {count} samples, such as {', '.join(self._where[name])}")
+            where = ", ".join(self._where[name])
+            problems.append(f"split '{self.name}': {name} in {count} samples, such as {where}{_ADVICE.get(name, '')}")
         return problems
 
 

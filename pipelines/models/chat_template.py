@@ -7,6 +7,7 @@ piece is encoded once: the same ids, many times as fast.
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -14,12 +15,15 @@ import numpy as np
 
 from her.backends.chat_template import PromptEncoder, TemplateRefusal
 from her.errors import InputError
-from her.training_data.audit import Encoding, Stop
+from her.training_data.audit import Change, Encoding, Stop
 from her.types import Message, Sample
 from pipelines.models.prefix_tree import Ids, common_prefix
 
 AT_ONCE = 256
 """Samples whose texts are in memory together: at 30 kB each, about 16 MB with their prompts."""
+BEFORE = 8
+"""Tokens of the prompt behind which a target is decoded."""
+_EMPTY_BLOCK = re.compile(r"<(\w+)>\s*</\1>")
 CACHED_CHARACTERS = 16_000_000
 """Characters of pieces whose ids are cached: a few hundred conversations, about 100 MB with the texts."""
 
@@ -53,7 +57,8 @@ class ChatTemplate:
 
     def encodings(self, samples: Sequence[Sample]) -> Iterator[Encoding]:
         """Yield the token counts of every sample; lazily, because each holds its target's text."""
-        return (self._encoding(prompt, whole) for prompt, whole in self._encoded(samples))
+        encoded = zip(samples, self._encoded(samples), strict=True)
+        return (self._encoding(prompt, whole, sample.messages[-1].content) for sample, (prompt, whole) in encoded)
 
     def ids(self, messages: Sequence[Message], ask: bool) -> list[int]:
         """Return the token ids of messages; `ask` appends the generation prompt."""
@@ -87,16 +92,39 @@ class ChatTemplate:
                 f"the chat template of {self.name!r} does not accept {name}: {error}; use model.template=auto"
             ) from error
 
-    def _encoding(self, prompt: Ids, whole: Ids) -> Encoding:
+    def _encoding(self, prompt: Ids, whole: Ids, content: str) -> Encoding:
         end = common_prefix(prompt, whole)
         target = whole[end:]
+        decoded = self._decode_after(whole[max(end - BEFORE, 0) : end].tolist(), target.tolist())
         return Encoding(
             prompt=end,
             target=len(target),
             stop=self._stop(target),
             prefix=end == len(prompt),
-            decoded=self.tokenizer.decode(target.tolist()),
+            decoded=decoded,
+            changed="" if decoded.startswith(content + self.tokenizer.eos_token) else self._change(decoded, content),
         )
+
+    def _decode_after(self, before: list[int], target: list[int]) -> str:
+        """Return the text of the target; it is decoded behind other tokens, because some tokenizers drop a first blank."""
+        known, whole = (
+            str(self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+            for ids in (before, before + target)
+        )
+        return whole[len(known) :]
+
+    def _change(self, decoded: str, content: str) -> Change:
+        """Return how the decoded target differs from the message that should be trained."""
+        body, found, _ = decoded.rpartition(self.tokenizer.eos_token)
+        body = body if found else decoded
+        if body == content:
+            return ""
+        if body == unicodedata.normalize("NFC", content):
+            return "nfc"
+        if body.strip() == content.strip():
+            return "trimmed"
+        added, there, after = body.rpartition(content.strip())
+        return "think_block" if there and not after.strip() and not _EMPTY_BLOCK.sub("", added).strip() else "text"
 
     def _stop(self, target: Ids) -> Stop:
         """Return where the stop token is. White space after it is allowed: many templates write a line end there."""

@@ -15,6 +15,7 @@ from her.errors import InputError
 from pipelines.models.from_scratch import create_model, train_tokenizer
 from pipelines.models.options import LoraOptions, ModelOptions
 from pipelines.models.stop_token import set_stop_token, set_template
+from pipelines.models.template_choice import AUTO, choose_template
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +41,11 @@ def load_tokenizer(options: ModelOptions, texts: Iterable[str] = ()) -> "PreTrai
         tokenizer = _read_tokenizer(options)
     else:
         tokenizer = train_tokenizer(texts, options.shape.vocabulary, options.shape.context)
-    set_template(tokenizer, options.template, options.base or "a model from scratch")
+    name = options.base or "a model from scratch"
+    if options.template == AUTO:
+        choose_template(tokenizer, _end_ids(options), name)
+        return tokenizer
+    set_template(tokenizer, options.template, name)
     set_stop_token(tokenizer, _end_ids(options), options.template)
     return tokenizer
 
@@ -50,20 +55,22 @@ def load_model(
     lora: LoraOptions,
     tokenizer: "PreTrainedTokenizerBase",
     device: str = "auto",
-    attention: str = "sdpa",
+    attention: str = "",
 ) -> "PreTrainedModel":
     """Load the model without adapters, in the precision of the settings; on the CPU unless it is quantised.
 
     Args:
         lora: only `quantise` is read.
         device: `auto`, `cpu` or `cuda`; only to check whether a GPU is there.
-        attention: name of an attention function that transformers knows.
+        attention: name of an attention function that transformers knows; empty takes that of the settings.
 
     Raises:
         InputError: a GPU or bitsandbytes is missing, no weights, weights that are not safetensors, missing weights or weights of
             another shape, or a tokenizer with more tokens than the model has embeddings.
     """
-    _require_quantisation(resolve_device(device), lora)
+    device = resolve_device(device)
+    _require_quantisation(device, lora)
+    attention = attention or choose_attention(options, device)
     if not options.base:
         model = create_model(options.shape, tokenizer, _dtype(options), attention)
     else:
@@ -76,6 +83,31 @@ def load_model(
         )
     log.info("%s: %.1f million weights, %s", options.base or "from scratch", model.num_parameters() / 1e6, model.dtype)
     return model
+
+
+def read_config(options: ModelOptions) -> Any:
+    """Return the config of the text model of a base.
+
+    Raises:
+        InputError: no such base, or a config that transformers does not know.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(model_source(options), revision=options.revision or None, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"the config of '{options.base}' cannot be read: {_first_words(error)}") from error
+    return config.get_text_config()
+
+
+def choose_attention(options: ModelOptions, device: str) -> str:
+    """Return the attention function for rows without shared prefixes (`model.attention`)."""
+    if options.attention != "auto":
+        return options.attention
+    if device == "cuda" and find_spec("flash_attn") is not None and options.precision != "float32":
+        return "flash_attention_2"  # caps scores too
+    capped = options.base and getattr(read_config(options), "attn_logit_softcapping", None)
+    return "eager" if capped else "sdpa"  # PyTorch's own attention would leave the cap out, without an error
 
 
 def lora_config(lora: LoraOptions) -> "LoraConfig | None":

@@ -39,8 +39,12 @@ class ModelOptions(Value):
     Args:
         base: folder or repository of a causal language model with safetensors; empty creates one of `shape` from scratch.
         revision: branch, tag or commit of a repository.
-        template: chat template: `chatml` (pipelines/models/chatml.jinja, which writes turns unchanged), `own` for the base's
-            own, or the path of a Jinja file. It is saved with the checkpoint.
+        template: chat template: `auto` takes the base's own where training and play agree on it, else the shipped one that fits;
+            `own`; `chatml`, `llama3`, `gemma`, `mistral` or `llama2` (files beside this one, which write turns unchanged); or the
+            path of a Jinja file. It is saved with the checkpoint.
+        changes: changes of a target by template or tokenizer that are meant: `nfc`, `trimmed`, `think_block`.
+        attention: `auto` takes FlashAttention on a GPU where it is installed, eager attention for a model with soft-capped
+            scores, else PyTorch's own (`sdpa`); or a name that transformers knows. Shared-prefix rows have their own.
         precision: `float32`; `bfloat16` for weights and arithmetic; `mixed` for float32 weights with bfloat16 autocast.
         licence: licence of the base, for the model card; empty takes it from the base's own model card.
     """
@@ -48,7 +52,9 @@ class ModelOptions(Value):
     base: str = ""
     revision: str = ""
     shape: ShapeOptions = ShapeOptions()
-    template: NonEmpty = "chatml"
+    template: NonEmpty = "auto"
+    changes: tuple[Literal["nfc", "trimmed", "think_block"], ...] = ()
+    attention: NonEmpty = "auto"
     precision: Precision = "float32"
     licence: str = ""
 

@@ -1,5 +1,8 @@
 """Read files of samples: Parquet of a synthesis, JSONL of samples or of ratings, as `her ratings export --format sft` writes it.
 
+Conversations of other programs, rows with a list `messages`, are read as well, from JSONL and Parquet: every message of the
+assistant is a target, and its plan is in no history. Columns that nothing here reads are left out.
+
 Equal messages are stored once; otherwise a history of 40 turns would be in memory 40 times.
 """
 
@@ -8,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from her.errors import FormatVersionError, InputError
 from her.files import jsonl
@@ -26,7 +29,32 @@ LONGEST_NAME = 80
 """Characters of a reply in which the speaker's name is searched."""
 
 
-class CompletionRow(Value):
+class _KnownColumns(Value):
+    """A row of which only the fields that are declared are read, also of its messages."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_unknown(cls, row: Any) -> Any:
+        if not isinstance(row, dict):
+            return row
+        known = {name: value for name, value in row.items() if name in cls.model_fields}
+        for name in known.keys() & {"messages", "prompt", "completion"}:
+            if isinstance(known[name], list | tuple):
+                known[name] = tuple(_bare(message) for message in known[name])
+        return known
+
+
+def _bare(message: Any) -> Any:
+    return {name: message[name] for name in ("role", "content") if name in message} if isinstance(message, dict) else message
+
+
+class ChatRow(_KnownColumns):
+    """A conversation of another program; every message of the assistant is a target."""
+
+    messages: tuple[Message, ...] = Field(min_length=2)
+
+
+class CompletionRow(_KnownColumns):
     """A prompt-completion row, as `her ratings export --format sft` writes it; older exports have no transcript and speaker."""
 
     prompt: tuple[Message, ...] = Field(min_length=1)
@@ -70,7 +98,12 @@ def read_file(path: Path) -> Iterator[Sample]:
 def _lines(file: Path) -> Iterator[Sample]:
     """Yield the samples of a JSONL file of samples or of prompt-completion rows; its first line decides which."""
     messages = _MessageCache()
-    if _line_type(file) is Sample:
+    kind = _line_type(file)
+    if kind is ChatRow:
+        for number, chat in enumerate(jsonl.read(file, ChatRow), 1):
+            yield from map(messages.share, _chat_samples(chat, f"file '{file}' line {number}", f"{file.name} line {number}"))
+        return
+    if kind is Sample:
         for sample in jsonl.read(file, Sample):
             yield messages.share(sample)
         return
@@ -78,7 +111,7 @@ def _lines(file: Path) -> Iterator[Sample]:
         yield messages.share(_to_sample(row, f"file '{file}' line {number}"))
 
 
-def _line_type(file: Path) -> type[Sample] | type[CompletionRow]:
+def _line_type(file: Path) -> type[Sample] | type[CompletionRow] | type[ChatRow]:
     with file.open("rb") as lines:
         first = lines.readline()
     try:
@@ -87,6 +120,8 @@ def _line_type(file: Path) -> type[Sample] | type[CompletionRow]:
         return Sample
     if others := keys & {"chosen", "rejected", "label"}:
         raise InputError(f"file '{file}' has {sorted(others)[0]!r} in it: rows for another training; export it with --format sft")
+    if "messages" in keys and "trained" not in keys:
+        return ChatRow
     return CompletionRow if "prompt" in keys else Sample
 
 
@@ -97,6 +132,9 @@ def _parquet(file: Path) -> Iterator[Sample]:
 
     try:
         with parquet.ParquetFile(file) as opened:
+            if "messages" in opened.schema_arrow.names and "prompt" not in opened.schema_arrow.names:
+                yield from _parquet_chats(file, opened)
+                return
             _require_format(file, opened.schema_arrow)  # before any row: another version may mean other columns
             messages, number = _MessageCache(), 0
             for batch in opened.iter_batches(BATCH_ROWS, columns=list(COLUMNS)):
@@ -106,6 +144,39 @@ def _parquet(file: Path) -> Iterator[Sample]:
                     yield messages.share(_to_sample(_parse_row(fields, where), where))
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"file '{file}' cannot be read as Parquet ({error}); write it again") from error
+
+
+def _parquet_chats(file: Path, opened: Any) -> Iterator[Sample]:
+    """Yield the samples of conversations in a column `messages`."""
+    messages, number = _MessageCache(), 0
+    for batch in opened.iter_batches(BATCH_ROWS, columns=["messages"]):
+        for fields in batch.to_pylist():
+            number += 1
+            where = f"file '{file}' row {number}"
+            try:
+                chat = ChatRow.model_validate(fields)
+            except ValueError as error:
+                raise InputError(f"{where} is not a conversation: {' '.join(str(error).split())[:200]}; correct it") from error
+            yield from map(messages.share, _chat_samples(chat, where, f"{file.name} row {number}"))
+
+
+def _chat_samples(chat: ChatRow, where: str, transcript: str) -> Iterator[Sample]:
+    """Yield a sample for every message of the assistant; the plan of an earlier one is left out of the history."""
+    shown = [Message(role=each.role, content=_without_plan(each)) for each in chat.messages]
+    targets = [place for place, message in enumerate(chat.messages) if message.role == "assistant" and place]
+    if not targets:
+        raise InputError(f"{where}: no message of the assistant has one before it; a conversation needs a prompt and a reply")
+    for place in targets:
+        row = CompletionRow(prompt=tuple(shown[:place]), completion=(chat.messages[place],))
+        sample = _to_sample(row, f"{where}, message {place + 1}")
+        yield sample.model_copy(update={"transcript": transcript, "turn": f"{transcript} message {place + 1}"})
+
+
+def _without_plan(message: Message) -> str:
+    opening_tag, closing = WRITTEN["system_thinking"]
+    if message.role != "assistant" or not message.content.lstrip().startswith(opening_tag):
+        return message.content
+    return message.content.partition(closing)[2]
 
 
 def _require_format(file: Path, schema: Any) -> None:
@@ -148,13 +219,16 @@ def _to_sample(row: CompletionRow, where: str) -> Sample:
 def _speaker(row: CompletionRow, where: str) -> str:
     """Return the name before the reply, after its plan, that the first line of the prompt names too.
 
-    A name may contain a colon, so the longest name that matches is taken.
+    A name may contain a colon, so the longest name that matches is taken. Where no system message names a cast, it is the name
+    at the reply's beginning.
     """
     reply = row.completion[0].content.rpartition(WRITTEN["system_thinking"][1])[2].lstrip()[:LONGEST_NAME]
-    cast = opening(row.prompt)
+    cast = opening(row.prompt) if row.prompt[0].role == "system" else None
     ends = [place for place, char in enumerate(reply) if char in ":：" and reply[:place].strip()]
-    for end in reversed(ends):
-        if (name := reply[:end].strip()) in cast:
+    if cast is None and ends:
+        return reply[: ends[0]].strip()
+    for end in reversed(ends if cast else []):
+        if (name := reply[:end].strip()) in (cast or ""):
             return name
     raise InputError(f"{where}: the reply begins with no name from the prompt's first line ({reply[:40]!r}); write 'Name: '")
 

@@ -21,6 +21,7 @@ from her.runs.open_run import Run, RunCollapsed, open_run
 from her.types import Message
 from pipelines.models.chat_template import ChatTemplate
 from pipelines.models.checkpoints import last_checkpoint
+from pipelines.models.fitness import require_fit, require_launcher
 from pipelines.models.loading import base_files, load_tokenizer, resolve_device
 from pipelines.models.saving import save
 from pipelines.rl.best_of_n import keep_best
@@ -59,6 +60,7 @@ def run(options: RlOptions) -> Path:
     transformers_logging.disable_progress_bar()
     device = resolve_device(options.device)
     state = PartialState(cpu=device == "cpu")
+    require_launcher(state, device)
     if not state.is_main_process:
         _train(options.with_base(), run_folder(options.name), None, device)
         return run_folder(options.name) / "model"
@@ -75,6 +77,8 @@ def _train(options: RlOptions, folder: Path, opened: Run | None, device: str) ->
         if opened is not None:
             opened.log_metric(**values)
 
+    grouped = options.method not in (*FROM_PREFERENCES, "best_of_n")
+    require_fit(options.model, options.lora, shared=grouped and options.rollout.shared_prefix)
     template = ChatTemplate(load_tokenizer(options.model))
     template.tokenizer.response_template = None  # with it TRL would hand the reward answers without their plan
     if options.method in FROM_PREFERENCES:

@@ -18,6 +18,7 @@ from her.files import atomic as files
 from her.runs.command_line import run_command_line
 from her.runs.folder import run_folder
 from her.runs.open_run import Run, open_run
+from pipelines.models.fitness import require_launcher
 from pipelines.models.loading import base_files, resolve_device
 from pipelines.models.saving import save
 from pipelines.sft.options import TrainingOptions
@@ -47,6 +48,7 @@ def run(options: TrainingOptions) -> Path:
     # First of all, because it joins the processes of a launch. NCCL gives up after 10 minutes and gloo after 30 by default, but
     # the main process may prepare a large data set for longer.
     state = PartialState(cpu=device == "cpu", timeout=timedelta(hours=PREPARATION_HOURS))
+    require_launcher(state, device)
     folder = run_folder(options.name)
     with _open_in_main_process(options, state) as opened:
         if state.is_main_process:

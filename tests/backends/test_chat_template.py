@@ -18,8 +18,8 @@ TEMPLATES = {
     + TURNS.replace("messages %}", "messages if m.role != 'system' %}", 1),
     "alternates": TURNS.replace("messages %}", "messages if m.role != 'system' %}" + ALTERNATE, 1),
     "trims": TURNS.replace("m.content", "m.content | trim"),
-    "spaced": "{% for m in messages %}{% if m.role == 'assistant' %} {{ m.content + '</s>' }}{% else %}[{{ m.content }}]{% endif %}"
-    "{% endfor %}",
+    "spaced": "{% for m in messages %}{% if m.role == 'assistant' %} {{ m.content + '</s>' }}"
+    "{% else %}[{{ m.content }}]{% endif %}{% endfor %}",
 }
 
 

@@ -56,6 +56,19 @@ def write(folder: Path, content: Any, name: str = "lamp.json") -> Path:
     return path
 
 
+def test_names_that_differ_in_case_are_one_character() -> None:
+    conversation = PLOT["conversation"][0]  # type: ignore[index]
+    lines = [{"character": name, "message": "Aye."} for name in ("MARA", "tom", "Mara", "TOM")]
+    book = {**BOOK, "plots": [{**PLOT, "conversation": [{**conversation, "dialogues": lines}]}]}  # type: ignore[dict-item]
+    book["character_datasets"] = {"MARA": {"profile": "A keeper."}, "mara": {"profile": ""}}
+    [scene] = coser.read_content(book, "The Lamp").scenes
+    assert [turn.speaker for turn in scene.turns] == ["mara", "Tom", "mara", "Tom"]
+    assert [(member.name, member.motivation) for member in scene.cast] == [("mara", "To keep it burning."), ("Tom", "")]
+    assert "A keeper." in scene.cast[0].profile and scene.experiences == {"mara": "She loses the lamp."}
+    [case] = coser.read_content({**CASE, "major_characters": ["TOM", "MARA"]}, "x").scenes
+    assert [member.name for member in case.cast] == ["Tom", "Mara"] and case.listed == ("Mara", "Tom", ENVIRONMENT)
+
+
 def test_a_book_is_read(tmp_path: Path) -> None:
     book = coser.load_book(write(tmp_path, BOOK))
     (scene,) = book.scenes

@@ -33,7 +33,9 @@ def audit_samples(
     """
     wanted = options.samples
     # kept=0: samples stay whole, so the share of target tokens that is kept follows from `dropped`.
-    limits = AuditLimits(most_tokens=wanted.most_tokens, kept=0, dropped=wanted.dropped, plans=wanted.plans)
+    limits = AuditLimits(
+        most_tokens=wanted.most_tokens, kept=0, dropped=wanted.dropped, plans=wanted.plans, changes=options.model.changes
+    )
     kept_train, train_report = _audit_split("train", train, template, limits)
     kept_held_out, held_out_report = _audit_split("held_out", held_out, template, limits)
     reports = [train_report, held_out_report] if held_out else [train_report]

@@ -23,7 +23,8 @@ from her.training_data.audit import write_audit
 from her.types import Sample
 from pipelines.models.atomic_folder import explain_full_disk
 from pipelines.models.chat_template import ChatTemplate
-from pipelines.models.loading import load_tokenizer, model_source
+from pipelines.models.fitness import require_fit
+from pipelines.models.loading import load_tokenizer, read_config
 from pipelines.models.model_card import licence_of
 from pipelines.sft.options import TrainingOptions
 from pipelines.sft.rows.audit import audit_samples
@@ -97,15 +98,7 @@ def context_of(options: TrainingOptions) -> int:
     base = options.model.base
     if not base:
         return options.model.shape.context
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(
-            model_source(options.model), revision=options.model.revision or None, trust_remote_code=False
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"the config of '{base}' cannot be read: {' '.join(str(error).split())[:240]}") from error
-    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    positions = getattr(read_config(options.model), "max_position_embeddings", None)
     if not positions:
         raise InputError(f"the config of '{base}' has no max_position_embeddings, so the longest sample is not known")
     return int(positions)
@@ -113,6 +106,7 @@ def context_of(options: TrainingOptions) -> int:
 
 def _prepare(options: TrainingOptions, home: Path) -> RowFacts:
     """Do all of it, into a `home` that does not exist yet."""
+    require_fit(options.model, options.lora, shared=options.layout == "shared_prefix")
     licence_of(options.model.base, options.model.licence)  # raises for an unreadable model card now, not after training
     train, held_out = read_samples(options.samples, options.seed)
     texts = (message.content for sample in train for message in sample.messages)

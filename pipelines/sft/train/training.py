@@ -71,7 +71,7 @@ def build_trainer(options: TrainingOptions, prepared: Prepared, folder: Path, de
 
     set_seed(options.seed)  # before the model: it may have random weights, and adapters always do
     shared = options.layout == "shared_prefix"
-    attention = register_attention() if shared else "sdpa"
+    attention = register_attention() if shared else ""
     tokenizer = prepared.template.tokenizer
     # Before the model: with ZeRO-3 the arguments make transformers shard the weights while it loads them.
     arguments = sft_config(options, prepared.facts, folder, device)

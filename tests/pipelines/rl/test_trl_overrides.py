@@ -17,7 +17,7 @@ def test_the_overridden_methods_have_the_signatures_they_were_written_for() -> N
     assert trl.__version__.startswith(trl_overrides.TRL)
     overridden = {
         name
-        for name, value in vars(trl_overrides.GroupMethods).items()
+        for name, value in {**vars(trl_overrides.GroupMethods), **vars(trl_overrides.TextPrompts)}.items()
         if inspect.isfunction(value) and hasattr(trl.GRPOTrainer, name)
     }
     assert overridden == set(trl_overrides.SIGNATURES)

@@ -50,6 +50,43 @@ def options(*files: Path, **more: Any) -> SampleOptions:
     return SampleOptions(files=files, **{"held_out_share": 0.0, **more})
 
 
+def chats_parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
+    import pyarrow as pa
+    from pyarrow import parquet as files
+
+    files.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+def chats_lines(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize(("write", "ending"), [(chats_parquet, "parquet"), (chats_lines, "jsonl")])
+@pytest.mark.parametrize("system", [True, False])
+def test_conversations_of_other_programs_are_read(tmp_path: Path, write: Any, ending: str, system: bool) -> None:
+    """Only `messages`, columns and keys of other programs, with and without a system message; a plan is in no history."""
+    head = [{"role": "system", "content": "You are Mara, in a conversation with Tom."}] * system
+    said = [("user", "Tom: Well?"), ("assistant", f"{PLAN}Mara: Aye."), ("user", "Tom: So?"), ("assistant", f"{PLAN}Mara: No.")]
+    messages = [*head, *({"role": role, "content": text} for role, text in said)]
+    path = write(tmp_path / f"chats.{ending}", [{"messages": messages, "score": 4, "id": "a"}] * 2)
+    read = list(read_file(path))
+    assert [(each.speaker, each.messages[-1].content) for each in read] == [("Mara", said[1][1]), ("Mara", said[3][1])] * 2
+    assert [message.content for message in read[1].messages[-4:-1]] == ["Tom: Well?", "Mara: Aye.", "Tom: So?"]
+    assert len({each.transcript for each in read}) == 2 and len({each.turn for each in read}) == 4
+    assert len(read[0].messages) == 2 + system
+
+
+def test_a_conversation_without_a_reply_is_named(tmp_path: Path) -> None:
+    path = chats_lines(
+        tmp_path / "c.jsonl",
+        [{"messages": [{"role": "assistant", "content": "Mara: Aye."}] * 1 + [{"role": "user", "content": "x"}]}],
+    )
+    with pytest.raises(InputError, match="line 1: no message of the assistant has one before it"):
+        list(read_file(path))
+
+
 @pytest.mark.parametrize("write", [parquet, lines])
 @pytest.mark.parametrize("count", [1, 12, 700])
 def test_written_samples_are_read_back(tmp_path: Path, write: Callable[[Path, list[Sample]], Path], count: int) -> None:
