@@ -144,6 +144,8 @@ class LocalBackend:
 
         cuda = torch.cuda.is_available()
         half = torch.bfloat16 if cuda and torch.cuda.is_bf16_supported() else torch.float16
+        # PyTorch's own attention would leave out a cap of the scores, without an error.
+        capped = getattr(self._config.get_text_config(), "attn_logit_softcapping", None)
         started = time.monotonic()
         try:
             self._model = AutoModelForCausalLM.from_pretrained(
@@ -153,6 +155,7 @@ class LocalBackend:
                 use_safetensors=True,
                 dtype=half if cuda else torch.float32,
                 **({"device_map": "auto"} if cuda else {}),
+                **({"attn_implementation": "eager"} if capped else {}),
             ).eval()
         except (OSError, SafetensorError) as error:  # absent or truncated files: the sentence is enough, no traceback
             self._failure = self._failure or self._load_error(error)

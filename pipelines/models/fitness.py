@@ -13,11 +13,11 @@ _PLAIN_KINDS = {"full_attention", "global", "attention"}
 """Kinds of layers, as configs of transformers name them, that shared prefixes can compute."""
 
 
-def require_fit(model: ModelOptions, lora: LoraOptions, *, shared: bool) -> None:
+def require_fit(model: ModelOptions, lora: LoraOptions, *, unshared: str = "") -> None:
     """Check base, adapters and layout against each other; reads the config and names of files only.
 
     Args:
-        shared: whether rows with shared prefixes are trained.
+        unshared: where rows with shared prefixes are trained, the setting that trains others, for the advice.
 
     Raises:
         InputError: weights that are missing or no weights; shared prefixes with an attention that cannot compute them; adapters
@@ -29,9 +29,9 @@ def require_fit(model: ModelOptions, lora: LoraOptions, *, shared: bool) -> None
     if source.is_dir() and (problem := weights_problem(source)):
         raise InputError(f"model.base '{model.base}': {problem}")
     config = read_config(model)
-    if shared and (feature := unshared_feature(config)):
+    if unshared and (feature := unshared_feature(config)):
         raise InputError(
-            f"model.base '{model.base}' has {feature}, which rows with shared prefixes do not compute; set layout=plain"
+            f"model.base '{model.base}' has {feature}, which rows with shared prefixes do not compute; set {unshared}"
         )
     if lora.rank and "all-linear" not in lora.targets:
         _require_targets(model, lora, config)

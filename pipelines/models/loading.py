@@ -106,8 +106,12 @@ def choose_attention(options: ModelOptions, device: str) -> str:
         return options.attention
     if device == "cuda" and find_spec("flash_attn") is not None and options.precision != "float32":
         return "flash_attention_2"  # caps scores too
-    capped = options.base and getattr(read_config(options), "attn_logit_softcapping", None)
-    return "eager" if capped else "sdpa"  # PyTorch's own attention would leave the cap out, without an error
+    return exact_attention(read_config(options)) if options.base else "sdpa"
+
+
+def exact_attention(config: Any) -> str:
+    """Return PyTorch's own attention, or eager attention where it would leave out a cap of the scores without an error."""
+    return "eager" if getattr(config.get_text_config(), "attn_logit_softcapping", None) else "sdpa"
 
 
 def lora_config(lora: LoraOptions) -> "LoraConfig | None":

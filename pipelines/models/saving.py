@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from her.errors import HerError
 from her.types import Value
 from pipelines.models.atomic_folder import atomic_folder
+from pipelines.models.loading import exact_attention
 from pipelines.models.merging import adapter_of, base_of, merged_weights
 from pipelines.models.model_card import adapter_card, licence_files, licence_of, model_card
 from pipelines.models.response_template import with_template
@@ -105,7 +106,7 @@ def _skeleton(model: Any, tokenizer: "PreTrainedTokenizerBase") -> "PreTrainedMo
     config.get_text_config().pad_token_id = tokenizer.pad_token_id
     config.use_cache = True  # training turned it off
     with torch.device("meta"):  # no memory: only names, shapes and configs are needed
-        skeleton = AutoModelForCausalLM.from_config(config, dtype=_dtype(base), attn_implementation="sdpa")
+        skeleton = AutoModelForCausalLM.from_config(config, dtype=_dtype(base), attn_implementation=exact_attention(config))
     skeleton.generation_config = _generation_config(base.generation_config, tokenizer)
     return skeleton
 
@@ -196,7 +197,11 @@ def _read_back(part: Path, model: Any, tokenizer: "PreTrainedTokenizerBase", wei
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     loaded, report = AutoModelForCausalLM.from_pretrained(
-        part, use_safetensors=True, trust_remote_code=False, output_loading_info=True, attn_implementation="sdpa"
+        part,
+        use_safetensors=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+        attn_implementation=exact_attention(base_of(model).config),
     )
     if report["missing_keys"] or report["unexpected_keys"]:
         raise HerError(f"'{part.name}' was read back with other weights than were written; nothing was kept")

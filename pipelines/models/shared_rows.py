@@ -87,9 +87,9 @@ def require_spans_honoured(trainer: Any, tolerance: float = 1e-4) -> None:
     model.eval()
     with torch.no_grad(), trainer.compute_loss_context_manager():
         causal = {**row, "spans": [[0, len(row["input_ids"]), 0, 0]]}
-        ours = _losses(model, [row], device)
-        expected = _losses(model, expand(row), device)
-        ignoring = _losses(model, [causal], device)
+        ours = target_losses(model, [row], device)
+        expected = target_losses(model, expand(row), device)
+        ignoring = target_losses(model, [causal], device)
     model.train(training)
     exact = next(model.parameters()).dtype == torch.float32 and not trainer.args.bf16
     difference, worst = (
@@ -133,7 +133,7 @@ def expand(row: Mapping[str, list[Any]]) -> list[dict[str, list[Any]]]:
     return rows
 
 
-def _losses(model: Any, rows: Sequence[Mapping[str, Any]], device: Any) -> Any:
+def target_losses(model: Any, rows: Sequence[Mapping[str, Any]], device: Any) -> Any:
     """Return the loss of every trained token, in order, float32 (targets,)."""
     import torch
 

@@ -78,7 +78,9 @@ def _train(options: RlOptions, folder: Path, opened: Run | None, device: str) ->
             opened.log_metric(**values)
 
     grouped = options.method not in (*FROM_PREFERENCES, "best_of_n")
-    require_fit(options.model, options.lora, shared=grouped and options.rollout.shared_prefix)
+    require_fit(
+        options.model, options.lora, unshared="rollout.shared_prefix=false" if grouped and options.rollout.shared_prefix else ""
+    )
     template = ChatTemplate(load_tokenizer(options.model))
     template.tokenizer.response_template = None  # with it TRL would hand the reward answers without their plan
     if options.method in FROM_PREFERENCES:

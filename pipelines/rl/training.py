@@ -94,7 +94,7 @@ def build_trainer(
             f"there are {len(rows)} prompts and a step takes {wanted} different ones; lower batch, or give more prompts"
         )
     set_seed(options.seed)
-    attention = register_attention() if options.rollout.shared_prefix else "sdpa"
+    attention = register_attention() if options.rollout.shared_prefix else ""
     model = load_model(options.model, options.lora, tokenizer, device, attention=attention)
     trainer = group_trainer(options.keep)(
         model=model,

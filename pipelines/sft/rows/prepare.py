@@ -106,7 +106,7 @@ def context_of(options: TrainingOptions) -> int:
 
 def _prepare(options: TrainingOptions, home: Path) -> RowFacts:
     """Do all of it, into a `home` that does not exist yet."""
-    require_fit(options.model, options.lora, shared=options.layout == "shared_prefix")
+    require_fit(options.model, options.lora, unshared="layout=plain" if options.layout == "shared_prefix" else "")
     licence_of(options.model.base, options.model.licence)  # raises for an unreadable model card now, not after training
     train, held_out = read_samples(options.samples, options.seed)
     texts = (message.content for sample in train for message in sample.messages)

@@ -56,12 +56,12 @@ def test_what_does_not_fit(
     adapters = LoraOptions(rank=4 if lora else 0, targets=lora or ("all-linear",))
     model = ModelOptions(base=str(folder))
     if not sentence:
-        require_fit(model, adapters, shared=True)
+        require_fit(model, adapters, unshared="layout=plain")
         return
     with pytest.raises(InputError, match=sentence):
-        require_fit(model, adapters, shared=True)
+        require_fit(model, adapters, unshared="layout=plain")
     if "layout=plain" in sentence:  # the advice works
-        require_fit(model, adapters, shared=False)
+        require_fit(model, adapters)
         assert choose_attention(model, "cpu") == ("eager" if "soft" in sentence else "sdpa")
 
 
