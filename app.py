@@ -2,13 +2,16 @@
 
 import sys
 
+from her import paths
 from her.config import Settings
 from her.errors import HerError
-from her.ui.build import launch
 
 
 def main() -> None:
     """Open the playground with the settings of the environment; an expected error is printed as one line."""
+    paths.prepare_for_gradio()
+    from her.ui.build import launch
+
     try:
         launch(Settings())
     except HerError as error:

@@ -1,6 +1,8 @@
 """Paths and addresses from the environment (HER_HOME, database, host, port); read at each call, never at import."""
 
 import os
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from her.errors import InputError
@@ -45,6 +47,28 @@ def personas_folder() -> Path:
 def space_id() -> str:
     """Return `OWNER/NAME` of the Hugging Face Space that this process runs on, else an empty string."""
     return os.environ.get("SPACE_ID", "")
+
+
+def proxies() -> tuple[str, ...]:
+    """Return the addresses of proxies whose X-Forwarded headers are believed: `HER_PROXIES`, separated by commas; `*` on a Space.
+
+    A Space can be reached through the proxy of Hugging Face alone.
+    """
+    named = tuple(part.strip() for part in os.environ.get("HER_PROXIES", "").split(",") if part.strip())
+    return named or (("*",) if space_id() else ())
+
+
+def prepare_for_gradio() -> None:
+    """Set up what Gradio and its server read when they are imported; called before that.
+
+    Gradio imports the package `spaces` where it finds one. In a checkout that name is the folder spaces/ of this repository, a
+    namespace in which it then misses functions when SYSTEM=spaces is set. uvicorn believes what everybody on this machine says in
+    X-Forwarded-For; the guard of the playground believes the proxies of `proxies()` instead.
+    """
+    found = find_spec("spaces") if "spaces" not in sys.modules else None
+    if found is not None and found.origin is None:
+        sys.modules["spaces"] = None  # type: ignore[assignment]  # an import fails as if nothing were there
+    os.environ["FORWARDED_ALLOW_IPS"] = ""
 
 
 def zero_gpu() -> bool:

@@ -53,7 +53,8 @@ class Playground:
         **environment: str,
     ) -> None:
         self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        host = "[::1]" if environment.get("GRADIO_SERVER_NAME") == "::1" else "127.0.0.1"
+        self.url = f"http://{host}:{self.port}"
         self.log = home / "playground.log"
         home.mkdir(parents=True, exist_ok=True)
         play = [sys.executable, "-m", "her.cli", "play", *arguments] if arguments else [sys.executable, str(ROOT / "app.py")]

@@ -36,6 +36,8 @@ _LOCAL_SERVERS = {
     "transformers": "local:{}",
 }
 """Words that people write for a scheme, and the spec they mean."""
+_KEY = re.compile(r"(?i)\b(?:sk|hf|key|tok|gsk|xai|AIza)[-_][\w.*-]{6,}|\b(?=[a-z]*\d)(?=\d*[a-z])[\da-z]{24,}\b")
+"""Prefixes of common providers' keys, and long words of letters and digits."""
 
 
 class Spec(Value):
@@ -290,8 +292,9 @@ def _nearest(text: str) -> str:
 
 
 def _hidden(text: str) -> str:
-    """Return the text without what stands before an @ and without a query, where people put keys by mistake."""
-    return re.sub(r"\?[^#]*", "?***", re.sub(r"[^/@\s]+@", "***@", text))
+    """Return the text without what stands before an @, without a query and without what looks like a key: people mistake them."""
+    bare = re.sub(r"\?[^#]*", "?***", re.sub(r"[^/@\s]+@", "***@", text))
+    return _KEY.sub("***", bare)
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------

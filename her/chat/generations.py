@@ -13,8 +13,10 @@ from typing import ParamSpec, TypeVar
 from anyio import CapacityLimiter, to_thread
 
 from her.backends.base import Backend
+from her.chat.ceilings import ADDRESS, Places
 from her.chat.generation import RunningGeneration, StoppedEarly, reason_of
 from her.chat.jobs import ChatLimits, ReplyJob
+from her.chat.sentences import visitor_sentence
 from her.chat.views import LiveState
 from her.errors import HerError, InputError
 from her.store import Origin, Store
@@ -43,9 +45,16 @@ class RunningGenerations:
         self._released = released
         self._changing: set[str] = set()
         self._running: dict[str, RunningGeneration] = {}
+        self._give_back: dict[str, Callable[[], None]] = {}
         self._ended: dict[str, RunningGeneration] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._limiter: CapacityLimiter | None = None
+        self._places = Places(
+            limits.max_live_per_visitor,
+            limits.max_live_per_address,
+            limits.max_live,
+            "{count} replies are being written for you in other chats; wait for one of them or stop it",
+        )
 
     async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking call in a thread, at most STORE_THREADS at a time."""
@@ -85,9 +94,13 @@ class RunningGenerations:
         and the error of the commit is raised.
         """
         async with self.exclusive(visitor, chat):
-            self._admit(visitor)
-            generation = RunningGeneration(await self.in_thread(build_job))
-            self._running[chat] = generation
+            give_back = self._places.take(visitor, ADDRESS.get())  # before the first await, or a crowd comes through
+            try:
+                generation = RunningGeneration(await self.in_thread(build_job))
+            except BaseException:
+                give_back()
+                raise
+            self._running[chat], self._give_back[chat] = generation, give_back
             self._ended.pop(chat, None)
             generation.begin()
         task = asyncio.create_task(self._play(generation), name=f"reply {chat}")
@@ -105,11 +118,6 @@ class RunningGenerations:
             generation.stop()
         if self._tasks:
             await asyncio.wait(set(self._tasks))
-
-    def _admit(self, visitor: str) -> None:
-        count = sum(generation.visitor == visitor for generation in self._running.values())
-        if count >= self.limits.max_live_per_visitor:
-            raise InputError(f"{count} replies are being written for you in other chats; wait for one of them or stop it")
 
     async def _play(self, generation: RunningGeneration) -> None:
         """Run one generation to its commit; in every case its followers get a last snapshot."""
@@ -151,6 +159,8 @@ class RunningGenerations:
         await generation.close_stream()
         if not isinstance(error, HerError):
             log.error("a generation in chat %s failed", generation.chat, exc_info=error)
+        elif not isinstance(error, (StoppedEarly, InputError)):
+            log.warning("a reply in chat %s failed: %s", generation.chat, error)
         if generation.refused is None:
             try:
                 await self.in_thread(self._record_failure, generation, error)
@@ -158,7 +168,7 @@ class RunningGenerations:
                 log.exception("a failed generation in chat %s could not be recorded", generation.chat)
         self._close(generation)
         state: LiveState = "stopped" if isinstance(error, StoppedEarly) else "failed"
-        sentence = str(error) if isinstance(error, HerError) else UNEXPECTED
+        sentence = visitor_sentence(error, generation.job.backend.describe().spec) if isinstance(error, HerError) else UNEXPECTED
         generation.end(state, error=sentence, reason=reason_of(error))
 
     def _record_failure(self, generation: RunningGeneration, error: Exception) -> None:
@@ -173,6 +183,7 @@ class RunningGenerations:
         """Let the chat be changed again; the last snapshot stays available for ENDED_SECONDS."""
         if self._running.get(generation.chat) is generation:
             del self._running[generation.chat]
+            self._give_back.pop(generation.chat)()
             self._ended[generation.chat] = generation
             asyncio.get_running_loop().call_later(ENDED_SECONDS, self._forget, generation)
 

@@ -19,12 +19,32 @@ from her.types import ENVIRONMENT, Message, Sampling, Turn, Value
 
 
 class ChatLimits(Value):
-    """Limits of what one visitor may ask for. Characters are code points; `max_turns` counts the shown path."""
+    """Limits of what one visitor may ask for, of what comes from one address, and of the whole server.
+
+    An address may stand for a class of forty people behind one router, so its limits are far above a visitor's.
+
+    Args:
+        max_message_chars: code points of a message.
+        max_turns: of the shown path.
+        max_live_per_visitor: replies that are being written at once; `_per_address` and `max_live` likewise.
+        max_reply_seconds: of one reply.
+        max_streams_per_visitor: open streams of replies, of all tabs of a browser.
+        max_chats_per_visitor: chats that are not deleted, as many as the list shows.
+        new_chats_per_address: new chats without a pause; then one in `new_chat_seconds`.
+    """
 
     max_message_chars: int = 20_000
     max_turns: int = 5_000
     max_live_per_visitor: int = 3
+    max_live_per_address: int = 120
+    max_live: int = 300
     max_reply_seconds: float = 600
+    max_streams_per_visitor: int = 12
+    max_streams_per_address: int = 400
+    max_streams: int = 800
+    max_chats_per_visitor: int = 200
+    new_chats_per_address: int = 400
+    new_chat_seconds: float = 2
 
 
 @dataclass(frozen=True)

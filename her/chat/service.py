@@ -7,10 +7,12 @@ in threads. A method that stores something returns after the commit. The shown p
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from her.backends.base import Backend
 from her.characters.coser import Book, BookScene
+from her.chat.ceilings import ADDRESS, Pace, Places
 from her.chat.edits import played_node, rewrite
 from her.chat.export import export as export_text
 from her.chat.generation import RunningGeneration
@@ -67,6 +69,18 @@ class ChatService:
         self._book_scenes: dict[str, BookScene] = {scene.scenario.id: scene for book in self.books for scene in book.scenes}
         self._generations = RunningGenerations(store, self.limits, self._retire)
         self._in_thread = self._generations.in_thread
+        limits = self.limits
+        self._streams = Places(
+            limits.max_streams_per_visitor,
+            limits.max_streams_per_address,
+            limits.max_streams,
+            "{count} tabs of yours are following a reply; close one of them",
+        )
+        self._new_chats = Pace(
+            limits.new_chats_per_address,
+            limits.new_chat_seconds,
+            "many chats were started from your network address; wait a minute and start this one then",
+        )
 
     # Backends
 
@@ -196,6 +210,10 @@ class ChatService:
         async for snapshot in generation.follow():
             yield snapshot
 
+    def stream_place(self, visitor: str) -> AbstractContextManager[None]:
+        """Hold a place for one open stream of replies; entering it raises InputError when there is none left."""
+        return self._streams.held(visitor, ADDRESS.get())
+
     # Scenes of several characters
 
     async def start_scene(self, visitor: str, opening: Opening) -> ChatView:
@@ -277,7 +295,8 @@ class ChatService:
 
     async def branch(self, visitor: str, chat: str, node: str) -> ChatView:
         """Copy the chat up to this turn into a new chat and return that."""
-        copy = await self._in_thread(self.store.branch, visitor, chat, node)
+        self._new_chats.take(ADDRESS.get())
+        copy = await self._in_thread(self.store.branch, visitor, chat, node, self.limits.max_chats_per_visitor)
         return await self.view(visitor, copy.id)
 
     async def rename(self, visitor: str, chat: str, title: str) -> ChatView:
@@ -325,8 +344,9 @@ class ChatService:
     # Inside
 
     async def _open(self, visitor: str, opening: Opening) -> ChatView:
-        create = self.store.create_conversation
-        chat = await self._in_thread(create, visitor, opening.draft, opening.turns, opening.alternatives)
+        self._new_chats.take(ADDRESS.get())
+        create, most = self.store.create_conversation, self.limits.max_chats_per_visitor
+        chat = await self._in_thread(create, visitor, opening.draft, opening.turns, opening.alternatives, most)
         return await self.view(visitor, chat.id)
 
     def _read_view(self, visitor: str, chat: str) -> ChatView:

@@ -37,6 +37,7 @@ def play(
     ] = False,
 ) -> None:
     """Start the playground and print its address."""
+    from her import paths
     from her.config import Settings
 
     overrides: dict[str, Any] = {"backend": backend, "host": host, "port": port}
@@ -45,6 +46,7 @@ def play(
         allow_visitor_urls=allow_visitor_urls,
         **{key: value for key, value in overrides.items() if value is not None},
     )
+    paths.prepare_for_gradio()
     from her.ui.build import launch
 
     launch(settings)

@@ -15,6 +15,9 @@ from her.store.records import Conversation, Draft, Generation, Node, Origin, Pat
 from her.store.tables import conversations, edits, generations, nodes, visitors
 from her.types import Turn, new_id
 
+RECENT = 10_000
+"""Newest turns among which those without a reply are looked for at a start: more than are ever being answered at once."""
+
 
 class Chats(Core):
     """Conversations of all visitors. Methods take the visitor first and raise NotFound for what this visitor does not own."""
@@ -35,6 +38,7 @@ class Chats(Core):
         draft: Draft,
         first_turns: Sequence[tuple[Turn, Origin]] = (),
         alternatives: Sequence[Turn] = (),
+        most: int = 0,
     ) -> Conversation:
         """Create a chat that opens with `first_turns`, each below the one before; the head is the last of them.
 
@@ -43,6 +47,10 @@ class Chats(Core):
             draft: fields of the chat.
             first_turns: opening, greeting or turns of a book.
             alternatives: siblings of the last first turn, such as the other greetings.
+            most: chats that the visitor may have; 0 for any number.
+
+        Raises:
+            InputError: the visitor has as many.
         """
         self.ensure_visitor(visitor_id)
         at, conversation_id = now(), new_id()
@@ -52,6 +60,7 @@ class Chats(Core):
         rows = _chain(conversation_id, first_turns, at)
         rows += [_node_row(conversation_id, above, turn, origin, at) for turn in alternatives]
         with self.writing() as connection:
+            _require_room(connection, visitor_id, most)
             connection.execute(insert(conversations).values(_conversation_row(conversation_id, visitor_id, draft, head, at)))
             _insert_nodes(connection, rows)
         return self.conversation(visitor_id, conversation_id)
@@ -224,10 +233,44 @@ class Chats(Core):
             add_tombstones(connection, "conversation", [conversation_id], "deleted by its visitor", at)
             touch(connection, conversation_id, at, deleted_at=at)
 
-    def branch(self, visitor_id: str, conversation_id: str, node_id: str) -> Conversation:
-        """Create a chat with a copy of the path from the root to this node: new ids, the same content and generations."""
+    def show_unanswered(self) -> int:
+        """Show messages whose reply was lost when the server was killed; return how many. Called before anything runs.
+
+        A message is on disk before its reply, and the path moves only together with the reply. So the newest turn of a chat that
+        is the visitor's own and is not shown has lost its reply.
+        """
+        last = select(func.max(nodes.c.seq)).scalar_subquery()
+        newest = (
+            select(func.max(nodes.c.seq))
+            .where(nodes.c.deleted_at.is_(None), nodes.c.seq > last - RECENT)
+            .group_by(nodes.c.conversation_id)
+        )
+        query = (
+            select(nodes, conversations.c.visitor_name)
+            .join(conversations, conversations.c.id == nodes.c.conversation_id)
+            .where(
+                nodes.c.seq.in_(newest),
+                nodes.c.origin.in_(("visitor", "edit")),
+                conversations.c.head_id.is_distinct_from(nodes.c.id),
+                conversations.c.deleted_at.is_(None),
+            )
+        )
+        with self.writing() as connection:
+            found = [row for row in connection.execute(query) if row.turn.speaker == row.visitor_name]
+            for row in found:
+                change = update(conversations).where(conversations.c.id == row.conversation_id)
+                connection.execute(change.values(head_id=row.id))
+        return len(found)
+
+    def branch(self, visitor_id: str, conversation_id: str, node_id: str, most: int = 0) -> Conversation:
+        """Create a chat with a copy of the path from the root to this node: new ids, the same content and generations.
+
+        Args:
+            most: as in `create_conversation`, which raises the same.
+        """
         at, branch_id = now(), new_id()
         with self.writing() as connection:
+            _require_room(connection, visitor_id, most)
             source = _conversation(owned(connection, visitor_id, conversation_id))
             node_in(connection, conversation_id, node_id)
             path = _path_to(_skeleton(connection, conversation_id), node_id)
@@ -240,6 +283,15 @@ class Chats(Core):
             connection.execute(insert(conversations).values(row))
             _insert_nodes(connection, copies)
         return self.conversation(visitor_id, branch_id)
+
+
+def _require_room(connection: Connection, visitor_id: str, most: int) -> None:
+    """Refuse a visitor who has as many chats as are allowed; 0 allows any number."""
+    if not most:
+        return
+    own = select(func.count()).where(conversations.c.visitor_id == visitor_id, conversations.c.deleted_at.is_(None))
+    if (count := connection.execute(own).scalar_one()) >= most:
+        raise InputError(f"you have {count} chats and at most {most} are kept; delete one that you do not need any more")
 
 
 def node_record(row: Row[Any]) -> Node:

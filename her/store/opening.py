@@ -11,7 +11,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,12 @@ _ADVICE = (
 
 
 def database_name(url: URL) -> str:
-    """Return the database's name for messages: the file, or the URL without its password."""
-    return repr(str(url.database)) if url.get_backend_name() == "sqlite" else repr(url.render_as_string())
+    """Return the database's name for messages of operators: the file, or the URL without its password and its options."""
+    if url.get_backend_name() == "sqlite":
+        return repr(str(url.database))
+    # Options may hold a password as well, so the name is built of the other fields.
+    bare = URL.create(url.get_backend_name(), url.username, None, url.host, url.port, url.database)
+    return repr(bare.render_as_string())
 
 
 @contextmanager
@@ -83,7 +87,7 @@ def writer_lock(lock: Path | None) -> Iterator[None]:
         return
     import fcntl
 
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -124,6 +128,8 @@ def _url(address: str | None) -> URL:
         url = make_url(address or database_url())
     except exc.ArgumentError as error:
         raise StoreError("the database address is not a URL; write 'sqlite:///FILE' or 'postgresql://...'") from error
+    if "@" in (url.host or ""):
+        raise StoreError("the password in the database address holds an '@'; write it as %40")
     drivers = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
     url = url.set(drivername=drivers.get(url.drivername, url.drivername))
     if url.get_backend_name() not in ("sqlite", "postgresql"):
@@ -137,6 +143,7 @@ def _open_sqlite(url: URL) -> tuple[Engine, Path]:
         raise StoreError("a database in memory would lose every rating; write 'sqlite:///FILE'")
     file = Path(str(url.database)).expanduser().absolute()
     fresh = _check_file(file, where)
+    _keep_private(file)
     engine = sqlite_engine(url.set(database=str(file)))
     lock = file.with_name(file.name + ".lock")
     try:
@@ -151,6 +158,16 @@ def _open_sqlite(url: URL) -> tuple[Engine, Path]:
         engine.dispose()
         raise
     return engine, lock
+
+
+def _keep_private(file: Path) -> None:
+    """Let this user alone read the file, and the logs that SQLite makes beside it with the file's own mode: it holds chats."""
+    if not file.exists():
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    for path in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm", ".lock"))):
+        with suppress(FileNotFoundError, PermissionError):  # another user's file was opened for both on purpose
+            if path.stat().st_mode & 0o077:
+                path.chmod(0o600)
 
 
 def _check_file(file: Path, where: str) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio import http_server
 from starlette.middleware import Middleware
 
 from her import paths
@@ -22,6 +23,8 @@ from her.ui.connect_tab import ConnectTab
 from her.ui.guard import Guard
 from her.ui.stage import Stage
 
+MOST_EVENTS = 1_000
+"""Events of Gradio's queue that run at once; the ceilings of `her.chat.jobs.ChatLimits` are below it, so none waits."""
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 log = logging.getLogger(__name__)
 
@@ -34,7 +37,10 @@ def service(settings: Settings) -> ChatService:
         for reason in book.skipped:
             log.warning("%s: left out: %s", book.title, reason)
     backend = open_backend(settings.backend, personas=personas)
-    return ChatService(Store(), backend, personas, load_scenes(), books)
+    store = Store()
+    if count := store.show_unanswered():
+        log.info("%d messages had no reply when the playground was closed; they are shown, and can be answered", count)
+    return ChatService(store, backend, personas, load_scenes(), books)
 
 
 def build(chats: ChatService, settings: Settings) -> gr.Blocks:
@@ -61,6 +67,7 @@ def launch(settings: Settings, block: bool = True) -> gr.Blocks:
     if paths.zero_gpu():
         claim_gpu()
     require_port(settings)
+    http_server.LOCALHOST_NAME = LOOPBACK[0]  # Gradio takes GRADIO_SERVER_NAME for it, and tries a port as IPv4 on it
     page = build(service(settings), settings)
     page.launch(**launch_arguments(settings))
     log.info("HER is open on %s  (control-C closes it)", page.local_url.rstrip("/"))
@@ -71,8 +78,9 @@ def launch(settings: Settings, block: bool = True) -> gr.Blocks:
 
 def require_port(settings: Settings) -> None:
     """Refuse a port that is taken or an address of another machine, before anything is read or written."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        socket.create_server((settings.host, settings.port)).close()
+        socket.create_server((settings.host, settings.port), family=family).close()
     except OSError as error:
         raise InputError(
             f"port {settings.port} of {settings.host} cannot be opened ({error.strerror or error}); close what uses it, "
@@ -103,12 +111,14 @@ def launch_arguments(settings: Settings) -> dict[str, Any]:
     fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "PingFang SC", "Noto Sans CJK SC", "sans-serif"]
     hosts = LOOPBACK if settings.host in ("127.0.0.1", "localhost", "::1") else ()
     ancestors = "'self' https://huggingface.co https://*.hf.space" if paths.space_id() else "'self'"
+    guard: dict[str, Any] = {"hosts": hosts, "ancestors": ancestors, "proxies": paths.proxies()}
     return {
-        "server_name": settings.host,
+        "server_name": f"[{settings.host}]" if ":" in settings.host else settings.host,
         "server_port": settings.port or None,
         "share": False,
         "quiet": True,
         "prevent_thread_lock": True,
+        "max_threads": MOST_EVENTS,
         "show_error": False,
         "ssr_mode": False,
         "enable_monitoring": False,
@@ -118,7 +128,7 @@ def launch_arguments(settings: Settings) -> dict[str, Any]:
         "theme": gr.themes.Base(font=fonts, font_mono=["ui-monospace", "Consolas", "monospace"]),
         "css_paths": assets.styles(),
         "app_kwargs": {
-            "middleware": [Middleware(Guard, hosts=hosts, ancestors=ancestors), Middleware(assets.Preload)],
+            "middleware": [Middleware(Guard, **guard), Middleware(assets.Preload)],
             "routes": assets.routes(),
         },
     }

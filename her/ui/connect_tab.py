@@ -4,10 +4,13 @@ A visitor may connect a URL only when the server was started with `--allow-visit
 alone, and no key of the operator is sent to it.
 """
 
+import logging
+
 import gradio as gr
 
 from her.backends.base import Backend
 from her.backends.open import open_backend
+from her.chat.sentences import visitor_sentence, without_addresses
 from her.chat.service import ChatService
 from her.errors import BackendError, Forbidden, HerError
 from her.ui.requests import token_owner
@@ -23,7 +26,9 @@ LINES = """\
 | a checkpoint on this machine (`pip install -e '.[local]'`) | `her play --backend local:path/to/checkpoint` |
 """
 # The token is the last input of both handlers; only the browser knows it.
-_WITH_TOKEN = "(...inputs) => [...inputs.slice(0, -1), localStorage.getItem('her.visitor') || '']"
+# memory.js keeps it in the window as well, for browsers that refuse storage.
+_WITH_TOKEN = "(...inputs) => [...inputs.slice(0, -1), window.herVisitor || '']"
+log = logging.getLogger(__name__)
 
 
 class ConnectTab:
@@ -69,9 +74,15 @@ class ConnectTab:
         """Say in one sentence which model answers, or why none does."""
         try:
             backend = self.service.backend_for(token_owner(token))
-            return _plain(await backend.check())
         except HerError as error:
             return _plain(f"⚠ {error}")
+        own, spec = backend is not self.service.backend, backend.describe().spec
+        try:
+            said = await backend.check()
+            return _plain(said if own else without_addresses(said, spec))
+        except HerError as error:
+            log.warning("the check of a connection failed: %s", error)
+            return _plain(f"⚠ {error if own else visitor_sentence(error, spec)}")
 
     async def use(self, spec: str, token: str) -> str:
         """Connect this visitor's chats to `spec` once it has answered; an empty spec returns to the server's backend."""

@@ -12,12 +12,16 @@ from typing import Any, Literal
 
 import gradio as gr
 
+from her.chat.ceilings import ADDRESS
 from her.chat.openings import whole_characters
+from her.chat.sentences import visitor_sentence
 from her.chat.service import ChatService
-from her.errors import HerError
+from her.errors import BackendError, HerError, StoreError
 from her.ui import assets
 from her.ui.acts import HANDLERS
 from her.ui.answers import ChatPatch, PageAnswer
+from her.ui.guard import UNREAD_SECONDS
+from her.ui.readers import Patience
 from her.ui.requests import read_act, read_run
 from her.ui.runs import stream
 
@@ -72,19 +76,26 @@ class Stage:
             request = read_act(payload)
             return await HANDLERS[type(request)](self.service, request)
         except HerError as error:
-            return {"error": str(error)}
+            return {"error": _told(error)}
         except Exception:
             log.exception("act failed")
             return {"error": UNEXPECTED}
 
-    async def run(self, event: gr.EventData) -> AsyncIterator[str]:
-        """Start or join a generation and stream its patches as JSON texts."""
+    async def run(self, event: gr.EventData, client: gr.Request | None = None) -> AsyncIterator[str]:
+        """Start or join a generation and stream its patches as JSON texts, as long as somebody reads them."""
         payload = event._data
+        # The queue calls this in a task of its own, where the address that the guard saw is not known.
+        ADDRESS.set(str(client.client.host) if client and client.client else "")
+        patience = Patience(str(client.session_hash or "") if client else "", UNREAD_SECONDS)
         try:
-            async for patch in stream(self.service, read_run(payload)):
-                yield self._stamped(patch)
+            request = read_run(payload)
+            with self.service.stream_place(request.visitor):
+                async for patch in stream(self.service, request):
+                    yield self._stamped(patch)
+                    if patience.over:
+                        return
         except HerError as error:
-            yield self._stamped(_refused(payload, str(error)))
+            yield self._stamped(_refused(payload, _told(error)))
         except Exception:
             log.exception("run failed")
             yield self._stamped(_refused(payload, UNEXPECTED))
@@ -92,6 +103,13 @@ class Stage:
     def _stamped(self, patch: ChatPatch) -> str:
         # Without the stamp two equal patches in a row would not count as a change of the component's value.
         return json.dumps({**patch, "stamp": next(self._stamps)}, ensure_ascii=False)
+
+
+def _told(error: HerError) -> str:
+    """Return the sentence for the visitor; what only the operator may read goes to the log."""
+    if isinstance(error, (StoreError, BackendError)):
+        log.error("a request failed: %s", error)
+    return visitor_sentence(error)
 
 
 def _refused(payload: object, error: str) -> ChatPatch:

@@ -162,6 +162,20 @@ WORDS: dict[str, tuple[str, str]] = {
         "This Space has no durable database: ratings are lost when it restarts.",
         "此 Space 没有持久数据库：重启后评分会丢失。",
     ),
+    "no_storage": (
+        "This browser keeps nothing for this page: when you leave it, you find your chats again by your code alone.",
+        "此浏览器不为本页保存任何数据：离开后，只能凭代码找回你的会话。",
+    ),
+    "other_device": ("Continue on another device", "在其他设备上继续"),
+    "your_code": ("Your code", "你的代码"),
+    "code_help": (
+        "On another device, open this page and enter the code. Whoever has it can read and rate your chats: keep it like a "
+        "password.",
+        "在另一台设备上打开本页并输入此代码即可。持有代码的人可以查看并评价你的会话，请像密码一样保管。",
+    ),
+    "other_code": ("Code from another device", "来自其他设备的代码"),
+    "use_code": ("Continue with this code", "用此代码继续"),
+    "bad_code": ("A code has 64 characters, 0 to 9 and a to f.", "代码有 64 个字符，由 0–9 和 a–f 组成。"),
     "lost_connection": (
         "The server cannot be reached. Your text is kept here; try again.",
         "无法连接服务器。你写的内容仍保留在此处，请重试。",

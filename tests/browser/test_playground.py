@@ -282,10 +282,12 @@ def test_a_killed_server_loses_nothing_that_was_said(page: Page, tmp_path: Path,
     page.goto("about:blank")  # a page left open reloads itself when the server is back, across any other reload
     with Playground(tmp_path, backend=spec, port=app.port) as app:
         page.goto(address)
-        expect(page.locator(".turn.mine .speech")).to_have_text(["The first door?"])
+        expect(page.locator(".turn.mine .speech")).to_have_text(["The first door?", "And the second?"])
         expect(page.locator(".turn.persona").last.locator('[data-act="like"]')).to_have_attribute("aria-pressed", "true")
-        expect(page.locator(".her-composer textarea")).to_have_value("And the second?")
-        say(page, "And the second?")
+        expect(page.locator(".her-composer textarea")).to_have_value("")  # it is on disk: sent again it would be there twice
+        page.locator('[data-act="answer"]').click()
+        expect(page.locator(".turn.persona:not(.live)")).to_have_count(3)
+        expect(page.locator(".turn.mine .speech")).to_have_count(2)
 
 
 def test_an_earlier_chat_is_resumed(page: Page, written: Playground) -> None:
@@ -479,3 +481,38 @@ BOOK = {
     ],
     "character_datasets": {"Orla": {"profile": "Keeper of the light."}, "Fenn": {"profile": "Her younger brother."}},
 }
+
+
+def test_a_browser_that_keeps_nothing_says_so_and_a_code_brings_the_chats_back(
+    visitors: Callable[..., BrowserContext], written: Playground
+) -> None:
+    """As in a frame of another site with its storage blocked: the tabs work as one visitor, and the code opens the chats anew."""
+    context = visitors()
+    refuse = "() => { throw new DOMException('refused', 'SecurityError'); }"
+    context.add_init_script(f"Object.defineProperty(window, 'localStorage', {{ get: {refuse} }})")
+    page = context.new_page()
+    begin(page, written)
+    say(page, "A word that comes back: zephyr.")
+    page.get_by_role("tab", name="Connect").click()
+    page.locator("#connect-check").click()
+    expect(page.locator("#connect-status")).to_contain_text("written lines")
+    page.get_by_role("tab", name="Stage").click()
+    notice = page.locator(".her-badge:visible")
+    expect(notice).to_contain_text("keeps nothing")
+    notice.get_by_role("button", name="Your code").click()
+    code = page.get_by_label("Your code").input_value()
+    assert len(code) == 64
+    page.get_by_label("Code from another device").fill("no code")
+    page.get_by_role("button", name="Continue with this code").click()
+    expect(page.get_by_role("alert").filter(has_text="64 characters")).to_be_visible()
+    other = visitors().new_page()
+    other.goto(written.url)
+    other.locator('.her[data-ready] [data-act="menu"]').first.click()
+    other.get_by_role("menuitem", name="Continue on another device").click()
+    other.get_by_label("Code from another device").fill(code)
+    other.get_by_role("button", name="Continue with this code").click()
+    other.wait_for_url(written.url + "/")
+    other.locator('.her[data-ready] [data-act="chats"]').first.click()
+    other.locator(".her-drawer .entry").first.click()
+    expect(other.locator(".turn.mine .speech").last).to_contain_text("zephyr")
+    assert code not in other.url

@@ -164,6 +164,43 @@ def test_the_list_of_chats_is_bounded(store: Store, tmp_path: Path) -> None:
     assert len(store.conversations(ANNE)) == 200 and len(store.conversations(ANNE, 3)) == 3
 
 
+def test_a_message_whose_reply_was_lost_is_shown_at_the_next_start(store: Store) -> None:
+    """It is stored before its reply, without the head; after a kill nobody would see it again."""
+    lost, shown = greeted(store), greeted(store)
+    message = turn("Are you there?", "Cassio")
+    store.add_turn(ANNE, lost[0].id, lost[1].id, message, "visitor", move_head=False)
+    store.add_turn(ANNE, shown[0].id, shown[1].id, turn("And you?", "Cassio"), "visitor")
+    assert store.path(ANNE, lost[0].id)[-1].id != message.id
+    assert (store.show_unanswered(), store.show_unanswered()) == (1, 0)
+    assert store.path(ANNE, lost[0].id)[-1].id == message.id
+
+
+def test_what_was_left_on_purpose_stays_hidden(store: Store) -> None:
+    chat, asked = greeted(store)
+    first = reply(store, asked, "One.")
+    other = reply(store, asked, "Two.")
+    store.move_head(ANNE, chat.id, first.id)
+    store.add_edit(ANNE, chat.id, first.id, turn("Edited."), move_head=False)  # of the model's turn
+    store.delete_turn(
+        ANNE, chat.id, store.add_turn(ANNE, chat.id, other.id, turn("Hm.", "Cassio"), "visitor", move_head=False).id
+    )
+    assert store.show_unanswered() == 0 and store.path(ANNE, chat.id)[-1].id == first.id
+    store.add_turn(ANNE, chat.id, first.id, turn("Gone.", "Cassio"), "visitor", move_head=False)
+    store.delete_conversation(ANNE, chat.id)
+    assert store.show_unanswered() == 0
+
+
+def test_a_visitor_has_so_many_chats_and_no_more(store: Store) -> None:
+    chat, asked = greeted(store)
+    with pytest.raises(InputError, match="you have 1 chats and at most 1 are kept"):
+        store.create_conversation(ANNE, DRAFT, most=1)
+    with pytest.raises(InputError, match="at most 1 are kept"):
+        store.branch(ANNE, chat.id, asked.id, most=1)
+    store.create_conversation(BEN, DRAFT, most=1)
+    store.delete_conversation(ANNE, chat.id)
+    store.create_conversation(ANNE, DRAFT, most=1)
+
+
 def test_a_branch_is_a_copy_with_ids_of_its_own(store: Store) -> None:
     chat, question = greeted(store)
     answer = reply(store, question, "one")

@@ -154,7 +154,7 @@ def test_only_one_writes_at_a_time_and_the_lock_file_is_not_inherited(tmp_path: 
         order.append("first")
     thread.join(60)
     os.close(opened_files[0])
-    assert order == ["first", "second"] and lock.stat().st_mode & 0o777 == 0o644
+    assert order == ["first", "second"] and lock.stat().st_mode & 0o777 == 0o600
     store.close()
 
 
@@ -260,6 +260,7 @@ def test_a_home_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest
         ("sqlite://", "in memory would lose every rating"),
         ("sqlite:///:memory:", "in memory would lose every rating"),
         ("mysql://anne:secret@localhost/her", "no database of kind 'mysql'"),
+        ("postgresql://anne:top@secret@127.0.0.1:1/her", "holds an '@'; write it as %40"),
     ],
 )
 def test_a_bad_address_is_refused(address: str, sentence: str) -> None:
@@ -309,7 +310,7 @@ def test_a_server_is_migrated_under_its_own_lock(monkeypatch: pytest.MonkeyPatch
     assert addresses == [("postgresql+psycopg://anne:***@host/her", {"pool_pre_ping": True})] and server.disposed == fails
     assert server.statements == [
         ("SELECT pg_advisory_xact_lock(:key)", {"key": 0x484552}),
-        ("migrate", "'postgresql+psycopg://anne:***@host/her'"),
+        ("migrate", "'postgresql://anne@host/her'"),
     ]
 
 
@@ -365,10 +366,30 @@ def test_errors_of_this_program_pass_unchanged() -> None:
         raise ValueError("other")
 
 
-def test_the_password_of_a_server_is_never_shown() -> None:
+@pytest.mark.parametrize("login", ["anne:secret@127.0.0.1:1/her", "127.0.0.1:1/her?user=anne&password=secret"])
+def test_the_password_of_a_server_is_never_shown(login: str) -> None:
     with pytest.raises(StoreError) as caught:
-        Store("postgresql://anne:secret@127.0.0.1:1/her")
+        Store(f"postgresql://{login}")
     assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_nobody_else_may_read_the_files(tmp_path: Path) -> None:
+    """New files, and those that an earlier version left readable; SQLite gives its logs the mode of the file."""
+
+    def modes() -> set[int]:
+        return {path.stat().st_mode & 0o777 for path in tmp_path.iterdir() if path.name.startswith("her.sqlite3")}
+
+    before = os.umask(0)
+    try:
+        store = Store(url(tmp_path / "her.sqlite3"))
+        greeted(store)
+        assert len(list(tmp_path.iterdir())) >= 3 and modes() == {0o600}
+        store.close()
+        (tmp_path / "her.sqlite3").chmod(0o644)
+        Store(url(tmp_path / "her.sqlite3")).close()
+        assert modes() == {0o600}
+    finally:
+        os.umask(before)
 
 
 def test_a_full_disk_refuses_the_rating_and_keeps_the_rest(tmp_path: Path) -> None:

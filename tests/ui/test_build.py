@@ -115,8 +115,43 @@ def test_hostile_json_costs_one_short_line_in_the_log(app: Playground) -> None:
 
 @whole
 def test_nothing_can_be_left_on_the_servers_disk(app: Playground) -> None:
-    answer = httpx.post(f"{app.url}/gradio_api/upload", files={"files": ("big.bin", b"0" * 1000)})
-    assert answer.status_code == 403
+    for door, status in (("upload", 403), ("component_server", 415), ("queue/join", 415)):
+        answer = httpx.post(f"{app.url}/gradio_api/{door}", files={"files": ("big.bin", b"0" * 1000)})
+        assert answer.status_code == status, door
+
+
+@whole
+def test_what_the_page_never_sends_is_a_sentence(app: Playground) -> None:
+    """A component that does not exist, a function that does not, half a body: each was a bare 500 with a long trace."""
+    before = app.log.stat().st_size
+    for door, body in (
+        ("component_server", {"component_id": 9999, "fn_name": "act", "session_hash": "s", "data": {}}),
+        ("queue/join", {"data": [], "fn_index": 9999, "session_hash": "s"}),
+    ):
+        answer = httpx.post(f"{app.url}/gradio_api/{door}", json=body)
+        assert answer.status_code == 400 and "cannot be read" in answer.text
+    assert httpx.post(
+        f"{app.url}/gradio_api/queue/join", content=b"{", headers={"content-type": "application/json"}
+    ).is_client_error
+    assert len(app.log.read_bytes()[before:].splitlines()) < 40
+
+
+@whole
+def test_a_message_without_a_reply_is_shown_after_a_kill(tmp_path: Path) -> None:
+    """In an environment that broke the start as well: variables of Spaces on another machine, and an IPv6 address."""
+    spaces = {"SYSTEM": "spaces", "GRADIO_SERVER_NAME": "::1"}
+    with Playground(tmp_path, backend="scripted:?rate=1") as playground:
+        visitor = Visitor(playground.url)
+        chat = visitor.act("start", persona="scheherazade", name="Mara")["chat"]
+        written = visitor.run("send", chat=chat, text="Are you still there?")
+        asked = next(patch for patch in written if patch.get("put"))["put"][0]["id"]
+        playground.kill()
+    with Playground(tmp_path, **spaces) as playground:
+        again = Visitor(playground.url, visitor.token)
+        shown = again.act("open", chat=chat)
+        assert shown["order"][-1] == asked and shown["view"]["can_answer"]
+        *_, end = again.run("answer", chat=chat)
+        assert end["end"] and end["order"][-2] == asked and len(end["order"]) == len(shown["order"]) + 1
 
 
 @whole

@@ -4,9 +4,10 @@
 import { draftOf, giveBack, setText } from "./composer.js";
 import { button, find, findOptional, make, monogram } from "./dom.js";
 import { paintFirstPage } from "./first_page.js";
-import { forgetUnanswered, run, scrollToEnd, setRunning, unansweredText } from "./generation.js";
+import { forgetUnanswered, run, scrollToEnd, setRunning, unansweredText, wasTaken } from "./generation.js";
 import { openDialog, toggleMenu } from "./menus.js";
 import { apply } from "./patches.js";
+import { showCode } from "./return_code.js";
 import { paintSceneHome } from "./scene_home.js";
 import { playFirst } from "./scene_play.js";
 import { ask, complain, suggest, toast, word } from "./stage.js";
@@ -80,12 +81,14 @@ export function enterChat(stage, patch) {
   suggest(stage, "");
   showPage(stage, "chat");
   stage.elements.dialog.close();
-  setText(stage, draftOf(stage, patch.chat));
+  const draft = draftOf(stage, patch.chat);
+  setText(stage, wasTaken(stage, patch.order, draft) ? "" : draft);
   apply(stage, { ...patch, whole: true });
   if (patch.view.live) {
     run(stage, "follow", { chat: patch.chat });
   } else {
-    giveBack(stage, unansweredText(stage, patch.order));
+    const lost = unansweredText(stage, patch.order);
+    if (!draft.includes(lost)) giveBack(stage, lost);
     forgetUnanswered(stage);
   }
   scrollToEnd(stage);
@@ -195,6 +198,7 @@ async function deleteChat(stage, id) {
 export function chatMenu(stage, anchor) {
   /** @type {MenuItem[]} */
   const always = [
+    [word(stage, "other_device"), () => showCode(stage)],
     [word(stage, "shortcuts"), () => showKeys(stage)],
     [stage.language === "en" ? "中文" : "English", () => switchLanguage(stage)],
   ];

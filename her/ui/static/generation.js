@@ -77,14 +77,14 @@ export function setRunning(stage, running) {
 /**
  * End the running generation. The server may report the end twice (two streams); the text is given back once.
  * @param {Stage} stage
- * @param {Pick<ChatPatch, "error" | "give_back" | "hint">} end
+ * @param {Pick<ChatPatch, "error" | "give_back" | "hint"> & { unreachable?: boolean }} end
  */
 export function endRun(stage, end) {
   const first = stage.running;
   setRunning(stage, false);
   complain(stage, end.error);
   if (first && end.give_back) giveBack(stage, end.give_back);
-  forgetUnanswered(stage);
+  if (!end.unreachable) forgetUnanswered(stage); // the server may have taken it: `wasTaken` finds out
   if (first) stage.ended(end);
 }
 
@@ -96,6 +96,17 @@ export function endRun(stage, end) {
 export function unansweredText(stage, order) {
   const sent = recallUnanswered(stage);
   return sent && order.at(-1) === sent.after ? sent.text : "";
+}
+
+/**
+ * Tell whether a draft is on disk already: the server took it, was ended before its reply, and shows it now.
+ * @param {Stage} stage
+ * @param {string[]} order ids of the stored turns
+ * @param {string} draft
+ */
+export function wasTaken(stage, order, draft) {
+  const sent = recallUnanswered(stage);
+  return sent !== null && draft === sent.text && order.length > 1 && order.at(-2) === sent.after;
 }
 
 /** @param {Stage} stage */
@@ -139,7 +150,7 @@ async function rejoin(stage, apply) {
  */
 function unreachable(stage) {
   const sentence = find(stage.elements.composer, ".her-error").textContent ?? "";
-  return { error: sentence, give_back: recallUnanswered(stage)?.text ?? "" };
+  return { error: sentence, give_back: recallUnanswered(stage)?.text ?? "", unreachable: true };
 }
 
 /** @param {Stage} stage */

@@ -7,9 +7,11 @@ import { wireComposer } from "./composer.js";
 import { find, findAll, make } from "./dom.js";
 import { run, send, watchSilence } from "./generation.js";
 import { wireKeys } from "./keys.js";
+import { isDurable } from "./memory.js";
 import { apply } from "./patches.js";
 import { giveThumb } from "./rating.js";
 import { rateChat, toggleRating } from "./rating_panel.js";
+import { showCode } from "./return_code.js";
 import {
   characterMenu,
   narrate,
@@ -178,8 +180,18 @@ function paintBadge(stage) {
   const { badge, notice, scripted } = stage.boot;
   const line = find(stage.root, ".her-badge");
   const connect = make("button", { type: "button", class: "connect", onclick: openConnectTab }, badge);
-  line.replaceChildren(connect, notice ? make("span", {}, notice) : "");
-  line.hidden = !(scripted || notice);
+  const forgets = isDurable() ? "" : forgetsNotice(stage);
+  line.replaceChildren(connect, notice ? make("span", {}, notice) : "", forgets);
+  line.hidden = !(scripted || notice || forgets);
+}
+
+/**
+ * Say that this browser keeps nothing, with the way to the code.
+ * @param {Stage} stage
+ */
+function forgetsNotice(stage) {
+  const open = { type: "button", class: "connect", onclick: () => showCode(stage) };
+  return make("span", {}, `${word(stage, "no_storage")} `, make("button", open, word(stage, "your_code")));
 }
 
 function openConnectTab() {

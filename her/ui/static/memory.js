@@ -5,6 +5,7 @@
 
 const PREFIX = "her.";
 const SECRET_BYTES = 32;
+const CODE_FIELD = "#her=";
 
 /** What each kind of stage keeps for itself. */
 const OWN = ["chat", "panels"];
@@ -41,15 +42,67 @@ export function createMemory(kind) {
   };
 }
 
+/** The secret of this page, where the storage keeps none: both stages of the page are one visitor. */
+let drawn = "";
+
+/**
+ * Tell whether this browser keeps what a page stores: a private window or a frame with blocked cookies does not.
+ * @returns {boolean}
+ */
+export function isDurable() {
+  try {
+    localStorage.setItem(`${PREFIX}probe`, "1");
+    localStorage.removeItem(`${PREFIX}probe`);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /**
  * Return the visitor's secret: 32 random bytes in hexadecimal, made on the first visit. The server stores its hash.
  * @param {Memory} memory
  */
 export function visitorToken(memory) {
-  const kept = memory.recall("visitor");
-  if (kept && /^[0-9a-f]{64}$/.test(kept)) return kept;
-  const bytes = crypto.getRandomValues(new Uint8Array(SECRET_BYTES));
-  const token = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  memory.keep("visitor", token);
-  return token;
+  drawn = codeInAddress(memory) || drawn || memory.recall("visitor") || "";
+  if (!isCode(drawn)) {
+    const bytes = crypto.getRandomValues(new Uint8Array(SECRET_BYTES));
+    drawn = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  }
+  memory.keep("visitor", drawn);
+  // the tab that connects a model reads it, since it may not read the storage
+  Object.assign(window, { herVisitor: drawn });
+  return drawn;
+}
+
+/** @param {string} text */
+export function isCode(text) {
+  return /^[0-9a-f]{64}$/.test(text);
+}
+
+/**
+ * Open the page again as the visitor of this code, also where the storage is refused: the browser sends no fragment.
+ * @param {Memory} memory
+ * @param {string} code
+ */
+export function becomeVisitor(memory, code) {
+  memory.keep("visitor", code);
+  memory.keep("chat", null);
+  window.location.hash = `${CODE_FIELD}${code}`;
+  window.location.reload();
+}
+
+/**
+ * Return the code in the address, and take it out of there: addresses are shared, and kept in histories.
+ * @param {Memory} memory
+ */
+function codeInAddress(memory) {
+  const code = window.location.hash.startsWith(CODE_FIELD)
+    ? window.location.hash.slice(CODE_FIELD.length)
+    : "";
+  if (!code) return "";
+  window.history.replaceState(null, "", window.location.pathname + window.location.search);
+  if (!isCode(code)) return "";
+  memory.keep("chat", null);
+  return code;
 }
