@@ -43,6 +43,8 @@ class Playground:
         environment: more variables of the process.
     """
 
+    command: Sequence[str] = (sys.executable, str(ROOT / "app.py"))
+
     def __init__(
         self,
         home: Path,
@@ -57,7 +59,7 @@ class Playground:
         self.url = f"http://{host}:{self.port}"
         self.log = home / "playground.log"
         home.mkdir(parents=True, exist_ok=True)
-        play = [sys.executable, "-m", "her.cli", "play", *arguments] if arguments else [sys.executable, str(ROOT / "app.py")]
+        play = [sys.executable, "-m", "her.cli", "play", *arguments] if arguments else list(self.command)
         variables = {
             **{name: value for name, value in os.environ.items() if name != "HER_DATABASE_URL"},
             "HER_HOME": str(home),
