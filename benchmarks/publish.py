@@ -81,7 +81,7 @@ def cut_and_resume(hub: Hub, repository: str, at: int, when: When) -> dict[str, 
     if tagged:
         early = not readable(repository)
     send(repository)
-    folder, manifest = pull(f"{repository}@{RUN}")
+    folder, manifest, _ = pull(f"{repository}@{RUN}")
     return {
         "request": request.split("?")[0],
         "when": when,

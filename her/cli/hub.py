@@ -2,11 +2,16 @@
 
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from her.errors import HerError, InputError
+from her.errors import BackendError, HerError, InputError
+
+if TYPE_CHECKING:
+    from her.deploy.hub.figures import CheckpointFigures
+    from her.deploy.hub.manifest import HubManifest
+    from her.types import Message
 
 PANEL = "Data and models"
 """Heading in `her --help`."""
@@ -22,6 +27,9 @@ def publish_run(
     tag: Annotated[str, typer.Option(help="Tag that marks the whole upload; default: the name of the run.")] = "",
     licence: Annotated[str, typer.Option(help="Licence, where the run's card states none.")] = "",
     accept: Annotated[list[str] | None, typer.Option(help="Fingerprint of a finding that is no secret; repeatable.")] = None,
+    unmeasured: Annotated[
+        bool, typer.Option("--unmeasured", help="Do not load a model and measure its free metrics; the card has none then.")
+    ] = False,
     withdraw: Annotated[
         str, typer.Option(metavar="OWNER/NAME", help="Instead: take rows of withdrawn people out of this data set, for good.")
     ] = "",
@@ -38,7 +46,7 @@ def publish_run(
     from her.deploy.hub.publishing import PublicationOptions, prepare, publish
 
     options = PublicationOptions(public=public, tag=tag, licence=licence, accepted=tuple(accept or ()))
-    prepared = prepare(run, repository, options)
+    prepared = prepare(run, repository, options, None if unmeasured else _measure)
     manifest = prepared.manifest
     if dry_run:
         for name, record in manifest.files.items():
@@ -75,11 +83,46 @@ def _withdraw(repository: str, run: str, also: list[str]) -> None:
 def pull_publication(
     address: Annotated[str, typer.Argument(metavar="OWNER/NAME[@TAG]", help="A publication; default: the newest whole one.")],
     to: Annotated[Path | None, typer.Option(help="Folder; default: HER_HOME/pulled/OWNER--NAME@TAG.")] = None,
+    unmeasured: Annotated[bool, typer.Option("--unmeasured", help="Do not measure the free metrics of a model again.")] = False,
 ) -> None:
-    """Read a publication back and compare every file with its hashes."""
+    """Read a publication back, compare every file with its hashes, and measure the free metrics of a model again."""
     from her.deploy.hub.pulling import pull
 
-    folder, manifest = pull(address, to)
+    folder, manifest, commit = pull(address, to)
     typer.echo(f"{folder}: {manifest.kind} of run '{manifest.run}', {len(manifest.files)} files, every hash as published")
+    if not unmeasured:
+        _compare_figures(folder, manifest)
     if manifest.kind == "model":
         typer.echo(f"play with it: her play --backend local:{folder}")
+    if manifest.repository_type == "model":
+        typer.echo(f"go on from it: model.base={manifest.repository}@{manifest.tag} (commit {commit[:12]})")
+
+
+def _compare_figures(folder: Path, manifest: "HubManifest") -> None:
+    """Say whether the free metrics of a pulled model are those of its card."""
+    from her.deploy.hub.figures import other_versions, read_figures, unlike
+
+    published = read_figures(folder, manifest)
+    if published is None:
+        if manifest.repository_type == "model":
+            typer.echo("free metrics: the publication has none, so there is nothing to compare")
+        return
+    try:
+        measured = _measure(folder, published.prompts)
+    except BackendError as error:
+        typer.echo(f"free metrics: not measured again: {error}")
+        return
+    count = len(published.turns) or len(published.scores)
+    if problems := unlike(published, measured):
+        apart = other_versions(published, measured)
+        why = f"measured with other versions: {apart}" if apart else "with the same versions; the machine rounds otherwise"
+        typer.echo(f"free metrics: not equal: {'; '.join(problems)}; {why}")
+    else:
+        what = "greedy turns" if published.turns else "scores"
+        typer.echo(f"free metrics: equal, {len(published.figures)} figures and {count} {what}")
+
+
+def _measure(folder: Path, prompts: "tuple[tuple[Message, ...], ...]") -> "CheckpointFigures":
+    from her.judging.checkpoint_figures import measure_checkpoint
+
+    return measure_checkpoint(folder, prompts)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from her import paths
 from her.deploy.checkpoints import weights_problem
+from her.deploy.hub.bases import published_base
 from her.errors import InputError
 from pipelines.models.from_scratch import create_model, train_tokenizer
 from pipelines.models.options import LoraOptions, ModelOptions
@@ -154,10 +155,13 @@ def resolve_device(device: str) -> str:
 def model_source(options: ModelOptions) -> str:
     """Return what transformers takes as a base: the path of a folder, or a repository's name.
 
+    A publication, `OWNER/NAME@TAG`, is the folder that was pulled.
+
     Raises:
-        InputError: no such folder, or it holds no model.
+        InputError: no such folder, or it holds no model; a publication that cannot be had, was changed, or is named without tag.
     """
-    folder = paths.expanded(options.base)
+    published = published_base(options.base)
+    folder = published.folder if published else paths.expanded(options.base)
     if not folder.is_dir():
         if folder.is_file() or options.base.startswith(("/", "./", "../", "~")) or options.base.count("/") > 1:
             raise InputError(f"model.base '{options.base}': there is no such folder; give a checkpoint's folder or a repository")
@@ -170,11 +174,24 @@ def model_source(options: ModelOptions) -> str:
 
 
 def base_files(options: ModelOptions) -> list[Path]:
-    """List weights and config of a base that is a folder; empty for a repository, which a commit in `revision` pins instead."""
-    folder = paths.expanded(options.base)
-    if not options.base or not folder.is_dir():
+    """List weights and config of a base that is a folder; empty for a repository, which a commit in `revision` pins instead.
+
+    Raises:
+        HerError: as `model_source`, for a publication.
+    """
+    if not options.base:
+        return []
+    published = published_base(options.base)
+    folder = published.folder if published else paths.expanded(options.base)
+    if not folder.is_dir():
         return []
     return sorted([*folder.glob("*.safetensors"), *folder.glob("config.json")])
+
+
+def base_commit(options: ModelOptions) -> dict[str, str]:
+    """Return the commit of a base that is a publication, by its address; empty for any other base."""
+    published = published_base(options.base) if options.base else None
+    return {options.base: published.commit} if published and published.commit else {}
 
 
 def _require_quantisation(device: str, lora: LoraOptions) -> None:

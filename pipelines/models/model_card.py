@@ -9,6 +9,7 @@ from typing import Any
 
 from her import paths
 from her.deploy.checkpoints import read_front_matter
+from her.deploy.hub.bases import is_publication, local_base
 from her.errors import InputError
 
 _HUB_LICENCES = re.compile(
@@ -65,7 +66,7 @@ def licence_of(base: str, licence: str) -> str:
 
 def licence_files(base: str) -> Sequence[Path]:
     """List the licence and notice files of a base that is a folder."""
-    folder = paths.expanded(base) if base else None
+    folder = local_base(base) if base else None
     if folder is None or not folder.is_dir():
         return ()
     return sorted({path for pattern in _LICENCE_FILES for path in folder.glob(pattern) if path.is_file()})
@@ -73,7 +74,7 @@ def licence_files(base: str) -> Sequence[Path]:
 
 def _base_front_matter(base: str) -> Mapping[str, Any]:
     """Return the front matter of the base's model card, from its folder or from the local cache of repositories."""
-    path = paths.expanded(base) / "README.md"
+    path = local_base(base) / "README.md"
     if not path.is_file():
         from huggingface_hub import try_to_load_from_cache
 
@@ -107,6 +108,8 @@ def _repository(base: str) -> Any:
     """Return the base as the Hub knows it: a repository, or the one that a local folder names as its own base; else None."""
     if not base:
         return None
+    if is_publication(base):
+        return base.partition("@")[0]
     if paths.expanded(base).is_dir():
         with suppress(InputError):  # an unreadable card stopped the run before its first step, unless a licence was given
             return _base_front_matter(base).get("base_model") or None

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from her import paths
 from her.capacity import shapes
 from her.capacity.shapes import Shape
+from her.deploy.hub.bases import local_base
 from her.errors import InputError
 from pipelines.models.options import ModelOptions
 
@@ -20,7 +20,7 @@ def find_model_shape(model: ModelOptions) -> Shape:
         fields = model.shape.model_dump(exclude={"context", "pretraining_steps", "token_noise"})
         return Shape(**fields, tied=True, head_norms=True)
     source = f"model.base '{model.base}'"
-    folder = paths.expanded(model.base)
+    folder = local_base(model.base)
     if folder.is_dir():
         return _read_shape(folder / "config.json", source)
     if known := shapes.find_shape(model.base):

@@ -37,7 +37,8 @@ class ModelOptions(Value):
     """Model to train.
 
     Args:
-        base: folder or repository of a causal language model with safetensors; empty creates one of `shape` from scratch.
+        base: folder or repository of a causal language model with safetensors, or `OWNER/NAME@TAG` of what `her publish` wrote;
+            empty creates one of `shape` from scratch.
         revision: branch, tag or commit of a repository.
         template: chat template: `auto` takes the base's own where training and play agree on it, else the shipped one that fits;
             `own`; `chatml`, `llama3`, `gemma`, `mistral` or `llama2` (files beside this one, which write turns unchanged); or the

@@ -22,7 +22,7 @@ from her.runs.folder import run_folder
 from her.runs.open_run import Run, open_run
 from her.types import Preference
 from pipelines.models.chat_template import ChatTemplate
-from pipelines.models.loading import base_files, load_tokenizer, resolve_device
+from pipelines.models.loading import base_commit, base_files, load_tokenizer, resolve_device
 from pipelines.reward.attacks import attack_negatives, attacked_pairs
 from pipelines.reward.cards import scalar_card
 from pipelines.reward.evaluation import (
@@ -80,7 +80,7 @@ def run(options: RewardOptions) -> Path:
     critiques = [*options.generative.critiques, *options.generative.candidates.samples]
     pairs = [*options.pairs.files, *options.pairs.held_out, *options.pairs.planted.books]
     hashes = files.file_hashes([*pairs, *critiques, *base_files(options.model)])
-    hashes |= database_hash(options.pairs.people.database)
+    hashes |= base_commit(options.model) | database_hash(options.pairs.people.database)
     with open_run("reward", options.name, options, seed=options.seed, hashes=hashes) as opened:
         if options.head == "generative" and options.pairs.planted.pairs:
             run_generative(options, opened, device)

@@ -88,7 +88,7 @@ def generative_text(report: GenerativeReport) -> str:
 
 def generative_card(report: GenerativeReport, options: GenerativeOptions) -> str:
     """Return the README.md of the model's folder."""
-    base = f"base_model: {report.base}\n" if report.base and not report.base.startswith(("/", ".", "~")) else ""
+    base = f"base_model: {report.base.partition('@')[0]}\n" if report.base and not report.base.startswith(("/", ".", "~")) else ""
     judge = "PairJudge" if report.form == "pair" else "PointJudge"
     task = "compares two candidate turns" if report.form == "pair" else "rates one candidate turn"
     return (

@@ -106,7 +106,7 @@ def _people(people: JudgeAgreement) -> str:
 
 def model_card(report: RewardReport, stop: str, card: ReportCard | None = None) -> str:
     """Return the README.md of the model's folder, with the model's report card as a section."""
-    base = f"base_model: {report.base}\n" if report.base and not report.base.startswith(("/", ".", "~")) else ""
+    base = f"base_model: {report.base.partition('@')[0]}\n" if report.base and not report.base.startswith(("/", ".", "~")) else ""
     return (
         f"---\nlibrary_name: transformers\npipeline_tag: text-classification\n{base}---\n\n"
         "A scalar reward model of role-play turns: one output, higher is better. It reads the prompt and one candidate turn with "

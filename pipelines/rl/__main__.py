@@ -22,7 +22,7 @@ from her.types import Message
 from pipelines.models.chat_template import ChatTemplate
 from pipelines.models.checkpoints import last_checkpoint
 from pipelines.models.fitness import require_fit, require_launcher
-from pipelines.models.loading import base_files, load_tokenizer, resolve_device
+from pipelines.models.loading import base_commit, base_files, load_tokenizer, resolve_device
 from pipelines.models.saving import save
 from pipelines.rl.best_of_n import keep_best
 from pipelines.rl.format_check import require_formatted
@@ -66,7 +66,8 @@ def run(options: RlOptions) -> Path:
         return run_folder(options.name) / "model"
     settings, options = options, options.with_base()
     inputs = [*options.preferences.files, *base_files(options.model)]
-    with open_run("rl", options.name, settings, seed=options.seed, hashes=files.file_hashes(inputs)) as opened:
+    hashes = files.file_hashes(inputs) | base_commit(options.model)
+    with open_run("rl", options.name, settings, seed=options.seed, hashes=hashes) as opened:
         return _train(options, opened.folder, opened, device)
 
 

@@ -19,7 +19,7 @@ from her.runs.command_line import run_command_line
 from her.runs.folder import run_folder
 from her.runs.open_run import Run, open_run
 from pipelines.models.fitness import require_launcher
-from pipelines.models.loading import base_files, resolve_device
+from pipelines.models.loading import base_commit, base_files, resolve_device
 from pipelines.models.saving import save
 from pipelines.sft.options import TrainingOptions
 from pipelines.sft.rows.prepare import Prepared, load_prepared, prepare_rows
@@ -68,7 +68,8 @@ def _open_in_main_process(options: TrainingOptions, state: Any) -> Iterator[Run 
         yield None
         return
     inputs = [*input_files(options.samples), *base_files(options.model)]
-    with open_run("sft", options.name, options, seed=options.seed, hashes=files.file_hashes(inputs)) as opened:
+    hashes = files.file_hashes(inputs) | base_commit(options.model)
+    with open_run("sft", options.name, options, seed=options.seed, hashes=hashes) as opened:
         yield opened
 
 

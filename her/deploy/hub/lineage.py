@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from her import paths
+from her.deploy.hub.figures import CheckpointFigures, figures_section
 from her.deploy.hub.manifest import FileRecord
 from her.deploy.hub.remote import Address
 from her.deploy.hub.selection import CARD, SentRun, base_of
@@ -29,8 +30,15 @@ _DEPTH = 8
 """Most stages that a lineage follows back."""
 
 
-def write_card(run: SentRun, folder: Path, to: Address, licence: str, files: Mapping[str, FileRecord]) -> None:
-    """Write `README.md` of a staged folder: what the run wrote there itself, and its lineage."""
+def write_card(
+    run: SentRun,
+    folder: Path,
+    to: Address,
+    licence: str,
+    files: Mapping[str, FileRecord],
+    measured: CheckpointFigures | None = None,
+) -> None:
+    """Write `README.md` of a staged folder: what the run wrote there itself, its lineage, and what was measured of the folder."""
     path = folder / CARD
     own = path.read_text("utf-8") if path.is_file() else ""
     front, body = _split(own)
@@ -38,7 +46,8 @@ def write_card(run: SentRun, folder: Path, to: Address, licence: str, files: Map
         front["license"] = licence.lower()
     base = run.base.split("@")[0]
     if run.kind == "model" and base.count("/") == 1:
-        front = {"base_model": base, "base_model_relation": "finetune", **front}
+        # Of a base that was pulled, the run's own card names the base of that base.
+        front = {"base_model_relation": "finetune", **front, "base_model": base}
     front["tags"] = sorted({*front.get("tags", []), "her", "role-play"})
     if not body.strip():
         report = next((folder / name for name in _REPORTS if (folder / name).is_file()), None)
@@ -47,7 +56,7 @@ def write_card(run: SentRun, folder: Path, to: Address, licence: str, files: Map
     # A checkpoint's card is headed by the name of its folder.
     body = re.sub(r"\A\s*# model\n", lambda _: f"# {to.repository.split('/')[1]}\n", body)
     sections = [f"---\n{yaml.safe_dump(front, sort_keys=True, allow_unicode=True)}---", body.strip()]
-    sections += [_lineage(run), _figures(run), _settings(run), _files(files), _use(run, to)]
+    sections += [_lineage(run), _figures(run), figures_section(measured), _settings(run), _files(files), _use(run, to)]
     path.unlink(missing_ok=True)  # a link to the run's own file, which stays as it is
     path.write_text("\n\n".join(filter(None, sections)) + "\n", "utf-8")
 

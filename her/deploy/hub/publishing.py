@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from her.deploy.hub import checks, remote
 from her.deploy.hub.consent import check_withdrawals
+from her.deploy.hub.figures import FREE_METRICS, Measure, write_figures
 from her.deploy.hub.lineage import write_card
 from her.deploy.hub.manifest import MANIFEST, FileRecord, HubManifest, read_manifest, record_files, write_manifest
 from her.deploy.hub.records import remember, sources_of
@@ -60,11 +61,16 @@ class Published(NamedTuple):
     already: bool
 
 
-def prepare(word: str, repository: str, options: PublicationOptions) -> PreparedPublication:
+def prepare(word: str, repository: str, options: PublicationOptions, measure: Measure | None = None) -> PreparedPublication:
     """Check a run and lay out what of it will be sent; nothing leaves the machine.
+
+    Args:
+        measure: loads a model from the folder that is laid out and measures its free metrics, which the card then has; None
+            for a publication without them.
 
     Raises:
         InputError: the run, its files or its licence stand against it.
+        BackendError: `measure` cannot load the model.
     """
     name, tag = remote.parse_address(repository)
     if tag:
@@ -77,10 +83,13 @@ def prepare(word: str, repository: str, options: PublicationOptions) -> Prepared
     files, folder = sent_files(run), staging_folder(name)
     stage_files(files, folder)
     checks.check_folder(folder, list(files))
-    records = record_files(folder, files.keys() - {CARD})
-    write_card(run, folder, to, options.licence, records)
+    figures = measure(folder, ()) if measure and run.publication.repository_type == "model" else None
+    names = sorted({*files, CARD} | ({FREE_METRICS} if figures else set()))
+    if figures:
+        write_figures(figures, folder)
+    records = record_files(folder, set(names) - {CARD})
+    write_card(run, folder, to, options.licence, records, figures)
     checks.check_licence(folder / CARD, options.licence, name, options.public)
-    names = sorted({*files, CARD})
     checks.check_secrets(folder, names, options.accepted)
     manifest = HubManifest(
         repository=name,

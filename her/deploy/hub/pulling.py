@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from her import paths
 from her.deploy.hub import remote
 from her.deploy.hub.manifest import MANIFEST, HubManifest, RepositoryType, differences, read_manifest, record_files
+from her.deploy.hub.remote import Address
 from her.errors import HerError, InputError
 
 if TYPE_CHECKING:
@@ -16,10 +17,21 @@ AGAIN = "start the same command again: what has arrived is kept"
 
 
 class Pulled(NamedTuple):
-    """The folder of a publication and its manifest."""
+    """The folder of a publication, its manifest, and the commit that its tag names."""
 
     folder: Path
     manifest: HubManifest
+    commit: str = ""
+
+
+def pulled_folder(address: Address) -> Path:
+    """Return where a publication is kept: `HER_HOME/pulled/OWNER--NAME@TAG`."""
+    return paths.home() / "pulled" / f"{address.repository.replace('/', '--')}@{address.tag}"
+
+
+def commit_file(folder: Path) -> Path:
+    """Return the file beside a pulled folder that names the commit it came from."""
+    return folder.with_name(f"{folder.name}.commit")
 
 
 def pull(text: str, to: Path | None = None) -> Pulled:
@@ -43,13 +55,28 @@ def pull(text: str, to: Path | None = None) -> Pulled:
             raise InputError(
                 f"the manifest under tag '{tag}' is that of '{manifest.tag}'; the tag was moved, pull '{manifest.tag}'"
             )
-        folder = (to or paths.home() / "pulled" / f"{address.repository.replace('/', '--')}@{tag}").absolute()
+        folder = (to or pulled_folder(Address(address.repository, tag))).absolute()
         _require_free(folder, manifest)
         partial = folder.with_name(f".{folder.name}.part")
         api.snapshot_download(
             address.repository, repo_type=kind, revision=commit, local_dir=partial, allow_patterns=[*manifest.files, MANIFEST]
         )
-    return _keep(partial, folder, manifest)
+    pulled = _keep(partial, folder, manifest)._replace(commit=commit)
+    if to is None:
+        commit_file(folder).write_text(commit + "\n", "utf-8")
+    return pulled
+
+
+def newest_address(repository: str) -> str:
+    """Return `OWNER/NAME@TAG` of what is on `main` of a model repository; empty where her published nothing."""
+    try:
+        api = remote.open_hub()
+        with remote.explained("look up", repository, AGAIN):
+            if not api.file_exists(repository, MANIFEST, repo_type="model"):
+                return ""
+            return f"{repository}@{_newest_tag(api, repository, 'model')}"
+    except HerError:  # offline, no such repository, an upload that was cut: what reads the base itself says more
+        return ""
 
 
 def _keep(partial: Path, folder: Path, manifest: HubManifest) -> Pulled:

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from her import paths
 from her.capacity.work import BranchLengths, TreeLengths
+from her.deploy.hub.bases import local_base
 from her.errors import InputError
 from her.tokens import estimate_tokens
 from her.types import Message, Sample
@@ -93,7 +93,7 @@ def _encode(options: TrainingOptions, samples: Sequence[Sample]) -> tuple[str, l
 
 def _local_model(model: ModelOptions) -> ModelOptions | None:
     """Return model settings whose base needs no network; None when the tokenizer was never downloaded."""
-    if not model.base or paths.expanded(model.base).is_dir():
+    if not model.base or local_base(model.base).is_dir():
         return model
     cached = cached_file(model, "tokenizer.json")
     return model.model_copy(update={"base": str(cached.parent), "revision": ""}) if cached else None

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from her.deploy.hub import bases
+from her.deploy.hub.figures import CheckpointFigures, other_versions, read_figures, unlike
 from her.deploy.hub.manifest import MANIFEST
 from her.deploy.hub.publishing import PublicationOptions, Published, prepare, publish
 from her.deploy.hub.pulling import pull
 from her.errors import HerError, InputError
+from her.types import Message
 from tests.hub import READER, Hub
 from tests.hub_runs import model_files, write_run
 
@@ -28,7 +31,7 @@ def test_a_run_is_published_and_read_back(hub: Hub, run: Path, home: Path) -> No
     assert published.address.endswith("/ada/her/tree/player") and not published.already
     stored = hub.repository("models", "ada/her")
     assert stored.state["private"] and stored.state["tags"] == {"player": published.commit}
-    folder, manifest = pull("ada/her")
+    folder, manifest, _ = pull("ada/her")
     assert folder == home / "pulled" / "ada--her@player"
     assert (folder / "model.safetensors").read_bytes() == (run / "model" / "model.safetensors").read_bytes()
     # Neither the pickles of checkpoints nor the log left the machine.
@@ -254,3 +257,83 @@ def test_a_pull_that_is_cut_goes_on(hub: Hub, run: Path, tmp_path: Path) -> None
     # Requests grow fewer from one start to the next, since what has arrived is kept.
     assert cuts >= 5
     assert {path.name for path in (tmp_path / "cut").iterdir()} >= {MANIFEST, "model.safetensors"}
+
+
+def spoken(**changes: Any) -> CheckpointFigures:
+    prompt = (Message(role="system", content="Ann"), Message(role="user", content="Bell: Who is it?"))
+    known = {"prompts": (prompt,), "turns": ("Ann: Me.",), "figures": {"words": 1.0}, "versions": {"torch": "2.13.0"}}
+    return CheckpointFigures(**{**known, **changes})
+
+
+def test_the_card_has_the_free_metrics_of_the_folder_that_is_sent(hub: Hub, run: Path) -> None:
+    measured: list[Path] = []
+
+    def measure(folder: Path, prompts: object) -> CheckpointFigures:
+        measured.append(folder)
+        assert (folder / "model.safetensors").is_file() and prompts == ()
+        return spoken()
+
+    prepared = prepare("player", "ada/her", PublicationOptions(), measure)
+    publish(prepared)
+    folder, manifest, commit = pull("ada/her")
+    assert measured == [prepared.folder] and commit == hub.repository("models", "ada/her").state["tags"]["player"]
+    assert read_figures(folder, manifest) == spoken() and "| words | 1.0 |" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, []),
+        ({"figures": {"words": 1.00001}}, []),
+        ({"figures": {"words": 1.5}}, ["words is 1.5 and was 1"]),
+        ({"figures": {}}, ["words is not there and was 1"]),
+        ({"turns": ("Ann: You.",)}, ["1 of 1 greedy turns are others"]),
+        ({"turns": ()}, ["0 of 1 greedy turns are others"]),
+        ({"scores": (0.5,)}, ["0 of 0 scores are others"]),
+    ],
+)
+def test_what_is_measured_again_is_compared(changes: dict[str, Any], said: list[str]) -> None:
+    assert unlike(spoken(), spoken(**changes)) == said
+    assert other_versions(spoken(), spoken(versions={"torch": "2.14.0"})) == "torch 2.13.0 and 2.14.0"
+
+
+def test_a_tensor_of_scores_is_close_by_its_size() -> None:
+    assert not unlike(spoken(turns=(), scores=(-200.0, 1.0)), spoken(turns=(), scores=(-200.01, 1.00005)))
+    assert unlike(spoken(turns=(), scores=(1.0,)), spoken(turns=(), scores=(1.01,))) == ["1 of 1 scores are others"]
+
+
+def test_training_starts_from_a_publication_by_its_tag(hub: Hub, run: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = send().commit
+    bases.verified.cache_clear()
+    base = bases.published_base("ada/her@player")  # not on this machine yet: it is pulled
+    assert base is not None and (base.folder, base.commit) == (home / "pulled" / "ada--her@player", commit)
+    write_run(
+        home,
+        "next",
+        model_files(),
+        settings='name = "next"\n[model]\nbase = "ada/her@player"\n',
+        hashes={"ada/her@player": commit},
+    )
+    prepared = prepare("next", "ada/next", PublicationOptions())
+    card = (prepared.folder / "README.md").read_text()
+    assert prepared.manifest.base == "ada/her@player" and "ada/her@player" in prepared.manifest.trained_on
+    assert f"| input ada/her@player | {commit} |" in card and "base_model: ada/her\n" in card
+    with pytest.raises(InputError, match=r"is read by its tag; write model.base=ada/her@player"):
+        bases.published_base("ada/her")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    bases.verified.cache_clear()
+    assert bases.published_base("ada/her@player") == base, "what was pulled needs no network"
+    (base.folder / "config.json").write_text("{}")
+    bases.verified.cache_clear()
+    with pytest.raises(InputError, match="is not what was pulled from ada/her@player .config.json has 2 bytes"):
+        bases.published_base("ada/her@player")
+    with pytest.raises(InputError, match="is not on this machine and cannot be pulled: HF_HUB_OFFLINE is set"):
+        bases.published_base("ada/other@v1")
+
+
+def test_a_data_set_is_no_base(hub: Hub, home: Path) -> None:
+    rows = {"dataset/README.md": b"---\nlicense: mit\n---\n# rows\n", "dataset/sft.jsonl": b"{}\n"}
+    write_run(home, "rows", rows, pipeline="synthesize", outputs=("dataset/sft.jsonl",), settings='name = "rows"\n')
+    send("rows", "ada/rows")
+    with pytest.raises(InputError, match="holds transcripts and samples, and training starts from a model"):
+        bases.published_base("ada/rows@rows")

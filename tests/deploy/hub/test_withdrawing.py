@@ -54,7 +54,7 @@ def test_rows_leave_files_history_and_contents(published: Hub) -> None:
     assert GONE not in kept(published) and GONE[:12] not in kept(published).replace(STAYS, "") and STAYS in kept(published)
     it = published.repository("datasets", "ada/rows")
     assert it.state["commits"][it.state["branches"]["main"]]["parent"] is None
-    folder, manifest = pull("ada/rows")
+    folder, manifest, _ = pull("ada/rows")
     assert (folder / "votes.jsonl").read_text() == json.dumps({"rater": STAYS, "x": 2}) + "\n" and manifest.withdrawn == 3
     with pytest.raises(InputError, match="has no tag 'rows'.*rows-withdrawn1"):
         pull("ada/rows@rows")
