@@ -89,6 +89,11 @@ def secret_values() -> list[str]:
     return sorted({value for key, value in os.environ.items() if len(value) >= 8 and any(word in key.upper() for word in named)})
 
 
+def named_secret(variable: str) -> str:
+    """Return the value of a variable that a person named as a secret of a Space; empty when it is not set."""
+    return os.environ.get(variable, "")
+
+
 def reward_token() -> str:
     """Return the token of reward servers that a run asks (`HER_REWARD_TOKEN`); empty for none."""
     return os.environ.get("HER_REWARD_TOKEN", "")

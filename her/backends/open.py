@@ -111,7 +111,12 @@ class BackendKind(NamedTuple):
 
 def default_spec() -> str:
     """Return HER_BACKEND, or `scripted:` when it is not set."""
-    return os.environ.get("HER_BACKEND", "").strip() or DEFAULT
+    return named_spec() or DEFAULT
+
+
+def named_spec() -> str:
+    """Return HER_BACKEND; empty when it is not set."""
+    return os.environ.get("HER_BACKEND", "").strip()
 
 
 def parse_spec(text: str | None = None) -> Spec:

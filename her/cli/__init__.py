@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from her.cli import evaluation, hub, installation, playground, principles, runs, training
+from her.cli import evaluation, hub, installation, playground, principles, promotion, runs, training
 from her.errors import HerError
 
 
@@ -40,4 +40,5 @@ app.add_typer(evaluation.app)
 app.add_typer(runs.app)
 app.add_typer(principles.app)
 app.add_typer(hub.app)
+app.add_typer(promotion.app)
 app.add_typer(installation.app)

@@ -22,6 +22,7 @@ app.add_typer(ratings_app, name="ratings", rich_help_panel=PANEL)
 app.add_typer(space_app, name="space", rich_help_panel=PANEL)
 app.add_typer(backends_app, name="backends", rich_help_panel=PANEL)
 
+Serving = Literal["router", "endpoint", "zero"]
 ExportFormat = Literal["jsonl", "sft", "preference", "kto"]
 PersonaFolder = Annotated[Path | None, typer.Argument(help="Folder of persona files; default: the personas of this project.")]
 
@@ -115,20 +116,41 @@ def ratings_export(
 @space_app.command("deploy")
 def deploy_space(
     name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Name of the Space.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be uploaded; upload nothing.")] = False,
+    model: Annotated[str, typer.Option(help="promoted: what her promote put on stage; or OWNER/NAME, OWNER/NAME@TAG.")] = "",
+    serve: Annotated[Serving | None, typer.Option(help="How the Space gets the model's answers.")] = None,
+    endpoint: Annotated[str, typer.Option(metavar="URL", help="https address of an OpenAI-compatible server.")] = "",
+    hardware: Annotated[str, typer.Option(help="Hardware of the Space; default: zero-a10g with --serve zero.")] = "",
+    variable: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Public setting; repeatable.")] = None,
+    secret: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[=VARIABLE]", help="Secret whose value is in this environment; repeatable."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List all that would be set and uploaded; change nothing.")] = False,
 ) -> None:
-    """Upload the playground to a Space, which is created if it does not exist."""
+    """Upload the playground to a Space, with a model if one is named; the Space is created if it does not exist."""
     from her.deploy import space
+    from her.deploy.space_model import space_model
 
     space.check_name(name)
     root = space.find_repository()
-    files = space.list_uploads(root)
+    chosen = space_model(
+        model, serve, endpoint=endpoint, hardware=hardware, variables=variable or (), secrets=secret or (), root=root
+    )
+    files = space.with_model(space.list_uploads(root), root, chosen)
     if dry_run:
         for upload in files:
-            typer.echo(f"{upload.size:>9,}  {upload.target}")
+            typer.echo(f"{upload.size:>9,}  {upload.target}{'  (changed for the model)' if upload.text else ''}")
+        for key, value in chosen.variables.items():
+            typer.echo(f"variable  {key}={value}")
+        for key, variable_name in chosen.secrets.items():
+            typer.echo(f"secret    {key}, from {variable_name} of this environment")
+        for line in chosen.requirements:
+            typer.echo(f"package   {line}")
+        typer.echo(f"hardware  {chosen.hardware or 'as it is, cpu-basic for a new Space'}")
         typer.echo(f"{len(files)} files, {sum(upload.size for upload in files):,} bytes, would be uploaded to {name}")
+        chosen.secret_values()
         return
-    typer.echo(space.deploy(name, root, files))
+    typer.echo(space.deploy(name, root, files, chosen))
 
 
 @backends_app.command("check")

@@ -3,6 +3,7 @@
 A checkpoint is named by its folder, or by the run that made it (HER_HOME/runs/NAME/model).
 """
 
+import hashlib
 import json
 import shlex
 from collections import Counter
@@ -14,6 +15,7 @@ import yaml
 
 from her import paths
 from her.errors import InputError
+from her.files.atomic import file_hash
 from her.runs.folder import runs_folder
 from her.types import Value
 
@@ -21,6 +23,10 @@ INDEX = "model.safetensors.index.json"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _POINTER = b"version https://git-lfs"
+DECIDING = (".safetensors", ".json", ".jinja", ".model")
+"""Endings of the files that decide what a checkpoint says; `merges.txt` of a tokenizer does so as well."""
+RECORDS = ("her.json", "free_metrics.json", "trainer_state.json")
+"""Files with such an ending that say something about a checkpoint."""
 _DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 """Number formats as safetensors and as transformers spell them."""
 
@@ -115,6 +121,21 @@ def read_folder(folder: Path) -> Checkpoint:
         ends=_end_ids(folder, config),
         base=_str(front.get("base_model")),
     )
+
+
+def deciding_files(folder: Path) -> list[Path]:
+    """List the files of a checkpoint that decide what it says: weights, configs, tokenizer and chat template."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if (path.suffix in DECIDING or path.name == "merges.txt") and path.name not in RECORDS and not path.name.startswith(".")
+    )
+
+
+def checkpoint_hash(folder: Path) -> str:
+    """Return one sha256 over names and contents of the deciding files; that of a run's model is that of the published one."""
+    lines = [f"{file_hash(path)}  {path.name}\n" for path in deciding_files(folder)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def list_problems(folder: Path) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from her import paths
+from her.deploy.space_model import SpaceModel
 from her.errors import HerError, InputError
 from her.types import Value
 
@@ -31,11 +32,12 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 class Upload(Value):
-    """One file: its path in the repository, its path on the Space, and its size in bytes."""
+    """One file: its path in the repository, its path on the Space, its size in bytes, and its text where that is changed."""
 
     source: str
     target: str
     size: int
+    text: str = ""
 
 
 def find_repository() -> Path:
@@ -59,12 +61,32 @@ def list_uploads(root: Path) -> list[Upload]:
     return sorted((_upload(root, source, target) for source, target in chosen.items()), key=lambda upload: upload.target)
 
 
-def deploy(name: str, root: Path, files: Sequence[Upload]) -> str:
-    """Create the Space if it does not exist, upload exactly these files in one commit, and return its address.
+def with_model(files: Sequence[Upload], root: Path, model: SpaceModel) -> list[Upload]:
+    """Return the files with those that a model changes: the front matter names it, the requirements hold what it needs."""
+    changed = []
+    for upload in files:
+        text = ""
+        if upload.target == "README.md" and model.address is not None:
+            added = f"models:\n  - {model.address.repository}\n"
+            added += f"suggested_hardware: {model.hardware}\n" if model.hardware else ""
+            text = (root / upload.source).read_text("utf-8").replace("---\n", f"---\n{added}", 1)
+        elif upload.target == "requirements.txt" and model.requirements:
+            text = (root / upload.source).read_text("utf-8").rstrip() + "\n" + "\n".join(model.requirements) + "\n"
+        changed.append(upload.model_copy(update={"text": text, "size": len(text.encode())}) if text else upload)
+    return changed
+
+
+def deploy(name: str, root: Path, files: Sequence[Upload], model: SpaceModel = SpaceModel()) -> str:  # noqa: B008  # immutable
+    """Create the Space if it does not exist, set what the model needs, upload exactly these files in one commit.
+
+    Started again it sets and uploads the same, so a deploy that was cut is finished by the same command.
 
     Args:
         name: `OWNER/NAME`.
         root: the repository; `files` are relative to it.
+
+    Returns:
+        The address of the Space.
 
     Raises:
         InputError: a wrong name, or no token.
@@ -74,12 +96,13 @@ def deploy(name: str, root: Path, files: Sequence[Upload]) -> str:
     from huggingface_hub.errors import HfHubHTTPError
 
     check_name(name)
+    model.secret_values()  # before anything is written
     if not get_token():
         raise InputError("there is no Hugging Face token; set HF_TOKEN to one that may write to your Spaces")
     # huggingface_hub uses httpx or httpx2, depending on its version; its errors derive from that library's HTTPError.
     network: type[Exception] = next(base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError")
     try:
-        return _upload_commit(HfApi(), name, root, files)
+        return _deploy(HfApi(), name, root, files, model)
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         raise HerError(f"the Hub refused the upload to '{name}' (HTTP {status}): {_advice(status)}") from error
@@ -93,22 +116,58 @@ def check_name(name: str) -> None:
         raise InputError(f"'{name}' is not the name of a Space; write OWNER/NAME, such as 'ada/her'")
 
 
-def _upload_commit(api: "HfApi", name: str, root: Path, files: Sequence[Upload]) -> str:
+def _deploy(api: "HfApi", name: str, root: Path, files: Sequence[Upload], model: SpaceModel) -> str:
+    _require_readable(api, model)
+    # A free account may create a Gradio Space on ZeroGPU only, so the hardware is asked for at once.
+    hardware = model.hardware or None
+    address = api.create_repo(name, repo_type="space", space_sdk="gradio", space_hardware=hardware, exist_ok=True)
+    # Secrets and variables come before the files, so that the first start has them.
+    for key, value in model.secret_values().items():
+        api.add_space_secret(name, key, value)
+    for key, value in model.variables.items():
+        api.add_space_variable(name, key, value)
+    _upload_commit(api, name, root, files)
+    if model.hardware:
+        api.request_space_hardware(name, model.hardware)
+    return str(address)
+
+
+def _require_readable(api: "HfApi", model: SpaceModel) -> None:
+    """Refuse a checkpoint that the Space could not load.
+
+    Raises:
+        InputError: it is not on the Hub, its tag is not, or it is private and the Space has no token for it.
+    """
+    if model.serving != "zero" or model.address is None:
+        return
+    repository, tag = model.address
+    if not api.repo_exists(repository, repo_type="model"):
+        raise InputError(f"there is no model '{repository}', or the token of this machine may not see it; her publish sends one")
+    if tag and tag not in {ref.name for ref in api.list_repo_refs(repository, repo_type="model").tags}:
+        raise InputError(
+            f"'{repository}' has no tag '{tag}', so nothing says that its upload is whole; her publish writes it last"
+        )
+    if api.repo_info(repository, repo_type="model").private and "HF_TOKEN" not in model.secrets:
+        raise InputError(
+            f"'{repository}' is private, and the Space needs a token that may read it: --secret HF_TOKEN, or "
+            "--secret HF_TOKEN=VARIABLE for a token of its own"
+        )
+
+
+def _upload_commit(api: "HfApi", name: str, root: Path, files: Sequence[Upload]) -> None:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    address = api.create_repo(name, repo_type="space", space_sdk="gradio", exist_ok=True)
     kept = {upload.target for upload in files}
     stored = api.list_repo_files(name, repo_type="space")
     # Files outside FOLDERS, such as notes that someone added on the Space, stay.
     stale = [path for path in stored if path.split("/")[0] in FOLDERS and path not in kept]
-    added = [CommitOperationAdd(upload.target, root / upload.source) for upload in files]
+    added = [CommitOperationAdd(each.target, each.text.encode() if each.text else root / each.source) for each in files]
     api.create_commit(
         name,
         [*added, *(CommitOperationDelete(path) for path in stale)],
         commit_message="Deploy the playground",
         repo_type="space",
     )
-    return str(address)
 
 
 def _tracked_files(root: Path) -> list[str]:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from her.backends.base import Backend
 from her.errors import InputError
 from her.files import jsonl
-from her.files.atomic import replacing
+from her.files.atomic import file_hash, replacing
 from her.inference.caller import Caller, Ledger
 from her.inference.options import CallOptions
 from her.judging.arena_table import ArenaGame, ArenaTable, PartedJudges, Source, arena_tables, parted_judges
@@ -29,7 +29,7 @@ from her.store.exports import voted_pairs
 from her.types import Language, Transcript, Value
 from pipelines.evaluate.arena_text import arena_markdown, arena_page
 from pipelines.evaluate.report import EvaluatedRun
-from pipelines.evaluate.scores import transcript_id
+from pipelines.evaluate.scores import TRANSCRIPTS_FILE, transcript_id
 
 GAMES, LEDGER = "games.jsonl", "calls.sqlite3"
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
@@ -52,10 +52,15 @@ class ArenaJudge(NamedTuple):
 
 
 class ArenaReport(Value):
-    """Tables of an arena, and how its judges part."""
+    """Tables of an arena, and how its judges part.
+
+    Args:
+        transcripts: name of a contestant -> sha256 of the file of scenes that was judged.
+    """
 
     tables: tuple[ArenaTable, ...]
     parted: tuple[PartedJudges, ...] = ()
+    transcripts: dict[str, str] = {}
 
 
 class Meeting(NamedTuple):
@@ -196,7 +201,8 @@ def run_arena(
 
     games = [*asyncio.run(collect()), *people]
     jsonl.write(folder / GAMES, games)
-    report = ArenaReport(tables=tuple(arena_tables(games, settings)), parted=tuple(parted_judges(games)))
+    scenes = {each.name: file_hash(each.run.folder / TRANSCRIPTS_FILE) for each in contestants}
+    report = ArenaReport(tables=tuple(arena_tables(games, settings)), parted=tuple(parted_judges(games)), transcripts=scenes)
     written = {
         folder / "arena.json": report.model_dump_json(indent=2) + "\n",
         folder / "arena.md": arena_markdown(report.tables, report.parted),

@@ -22,7 +22,7 @@ from her.runs.open_run import Run, RunStopped
 from her.types import Transcript
 from pipelines.evaluate.cases import ActingCase
 from pipelines.evaluate.judging import SceneJudge, all_of
-from pipelines.evaluate.manifest import key_of, manifest, simulation_manifest
+from pipelines.evaluate.manifest import evaluated_checkpoint, key_of, manifest, simulation_manifest
 from pipelines.evaluate.options import ROLES, EvaluateOptions, Role
 from pipelines.evaluate.protocols import ActingProtocol
 from pipelines.evaluate.ray_rounds import answer_on_ray
@@ -85,9 +85,11 @@ async def evaluate(opened: Run, options: EvaluateOptions, cases: Sequence[Acting
         async with RoleCallers(options, ledger, scripted) as callers:
             models = models_of(options, callers)
             _require_same_models(opened.folder / MANIFEST_FILE, models)
-            described = manifest(options, models, inputs, (case.key for case in cases))
+            checkpoint = evaluated_checkpoint(options)
+            described = manifest(options, models, inputs, (case.key for case in cases), checkpoint)
             _write_json(opened.folder / MANIFEST_FILE, {"key": key_of(described), **described})
-            stage = PlayStage(options, callers, models.get("actor", ""), key_of(simulation_manifest(options, models)))
+            key = key_of(simulation_manifest(options, models, checkpoint))
+            stage = PlayStage(options, callers, models.get("actor", ""), key)
             bench = Bench(stage, options.acting, kept_simulations(opened.folder, stage, cases))
             tasks = [(case, run) for run in range(options.runs) for case in cases]
             tasks = [task for task in tasks if options.transcripts is None or (task[0].key, task[1]) in bench.kept]

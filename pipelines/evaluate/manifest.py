@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from her import paths
+from her.backends.open import parse_spec
+from her.deploy.checkpoints import checkpoint_hash, find_folder
+from her.errors import InputError
 from pipelines.evaluate.options import EvaluateOptions, Role
 
 _PLAYING = ("act_coser", "choose_speaker", "choose_speaker_again", "choose_speaker_bare", "narrate_scene", "remember", "roleplay")
@@ -26,7 +29,7 @@ _JUDGING_SWITCHES = {"thoughts", "reference_thoughts", "labels", "numbered", "se
 
 
 def manifest(
-    options: EvaluateOptions, models: Mapping[Role, str], inputs: Mapping[str, str], cases: Iterable[str]
+    options: EvaluateOptions, models: Mapping[Role, str], inputs: Mapping[str, str], cases: Iterable[str], checkpoint: str = ""
 ) -> dict[str, Any]:
     """Return what determines a run.
 
@@ -35,9 +38,10 @@ def manifest(
         models: model and revision of each role.
         inputs: sha256 of every input file.
         cases: keys of the cases.
+        checkpoint: as `evaluated_checkpoint` returns it.
     """
     return {
-        "simulation": simulation_manifest(options, models),
+        "simulation": simulation_manifest(options, models, checkpoint),
         "judging": {
             "judge": models.get("judge", ""),
             "protocol": {name: value for name, value in _switches(options).items() if name in _JUDGING_SWITCHES},
@@ -51,9 +55,39 @@ def manifest(
     }
 
 
-def simulation_manifest(options: EvaluateOptions, models: Mapping[Role, str]) -> dict[str, Any]:
+def evaluated_checkpoint(options: EvaluateOptions) -> str:
+    """Return the hash of the checkpoint that plays, empty where no folder of it is known.
+
+    Raises:
+        InputError: the setting `checkpoint` names neither a folder nor a run with a model, or the actors are two checkpoints.
+    """
+    if options.transcripts is not None:
+        return _checkpoint_of(options.transcripts)
+    if options.checkpoint:
+        folder = find_folder(options.checkpoint)
+        if folder is None:
+            raise InputError(f"checkpoint='{options.checkpoint}' is neither a folder nor a run with a model; name what is served")
+        return checkpoint_hash(folder)
+    specs = [parse_spec(spec) for spec in options.actor]
+    folders = [paths.expanded(spec.address) for spec in specs if spec.scheme in ("local", "vllm")]
+    found = {checkpoint_hash(folder) for folder in folders if folder.is_dir()}
+    if len(found) > 1:
+        raise InputError(f"actor={list(options.actor)} names two checkpoints; an evaluation is of one")
+    return found.pop() if found else ""
+
+
+def _checkpoint_of(folder: Path) -> str:
+    """Return the checkpoint whose transcripts are judged again."""
+    try:
+        return str(json.loads((folder / "manifest.json").read_bytes())["simulation"].get("checkpoint", ""))
+    except (OSError, ValueError, KeyError, AttributeError):
+        return ""
+
+
+def simulation_manifest(options: EvaluateOptions, models: Mapping[Role, str], checkpoint: str = "") -> dict[str, Any]:
     """Return what determines the transcripts of a run, but the cases and the number of the run."""
     return {
+        **({"checkpoint": checkpoint} if checkpoint else {}),
         "models": {role: model for role, model in sorted(models.items()) if role != "judge"},
         "protocol": {name: value for name, value in _switches(options).items() if name not in _JUDGING_SWITCHES},
         "seed": options.seed,

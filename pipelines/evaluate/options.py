@@ -33,6 +33,8 @@ class EvaluateOptions(Value):
         runs: simulations of each case; with one there is no variance between runs, and so no honest interval.
         protocol: see protocols.py.
         actor: backend specs of the model that is evaluated; all of one model, as in the three below.
+        checkpoint: run or folder of the model that the actor's server has, so that `her promote` knows what was evaluated; an
+            actor `local:FOLDER` says so itself.
         environment: of the narrator; empty for the judge's. It is the same for every actor that is compared.
         next_speaker: of who chooses the next speaker; empty for the environment's.
         judge: of the judge.
@@ -60,6 +62,7 @@ class EvaluateOptions(Value):
     runs: int = Field(default=2, ge=1)
     protocol: str = "corrected"
     actor: tuple[NonEmpty, ...] = Field(default=(), json_schema_extra=MAY_CHANGE)
+    checkpoint: str = ""
     environment: tuple[NonEmpty, ...] = Field(default=(), json_schema_extra=MAY_CHANGE)
     next_speaker: tuple[NonEmpty, ...] = Field(default=(), json_schema_extra=MAY_CHANGE)
     judge: tuple[NonEmpty, ...] = Field(default=(), json_schema_extra=MAY_CHANGE)

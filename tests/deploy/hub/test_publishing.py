@@ -235,7 +235,7 @@ def test_the_command_lists_every_file(run: Path, monkeypatch: pytest.MonkeyPatch
 
     from her.cli import app
 
-    shown = CliRunner().invoke(app, ["publish", "player", "ada/her", "--dry-run"])
+    shown = CliRunner().invoke(app, ["publish", "player", "ada/her", "--dry-run", "--unmeasured"])
     assert shown.exit_code == 0 and "model: 5 files" in shown.output and "nothing was sent" in shown.output
     record = json.loads((run / "status.json").read_text())["outputs"]["model/model.safetensors"]
     assert record in shown.output and "README.md" in shown.output
