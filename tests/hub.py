@@ -1,8 +1,9 @@
 """A Hugging Face Hub for tests: a local HTTP server with the endpoints that huggingface_hub uses, and its state on disk.
 
 It speaks repositories (create, look up, delete, visibility), preupload, Git LFS (batch, upload whole, verify), commits, trees,
-refs, tags, super-squash, the listing and deleting of LFS files, and downloads. Xet is not spoken: set HF_HUB_DISABLE_XET=1, so
-uploads over Xet are untested. Neither are pull requests, buckets and multipart LFS.
+refs, tags, super-squash, the listing and deleting of LFS files, downloads, and what a Space is set to (secrets,
+variables, hardware). Xet is not spoken: set HF_HUB_DISABLE_XET=1, so uploads over Xet are untested. Neither are pull requests,
+buckets and multipart LFS.
 
 The line can be cut at any request, before it is read, in the middle of its body or after it was carried out; from then on no
 request is answered until `mend()`. Every file that the Hub keeps is in `kept`, so that what was sent twice can be counted.
@@ -194,7 +195,10 @@ class Hub:
         address = f"{self.address}/{'' if kind == 'models' else kind + '/'}{name}"
         if self.exists(kind, name):
             return Answer(409, json.dumps({"error": "You already created this repo", "url": address}).encode())
-        Repository.create(self.folder / kind / name, wanted.get("visibility") == "private" or bool(wanted.get("private")))
+        made = Repository.create(self.folder / kind / name, wanted.get("visibility") == "private" or bool(wanted.get("private")))
+        if kind == "spaces":
+            made.state |= {"sdk": wanted["sdk"], "hardware": wanted.get("hardware", "cpu-basic"), "secrets": {}, "variables": {}}
+            made.save()
         return answer({"url": address, "name": name, "id": name})
 
     def _delete(self, wanted: dict[str, Any], user: str) -> Answer:
@@ -247,6 +251,8 @@ class Hub:
             it.state["private"] = wanted.get("visibility") == "private" or bool(wanted.get("private"))
             it.save()
             return answer({"private": it.state["private"]})
+        if what in ("secrets", "variables", "hardware") and kind == "spaces":
+            return _set_space(it, what, json.loads(body))
         revision = more[0] if more else "main"
         if (commit := it.resolve(revision)) is None:
             return refusal(404, f"Invalid rev id: {revision}", "RevisionNotFound")
@@ -326,6 +332,20 @@ def _tag(it: Repository, method: str, place: str, wanted: dict[str, Any]) -> Ans
         it.state["tags"][wanted["tag"]] = commit
     it.save()
     return answer({})
+
+
+def _set_space(it: Repository, what: str, wanted: dict[str, Any]) -> Answer:
+    """Set a secret, a variable or the hardware; a running Space starts again, and values of secrets are not given back."""
+    if what == "hardware":
+        it.state["hardware"] = wanted["flavor"]
+    else:
+        it.state[what][wanted["key"]] = wanted["value"]
+    it.state.setdefault("set", []).append([what, len(it.state["commits"])])
+    it.save()
+    if what == "hardware":
+        return answer({"stage": "BUILDING", "hardware": {"current": None, "requested": wanted["flavor"]}})
+    shown = {key: {"value": value} if what == "variables" else {} for key, value in it.state[what].items()}
+    return answer({key: {"key": key, **each} for key, each in shown.items()})
 
 
 def _ref(kind: str, name: str, commit: str) -> dict[str, str]:

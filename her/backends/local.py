@@ -14,9 +14,12 @@ import queue
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from her import paths
+from her.backends import zero_gpu
 from her.backends.base import Completion, Delta, Description, join_deltas
 from her.backends.chat_template import PromptEncoder, TemplateRefusal
 from her.backends.local_rows import BatchRow
@@ -32,6 +35,11 @@ UNKNOWN_CONTEXT = 4096
 """Assumed context in tokens where config.json does not say it."""
 LOWEST_TEMPERATURE = 1e-4
 """Floor of the temperature in the softmax: below it float32 scores overflow. At temperature 0 the best token is taken."""
+_TROUBLES = {
+    "memory": "ran out of memory; shorten the chat or use a smaller model",
+    "quota": "may not use the GPU any longer today; sign in to Hugging Face, or come back later",
+}
+"""Word in an error while generating -> what the person reads."""
 _MISSING = "a local model needs torch and transformers, which are not installed; run: pip install -e '.[local]'"
 
 
@@ -62,6 +70,12 @@ class LocalBackend:
         self._failure: BackendError | None = None
         self._loaded = threading.Event()
         self._waiting: queue.Queue[BatchRow | None] = queue.Queue()
+        self._steps: zero_gpu.Steps | None = None
+        if paths.zero_gpu():  # see her/backends/zero_gpu.py: loaded in this thread, one visitor a call
+            self._batch_size = 1
+            self._steps = zero_gpu.register(path, self._generate)
+            self._load_weights()
+            self._loaded.set()
         self._thread = threading.Thread(target=self._run, name=f"local {path}", daemon=True)
         self._thread.start()
 
@@ -154,9 +168,11 @@ class LocalBackend:
                 trust_remote_code=False,
                 use_safetensors=True,
                 dtype=half if cuda else torch.float32,
-                **({"device_map": "auto"} if cuda else {}),
+                **({"device_map": "auto"} if cuda and self._steps is None else {}),
                 **({"attn_implementation": "eager"} if capped else {}),
             ).eval()
+            if cuda and self._steps is not None:
+                self._model.to("cuda")
         except (OSError, SafetensorError) as error:  # absent or truncated files: the sentence is enough, no traceback
             self._failure = self._failure or self._load_error(error)
             return
@@ -207,8 +223,9 @@ class LocalBackend:
 
     def _run(self) -> None:
         """Load, then generate batch after batch until closed."""
-        self._load_weights()
-        self._loaded.set()
+        if not self._loaded.is_set():
+            self._load_weights()
+            self._loaded.set()
         self._encoder.prepare()
         held: list[BatchRow] = []
         while (rows := self._gather(held)) is not None:
@@ -268,13 +285,31 @@ class LocalBackend:
     def _answer(self, rows: list[BatchRow]) -> None:
         """Generate for all rows; a failure is reported to each of them."""
         try:
-            self._generate(rows)
+            if self._steps is None:
+                self._generate(rows)
+            else:
+                # The visitor's request, whose time on the GPU this is, is in the context of the call.
+                rows[0].context.run(self._generate_remotely, self._steps, rows)
         except Exception as error:  # out of memory, a broken model: the thread must survive for the next request
             log.exception("%s failed to generate", self._path)
-            memory = "ran out of memory; shorten the chat or use a smaller model" if "memory" in str(error).lower() else ""
-            what = memory or f"failed while generating ({type(error).__name__}); look at the log"
+            said = next(
+                (words for key, words in _TROUBLES.items() if key in f"{getattr(error, 'title', '')} {error}".lower()), ""
+            )
+            what = said or f"failed while generating ({type(error).__name__}); look at the log"
             for row in rows:
                 row.fail(BackendError(f"{self._path} {what}.", "server_error"))
+
+    def _generate_remotely(self, steps: zero_gpu.Steps, rows: list[BatchRow]) -> None:
+        """Generate in the process that has the GPU, and take the tokens here."""
+        ends = self._end_tokens()
+        with closing(steps(self._path, [row.plain() for row in rows], sorted(ends))) as made:
+            for some in made:
+                for number, token in some:
+                    rows[number].take(token, ends)
+                if all(row.done or row.cancelled.is_set() for row in rows):
+                    break
+        for row in rows:
+            row.finish("length")
 
     def _generate(self, rows: list[BatchRow]) -> None:
         import torch

@@ -4,11 +4,13 @@ The model's thread writes a row, an event loop reads it. Nothing here imports to
 """
 
 import asyncio
+import contextvars
 import random
 import threading
 from typing import Any
 
 from her.backends.base import Delta, FinishReason, Usage
+from her.backends.zero_gpu import PlainRow
 from her.errors import BackendError
 from her.types import Sampling
 
@@ -24,6 +26,7 @@ class BatchRow:
         done: no further token is accepted.
         cancelled: set when the reader has left.
         deltas: what the reader gets, ended by a delta with `finish` or by an error.
+        context: of the request; on ZeroGPU it says whose time it is.
     """
 
     def __init__(self, prompt: list[int], sampling: Sampling, limit: int, tokenizer: Any) -> None:
@@ -31,10 +34,16 @@ class BatchRow:
         self.done = False
         self.cancelled = threading.Event()
         self.deltas: asyncio.Queue[Delta | BackendError] = asyncio.Queue()
+        self.context = contextvars.copy_context()
         self._loop = asyncio.get_running_loop()
         self._dice = random.Random(sampling.seed)
         self._text, self._stops = Detokeniser(tokenizer), Stops(sampling.stop)
         self._count = 0
+
+    def plain(self) -> PlainRow:
+        """Return what another process needs to generate this row."""
+        sampling = self.sampling
+        return PlainRow(self.prompt, self.limit, sampling.temperature, sampling.top_p, sampling.seed)
 
     def draw(self) -> float:
         """Return the next random number in [0, 1). Each row has its own generator, so the batch does not change its numbers."""

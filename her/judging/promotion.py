@@ -141,7 +141,7 @@ def _observed(games: Iterable[ArenaGame]) -> Iterator[Observation]:
 
 def _preferred(judged: tuple[str, Estimate]) -> str:
     judge, found = judged
-    lost = f", {found.missing} cases without a verdict" if found.missing else ""
+    lost = f", {found.missing} games without a verdict" if found.missing else ""
     if found.value is None:
         return f"{judge} decided no game{lost}"
     share = f"{judge} prefers it in {found.value + 0.5:.1%} of games"

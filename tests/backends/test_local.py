@@ -14,6 +14,7 @@ from her.backends.open import open_backend
 from her.errors import BackendError
 from her.format import parse
 from her.types import Message, Sampling
+from tests.spaces_double import VISITOR, SpacesDouble
 from tests.tiny import make_tiny, teach
 
 pytestmark = pytest.mark.whole
@@ -225,3 +226,24 @@ def test_without_torch(monkeypatch: pytest.MonkeyPatch, taught: Path) -> None:
     with pytest.raises(BackendError, match=r"pip install -e '\.\[local\]'") as caught:
         LocalBackend(str(taught))
     assert caught.value.reason == "missing_extra"
+
+
+async def test_on_zero_gpu_the_same_answer_comes_out_of_a_call_for_each_visitor(
+    taught: Path, backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    double = SpacesDouble(fork=False)
+    monkeypatch.setitem(sys.modules, "spaces", double)
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    zero = LocalBackend(str(taught))
+    drawn = Sampling(temperature=1.0, max_tokens=20, seed=5)
+    try:
+        VISITOR.set("ada")
+        first, second = await asyncio.gather(zero.complete(HELLO, GREEDY), zero.complete(HELLO, drawn))
+        VISITOR.set("bea")
+        deltas = [delta async for delta in zero.stream(HELLO, GREEDY.model_copy(update={"stop": ("come",)}))]
+        assert await zero.check() == await backend.check()
+    finally:
+        await zero.close()
+    assert first == await backend.complete(HELLO, GREEDY) and second.text == (await backend.complete(HELLO, drawn)).text
+    assert "".join(delta.text for delta in deltas) == ANSWER.partition("come")[0] and double.stopped == 1
+    assert [visitor for visitor, _ in double.calls] == ["ada", "ada", "bea"] and double.decorated == ["token_steps"]

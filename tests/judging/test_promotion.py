@@ -27,13 +27,6 @@ CASES = 24
 Winner = Callable[[int], Outcome]
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("HER_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("HER_BACKEND", raising=False)
-    return tmp_path / "home"
-
-
 def model(home: Path, name: str, pipeline: str = "sft", **changes: object) -> Path:
     """A finished run whose weights are its own."""
     files = model_files() | {"model/model.safetensors": tensors(name.encode().ljust(64))}
@@ -121,7 +114,7 @@ def test_a_better_checkpoint_goes_on_stage_and_comes_back(contest: Path) -> None
         (mostly("a", "b"), "must be above 50 %"),
         (lambda case: "tie", "prefers it in 50.0% of games"),
         (lambda case: "a" if case % 2 else "b", "must be above 50 %"),
-        (lambda case: "both_bad", "decided no game, 24 cases without a verdict"),
+        (lambda case: "both_bad", "decided no game, 48 games without a verdict"),
     ],
 )
 def test_a_judge_who_does_not_prefer_it(contest: Path, outcome: Winner, said: str) -> None:
