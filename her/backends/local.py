@@ -14,7 +14,6 @@ import queue
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,10 @@ from her import paths
 from her.backends import zero_gpu
 from her.backends.base import Completion, Delta, Description, join_deltas
 from her.backends.chat_template import PromptEncoder, TemplateRefusal
+from her.backends.local_folder import model_files, model_folder
 from her.backends.local_rows import BatchRow
 from her.errors import BackendError
 from her.files.atomic import sampled_hash
-from her.paths import expanded
 from her.types import Message, Sampling
 
 log = logging.getLogger(__name__)
@@ -57,10 +56,10 @@ class LocalBackend:
 
     def __init__(self, path: str, revision: str = "", batch_size: int = 8) -> None:
         self._path, self._requested_revision, self._batch_size = path, revision, batch_size
-        folder = _model_folder(path)
+        folder = model_folder(path)
         self._source = folder or path
         # A folder that is trained again has the same path: recorded answers of the old weights must not count for the new ones.
-        self._folder_revision = sampled_hash(_model_files(Path(folder)))[:12] if folder else ""
+        self._folder_revision = sampled_hash(model_files(Path(folder)))[:12] if folder else ""
         self._config, self._tokenizer = self._load_config()
         self._encoder = PromptEncoder(self._tokenizer)
         self._ends: frozenset[int] = frozenset()
@@ -289,7 +288,7 @@ class LocalBackend:
                 self._generate(rows)
             else:
                 # The visitor's request, whose time on the GPU this is, is in the context of the call.
-                rows[0].context.run(self._generate_remotely, self._steps, rows)
+                rows[0].context.run(zero_gpu.generate_remotely, self._steps, self._path, rows, self._ends)
         except Exception as error:  # out of memory, a broken model: the thread must survive for the next request
             log.exception("%s failed to generate", self._path)
             said = next(
@@ -298,18 +297,6 @@ class LocalBackend:
             what = said or f"failed while generating ({type(error).__name__}); look at the log"
             for row in rows:
                 row.fail(BackendError(f"{self._path} {what}.", "server_error"))
-
-    def _generate_remotely(self, steps: zero_gpu.Steps, rows: list[BatchRow]) -> None:
-        """Generate in the process that has the GPU, and take the tokens here."""
-        ends = self._end_tokens()
-        with closing(steps(self._path, [row.plain() for row in rows], sorted(ends))) as made:
-            for some in made:
-                for number, token in some:
-                    rows[number].take(token, ends)
-                if all(row.done or row.cancelled.is_set() for row in rows):
-                    break
-        for row in rows:
-            row.finish("length")
 
     def _generate(self, rows: list[BatchRow]) -> None:
         import torch
@@ -406,24 +393,3 @@ def _sample(scores: Any, rows: list[BatchRow]) -> Any:
     last = (kept > 0).sum(dim=-1, keepdim=True) - 1  # rounding may lead past the last kept token
     place = torch.minimum((reached <= wanted).sum(dim=-1, keepdim=True), last)
     return order.gather(1, place)[:, 0]
-
-
-def _model_files(folder: Path) -> list[Path]:
-    """Return the files that decide what the model in a folder answers: weights, settings, tokenizer, template."""
-    return [path for path in folder.iterdir() if path.suffix in (".safetensors", ".json", ".jinja", ".model") and path.is_file()]
-
-
-def _model_folder(path: str) -> str:
-    """Return the folder that `path` names, empty when it names a repository; raise BackendError for a folder without a model."""
-    folder = expanded(path)
-    if not folder.is_dir():
-        if folder.is_file() or path.startswith(("/", "./", "../", "~")) or path.count("/") > 1:
-            raise BackendError(f"local model '{path}': there is no such folder; give a folder with a config.json.", "not_found")
-        return ""
-    if not (folder / "config.json").is_file():
-        adapter = (folder / "adapter_config.json").is_file()
-        what = (
-            "holds only an adapter; merge it into its base model first" if adapter else "has no config.json, so it holds no model"
-        )
-        raise BackendError(f"local model '{path}' {what}.", "not_found")
-    return str(folder)

@@ -11,12 +11,13 @@ Away from ZeroGPU nothing here is used. Nothing here imports torch.
 import queue
 import random
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import closing
 from typing import Any, NamedTuple
 
 from her.errors import BackendError
 
-Steps = Callable[[str, "Sequence[PlainRow]", Collection[int]], Iterator[list[tuple[int, int]]]]
+Steps = Callable[[str, "Sequence[PlainRow]", Collection[int]], Generator[list[tuple[int, int]], None, None]]
 """`(model, rows, ends)` -> pairs of a row's number and its next token, some at a time."""
 SECONDS_OF_LOADING, TOKENS_PER_SECOND = 15, 20
 """Time that is asked for: moving the weights to the GPU, then so many tokens a second, few on purpose: a longer call is cut."""
@@ -29,7 +30,7 @@ _LOADED: dict[str, Callable[[Any], None]] = {}
 
 
 class PlainRow(NamedTuple):
-    """What the other process is told of a row; see `her.backends.local_rows.BatchRow`."""
+    """A row as the other process is told of it; see `her.backends.local_rows.BatchRow`."""
 
     prompt: list[int]
     limit: int
@@ -94,12 +95,25 @@ def register(model: str, generate: Callable[[Any], None]) -> Steps:
     return decorated
 
 
+def generate_remotely(steps: Steps, model: str, rows: Sequence[Any], ends: frozenset[int]) -> None:
+    """Generate rows (`her.backends.local_rows.BatchRow`) in the process that has the GPU, and take their tokens here."""
+    made = steps(model, [row.plain() for row in rows], sorted(ends))
+    with closing(made):
+        for some in made:
+            for number, token in some:
+                rows[number].take(token, ends)
+            if all(row.done or row.cancelled.is_set() for row in rows):
+                break
+    for row in rows:
+        row.finish("length")
+
+
 def seconds_of(model: str, rows: Sequence[PlainRow], ends: Collection[int]) -> int:
     """Return the seconds that a call asks ZeroGPU for; it counts what was used."""
     return min(MOST_SECONDS, SECONDS_OF_LOADING + max(row.limit for row in rows) // TOKENS_PER_SECOND)
 
 
-def token_steps(model: str, rows: Sequence[PlainRow], ends: Collection[int]) -> Iterator[list[tuple[int, int]]]:
+def token_steps(model: str, rows: Sequence[PlainRow], ends: Collection[int]) -> Generator[list[tuple[int, int]], None, None]:
     """Yield the tokens of rows as they come; closing the iterator stops them all at their next token.
 
     Raises:
@@ -130,7 +144,7 @@ def token_steps(model: str, rows: Sequence[PlainRow], ends: Collection[int]) -> 
         raise failed[0]
 
 
-def _batches(made: "queue.SimpleQueue[tuple[int, int] | None]") -> Iterator[list[tuple[int, int]]]:
+def _batches(made: "queue.SimpleQueue[tuple[int, int] | None]") -> Generator[list[tuple[int, int]], None, None]:
     """Yield what is there at a time, up to the end: each value that crosses to the other process costs as much as a token."""
     item = made.get()
     while item is not None:

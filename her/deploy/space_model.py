@@ -36,7 +36,7 @@ _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 class SpaceModel(NamedTuple):
-    """What a Space is set to; without a model only what the command names.
+    """Settings of a Space; without a model only those that the command names.
 
     Args:
         address: the repository that the front matter names; its tag pins what ZeroGPU loads.

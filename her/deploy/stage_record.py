@@ -1,4 +1,4 @@
-"""Record which checkpoint is on stage: `HER_HOME/stage.jsonl`, one line for each promotion and each rollback, never changed.
+"""Record which checkpoint is on stage: one line for each promotion and each rollback, never changed.
 
 The order of the lines counts, not their clock. `her play` with no backend named opens the checkpoint that stands last.
 """

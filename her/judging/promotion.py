@@ -24,7 +24,7 @@ from her.deploy.stage_record import StageCondition, StagedModel, on_stage, put_o
 from her.errors import HerError, InputError
 from her.judging.arena_table import ArenaGame, parted_judges
 from her.judging.free_metrics import FreeMetrics, free_metrics
-from her.judging.promotion_inputs import Candidate, Met, find_met, plain_name
+from her.judging.promotion_inputs import Met, StageCandidate, find_met, plain_name
 from her.judging.statistics import Estimate, Observation, PairedDifference, mean_score, paired_difference, with_holm
 from her.runs.folder import read_metrics, runs_folder
 from her.runs.pipelines import pipeline_module
@@ -50,7 +50,7 @@ SOUNDNESS = "soundness"
 class Promotion(NamedTuple):
     """A decision: the conditions that were looked at, and the line of the record when the checkpoint is on stage now."""
 
-    candidate: Candidate
+    candidate: StageCandidate
     conditions: tuple[StageCondition, ...]
     line: StagedModel | None
 
@@ -84,7 +84,7 @@ def promote(word: str, overrule: str = "", arena: Path | None = None) -> Promoti
     return promotion._replace(line=put_on_stage(candidate.run, candidate.folder, conditions, reason))
 
 
-def find_candidate(word: str) -> Candidate:
+def find_candidate(word: str) -> StageCandidate:
     """Return a run with a checkpoint that is done and as it was when it ended.
 
     Raises:
@@ -94,10 +94,10 @@ def find_candidate(word: str) -> Candidate:
     if run.kind != "model":
         raise InputError(f"run '{word}' made a {run.kind}, and only a model that plays goes on stage; name a run of sft or rl")
     folder = run.folder / "model"
-    return Candidate(run.name, folder, checkpoint_hash(folder), run.status.pipeline, run.settings)
+    return StageCandidate(run.name, folder, checkpoint_hash(folder), run.status.pipeline, run.settings)
 
 
-def stage_conditions(candidate: Candidate, staged: StagedModel | None, arena: Path | None) -> Iterator[StageCondition]:
+def stage_conditions(candidate: StageCandidate, staged: StagedModel | None, arena: Path | None) -> Iterator[StageCondition]:
     """Yield the three conditions.
 
     Raises:
@@ -212,7 +212,7 @@ def _change(name: str, found: PairedDifference) -> str:
     return f"{DIRECTIONS[name] * (found.estimate.value or 0):+.4f}"
 
 
-def _alarms(candidate: Candidate, games: Sequence[ArenaGame], name: str = "") -> StageCondition:
+def _alarms(candidate: StageCandidate, games: Sequence[ArenaGame], name: str = "") -> StageCondition:
     """Return the condition of the alarms: of the panel up to the saved step, and of the arena's judges."""
     parted = [each for each in parted_judges(games) if each.flagged and plain_name(each.contestant) == name]
     on = [f"it pleases the judge with principles and not the held-out one ({parted[0].pleased} games)"] if parted else []
@@ -226,7 +226,7 @@ def _alarms(candidate: Candidate, games: Sequence[ArenaGame], name: str = "") ->
     return StageCondition(name="alarms", passed=not on, sentence=sentence)
 
 
-def _panel_alarms(candidate: Candidate) -> tuple[list[str], str]:
+def _panel_alarms(candidate: StageCandidate) -> tuple[list[str], str]:
     """Return the alarms that are on, and the sentence when there is none."""
     folder = runs_folder() / candidate.run
     looks = pipeline_module("rl", "panel").read_looks(folder)

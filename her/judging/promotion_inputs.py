@@ -16,7 +16,7 @@ from her.types import Value
 EVALUATE = "her eval coser --data TEST_SET.json --actor local:{folder} --judge SPEC --name {run}-eval"
 
 
-class Candidate(NamedTuple):
+class StageCandidate(NamedTuple):
     """A run that may go on stage: its checkpoint's folder and hash."""
 
     run: str
@@ -42,7 +42,7 @@ class _Parted(Value):
     transcripts: dict[str, str] = {}
 
 
-def find_met(candidate: Candidate, staged: StagedModel, arena: Path | None) -> Met | str:
+def find_met(candidate: StageCandidate, staged: StagedModel, arena: Path | None) -> Met | str:
     """Return two evaluations, those that met in an arena where there are such, else the sentence that says what is missing.
 
     Raises:

@@ -122,8 +122,8 @@ def test_a_space_is_listed_exactly() -> None:
         pytest.fail("git is needed to list what a Space gets")
     answer = her("space", "deploy", "ada/her", "--dry-run")
     assert answer.exit_code == 0, answer.output
-    *files, last = answer.stdout.splitlines()
-    assert f"{len(files)} files" in last
+    *files, hardware, last = answer.stdout.splitlines()
+    assert f"{len(files)} files" in last and hardware.startswith("hardware  as it is")
     assert any(line.endswith("  app.py") for line in files)
 
 

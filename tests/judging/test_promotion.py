@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from her.judging.promotion import promote, require_promoted
 from her.runs.folder import RunStatus
 from her.types import Defect, Outcome, Transcript
 from her.ui.build import chosen_spec
+from pipelines.evaluate.scores import CaseScore
 from pipelines.rl.alarms import Alarm
 from tests.cli.commands import her
 from tests.hub_runs import model_files, tensors, write_run
@@ -34,22 +36,36 @@ def model(home: Path, name: str, pipeline: str = "sft", **changes: object) -> Pa
     return write_run(home, name, files, pipeline, settings=settings, **changes) / "model"  # type: ignore[arg-type]
 
 
+@cache
+def played(name: str) -> tuple[tuple[CaseScore, ...], tuple[Transcript, ...]]:
+    """Scores and scenes of 24 cases from 12 books, played twice; the scenes are short."""
+    scores = tuple(evaluated.rows(cases=CASES, model=name))
+    plays = sorted({(row.case, row.run) for row in scores})
+    turns = evaluated.scene("case 1", 0, turns=3).turns
+    scenes = (evaluated.scene(case, run, model=name, turns=0) for case, run in plays if case != "case 0")
+    return scores, tuple(scene.model_copy(update={"turns": turns}) for scene in scenes)
+
+
 def evaluation(home: Path, name: str, checkpoint: str, faults: int = 0) -> Path:
-    """A finished evaluation of 24 cases from 12 books, played twice; the turns of those below `faults` are malformed."""
-    folder = evaluated.write_run(home / "runs" / name, evaluated.rows(cases=CASES, model=name))
-    scenes = list(jsonl.read(folder / "transcripts.jsonl", Transcript))
-    bad = Defect(name="plan_missing")
-    spoilt = [
-        scene.model_copy(update={"turns": tuple(turn.model_copy(update={"defects": (bad,)}) for turn in scene.turns)})
-        if int(scene.scenario.id.split()[1]) < faults
-        else scene
-        for scene in scenes
-    ]
-    jsonl.write(folder / "transcripts.jsonl", spoilt)
+    """A finished evaluation; the turns of the cases below `faults` are malformed."""
+    scores, scenes = played(name)
+    folder = home / "runs" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    jsonl.write(folder / "scores.jsonl", scores)
+    jsonl.write(folder / "transcripts.jsonl", (spoilt(scene) if number_of(scene) < faults else scene for scene in scenes))
     (folder / "manifest.json").write_text(json.dumps({"simulation": {"checkpoint": checkpoint}}))
     outputs = {file: file_hash(folder / file) for file in ("manifest.json", "scores.jsonl", "transcripts.jsonl")}
     (folder / "status.json").write_text(RunStatus(pipeline="evaluate", state="done", outputs=outputs).model_dump_json())
     return folder
+
+
+def number_of(scene: Transcript) -> int:
+    return int(scene.scenario.id.split()[1])
+
+
+def spoilt(scene: Transcript) -> Transcript:
+    bad = (Defect(name="plan_missing"),)
+    return scene.model_copy(update={"turns": tuple(turn.model_copy(update={"defects": bad}) for turn in scene.turns)})
 
 
 def arena(home: Path, winner: Winner, parted: bool = False) -> Path:
@@ -108,6 +124,7 @@ def test_a_better_checkpoint_goes_on_stage_and_comes_back(contest: Path) -> None
     assert [line.act for line in stage_record.read_record()] == ["promote", "promote", "back", "back"]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("outcome", "said"),
     [
@@ -154,7 +171,7 @@ def test_nothing_overrules_what_was_changed(contest: Path) -> None:
     games = contest / "runs" / "old-eval" / "arena" / "games.jsonl"
     scenes = contest / "runs" / "new-eval" / "transcripts.jsonl"
     kept = scenes.read_text()
-    scenes.write_text(kept.replace("harbour 2", "harbour 3"))
+    scenes.write_text(kept.replace("A harbour, case 3", "A harbour, case 4"))
     with pytest.raises(InputError, match="evaluation 'new-eval' was changed since it ended: transcripts.jsonl"):
         promote("new", overrule="it is fine")
     evaluation(contest, "new-eval", checkpoint_hash(contest / "runs" / "new" / "model"), faults=3)

@@ -20,7 +20,7 @@ TOLERANCE = 1e-4
 
 
 class CheckpointFigures(Value):
-    """What a checkpoint says to fixed prompts, and the figures of it.
+    """Answers of a checkpoint to fixed prompts, and figures of them.
 
     Args:
         prompts: messages; those of a scalar reward model end with the answer that is scored.
