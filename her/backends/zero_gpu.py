@@ -100,10 +100,11 @@ def generate_remotely(steps: Steps, model: str, rows: Sequence[Any], ends: froze
     made = steps(model, [row.plain() for row in rows], sorted(ends))
     with closing(made):
         for some in made:
-            for number, token in some:
-                rows[number].take(token, ends)
+            # Looked at before the next tokens: a row that came to its own end has ended there too, and its call is not cut.
             if all(row.done or row.cancelled.is_set() for row in rows):
                 break
+            for number, token in some:
+                rows[number].take(token, ends)
     for row in rows:
         row.finish("length")
 
