@@ -1,171 +1,109 @@
-"""Compare shared-prefix rows with expanded rows on a GPU. Run: `python -m benchmarks.gpu`
+"""Measure on a rented GPU what only a GPU can show. Run: `python -m benchmarks.gpu --all --out gpu.jsonl`
 
-Models of the shapes of Qwen3-0.6B and Qwen3-4B with random weights in bfloat16 are trained on random conversations with the
-lengths of CoSER's (system prompt of 1,200 tokens, turns of 60, plans of 580, 4 and 20 target turns): as shared-prefix rows with
-FlexAttention, and as expanded rows, one at a time with a causal mask, for which PyTorch uses flash attention. One pass is
-forward and backward with gradient checkpointing and no optimiser; the loss over the targets uses TRL's fused head. The share of
-the GPU's rate of bfloat16 matrix products, measured in the same run, is reported as well. Without a GPU `ok` is false. Prints
-one JSON object.
+Steps (benchmarks/gpu_steps.py), each in a process of its own with a time limit, its JSON written before the next begins:
+equality of FlexAttention with the CPU path; shared-prefix rows against rows of their own that are packed to the same tokens, at
+the shapes of Qwen3-0.6B and 4B with 4 and 20 target turns, in bfloat16 with full checkpointing, with the peak of memory of each
+side and the share of the GPU's own matrix rate; the update of a group of 8 answers as one row against padded rows; steps of
+LoRA; sampling; QLoRA and vLLM only where they are installed. At most 8 minutes. Without `--all` the steps that are named run.
+
+It needs torch, transformers, numpy and peft; neither trl nor pydantic or datasets, and no file outside the repository. Run it on
+the torch that is there, 2.11 or later. `--smoke` tries everything with a tiny shape on a CPU. Without a GPU `ok` is false.
+Prints one JSON object.
 """
 
-import statistics
+import argparse
+import json
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from benchmarks.gpu_steps import STEPS
 from benchmarks.report import report
-from her.capacity.recipe import Recipe
-from her.capacity.shapes import SHAPES
-from her.capacity.training_cost import count_flops
-from her.capacity.work import Work
-from pipelines.models.prefix_tree import Encoded, TokenRow, build_row, grow_trees, pack
 
-SYSTEM, TURN, PLAN, BUDGET, TARGETS, REPEATS = 1200, 60, 580, 16384, (4, 20), 5
-MODELS = ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-4B")
-BAR = {"speedup_4_targets": 1.7, "speedup_20_targets": 2.3}
+MINUTES = 8
+OLDEST_TORCH = (2, 11)
+BAR = {"speedup_4_targets": 1.7, "speedup_20_targets": 2.3, "group_speedup": 2.5, "equality": 1e-4}
 
 
 def main() -> None:
-    """Measure every model with every number of targets, and report."""
-    import torch
-
-    if not torch.cuda.is_available():
+    """Run the steps and report; with `--step` this is one of them."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("steps", nargs="*", metavar="STEP", help=", ".join(STEPS))
+    parser.add_argument("--all", action="store_true")
+    parser.add_argument("--smoke", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path("gpu.jsonl"))
+    parser.add_argument("--minutes", type=float, default=MINUTES)
+    parser.add_argument("--step", choices=tuple(STEPS))
+    words = parser.parse_args()
+    if words.step:
+        print(json.dumps(STEPS[words.step][1](words.smoke)))
+        return
+    if unknown := set(words.steps) - STEPS.keys():
+        parser.error(f"no step {sorted(unknown)[0]!r}; there are {', '.join(STEPS)}")
+    gpu = gpu_name()
+    if gpu is None and not words.smoke:
         report("gpu", BAR, {"gpu": None, "why": "there is no GPU on this machine; nothing was measured"}, False)
         return
-    rate = matrix_rate()
-    measured: dict[str, Any] = {"gpu": torch.cuda.get_device_name(), "matrix_tflops": round(rate / 1e12, 1)}
-    for name in MODELS:
-        for targets in TARGETS:
-            measured[f"{name.split('/')[-1]} {targets}"] = compare(name, targets, rate)
-    ok = all(
-        measured[f"{name.split('/')[-1]} {targets}"]["speedup"] >= BAR[f"speedup_{targets}_targets"]
-        for name in MODELS
-        for targets in TARGETS
-    )
-    report("gpu", BAR, measured, ok)
+    found = run_steps(list(STEPS) if words.all or not words.steps else words.steps, words.smoke, words.out, words.minutes)
+    report("gpu", BAR, {"gpu": gpu, "smoke": words.smoke, **found}, not words.smoke and reached(found))
 
 
-def conversations(targets: int, seed: int = 0) -> list[Encoded]:
-    """Return conversations that fill about two rows: random token ids; each target's prompt is two turns longer than the last."""
-    dice = np.random.default_rng(seed)
-    samples = []
-    for number in range(max(1, round(2 * BUDGET / (SYSTEM + targets * (PLAN + 3 * TURN))))):
-        history = dice.integers(1000, 100_000, SYSTEM + 2 * TURN * targets).astype(np.int32)
-        for turn in range(targets):
-            target = dice.integers(1000, 100_000, PLAN + TURN).astype(np.int32)
-            samples.append(Encoded(f"{number}", history[: SYSTEM + 2 * TURN * turn + TURN], target))
-    return samples
+def run_steps(names: list[str], smoke: bool, out: Path, minutes: float) -> dict[str, Any]:
+    """Run steps one after the other; write each one's JSON before the next, also when it failed or took too long."""
+    ends = time.monotonic() + 60 * minutes
+    found: dict[str, Any] = {}
+    for name in names:
+        seconds = min(STEPS[name][0], ends - time.monotonic())
+        found[name] = run_step(name, smoke, seconds) if seconds > 0 else {"skipped": f"{minutes:g} minutes were over"}
+        line = json.dumps({"step": name, **found[name]})
+        with out.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+        print(line, flush=True)
+    return found
 
 
-def compare(name: str, targets: int, rate: float) -> dict[str, Any]:
-    """Time both sides in turn; return medians of targets a second and their ratio."""
+def run_step(name: str, smoke: bool, seconds: float) -> dict[str, Any]:
+    """Return the figures of a step, or why there are none."""
+    command = [sys.executable, "-m", "benchmarks.gpu", "--step", name, *["--smoke"] * smoke]
+    began = time.monotonic()
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return {"failed": f"it was not done within {seconds:.0f} s"}
+    if done.returncode:
+        return {"failed": (done.stderr.strip().splitlines() or ["no word"])[-1][:400], "stderr": done.stderr[-2000:]}
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return {**figures, "step_seconds": round(time.monotonic() - began, 1)}
+
+
+def reached(found: dict[str, Any]) -> bool:
+    """Return whether every bar holds, of the steps that have one."""
+    layouts = [found[name] for name in found if name.startswith("layout")]
+    groups = [found[name] for name in found if name.startswith("group")]
+    try:
+        equal = found["equality"]
+        return (
+            max(equal["loss"], equal["gradients"]) <= BAR["equality"]
+            and all(
+                each[f"{count} targets"]["speedup"] >= BAR[f"speedup_{count}_targets"] for each in layouts for count in (4, 20)
+            )
+            and all(each["speedup"] >= BAR["group_speedup"] for each in groups)
+            and bool(layouts and groups)
+        )
+    except KeyError:  # a step failed or was left out
+        return False
+
+
+def gpu_name() -> str | None:
+    """Return the name of the GPU, None without one; warn about a torch that was not tried."""
     import torch
 
-    samples = conversations(targets)
-    grown = list(grow_trees(samples, BUDGET))
-    shared = [build_row([grown[index] for index in indices]) for indices in pack([tree.tokens for tree in grown], BUDGET)]
-    expanded = [build_row(list(grow_trees([sample], BUDGET))) for sample in samples]
-    sides = {"shared": _side(name, "shared_prefix", shared), "expanded": _side(name, "sdpa", expanded)}
-    seconds: dict[str, list[float]] = {side: [] for side in sides}
-    for repeat in range(REPEATS + 1):
-        for side, run in sides.items():
-            torch.cuda.synchronize()
-            began = time.perf_counter()
-            run()
-            torch.cuda.synchronize()
-            if repeat:  # the first time compiles
-                seconds[side].append(time.perf_counter() - began)
-    medians = {side: statistics.median(each) for side, each in seconds.items()}
-    return {
-        "speedup": round(medians["expanded"] / medians["shared"], 2),
-        "targets_a_second": {side: round(len(samples) / median, 2) for side, median in medians.items()},
-        "fewer_tokens": round(sum(map(_tokens, expanded)) / sum(map(_tokens, shared)), 2),
-        "share_of_matrix_rate": {
-            "shared": round(_work(name, shared) / medians["shared"] / rate, 3),
-            "expanded": round(_work(name, expanded) / medians["expanded"] / rate, 3),
-        },
-        "peak_gb": round(torch.cuda.max_memory_allocated() / 1e9, 1),
-    }
-
-
-def _side(name: str, attention: str, rows: Sequence[TokenRow]) -> Callable[[], None]:
-    """Build a model and return a function that runs forward and backward over all rows."""
-    import torch
-    from transformers import AutoModelForCausalLM, Qwen3Config
-    from trl.trainer.utils import add_fused_lm_head
-
-    from pipelines.models.attention import register_attention
-    from pipelines.models.shared_rows import JoinRows, select_trained
-
-    register_attention()
-    shape = SHAPES[name]
-    config = Qwen3Config(
-        vocab_size=shape.vocabulary,
-        hidden_size=shape.hidden,
-        intermediate_size=shape.intermediate,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_heads,
-        head_dim=shape.head,
-        tie_word_embeddings=shape.tied,
-        max_position_embeddings=40960,
-    )
-    torch.manual_seed(0)
-    with torch.device("cuda"):
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, attn_implementation=attention)
-    model.train()
-    model.gradient_checkpointing_enable({"use_reentrant": False})
-    select_trained(model.base_model)
-    add_fused_lm_head(model, outputs=("log_probs", "entropy", "is_top1"))
-    join = JoinRows(attention != "sdpa")
-    batches = [join([row._asdict()]) for row in rows]
-
-    def run() -> None:
-        for batch in batches:
-            inputs = {key: tensor.cuda() for key, tensor in batch.items() if key != "spans" or attention != "sdpa"}
-            if attention == "sdpa":
-                del inputs["attention_mask"]
-            out = model(**inputs, use_cache=False, fused_lm_head=True)
-            out.loss.backward()
-        model.zero_grad(set_to_none=True)
-
-    return run
-
-
-def matrix_rate(size: int = 8192) -> float:
-    """Return the FLOP/s of bfloat16 matrix products on this GPU."""
-    import torch
-
-    left, right = (torch.randn(size, size, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    times = []
-    for _ in range(20):
-        torch.cuda.synchronize()
-        began = time.perf_counter()
-        left @ right
-        torch.cuda.synchronize()
-        times.append(time.perf_counter() - began)
-    return 2 * size**3 / statistics.median(times)
-
-
-def _work(name: str, rows: Sequence[TokenRow]) -> float:
-    """Return the FLOP of forward and backward over rows with full checkpointing, by the formulas of `her estimate`."""
-    tokens = sum(map(_tokens, rows))
-    trained = sum(sum(label != -100 for label in row.labels) for row in rows)
-    pairs = sum(sum(_pairs(row)) for row in rows)
-    return count_flops(SHAPES[name], Work(tokens=tokens, trained=trained, pairs=pairs), Recipe(checkpointing="full"))
-
-
-def _tokens(row: TokenRow) -> int:
-    return len(row.input_ids)
-
-
-def _pairs(row: TokenRow) -> Iterator[int]:
-    """Yield (query, key) pairs of each span: causal inside it, plus all keys of its prefix."""
-    for start, stop, first, last in row.spans:
-        size = stop - start
-        yield size * (size + 1) // 2 + size * (last - first)
+    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    if version < OLDEST_TORCH:
+        print(f"warning: torch {torch.__version__} is older than any that was tried", flush=True)
+    return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
 
 
 if __name__ == "__main__":

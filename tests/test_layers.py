@@ -72,6 +72,7 @@ NO_MODULE = {
     "tests/pipelines/models/test_sharded.py": "weights in shards, across sampling, merging and saving",
     "tests/judging/test_requirements.py": "requirements on the reward half by number, across judging and pipelines/reward",
     "tests/pipelines/evaluate/test_known_faults.py": "faults E1 to E17 of the published evaluation code, by number",
+    "tests/test_gpu_benchmark.py": "benchmarks/gpu.py and its steps, on a CPU",
     "tests/test_layers.py": "rules on the source",
     "tests/test_docs.py": "the pages in docs/ and README",
     "tests/training_data/test_published_defects.py": "faults of the published HER data code, across samples, splits and exports",

@@ -100,14 +100,14 @@ class PromptEncoder:
 
     @cached_property
     def folds(self) -> bool:
-        """Whether system texts are folded into the first user message, because the template refuses or drops them."""
+        """Return whether system texts are folded into the first user message, because the template refuses or drops them."""
         texts = {"system": _SYSTEM, "user": _QUESTION, "assistant": _ANSWER}
         probes = [[Message(role=role, content=texts[role]) for role in roles] for roles in _PROBES]  # type: ignore[arg-type]
         return not all(map(self._keeps, probes)) and all(self._keeps(fold_system(probe)) for probe in probes)
 
     @cached_property
     def _joins(self) -> bool:
-        """Whether neighbours of one role are joined, because the template wants roles to alternate."""
+        """Return whether neighbours of one role are joined, because the template wants roles to alternate."""
         twice = [Message(role="user", content=text) for text in (_QUESTION, _ANSWER)]
         return not self._keeps(twice) and self._keeps(join_neighbours(twice))
 

@@ -9,17 +9,24 @@ On a CPU each span takes one or two calls of PyTorch's flash attention: the rang
 causal. Their outputs are combined by their log-sum-exp. In the backward pass each part is given the combined output and
 log-sum-exp, as in ring attention (Liu, Zaharia and Abbeel 2023). No pair is computed and then masked; a dense mask over the row
 gives the same numbers but was slower than one row per target. On other devices FlexAttention skips the blocks that no token
-needs.
+needs; which these are follows from the spans (block_tables.py).
 """
 
+import logging
 import math
 from functools import cache
 from typing import Any
 
 from her.errors import HerError
+from pipelines.models.block_tables import BLOCK, block_tables
 
+log = logging.getLogger(__name__)
 NAME = "shared_prefix"
 Tensor = Any
+Tables = tuple[Tensor | None, Tensor | None, Tensor | None]
+"""Fields of `BlockTables` as tensors on the device, where the collator made them."""
+ROOMY = 160 * 1024
+"""Bytes of shared memory for the default tiles of FlexAttention."""
 
 
 def register_attention() -> str:
@@ -41,6 +48,9 @@ def shared_prefix_attention(
     dropout: float = 0.0,
     scaling: float | None = None,
     spans: Tensor | None = None,
+    partial: Tensor | None = None,
+    full: Tensor | None = None,
+    bounds: Tensor | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
     """Compute attention with the signature of transformers' attention functions.
@@ -49,6 +59,7 @@ def shared_prefix_attention(
         query: (1, heads, tokens, head size); `key` and `value` have kv_heads in place of heads, a divisor of it.
         scaling: factor of the scores; None is 1 / sqrt(head size).
         spans: (spans, 4) integers; None computes PyTorch's own attention.
+        partial, full, bounds: `pipelines.models.block_tables.BlockTables` of the row, for FlexAttention; None computes them.
 
     Returns:
         Output (1, tokens, heads, head size), and None in place of attention weights, which are not computed.
@@ -66,7 +77,7 @@ def shared_prefix_attention(
     _refuse_unsupported(module, query, dropout, others)
     scale = 1 / math.sqrt(query.shape[-1]) if scaling is None else scaling
     if query.device.type != "cpu":
-        return _flex(module, query, key, value, scale, spans)
+        return _on_gpu(module, [_autocast(tensor) for tensor in (query, key, value)], scale, spans, (partial, full, bounds))
     parts = [_autocast(tensor) for tensor in (query, key, value)]
     out, _ = _span_operator()(*parts, scale, spans)
     return out.transpose(1, 2), None
@@ -76,7 +87,7 @@ def dense_mask(spans: Tensor, tokens: int) -> Tensor:
     """Return `spans` as a boolean mask (tokens, tokens), True where a row attends to a column. For tests and debugging."""
     import torch
 
-    start, first, last = _token_bounds(spans, tokens)
+    start, first, last = torch.from_numpy(block_tables(spans.tolist(), tokens).bounds).to(spans.device)
     index = torch.arange(tokens, device=spans.device)
     return _attends(index[:, None], index[None, :], start[:, None], first[:, None], last[:, None])
 
@@ -184,28 +195,98 @@ def _flash_backward(gradient: Tensor, saved: Any, scale: float, span: slice, key
 # -- on a GPU ------------------------------------------------------------------------------------------------------------------
 
 
-def _flex(module: Any, query: Tensor, key: Tensor, value: Tensor, scale: float, spans: Tensor) -> tuple[Tensor, None]:
-    """Compute FlexAttention with the block mask of the row."""
-    from transformers.integrations.flex_attention import flex_attention_forward
+def _on_gpu(module: Any, tensors: list[Tensor], scale: float, spans: Tensor, tables: Tables) -> tuple[Tensor, None]:
+    """Compute FlexAttention with the block mask of the row, or over a dense mask where it cannot be compiled."""
+    import torch
 
-    parts = [_autocast(tensor) for tensor in (query, key, value)]
-    out, _ = flex_attention_forward(module, *parts, attention_mask=_block_mask(spans, query.shape[2]), scaling=scale)
-    return out, None
+    state = _flex_state()
+    if state.works is not False:
+        try:
+            out = _flex(module, tensors, scale, block_mask(spans, tensors[0].shape[2], tables))
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except (RuntimeError, NotImplementedError) as error:  # what torch.compile and Triton raise
+            if state.works:
+                raise
+            log.warning("FlexAttention does not work here (%s); a dense mask is used, which is slower", _first_line(error))
+            state.works = False
+        else:
+            state.works = True
+            return out.transpose(1, 2).contiguous(), None
+    return _masked(tensors, scale, spans).transpose(1, 2).contiguous(), None
 
 
-def _block_mask(spans: Tensor, tokens: int) -> Any:
+def _flex(module: Any, tensors: list[Tensor], scale: float, mask: Any) -> Tensor:
+    from transformers.integrations.flex_attention import compile_friendly_flex_attention
+
+    query, key, _ = tensors
+    return compile_friendly_flex_attention(
+        *tensors,
+        block_mask=mask,
+        scale=scale,
+        # The kernel reads shared heads where they are; repeated, they would be as large as the queries.
+        enable_gqa=query.shape[1] != key.shape[1],
+        kernel_options=kernel_options(query.device),
+        training=module.training,
+    )
+
+
+def _masked(tensors: list[Tensor], scale: float, spans: Tensor) -> Tensor:
+    """Compute PyTorch's attention over a dense mask: one byte a pair."""
+    import torch
+
+    query, key, _ = tensors
+    mask = dense_mask(spans, query.shape[2])
+    shared = query.shape[1] != key.shape[1]
+    return torch.nn.functional.scaled_dot_product_attention(*tensors, attn_mask=mask, scale=scale, enable_gqa=shared)
+
+
+def kernel_options(device: Any) -> dict[str, int] | None:
+    """Return smaller tiles for GPUs whose blocks have little shared memory (RTX 30 and 40: 99 KiB); None for the defaults.
+
+    With the defaults Triton runs out of shared memory there (PyTorch issue 133254); heads of 128 need about 160 KiB.
+    """
+    import torch
+
+    if device.type != "cuda" or torch.cuda.get_device_properties(device).shared_memory_per_block_optin >= ROOMY:
+        return None
+    return {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_M1": 32, "BLOCK_N1": 64, "BLOCK_M2": 64, "BLOCK_N2": 32}
+
+
+def block_mask(spans: Tensor, tokens: int, tables: Tables = (None, None, None)) -> Any:
     """Return the block mask of a row, created once: all layers of a forward pass share one `spans` tensor."""
-    from torch.nn.attention.flex_attention import create_block_mask
+    import torch
+    from torch.nn.attention.flex_attention import BlockMask
 
     masks = _mask_cache()
     if spans not in masks:
-        bounds = _token_bounds(spans, tokens)
+        partial, full, bounds = tables
+        if partial is None or full is None or bounds is None:
+            made = block_tables(spans.tolist(), tokens)
+            partial, full, bounds = (torch.from_numpy(table).to(spans.device) for table in made)
+        start, first, last = bounds
 
         def mask(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-            return _attends(query, key, *(bound[query] for bound in bounds))
+            return _attends(query, key, start[query], first[query], last[query])
 
-        masks[spans] = create_block_mask(mask, None, None, tokens, tokens, device=str(spans.device))
+        lists = [table[None, None, :, columns].contiguous() for table in (partial, full) for columns in (0, slice(1, None))]
+        masks[spans] = BlockMask.from_kv_blocks(*lists, BLOCK_SIZE=BLOCK, mask_mod=mask, seq_lengths=(tokens, tokens))
     return masks[spans]
+
+
+class _FlexState:
+    """What was found out about FlexAttention on this machine; `works` is None until it was tried."""
+
+    works: bool | None = None
+
+
+@cache
+def _flex_state() -> _FlexState:
+    return _FlexState()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 @cache
@@ -214,22 +295,6 @@ def _mask_cache() -> Any:
     from torch.utils.weak import WeakTensorKeyDictionary
 
     return WeakTensorKeyDictionary()
-
-
-def _token_bounds(spans: Tensor, tokens: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return three tensors (tokens,): the start of a token's span, and the first and last bound of the range it attends to.
-
-    Padding after the last span attends to itself only: its own index is its start and its range is empty.
-    """
-    import torch
-
-    start = torch.arange(tokens, device=spans.device)
-    first, last = torch.zeros_like(start), torch.zeros_like(start)
-    lengths = spans[:, 1] - spans[:, 0]
-    span_of = torch.repeat_interleave(torch.arange(len(spans), device=spans.device), lengths)
-    covered = len(span_of)  # spans are contiguous from token 0 on
-    start[:covered], first[:covered], last[:covered] = spans[span_of, 0], spans[span_of, 2], spans[span_of, 3]
-    return start, first, last
 
 
 def _attends(query: Tensor, key: Tensor, start: Tensor, first: Tensor, last: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Checkpoints of a trainer: complete or not there. A file `complete` marks a checkpoint once all of it is written."""
 
+import dataclasses
 import shutil
 from collections.abc import Collection
 from pathlib import Path
@@ -79,3 +80,17 @@ def marking_trainer(trainer: type[Any], keep: int) -> type[Any]:
                     raise
 
     return MarkingTrainer
+
+
+def reduce_in_float32(accelerator: Any) -> None:
+    """Make FSDP2 sum gradients in float32; accelerate sums them in bfloat16, which loses small ones over many GPUs.
+
+    Call it before the model is prepared; it does nothing in another kind of launch.
+    """
+    plugin: Any = getattr(accelerator.state, "fsdp_plugin", None)
+    policy = getattr(plugin, "mixed_precision_policy", None)
+    if policy is None or getattr(plugin, "fsdp_version", 1) != 2 or policy.reduce_dtype is None:
+        return
+    import torch
+
+    plugin.mixed_precision_policy = dataclasses.replace(policy, reduce_dtype=torch.float32)

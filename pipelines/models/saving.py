@@ -62,6 +62,7 @@ def save(
     licence: str = "",
     facts: Mapping[str, Any],
     state: "Mapping[str, torch.Tensor] | None" = None,
+    half: bool = False,
 ) -> Saved:
     """Save the model to `folder`, and a LoRA adapter to `adapter` beside it; both atomically.
 
@@ -72,14 +73,17 @@ def save(
         licence: licence of the base; empty takes it from the base's own model card.
         facts: facts of the run, for the model card.
         state: full state dict when the weights are sharded over processes; then only the main process calls this.
+        half: save in bfloat16, in which `precision=mixed` computes; half the disk, and what a GPU serves.
 
     Raises:
         HerError: no room left on the disk (the last good checkpoint is named), the adapter cannot be merged, `state` is not
             complete, or the model read back gives other logits. `folder` is then as before.
     """
     licence = licence_of(base, licence)
-    skeleton = _skeleton(model, tokenizer)
+    skeleton = _skeleton(model, tokenizer, half)
     weights = complete_weights(skeleton, merged_weights(model, state))
+    if half:
+        weights = {name: tensor.to(skeleton.dtype) if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
     with atomic_folder(folder) as part:
         # A copy: save_pretrained removes the entries of the dict it is given, shard by shard.
         skeleton.save_pretrained(part, state_dict=dict(weights))
@@ -93,7 +97,7 @@ def save(
     return Saved(folder=folder, adapter=adapter, difference=difference, weights=count, licence=licence)
 
 
-def _skeleton(model: Any, tokenizer: "PreTrainedTokenizerBase") -> "PreTrainedModel":
+def _skeleton(model: Any, tokenizer: "PreTrainedTokenizerBase", half: bool = False) -> "PreTrainedModel":
     """Return a model of the same class without weights and adapters, with the stop token in its configs."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -106,7 +110,9 @@ def _skeleton(model: Any, tokenizer: "PreTrainedTokenizerBase") -> "PreTrainedMo
     config.get_text_config().pad_token_id = tokenizer.pad_token_id
     config.use_cache = True  # training turned it off
     with torch.device("meta"):  # no memory: only names, shapes and configs are needed
-        skeleton = AutoModelForCausalLM.from_config(config, dtype=_dtype(base), attn_implementation=exact_attention(config))
+        skeleton = AutoModelForCausalLM.from_config(
+            config, dtype=torch.bfloat16 if half else _dtype(base), attn_implementation=exact_attention(config)
+        )
     skeleton.generation_config = _generation_config(base.generation_config, tokenizer)
     return skeleton
 
@@ -230,7 +236,8 @@ def _compare_logits(model: Any, loaded: Any, weights: "Mapping[str, torch.Tensor
     device = _comparison_device(weights, model)
     before, after = logits(model, ids), logits(loaded.to(device), ids)
     difference = _relative_difference(before, after)
-    exact = device == _device(model) and device.type == "cpu" and _dtype(base_of(model)) == torch.float32
+    same = {_dtype(base_of(model)), loaded.dtype} == {torch.float32}
+    exact = device == _device(model) and device.type == "cpu" and same
     allowed = _EXACT if exact else _ROUNDED
     if difference > allowed and adapter_of(model):
         # Sharp attention can amplify rounding. A wrong merge is about as far away as the base without its adapter, so a quarter

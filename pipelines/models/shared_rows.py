@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from her.errors import HerError
+from pipelines.models.block_tables import BLOCK, block_tables
 from pipelines.models.prefix_tree import IGNORED
 
 log = logging.getLogger("sft")
@@ -15,10 +16,11 @@ class JoinRows:
     """Collator that joins shared rows into one long row without padding.
 
     Args:
-        pad: raise the length to a multiple of `BLOCK` (on a GPU), so that FlexAttention is compiled for few lengths.
+        pad: raise the length to a multiple of `BLOCK` and add the tables of FlexAttention's blocks (on a GPU), so that nothing of
+            a row's mask is computed there.
     """
 
-    BLOCK = 512
+    BLOCK = BLOCK
 
     def __init__(self, pad: bool) -> None:
         self._pad = pad
@@ -29,7 +31,8 @@ class JoinRows:
         Returns:
             `input_ids`, `position_ids` and `attention_mask` (1, tokens); `spans` (spans, 4); `sources` (targets + 1), the places
             whose next token is trained and one place more; `labels` (1, targets + 1), those next tokens behind one ignored
-            label. A loss that shifts labels by one then compares the logits at `sources` with the right tokens.
+            label. A loss that shifts labels by one then compares the logits at `sources` with the right tokens. With `pad` also
+            the fields of `BlockTables`.
         """
         import torch
 
@@ -50,7 +53,11 @@ class JoinRows:
         columns = {"input_ids": ids, "labels": trained, "position_ids": positions, "attention_mask": [1] * len(ids)}
         batch = {name: torch.tensor([column]) for name, column in columns.items()}
         # One place more than targets: the loss drops the last hidden state when it shifts labels.
-        return {**batch, "spans": torch.tensor(spans), "sources": torch.tensor([*sources, 0])}
+        batch |= {"spans": torch.tensor(spans), "sources": torch.tensor([*sources, 0])}
+        if self._pad:
+            tables = block_tables(spans, len(ids))._asdict()
+            batch |= {name: torch.from_numpy(table) for name, table in tables.items()}
+        return batch
 
 
 def select_trained(backbone: Any) -> None:

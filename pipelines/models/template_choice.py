@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from her.backends.chat_template import PromptEncoder
 from her.errors import InputError
+from her.format.tags import WRITTEN
 from her.training_data.audit import Encoding
 from her.types import Message, Sample
 from pipelines.models.chat_template import ChatTemplate
@@ -19,7 +20,7 @@ AUTO = "auto"
 _SYSTEM = "You are Ann, a baker in the old mill."
 _QUESTIONS = ("Bell: May I come in?", "Bell: <smiles> 你好。")
 _REPLIES = (
-    "<system_thinking>Ann is calm.</system_thinking>Ann: <role_thinking>Who is it?</role_thinking>Come in.",
+    "".join(f"{opening}Ann is calm.{closing}" for opening, closing in WRITTEN.values()) + "Come in.",
     " Ann:  two blanks before and behind \n",
     "(opens the door) 请进。",
 )
@@ -41,7 +42,7 @@ def choose_template(tokenizer: Any, end_ids: frozenset[int], base: str) -> str:
     """
     own, eos, pad = tokenizer.chat_template, tokenizer.eos_token, tokenizer.pad_token
     fitting = [name for name in SHIPPED if knows_marks(tokenizer, name)]
-    refused = []
+    refused: list[str] = []
     for name in ["own"] * bool(own) + fitting:
         tokenizer.chat_template = own
         try:

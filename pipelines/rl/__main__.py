@@ -197,6 +197,7 @@ def _save(options: RlOptions, template: ChatTemplate, folder: Path, opened: Run 
             "inputs": dict(opened.status.hashes),
             "commit": opened.status.commit,
         },
+        half=options.model.precision == "mixed",
     )
     opened.log_metric(step=step, saved="model", difference=saved.difference)
     weights = sorted((folder / "model").glob("*.safetensors"))

@@ -107,6 +107,7 @@ def _save_model(options: TrainingOptions, prepared: Prepared, folder: Path, open
         licence=options.model.licence,
         facts=facts,
         state=state,
+        half=options.model.precision == "mixed",
     )
     opened.log_metric(step=trainer.state.global_step, saved="model", difference=saved.difference)
     weights = sorted((folder / "model").glob("*.safetensors"))

@@ -47,7 +47,7 @@ class Characters:
 
 
 def said(name: str, *messages: tuple[str, str], ask: bool = True) -> str:
-    """What a model with this template reads."""
+    """Return what a model with this template reads."""
     chat = [Message(role=role, content=content) for role, content in messages]  # type: ignore[arg-type]
     return "".join(map(chr, PromptEncoder(Characters(TEMPLATES[name])).ids(chat, ask)))
 

@@ -70,7 +70,8 @@ def _foot(estimate: RunEstimate) -> list[str]:
         lines.append("These rates are for bfloat16; arithmetic in float32 is much slower. Take model.precision=mixed.")
     lines += [
         f"Shared prefixes: {fewer:.2f} times fewer tokens, {shared.targets / plain.targets:.2f} times the targets per second, "
-        f"if both reach {estimate.mfu:.0%}."
+        f"if both reach {estimate.mfu:.0%}.",
+        _disk(estimate),
     ]
     gpu = estimate.gpu.name
     if not served.concurrency:
@@ -80,6 +81,18 @@ def _foot(estimate: RunEstimate) -> list[str]:
         f"Served on one {gpu}, bf16: {served.kv_bytes / 1024:.0f} KiB of cache per token, {served.concurrency} chats of "
         f"{served.context} tokens, at most {served.decode:,.0f} tokens/s generated and {served.prefill:,.0f} prefilled.",
     ]
+
+
+def _disk(estimate: RunEstimate) -> str:
+    """Return what checkpoints take on the disk: the trained weights and AdamW's two states of each, in their own precision."""
+    recipe, total = estimate.recipe, estimate.weights.total
+    size = 2 if recipe.precision == "bfloat16" and not recipe.rank else 4
+    checkpoint = 3 * size * (estimate.adapters if recipe.rank else total)
+    model = total * (4 if recipe.precision == "float32" else 2)
+    return (
+        f"On disk: {format_gigabytes(checkpoint)} GB a checkpoint, of which a run holds keep + 1, and "
+        f"{format_gigabytes(model)} GB for the model."
+    )
 
 
 def _needed(estimate: RunEstimate) -> str:

@@ -16,7 +16,7 @@ from her.errors import InputError
 from pipelines.models.activation_checkpointing import enable_light_checkpointing
 from pipelines.models.atomic_folder import COMPLETE, explain_full_disk
 from pipelines.models.attention import register_attention
-from pipelines.models.checkpoints import delete_incomplete, last_checkpoint, launch_kind, step_of
+from pipelines.models.checkpoints import delete_incomplete, last_checkpoint, launch_kind, reduce_in_float32, step_of
 from pipelines.models.loading import load_model, lora_config
 from pipelines.models.merging import base_of
 from pipelines.models.shared_rows import JoinRows, select_trained
@@ -93,6 +93,7 @@ def build_trainer(options: TrainingOptions, prepared: Prepared, folder: Path, de
     if shared:
         select_trained(base_of(trainer.model).base_model)
     require_fitting_launch(options, trainer.accelerator)
+    reduce_in_float32(trainer.accelerator)
     return trainer
 
 

@@ -31,16 +31,70 @@ def test_flex_attention_uses_the_same_mask() -> None:
     import torch
     from torch.nn.attention.flex_attention import flex_attention
 
-    from pipelines.models.attention import _block_mask
+    from pipelines.models.attention import block_mask
 
     row = shared_row("BABAAB")
     spans, tokens = torch.tensor(row.spans), len(row.input_ids)
     query, key, value = (torch.randn(1, 2, tokens, 16) for _ in range(3))
-    ours = flex_attention(query, key, value, block_mask=_block_mask(spans, tokens))
+    ours = flex_attention(query, key, value, block_mask=block_mask(spans, tokens))
     mask = dense_mask(spans, tokens)
     expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     torch.testing.assert_close(ours, expected, rtol=CLOSE, atol=CLOSE)
-    assert _block_mask(spans, tokens) is _block_mask(spans, tokens)
+    assert block_mask(spans, tokens) is block_mask(spans, tokens)
+
+
+ROWS = {
+    "one": ([[0, 300, 0, 0]], 300),
+    "padded": ([[0, 300, 0, 0]], 512),
+    "tree": ([[0, 1000, 0, 0], [1000, 1100, 0, 640], [1100, 1130, 0, 129], [1130, 1500, 0, 0]], 1536),
+    "two trees": ([[0, 256, 0, 0], [256, 384, 0, 128], [384, 900, 384, 384], [900, 1400, 384, 896]], 1408),
+    "ends on blocks": ([[0, 128, 0, 0], [128, 256, 0, 128], [256, 384, 0, 127]], 384),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_block_mask_is_that_of_all_pairs(name: str) -> None:
+    """Beside the mask that PyTorch finds by evaluating every pair."""
+    import torch
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    from pipelines.models.attention import block_mask
+
+    spans, tokens = torch.tensor(ROWS[name][0]), ROWS[name][1]
+    ours, mask = block_mask(spans, tokens), dense_mask(spans, tokens)
+    expected = create_block_mask(lambda b, h, q, k: mask[q, k], None, None, tokens, tokens, device="cpu")
+    dense = [[each.kv_num_blocks, each.kv_indices, each.full_kv_num_blocks, each.full_kv_indices] for each in (ours, expected)]
+    for counts, indices in ((0, 1), (2, 3)):
+        assert torch.equal(dense[0][counts], dense[1][counts])
+        for row, count in enumerate(dense[0][counts][0, 0].tolist()):
+            assert dense[0][indices][0, 0, row, :count].tolist() == dense[1][indices][0, 0, row, :count].tolist()
+    assert ours.shape == expected.shape
+    index = torch.arange(tokens)
+    assert torch.equal(ours.mask_mod(0, 0, index[:, None], index[None, :]), mask)
+
+
+def test_where_flex_attention_cannot_be_compiled_a_dense_mask_is_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import torch
+
+    from pipelines.models import attention
+
+    def fails(*_: Any) -> None:
+        raise RuntimeError("out of resource: shared memory\nmore")
+
+    state = attention._FlexState()
+    monkeypatch.setattr(attention, "_flex_state", lambda: state)
+    row = shared_row("BABAAB")
+    spans, tokens = torch.tensor(row.spans), len(row.input_ids)
+    query, key, value = (torch.randn(1, heads, tokens, 16) for heads in (4, 2, 2))
+    expected, _ = shared_prefix_attention(None, query, key, value, None, spans=spans)
+    with monkeypatch.context() as patched:
+        patched.setattr(attention, "_flex", fails)
+        out, _ = attention._on_gpu(None, [query, key, value], 0.25, spans, (None, None, None))
+    assert "does not work here (out of resource: shared memory); a dense mask" in caplog.text
+    torch.testing.assert_close(out, expected, rtol=CLOSE, atol=CLOSE)
+    assert attention.kernel_options(torch.device("cpu")) is None
 
 
 def test_without_spans_a_model_generates_as_usual() -> None:

@@ -1,11 +1,19 @@
 """pipelines/models/checkpoints.py: incomplete checkpoints are never resumed from, and old ones are deleted."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from pipelines.models.checkpoints import complete_checkpoints, delete_incomplete, delete_old, last_checkpoint, marking_trainer
+from pipelines.models.checkpoints import (
+    complete_checkpoints,
+    delete_incomplete,
+    delete_old,
+    last_checkpoint,
+    marking_trainer,
+    reduce_in_float32,  # noqa: I001
+)
 
 
 def write_checkpoint(run: Path, step: int, complete: bool = True) -> Path:
@@ -55,3 +63,20 @@ def test_a_trainer_marks_complete_checkpoints_and_keeps_the_last(tmp_path: Path)
         trainer._save_checkpoint(None, None)
     (kept,) = (tmp_path / "checkpoints").iterdir()
     assert (kept.name, (kept / "complete").read_text("utf-8")) == ("checkpoint-2", "NO 1")
+
+
+def test_fsdp2_sums_gradients_in_float32() -> None:
+    import torch
+    from torch.distributed.fsdp import MixedPrecisionPolicy
+
+    half = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.bfloat16)
+    for plugin, expected in (
+        (SimpleNamespace(fsdp_version=2, mixed_precision_policy=half), torch.float32),
+        (SimpleNamespace(fsdp_version=1, mixed_precision_policy=half), torch.bfloat16),
+    ):
+        reduce_in_float32(SimpleNamespace(state=SimpleNamespace(fsdp_plugin=plugin)))
+        assert (plugin.mixed_precision_policy.reduce_dtype, plugin.mixed_precision_policy.param_dtype) == (
+            expected,
+            torch.bfloat16,
+        )
+    reduce_in_float32(SimpleNamespace(state=SimpleNamespace()))

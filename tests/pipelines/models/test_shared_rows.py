@@ -118,7 +118,9 @@ def test_joined_rows_keep_their_spans_apart() -> None:
     assert batch["input_ids"] == [[1, 2, 3, 4, 5]]
     assert batch["spans"] == [[0, 3, 0, 0], [3, 5, 3, 3]]
     assert (batch["sources"], batch["labels"]) == ([0, 1, 3, 0], [[-100, 2, 3, 5]])
-    assert JoinRows(pad=True)(rows)["input_ids"].shape == (1, JoinRows.BLOCK)
+    padded = JoinRows(pad=True)(rows)
+    assert padded["input_ids"].shape == (1, JoinRows.BLOCK) and padded["bounds"].shape == (3, JoinRows.BLOCK)
+    assert padded["partial"].tolist() == [[1, 0]] and padded["full"].tolist() == [[0, 0]]
 
 
 def test_the_smallest_shared_tree_is_cut_from_its_row() -> None:
