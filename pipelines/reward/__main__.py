@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from her.deploy.checkpoints import deciding_files
 from her.files import atomic as files
 from her.judging.card_page import write_card
 from her.judging.preference_pairs import conversation_of
@@ -181,8 +182,8 @@ def _report(
 def _log_outputs(report: RewardReport, folder: Path, opened: Run) -> None:
     accuracy = {f"accuracy_{figures.name.replace(' ', '_')}": figures.accuracy.value for figures in report.models}
     opened.log_metric(saved="model", difference=report.difference, **accuracy)
-    weights = sorted(folder.glob("*.safetensors"))
-    opened.update_status(outputs={f"model/{path.name}": files.file_hash(path) for path in weights})
+    deciding = deciding_files(folder)
+    opened.update_status(outputs={f"model/{path.name}": files.file_hash(path) for path in deciding})
 
 
 if __name__ == "__main__":

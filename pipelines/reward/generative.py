@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from her.deploy.checkpoints import deciding_files
 from her.errors import InputError
 from her.files.atomic import file_hash, replacing
 from her.inference.call import Call
@@ -82,8 +83,8 @@ def run_generative(options: RewardOptions, opened: Run, device: str, pairs: Pair
                 card.write(generative_card(report, options.generative))
     last = report.models[-1]
     opened.log_metric(saved="model", accuracy=last.accuracy.value, swap_consistency=last.swap_consistency.value)
-    weights = sorted((opened.folder / "model").glob("*.safetensors"))
-    opened.update_status(outputs={f"model/{path.name}": file_hash(path) for path in weights})
+    deciding = deciding_files(opened.folder / "model")
+    opened.update_status(outputs={f"model/{path.name}": file_hash(path) for path in deciding})
 
 
 def prepare(options: RewardOptions, folder: Path, pairs: PairSet | None = None) -> PreparedCritiques:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from her.deploy.checkpoints import deciding_files
 from her.files import atomic as files
 from her.runs.command_line import run_command_line
 from her.runs.folder import run_folder
@@ -200,8 +201,8 @@ def _save(options: RlOptions, template: ChatTemplate, folder: Path, opened: Run 
         half=options.model.precision == "mixed",
     )
     opened.log_metric(step=step, saved="model", difference=saved.difference)
-    weights = sorted((folder / "model").glob("*.safetensors"))
-    opened.update_status(outputs={f"model/{path.name}": files.file_hash(path) for path in weights})
+    deciding = deciding_files(folder / "model")
+    opened.update_status(outputs={f"model/{path.name}": files.file_hash(path) for path in deciding})
     return folder / "model"
 
 

@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from her.deploy.checkpoints import deciding_files
 from her.files import atomic as files
 from her.runs.command_line import run_command_line
 from her.runs.folder import run_folder
@@ -110,8 +111,8 @@ def _save_model(options: TrainingOptions, prepared: Prepared, folder: Path, open
         half=options.model.precision == "mixed",
     )
     opened.log_metric(step=trainer.state.global_step, saved="model", difference=saved.difference)
-    weights = sorted((folder / "model").glob("*.safetensors"))
-    opened.update_status(outputs={f"model/{path.name}": files.file_hash(path) for path in weights})
+    deciding = deciding_files(folder / "model")
+    opened.update_status(outputs={f"model/{path.name}": files.file_hash(path) for path in deciding})
 
 
 def _full_state(trainer: Any) -> Any:

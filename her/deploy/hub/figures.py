@@ -98,7 +98,18 @@ def figures_section(figures: CheckpointFigures | None) -> str:
         f"them again and says whether they are equal. Measured with {measured}."
     )
     rows = [f"| {name} | {round(value, 6)} |" for name, value in sorted(figures.figures.items())]
-    return "\n".join(["## Free metrics", "", head, "", "| figure | value |", "| --- | --- |", *rows])
+    table = "\n".join(["## Free metrics", "", head, "", "| figure | value |", "| --- | --- |", *rows])
+    return "\n\n".join(filter(None, (table, _worked_turn(figures))))
+
+
+def _worked_turn(figures: CheckpointFigures) -> str:
+    """Return the first prompt that was measured, with its greedy answer."""
+    if not figures.turns:
+        return ""
+    said = [f"[{message.role}]\n{message.content}" for message in figures.prompts[0]] + [f"[answer]\n{figures.turns[0]}"]
+    # What a model says must not end the block.
+    shown = "\n\n".join(said).replace("~~~~", "~ ~ ~ ~")
+    return f"## One turn\n\nThe first of these prompts, and what the model answers.\n\n~~~~text\n{shown}\n~~~~"
 
 
 def _close(first: float | None, second: float | None) -> bool:

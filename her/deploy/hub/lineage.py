@@ -171,9 +171,13 @@ def _numbers(line: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _settings(run: SentRun) -> str:
-    name = run.name.split("/")[0]
-    text = (run_folder(name) / "config.toml").read_text("utf-8").strip()
-    return f"## Settings\n\n~~~~toml\n{public_settings(text)}\n~~~~"
+    """Return the settings of every stage of the lineage, the published run's first."""
+    sections = ["## Settings"]
+    for stage, _, _ in stages(run):
+        name = stage.split("/")[0]
+        text = (run_folder(name) / "config.toml").read_text("utf-8").strip()
+        sections.append(f"### Settings of `{name}`\n\n~~~~toml\n{public_settings(text)}\n~~~~")
+    return "\n\n".join(sections)
 
 
 def public_settings(text: str) -> str:
@@ -192,7 +196,17 @@ def _use(run: SentRun, to: Address) -> str:
     if run.kind == "model":
         folder = f"~/.her/pulled/{to.repository.replace('/', '--')}@{to.tag}"
         lines += [f"her play --backend local:{folder}", f"her serve {folder}    # vLLM, with the reasoning parser"]
-    return "\n".join(["## How to read it", "", "~~~~sh", *lines, "~~~~"])
+    shown = ["## How to read it", "", "~~~~sh", *lines, "~~~~"]
+    if run.kind == "model":
+        where = f'"{to.repository}", revision="{to.tag}"'
+        shown += ["", "With transformers alone; the chat template is in the repository:", "", "~~~~python"]
+        shown += ["from transformers import AutoModelForCausalLM, AutoTokenizer", ""]
+        shown += [f"tokenizer = AutoTokenizer.from_pretrained({where})", f"model = AutoModelForCausalLM.from_pretrained({where})"]
+        shown += [
+            'ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)'
+        ]
+        shown += ["print(tokenizer.decode(model.generate(**ids, max_new_tokens=512)[0]))", "~~~~"]
+    return "\n".join(shown)
 
 
 def _last_part(path: str) -> str:

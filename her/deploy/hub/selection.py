@@ -15,6 +15,8 @@ from her.runs.folder import RunStatus, read_status, run_folder
 from her.runs.pipelines import PIPELINES, Publication
 
 CARD = "README.md"
+RESULTS = ".eval_results"
+"""Folder whose files the Hub reads as results of an evaluation; the only hidden one that is sent."""
 
 
 class SentRun(NamedTuple):
@@ -130,7 +132,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _is_hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return any(part.startswith(".") and part != RESULTS for part in path.relative_to(folder).parts)
 
 
 def stage_files(files: Mapping[str, Path], folder: Path) -> None:

@@ -101,7 +101,7 @@ def take_out(folder: Path, manifest: HubManifest, withdrawn: Collection[str]) ->
     Raises:
         InputError: a file that is not rows names a withdrawn id, so nobody can take a row out of it.
     """
-    ids = {text for each in withdrawn for text in (each, f"rater:{each}", f"rater:{each[:SHORTENED]}")}
+    ids = _as_written(withdrawn)
     counts = {name: _take_out_of(folder / name, ids) for name in manifest.files}
     for name in manifest.files:
         if not name.endswith((".jsonl", ".parquet")):
@@ -112,6 +112,22 @@ def take_out(folder: Path, manifest: HubManifest, withdrawn: Collection[str]) ->
                     "and publish the run again without it"
                 )
     return sum(counts.values()), [name for name, count in counts.items() if count]
+
+
+def count_withdrawn(path: Path, withdrawn: Collection[str]) -> int:
+    """Return how many rows of a file, `.jsonl` or `.parquet`, name a withdrawn id."""
+    ids = _as_written(withdrawn)
+    if path.suffix == ".jsonl":
+        lines = path.read_text("utf-8").splitlines()
+        return sum(names_any(json.loads(line), ids) for line in lines if line.strip())
+    from pyarrow import parquet
+
+    return sum(names_any(row, ids) for row in parquet.read_table(path).to_pylist())
+
+
+def _as_written(withdrawn: Collection[str]) -> set[str]:
+    """Return the ids in every form that exports write."""
+    return {text for each in withdrawn for text in (each, f"rater:{each}", f"rater:{each[:SHORTENED]}")}
 
 
 def _take_out_of(path: Path, ids: Collection[str]) -> int:

@@ -181,3 +181,25 @@ def test_votes_that_were_withdrawn_since(home: Path, tmp_path: Path) -> None:
         store.withdraw_visitor("a" * 64)
     with pytest.raises(InputError, match="1 ratings, votes or people were withdrawn .* run it again under another name"):
         prepare("judge", "ada/judge", PublicationOptions())
+
+
+def test_exported_rows_that_were_withdrawn_since(home: Path, tmp_path: Path) -> None:
+    """A file that was exported names no database; what was withdrawn stands in that of this machine."""
+    rows, visitor = tmp_path / "preference.jsonl", "b" * 64
+    rows.write_text(f'{{"prompt": [], "rater": "rater:{visitor[:12]}"}}\n{{"prompt": [], "rater": "rater:cccccccccccc"}}\n')
+    write_run(home, "taught", model_files(), settings=f'name = "taught"\n[preferences]\nfiles = ["{rows}"]\n')
+    # The published run was made from the one that read the rows.
+    start = home / "runs" / "taught" / "model"
+    write_run(home, "player", model_files(), settings=f'name = "player"\n[model]\nbase = "{start}"\n')
+    with closing(Store()) as store:
+        store.withdraw_visitor("a" * 64)
+        assert prepare("player", "ada/her", PublicationOptions()).manifest.files
+        store.withdraw_visitor(visitor)
+    with pytest.raises(InputError, match=r"1 rows of '.*preference.jsonl', of which run 'taught' was made, .* withdrawn since"):
+        prepare("player", "ada/her", PublicationOptions())
+
+
+def test_a_clock_that_is_wrong(home: Path) -> None:
+    write_run(home, "player", model_files(), started=time.time() + 86_400)
+    with pytest.raises(InputError, match="run 'player' began at .* UTC, which is in the future: the clock is wrong"):
+        prepare("player", "ada/her", PublicationOptions())

@@ -61,6 +61,7 @@ def test_the_lineage_goes_back_to_the_runs_it_was_made_from(home: Path) -> None:
     prepared = prepare("player", "ada/her", PublicationOptions())
     card = (prepared.folder / "README.md").read_text()
     assert "### Stage `player`: sft" in card and "### Stage `rows`: synthesize" in card
+    assert "### Settings of `rows`" in card and 'revision="player")' in card
     assert "| base | ada/base@v1 |" in card and "| code version | beef |" in card and prepared.manifest.base == "ada/base@v1"
 
 
@@ -277,7 +278,15 @@ def test_the_card_has_the_free_metrics_of_the_folder_that_is_sent(hub: Hub, run:
     publish(prepared)
     folder, manifest, commit = pull("ada/her")
     assert measured == [prepared.folder] and commit == hub.repository("models", "ada/her").state["tags"]["player"]
-    assert read_figures(folder, manifest) == spoken() and "| words | 1.0 |" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert read_figures(folder, manifest) == spoken() and "| words | 1.0 |" in card and "[answer]\nAnn: Me.\n~~~~" in card
+
+
+def test_results_of_an_evaluation_are_sent_for_the_hub_to_read(home: Path) -> None:
+    files = {"scores.jsonl": b"{}\n", ".eval_results/coser.yaml": b"- value: 1\n", ".cache/x.json": b"{}"}
+    write_run(home, "eval", files, "evaluate", outputs=("scores.jsonl",), settings='name = "eval"\n')
+    sent = prepare("eval", "ada/eval", PublicationOptions()).manifest.files
+    assert ".eval_results/coser.yaml" in sent and ".cache/x.json" not in sent
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.hub import WRITER, running_hub
+from her.deploy.hub import bases
+from her.deploy.hub.publishing import PublicationOptions, prepare, publish
+from tests.hub import WRITER, Hub, running_hub
 from tests.hub_runs import CARD, write_run
 from tests.processes import run_to_end
 
@@ -25,7 +27,7 @@ def test_a_model_that_was_pulled_says_the_same(tmp_path: Path) -> None:
         her(tmp_path, hub.address, tmp_path / "home", "publish", "player", "ada/her")
         # A fresh machine: an empty home and an empty cache.
         shown = her(tmp_path, hub.address, tmp_path / "fresh", "pull", "ada/her", "--to", str(tmp_path / "pulled"))
-    assert "every hash as published" in shown
+    assert "every hash as published" in shown and "free metrics: equal, " in shown and "model.base=ada/her@player" in shown
     assert greedy(tmp_path / "pulled") == greedy(model)
 
 
@@ -48,3 +50,28 @@ def greedy(folder: Path) -> list[str]:
         ids = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt", return_dict=True)
         turns.append(tokenizer.decode(model.generate(**ids, max_new_tokens=12, do_sample=False)[0]))
     return turns
+
+
+@pytest.mark.whole
+def test_training_starts_from_a_publication(hub: Hub, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    from pipelines.models.loading import base_commit, base_files, load_model, load_tokenizer, model_source
+    from pipelines.models.model_card import licence_of, model_card
+    from pipelines.models.options import LoraOptions, ModelOptions
+    from tests.tiny import make_tiny
+
+    model = make_tiny(tmp_path / "tiny")
+    files = {f"model/{path.name}": path.read_bytes() for path in model.iterdir()} | {"model/README.md": CARD.encode()}
+    write_run(home, "player", files)
+    commit = publish(prepare("player", "ada/her", PublicationOptions())).commit
+    options = ModelOptions(base="ada/her@player", template="own")
+    assert base_commit(options) == {"ada/her@player": commit}
+    assert {path.name for path in base_files(options)} == {"config.json", "model.safetensors"}
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    bases.verified.cache_clear()  # as in a process of its own, which finds what was pulled
+    tokenizer = load_tokenizer(options)
+    loaded, original = (load_model(each, LoraOptions(), tokenizer) for each in (options, ModelOptions(base=str(model))))
+    assert all((a == b).all() for a, b in zip(loaded.parameters(), original.parameters(), strict=True))
+    assert licence_of(options.base, "") == "apache-2.0" and model_source(options) == str(home / "pulled" / "ada--her@player")
+    card = model_card("next", options.base, "apache-2.0", {}, "", "")
+    assert "base_model: ada/her\n" in card and "Trained from `ada/her@player`." in card
