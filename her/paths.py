@@ -78,8 +78,29 @@ def zero_gpu() -> bool:
 
 
 def ephemeral() -> bool:
-    """Return whether a restart loses the ratings: on a Space without `HER_DATABASE_URL`."""
-    return bool(space_id()) and not os.environ.get("HER_DATABASE_URL")
+    """Return whether a restart loses the ratings: on a Space without `HER_DATABASE_URL` and without `HER_DURABLE`."""
+    return bool(space_id()) and not os.environ.get("HER_DATABASE_URL") and not durable()
+
+
+def durable() -> str:
+    """Return `HER_DURABLE`: the private data set, `OWNER/NAME`, in which chats and ratings are kept; empty for none."""
+    return os.environ.get("HER_DURABLE", "").strip()
+
+
+def durable_every() -> float:
+    """Return the seconds between two copies to it, `HER_DURABLE_EVERY`, else 60: the Hub takes about 128 commits an hour.
+
+    Raises:
+        InputError: the variable is not a number of seconds above 0.
+    """
+    text = os.environ.get("HER_DURABLE_EVERY") or "60"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 86_400:
+        raise InputError(f"HER_DURABLE_EVERY is {text!r}; give seconds between two copies, such as 60")
+    return seconds
 
 
 def secret_values() -> list[str]:

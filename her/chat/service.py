@@ -24,6 +24,7 @@ from her.chat.views import ChatSummary, ChatView, GenerationSnapshot
 from her.errors import InputError, NotFound
 from her.feedback.rubric import check_rating
 from her.store import Rating, Seen, Store
+from her.store.records import Safety
 from her.types import Persona, Sampling, Scenario
 
 __all__ = ["ChatLimits", "ChatService", "RunningGeneration"]
@@ -62,6 +63,8 @@ class ChatService:
         self.books = tuple(books)
         self.limits = limits or ChatLimits()
         self.sampling = sampling or Sampling()
+        self.safety: Callable[[], Safety | None] = lambda: None
+        """How far the store is kept outside this machine, where it is; a call of the database."""
         self._backend = backend
         self.choosing: dict[str, asyncio.Task[str]] = {}
         """Choices of the next speaker of a scene that a model is making now, by chat; `stop` cancels them."""
@@ -105,6 +108,10 @@ class ChatService:
             self._connected[visitor] = backend
         if old is not None:
             await self._retire(old)
+
+    async def safety_now(self) -> Safety | None:
+        """Return how far what people wrote is kept outside this machine; None where it is not kept there."""
+        return await self._in_thread(self.safety)
 
     # Opening and looking
 

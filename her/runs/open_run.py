@@ -3,8 +3,6 @@
 import json
 import logging
 import os
-import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ from her.errors import HerError, InputError
 from her.files.atomic import replacing
 from her.runs.folder import RunStatus, lock_run, run_folder, stored_status
 from her.runs.provenance import start_record
+from her.runs.signals import sigterm_as_interrupt
 
 log = logging.getLogger(__name__)
 NOISY_LOGGERS = ("httpx", "httpcore", "openai")
@@ -99,7 +98,7 @@ def open_run(
         lock = lock_run(folder, timeout=0.3)
     except Timeout:
         raise InputError(f"another process works on run '{name}'; wait for it, stop it or give another name") from None
-    with lock, _log_to_file(folder / "log.txt"), _sigterm_as_interrupt():
+    with lock, _log_to_file(folder / "log.txt"), sigterm_as_interrupt():
         earlier = stored_status(folder)
         _drop_truncated_line(folder / "metrics.jsonl")
         if earlier and earlier.state == "failed" and not _has_outputs(folder):
@@ -201,17 +200,3 @@ def _log_to_file(path: Path) -> Iterator[None]:
         for logger, before in zip(noisy, levels, strict=True):
             logger.setLevel(before)
         writer.close()
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C while the block runs. Outside the main thread Python cannot set signal handlers: no effect."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    # SIGINT instead of KeyboardInterrupt: asyncio.run replaces the handler of SIGINT to cancel its main task in order.
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

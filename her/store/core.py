@@ -32,6 +32,11 @@ class Core:
         """Close every connection; the store cannot be used afterwards."""
         self._engine.dispose()
 
+    @property
+    def is_file(self) -> bool:
+        """Tell whether this is a SQLite file, not a database server."""
+        return self._lock is not None
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Open a transaction that reads the state of this moment, however long it lasts."""

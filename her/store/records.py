@@ -279,3 +279,17 @@ class Voted(Value):
 
     ballot: Ballot
     vote: Vote | None
+
+
+class Safety(Value):
+    """How far what people wrote is kept outside this machine.
+
+    Args:
+        waiting: changes that are not kept yet.
+        age: seconds since the newest moment of which everything is kept, by a clock that nobody sets.
+        alarm: `failing` when the last copy failed, `taken_over` when another playground writes to the same place.
+    """
+
+    waiting: int
+    age: float
+    alarm: Literal["", "failing", "taken_over"] = ""

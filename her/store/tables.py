@@ -1,7 +1,7 @@
 """Define the tables in SQLAlchemy Core. Rows never change, except a conversation's head and title and the deletion times.
 
 `seq` grows with every row and tells which of two rows of one millisecond is newer. A change here needs a migration
-(migrations/versions/); tests/store/test_opening.py compares the two.
+(migrations/versions/); tests/store/test_opening.py compares the two. `her.store.segments` deletes rows of withdrawn people.
 """
 
 from functools import cache
@@ -264,3 +264,23 @@ tombstones = Table(
     _at("created_at"),
     Index("ix_tombstones_target", "kind", "target_id"),
 )
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("table_name", IdColumn, nullable=False),
+    Column("row_id", IdColumn, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Rows that changed since they were last kept outside this machine, by table and id; written by triggers of SQLite."""
+
+durable = Table(
+    "durable",
+    metadata,
+    Column("repository", IdColumn, primary_key=True),
+    Column("kept", IdColumn, nullable=False),
+    Column("sending", IdColumn, nullable=False),
+    Column("through", BigInteger().with_variant(Integer, "sqlite"), nullable=False),
+)
+"""One row where changes are kept outside, none elsewhere; `her.store.segments.Keeping` says what it holds."""

@@ -170,6 +170,7 @@ async def stop(service: ChatService, request: requests.StopRequest) -> Done:
 
 HANDLERS: Mapping[type[requests.Request], Handler] = {
     requests.BootRequest: first_page.boot,
+    requests.SafetyRequest: first_page.safety,
     requests.PersonaRequest: first_page.persona_detail,
     requests.ListChatsRequest: first_page.chat_list,
     requests.StartRequest: start,

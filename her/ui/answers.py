@@ -4,7 +4,7 @@
 except the fields named `html` and `greetings`: those hold HTML that her/ui/bubbles.py escaped.
 """
 
-from typing import NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from her.types import Language
 
@@ -189,6 +189,24 @@ class ShelvedBook(TypedDict):
     scenes: list[ShelvedScene]
 
 
+class ShownSafety(TypedDict):
+    """How far what people wrote is kept outside this machine.
+
+    `age` are the seconds since the newest moment of which everything is kept, `waiting` the changes after it. The browser makes a
+    time of day of it by its own clock, since that of the server may be wrong.
+    """
+
+    waiting: int
+    age: float
+    alarm: Literal["", "failing", "taken_over"]
+
+
+class SafetyAnswer(TypedDict):
+    """The safety now; None where nothing is kept outside."""
+
+    safety: ShownSafety | None
+
+
 class Boot(TypedDict):
     """Everything the first page needs."""
 
@@ -200,6 +218,7 @@ class Boot(TypedDict):
     badge: str
     scripted: bool
     notice: str
+    safety: ShownSafety | None
 
 
 class OfferedScene(TypedDict):
@@ -235,5 +254,5 @@ class ChatList(TypedDict):
     chats: list[ListedChat]
 
 
-PageAnswer = Boot | PersonaDetail | ChatList | ChatPatch | SavedRating | TurnSource | ExportedFile | Refusal | Done
+PageAnswer = Boot | SafetyAnswer | PersonaDetail | ChatList | ChatPatch | SavedRating | TurnSource | ExportedFile | Refusal | Done
 """Return type of the endpoint `act`."""

@@ -2,6 +2,8 @@
 
 import logging
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from her.chat.service import ChatService
 from her.config import Settings
 from her.deploy.stage_record import staged_spec
 from her.errors import InputError
+from her.runs.signals import sigterm_as_interrupt
 from her.store import Store
 from her.ui import assets
 from her.ui.connect_tab import ConnectTab
@@ -70,11 +73,11 @@ def build(chats: ChatService, settings: Settings) -> gr.Blocks:
     return page
 
 
-def launch(settings: Settings, block: bool = True) -> gr.Blocks:
-    """Open the playground and log its address; with `block` return only when it is closed (control-C).
+def launch(settings: Settings) -> None:
+    """Open the playground, log its address, and return when it is closed (control-C, SIGTERM).
 
     Raises:
-        HerError: a file, spec, port or database is wrong; nothing was started and nothing was written.
+        HerError: a file, spec, port or database is wrong, or the kept ratings cannot be read; nothing was opened.
     """
     logging.basicConfig(format="%(message)s")
     logging.getLogger("her").setLevel(logging.INFO)
@@ -82,12 +85,21 @@ def launch(settings: Settings, block: bool = True) -> gr.Blocks:
         claim_gpu()
     require_port(settings)
     http_server.LOCALHOST_NAME = LOOPBACK[0]  # Gradio takes GRADIO_SERVER_NAME for it, and tries a port as IPv4 on it
-    page = build(service(settings), settings)
-    page.launch(**launch_arguments(settings))
-    log.info("HER is open on %s  (control-C closes it)", page.local_url.rstrip("/"))
-    if block:
+    chats = service(settings)
+    with sigterm_as_interrupt(), _kept_durably(chats) if paths.durable() else nullcontext():
+        page = build(chats, settings)
+        page.launch(**launch_arguments(settings))
+        log.info("HER is open on %s  (control-C closes it)", page.local_url.rstrip("/"))
         page.block_thread()
-    return page
+
+
+@contextmanager
+def _kept_durably(chats: ChatService) -> Iterator[None]:
+    from her.deploy.hub.durable import kept_durably  # 0.1 s to import, needed only here
+
+    with kept_durably(chats.store, paths.durable()) as ratings:
+        chats.safety = ratings.safety
+        yield
 
 
 def require_port(settings: Settings) -> None:

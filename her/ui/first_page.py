@@ -18,8 +18,10 @@ from her.ui.answers import (
     PersonaCard,
     PersonaDetail,
     RubricLabel,
+    SafetyAnswer,
     ShelvedBook,
     ShownRubric,
+    ShownSafety,
     StagedScene,
 )
 from her.ui.words import words
@@ -38,7 +40,18 @@ async def boot(service: ChatService, request: requests.BootRequest) -> Boot:
         "badge": texts["scripted_badge"] if model.scripted else model.model,
         "scripted": model.scripted,
         "notice": texts["ephemeral"] if paths.ephemeral() else "",
+        "safety": await _shown_safety(service),
     }
+
+
+async def safety(service: ChatService, _: requests.SafetyRequest) -> SafetyAnswer:
+    """Return how far what people wrote is kept outside this machine."""
+    return {"safety": await _shown_safety(service)}
+
+
+async def _shown_safety(service: ChatService) -> ShownSafety | None:
+    known = await service.safety_now()
+    return None if known is None else {"waiting": known.waiting, "age": round(known.age, 1), "alarm": known.alarm}
 
 
 async def persona_detail(service: ChatService, request: requests.PersonaRequest) -> PersonaDetail:

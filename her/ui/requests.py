@@ -64,6 +64,12 @@ class BootRequest(Request):
     act: Literal["boot"]
 
 
+class SafetyRequest(Request):
+    """Ask how far what was written is kept outside this machine."""
+
+    act: Literal["safety"]
+
+
 class PersonaRequest(Request):
     """Show one persona before a chat is started."""
 
@@ -291,6 +297,7 @@ class FollowRequest(ChatRequest):
 
 ActRequest = (
     BootRequest
+    | SafetyRequest
     | PersonaRequest
     | ListChatsRequest
     | StartRequest

@@ -176,6 +176,22 @@ WORDS: dict[str, tuple[str, str]] = {
     "other_code": ("Code from another device", "来自其他设备的代码"),
     "use_code": ("Continue with this code", "用此代码继续"),
     "bad_code": ("A code has 64 characters, 0 to 9 and a to f.", "代码有 64 个字符，由 0–9 和 a–f 组成。"),
+    "safe": (
+        "Chats and ratings are kept outside this Space: all that was written before {time}.",
+        "会话与评分另存于此 Space 之外：{time} 之前写下的全部内容。",
+    ),
+    "safe_all": (
+        "Chats and ratings are kept outside this Space: all of them, as of {time}.",
+        "会话与评分另存于此 Space 之外：截至 {time} 已全部保存。",
+    ),
+    "unsafe_failing": (
+        "Alarm: chats and ratings cannot be kept outside this Space. What was written after {time} is lost if it restarts.",
+        "警报：会话与评分无法另存于此 Space 之外。若它重启，{time} 之后写下的内容会丢失。",
+    ),
+    "unsafe_taken_over": (
+        "Alarm: another copy of this playground has taken over. What is written here after {time} is not kept; reload the page.",
+        "警报：另一个运行中的副本已接替此页面。{time} 之后在此写下的内容不会保存；请重新加载页面。",
+    ),
     "lost_connection": (
         "The server cannot be reached. Your text is kept here; try again.",
         "无法连接服务器。你写的内容仍保留在此处，请重试。",

@@ -1,7 +1,7 @@
 """Talk to the Hub: names of repositories, the client, and errors that say what to do."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -109,3 +109,16 @@ def _advice(status: int, again: str) -> str:
     if status in (402, 413, 507):
         return "the account's limits are reached; delete something there, or use another owner"
     return again
+
+
+def forget_history(api: "HfApi", name: str, kept: Collection[str]) -> None:
+    """Squash the history of a data set to one commit, and delete every large content but those with these hashes (sha256).
+
+    Raises:
+        HerError: the Hub still keeps another content.
+    """
+    api.super_squash_history(name, repo_type="dataset", commit_message="Without withdrawn rows")
+    if stale := [file for file in api.list_lfs_files(name, repo_type="dataset") if file.file_oid not in kept]:
+        api.permanently_delete_lfs_files(name, stale, rewrite_history=True, repo_type="dataset")
+    if any(file.file_oid not in kept for file in api.list_lfs_files(name, repo_type="dataset")):
+        raise HerError(f"'{name}' still keeps contents that were deleted; start the same command again")

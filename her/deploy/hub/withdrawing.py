@@ -185,12 +185,7 @@ def _make_final(api: "HfApi", folder: Path, manifest: HubManifest, changed: bool
         return ()
     for tag in sorted(tags):
         api.delete_tag(name, tag=tag, repo_type="dataset")
-    api.super_squash_history(name, repo_type="dataset", commit_message="Without withdrawn rows")
-    kept = {record.sha256 for record in manifest.files.values()}
-    if stale := [file for file in api.list_lfs_files(name, repo_type="dataset") if file.file_oid not in kept]:
-        api.permanently_delete_lfs_files(name, stale, rewrite_history=True, repo_type="dataset")
-    if any(file.file_oid not in kept for file in api.list_lfs_files(name, repo_type="dataset")):
-        raise HerError(f"'{name}' still keeps contents that were deleted; {AGAIN}")
+    remote.forget_history(api, name, {record.sha256 for record in manifest.files.values()})
     api.create_tag(name, tag=manifest.tag, repo_type="dataset")
     return tuple(sorted(tags))
 

@@ -12,6 +12,7 @@ import { apply } from "./patches.js";
 import { giveThumb } from "./rating.js";
 import { rateChat, toggleRating } from "./rating_panel.js";
 import { showCode } from "./return_code.js";
+import { watchSafety } from "./safety.js";
 import {
   characterMenu,
   narrate,
@@ -76,6 +77,7 @@ export async function start(element, doors, kind) {
   const stage = createStage(element, doors, kind);
   wire(stage, doors);
   paintToggles(stage);
+  const asked = Date.now();
   const boot = await ask(stage, "boot", {});
   if (!boot) {
     stage.elements.home.textContent = "HER: the server cannot be reached; reload the page.";
@@ -87,6 +89,7 @@ export async function start(element, doors, kind) {
   boot.personas.sort((a, b) => Number(a.language !== stage.language) - Number(b.language !== stage.language));
   paintWords(stage);
   paintBadge(stage);
+  watchSafety(stage, asked);
   const last = stage.memory.recall("chat");
   if (last) await openChat(stage, last);
   else goHome(stage);

@@ -31,6 +31,7 @@ const BEFORE_BOOT = {
   badge: "",
   scripted: false,
   notice: "",
+  safety: null,
 };
 
 /**

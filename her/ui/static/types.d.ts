@@ -200,6 +200,17 @@ export interface Words {
   [name: string]: string | undefined;
 }
 
+/** How far everything is kept outside the server's machine; `age` in seconds. */
+export interface ShownSafety {
+  waiting: number;
+  age: number;
+  alarm: "" | "failing" | "taken_over";
+}
+
+export interface SafetyAnswer {
+  safety: ShownSafety | null;
+}
+
 /** First answer: the words of the interface, the rubric, and what can be opened. */
 export interface Boot {
   words: Words;
@@ -210,6 +221,7 @@ export interface Boot {
   badge: string;
   scripted: boolean;
   notice: string;
+  safety: ShownSafety | null;
 }
 
 export interface OfferedScene {
@@ -344,6 +356,7 @@ export interface ExportRequest extends ChatRequest {
 /** Requests that are answered at once: act -> [its fields, its answer]. */
 export interface Acts {
   boot: [Nothing, Boot];
+  safety: [Nothing, SafetyAnswer];
   persona: [PersonaRequest, PersonaDetail];
   chats: [Nothing, ChatList];
   start: [StartRequest, OpenedChat];

@@ -1,0 +1,20 @@
+"""End a process in order when the system asks it to."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C while the block runs. Outside the main thread Python cannot set signal handlers: no effect."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # SIGINT instead of KeyboardInterrupt: asyncio.run replaces the handler of SIGINT to cancel its main task in order.
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
