@@ -92,11 +92,14 @@ class SegmentRepository:
     """
 
     def __init__(self, name: str) -> None:
-        self.name, tag = remote.parse_address(name)
-        if tag:
+        if "@" in name:
             raise InputError(f"HER_DURABLE is '{name}', which names a tag; write OWNER/NAME")
+        self.name = remote.parse_address(name).repository
         remote.require_token()
         self._api = remote.open_hub()
+        from huggingface_hub.utils import disable_progress_bars
+
+        disable_progress_bars()  # a bar for every push would fill the log
 
     def open(self) -> HeldSegments:
         """Create the data set where there is none; refuse one that is public or holds something else."""
