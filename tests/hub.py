@@ -116,6 +116,7 @@ class Hub:
         self.requests: list[str] = []
         self.down = False
         self._cut: tuple[int, When] | None = None
+        self._cut_place = ""
         self.lock = threading.RLock()
 
     def cut(self, at: int, when: When) -> None:
@@ -123,8 +124,13 @@ class Hub:
         self.requests.clear()
         self._cut, self.down = (at, when), False
 
+    def cut_after(self, place: str) -> None:
+        """Cut the line after the next request with this in its path was carried out."""
+        self.requests.clear()
+        self._cut_place, self.down = place, False
+
     def mend(self) -> None:
-        self._cut, self.down = None, False
+        self._cut, self._cut_place, self.down = None, "", False
 
     def meets_cut(self, request: str) -> When | None:
         with self.lock:
@@ -132,6 +138,9 @@ class Hub:
             if self._cut and len(self.requests) == self._cut[0]:
                 self.down = True
                 return self._cut[1]
+            if self._cut_place and not self.down and self._cut_place in request:
+                self.down = True
+                return "after"
             return "before" if self.down else None
 
     def repository(self, kind: str, name: str) -> Repository:

@@ -4,18 +4,19 @@ The machine is lost by leaving its folder behind. The tests marked `whole` start
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
 import pytest
 
+from her.config import Settings
 from her.deploy.hub import durable
 from her.deploy.hub.durable import DurableRatings, kept_durably
 from her.deploy.hub.segment_repository import MovedError
 from her.errors import HerError, InputError, StoreError
-from her.store import Store
-from tests.hub import READER, WRITER, Hub, When, refusal
+from her.ui.build import launch
+from tests.hub import WRITER, Hub, When, refusal
 from tests.playground import Playground, Visitor
 from tests.store.samples import ANNE, BEN, greeted, opened, rating, reply, sql
 
@@ -363,29 +364,30 @@ def test_a_withdrawal_leaves_nothing_of_the_person_in_the_data_set(machine: Call
     assert len(machine().comments()) == 3
 
 
-@pytest.mark.whole
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_withdrawal_that_was_cut_is_finished(machine: Callable[..., Machine], hub: Hub, when: When) -> None:
-    for at in count(1):
-        first = machine()
-        gone = first.write(ANNE)
+WITHDRAWING = {
+    "before the rows leave": "/preupload",
+    "after the rows have left": "/commit",
+    "after the squash": "/super-squash",
+    "after the contents are deleted": "/lfs-files/batch",
+}
+
+
+@pytest.mark.parametrize("place", WITHDRAWING.values(), ids=WITHDRAWING)
+def test_a_withdrawal_that_was_cut_is_finished(machine: Callable[..., Machine], hub: Hub, place: str) -> None:
+    first = machine()
+    gone = first.write(ANNE)
+    first.ratings.push()
+    first.store.withdraw_visitor(ANNE)
+    hub.cut_after(place)
+    with suppress(HerError):
         first.ratings.push()
-        first.store.withdraw_visitor(ANNE)
-        hub.cut(at, when)
-        with suppress(HerError):
-            first.ratings.push()
-        cut = hub.down
-        hub.mend()
-        if at % 2:
-            first.ratings.push()  # by the next push
-        elif "withdrawing.json" in files(hub) or not cut:
-            first = machine()  # by the next start, when the withdrawal had arrived
-        else:
-            first.ratings.push()
-        assert gone.encode() not in everything(hub) and "withdrawing.json" not in files(hub)
-        if not cut:
-            break
-    assert at > 10
+    assert hub.down
+    hub.mend()
+    if place == "/preupload":  # nothing has left this machine yet
+        first.ratings.push()
+    else:
+        machine()  # by the next start
+    assert gone.encode() not in everything(hub) and "withdrawing.json" not in files(hub)
 
 
 def test_the_thread_pushes_lives_through_errors_and_stops(
@@ -412,43 +414,40 @@ def test_the_thread_pushes_lives_through_errors_and_stops(
     assert "odd" in caplog.text and "cut" in caplog.text
 
 
-@contextmanager
-def space(hub: Hub, disk: Path, every: str = "3600") -> Iterator[Visitor]:
-    """The playground as a process on a Space, and somebody who visits it."""
+def test_a_playground_whose_ratings_cannot_be_kept_does_not_open(hub: Hub, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.tokens[WRITER] = ("ada", False)
+    monkeypatch.setenv("HER_DURABLE", NAME)
+    monkeypatch.setattr("gradio.Blocks.launch", lambda *_, **__: pytest.fail("it opened"))
+    with pytest.raises(HerError, match="the Hub refused to read 'ada/ratings' .*no rights"):
+        launch(Settings(backend="scripted:", port=0))
+
+
+def playground(hub: Hub, disk: Path, every: str) -> Playground:
+    """Start the playground as a process, as on a Space."""
     environment = {"HER_DURABLE": NAME, "HER_DURABLE_EVERY": every, "HF_ENDPOINT": hub.address, "HF_TOKEN": WRITER}
     environment |= {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(disk / "hf"), "SPACE_ID": "ada/stage"}
-    with Playground(disk, GRADIO_SERVER_NAME="127.0.0.1", **environment) as playground:
-        visitor = Visitor(playground.url)
-        visitor.playground = playground  # type: ignore[attr-defined]
-        yield visitor
+    return Playground(disk, GRADIO_SERVER_NAME="127.0.0.1", **environment)
 
 
 @pytest.mark.whole
 def test_a_space_that_is_stopped_or_killed_keeps_what_it_called_safe(hub: Hub, tmp_path: Path) -> None:
-    with space(hub, tmp_path / "a") as visitor:
+    with playground(hub, tmp_path / "a", every="3600") as space:
+        visitor = Visitor(space.url)
         boot = visitor.act("boot")
         assert boot["notice"] == "" and boot["safety"]["waiting"] == 0 and boot["safety"]["alarm"] == ""
-        chat = visitor.act("start", persona="scheherazade", name="Mara")
+        chat = visitor.act("start", persona="scheherazade", name="Mara")["chat"]
         rated = {"rubric": boot["rubric"]["id"], "thumb": 1, "comment": "at the end"}
-        assert visitor.act("rate", chat=chat["chat"], node=None, rating=rated)["saved"]
+        assert visitor.act("rate", chat=chat, node=None, rating=rated)["saved"]
         assert visitor.act("safety")["safety"]["waiting"] > 0
-    # stopped: the rest was pushed at the end, although the next copy was an hour away
-    with space(hub, tmp_path / "b", every="0.05") as again:
-        again.token = visitor.token
-        assert again.act("open", chat=chat["chat"])["view"]["rating"]["comment"] == "at the end"
-        again.act("rate", chat=chat["chat"], node=None, rating={**rated, "comment": "safe"})
+    # It was stopped: the rest was pushed at the end, although the next copy was an hour away.
+    with playground(hub, tmp_path / "b", every="0.05") as space:
+        again = Visitor(space.url, visitor.token)
+        assert again.act("open", chat=chat)["view"]["rating"]["comment"] == "at the end"
+        again.act("rate", chat=chat, node=None, rating={**rated, "comment": "safe"})
         while again.act("safety")["safety"]["waiting"]:
             pass
-        again.playground.kill()  # type: ignore[attr-defined]
-    with space(hub, tmp_path / "c") as last:
-        last.token = visitor.token
-        assert last.act("open", chat=chat["chat"])["view"]["rating"]["comment"] == "safe"
-
-
-@pytest.mark.whole
-def test_a_space_that_may_not_write_does_not_open(hub: Hub, tmp_path: Path) -> None:
-    hub.tokens[WRITER] = ("ada", False)
-    with pytest.raises(RuntimeError, match="her: the Hub refused to read 'ada/ratings' .*no rights"), space(hub, tmp_path / "a"):
-        pass
-    assert Store(f"sqlite:///{tmp_path / 'a' / 'her.sqlite3'}").conversations(ANNE) == ()
-    assert READER
+        space.kill()
+    last = Machine(tmp_path / "c")
+    last.ratings.open()
+    assert last.comments() == ["at the end", "safe"]
+    last.store.close()
