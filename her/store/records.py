@@ -282,7 +282,7 @@ class Voted(Value):
 
 
 class Safety(Value):
-    """How far what people wrote is kept outside this machine.
+    """State of the copy outside this machine of what people wrote.
 
     Args:
         waiting: changes that are not kept yet.

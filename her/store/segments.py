@@ -86,7 +86,7 @@ class SegmentHead(Value):
 
 
 class Keeping(Value):
-    """What this database knows of its copy.
+    """Knowledge of a database about its copy.
 
     Args:
         repository: where the segments are.

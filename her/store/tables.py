@@ -268,7 +268,7 @@ tombstones = Table(
 outbox = Table(
     "outbox",
     metadata,
-    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    _seq()[0],
     Column("table_name", IdColumn, nullable=False),
     Column("row_id", IdColumn, nullable=False),
     sqlite_autoincrement=True,
@@ -281,6 +281,6 @@ durable = Table(
     Column("repository", IdColumn, primary_key=True),
     Column("kept", IdColumn, nullable=False),
     Column("sending", IdColumn, nullable=False),
-    Column("through", BigInteger().with_variant(Integer, "sqlite"), nullable=False),
+    Column("through", BigInteger, nullable=False),
 )
 """One row where changes are kept outside, none elsewhere; `her.store.segments.Keeping` says what it holds."""

@@ -190,7 +190,7 @@ class ShelvedBook(TypedDict):
 
 
 class ShownSafety(TypedDict):
-    """How far what people wrote is kept outside this machine.
+    """State of the copy outside this machine of what people wrote.
 
     `age` are the seconds since the newest moment of which everything is kept, `waiting` the changes after it. The browser makes a
     time of day of it by its own clock, since that of the server may be wrong.

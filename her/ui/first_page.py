@@ -44,7 +44,7 @@ async def boot(service: ChatService, request: requests.BootRequest) -> Boot:
     }
 
 
-async def safety(service: ChatService, _: requests.SafetyRequest) -> SafetyAnswer:
+async def safety(service: ChatService, request: requests.SafetyRequest) -> SafetyAnswer:
     """Return how far what people wrote is kept outside this machine."""
     return {"safety": await _shown_safety(service)}
 

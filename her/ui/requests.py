@@ -65,7 +65,7 @@ class BootRequest(Request):
 
 
 class SafetyRequest(Request):
-    """Ask how far what was written is kept outside this machine."""
+    """Ask how far everything is kept outside this machine."""
 
     act: Literal["safety"]
 

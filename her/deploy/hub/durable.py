@@ -175,9 +175,9 @@ class DurableRatings:
         if cut is None:
             return None
         segments.note_sending(self._store, list(cut.files)[-1], cut.through)
-        opened = f"boot-{self._place.boot:06d}/opened.json"
+        opened = f"boot-{self._place.boot:06d}/opened"
         old = [name for name in self._held.files if name.startswith("boot-") and name != opened]
-        files = {**cut.files, MARKER: b"{}\n"} if erased else dict(cut.files)
+        files = {**cut.files, MARKER: b"yes\n"} if erased else dict(cut.files)
         return PendingPush(files, tuple(old) if anew or erased else (), began)
 
     def _cut_segments(self, anew: bool) -> CutSegments | None:

@@ -1,14 +1,13 @@
 """The private data set that holds the segments of a playground: read it, and commit to it only on top of what was read.
 
-    boot-000001/opened.json                  this start was the newest from then on
+    boot-000001/opened                       this start was the newest from then on
     boot-000001/segment-000001.jsonl.gz      see her/store/segments.py
-    withdrawing.json                         rows of a withdrawn person left the files; the history still has to go
+    withdrawing                              rows of a withdrawn person left the files; the history still has to go
 
 Every commit names its parent. Where the repository has moved meanwhile, the Hub refuses it (HTTP 412) and nothing is overwritten.
 """
 
 import hashlib
-import json
 import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
@@ -21,7 +20,7 @@ from her.errors import HerError, InputError
 from her.store.segments import parse_name
 
 AGAIN = "it is tried again"
-MARKER = "withdrawing.json"
+MARKER = "withdrawing"
 TIMEOUT = 60.0
 """Seconds without an answer after which a request counts as lost; the client itself would wait for ever."""
 CARD = """---
@@ -33,7 +32,7 @@ viewer: false
 Chats and ratings of a HER playground, which writes them and reads them when it starts. Keep this private, and change nothing.
 """
 # `viewer: false`: the Hub's viewer would keep a copy of the rows in a branch of its own, out of reach of a withdrawal.
-_OPENED = re.compile(r"boot-(\d{6,})/opened\.json")
+_OPENED = re.compile(r"boot-(\d{6,})/opened")
 _OTHERS = frozenset({".gitattributes", "README.md", MARKER})
 
 
@@ -42,7 +41,7 @@ class MovedError(HerError):
 
 
 class HeldSegments(NamedTuple):
-    """What the repository holds at one commit.
+    """Content of the repository at one commit.
 
     Args:
         head: the commit.
@@ -175,7 +174,7 @@ class SegmentRepository:
 
     def claim(self, held: HeldSegments, boot: int) -> HeldSegments:
         """Say that this start is the newest now: an earlier one that still runs cannot write any more."""
-        files = {f"boot-{boot:06d}/opened.json": json.dumps({"boot": boot}).encode()}
+        files = {f"boot-{boot:06d}/opened": f"{boot}\n".encode()}
         if "README.md" not in held.files:
             files["README.md"] = CARD.encode()
         self.commit(held.head, files, (), f"Start {boot}")

@@ -100,9 +100,9 @@ def test_ratings_come_back_on_a_new_machine(machine: Callable[..., Machine], hub
 
 
 BOOTS = {
-    1: ["opened.json", "segment-000001.jsonl.gz", "segment-000002.jsonl.gz"],
-    2: ["opened.json", "segment-000001.jsonl.gz"],
-    3: ["opened.json"],
+    1: ["opened", "segment-000001.jsonl.gz", "segment-000002.jsonl.gz"],
+    2: ["opened", "segment-000001.jsonl.gz"],
+    3: ["opened"],
 }
 
 
@@ -338,7 +338,7 @@ def test_many_files_are_written_anew_as_few(machine: Callable[..., Machine], hub
     for _ in range(4):
         comments.append(first.write())
         first.ratings.push()
-    assert files(hub)[2:] == ["boot-000001/opened.json", "boot-000001/segment-000004.jsonl.gz"]
+    assert files(hub)[2:] == ["boot-000001/opened", "boot-000001/segment-000004.jsonl.gz"]
     comments.append(first.write())
     first.ratings.push()
     assert machine().comments() == comments
@@ -354,7 +354,7 @@ def test_a_withdrawal_leaves_nothing_of_the_person_in_the_data_set(machine: Call
     assert gone.encode() not in everything(hub) and stays.encode() in everything(hub)
     it = hub.repository("datasets", NAME)
     assert sum(gone.encode() in path.read_bytes() for path in it.folder.rglob("*") if path.is_file()) == 0
-    assert first.comments() == [stays] and first.ratings.safety().waiting == 0 and "withdrawing.json" not in files(hub)
+    assert first.comments() == [stays] and first.ratings.safety().waiting == 0 and "withdrawing" not in files(hub)
     later = first.write(BEN)
     first.ratings.push()
     second = machine()
@@ -387,7 +387,7 @@ def test_a_withdrawal_that_was_cut_is_finished(machine: Callable[..., Machine], 
         first.ratings.push()
     else:
         machine()  # by the next start
-    assert gone.encode() not in everything(hub) and "withdrawing.json" not in files(hub)
+    assert gone.encode() not in everything(hub) and "withdrawing" not in files(hub)
 
 
 def test_the_thread_pushes_lives_through_errors_and_stops(

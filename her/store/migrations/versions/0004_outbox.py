@@ -40,7 +40,7 @@ def upgrade() -> None:
         sa.Column("repository", sa.String(), nullable=False),
         sa.Column("kept", sa.String(), nullable=False),
         sa.Column("sending", sa.String(), nullable=False),
-        sa.Column("through", SEQ, nullable=False),
+        sa.Column("through", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("repository", name="pk_durable"),
     )
     if op.get_bind().dialect.name == "sqlite":
