@@ -295,15 +295,11 @@ class FollowRequest(ChatRequest):
     act: Literal["follow"]
 
 
+_FirstPageRequest = BootRequest | SafetyRequest | PersonaRequest | ListChatsRequest
+_OpeningRequest = StartRequest | StartBookRequest | StartSceneRequest | StartBookSceneRequest
 ActRequest = (
-    BootRequest
-    | SafetyRequest
-    | PersonaRequest
-    | ListChatsRequest
-    | StartRequest
-    | StartBookRequest
-    | StartSceneRequest
-    | StartBookSceneRequest
+    _FirstPageRequest
+    | _OpeningRequest
     | SayRequest
     | MoveRequest
     | RateCharacterRequest
