@@ -96,7 +96,7 @@ class SegmentRepository:
         self.name = remote.parse_address(name).repository
         remote.require_token()
         self._api = remote.open_hub()
-        from huggingface_hub.utils import disable_progress_bars
+        from huggingface_hub.utils.tqdm import disable_progress_bars
 
         disable_progress_bars()  # a bar for every push would fill the log
 
