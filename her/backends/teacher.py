@@ -11,7 +11,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from her.backends import teacher_books, teacher_principles, teacher_turns
+from her.backends import teacher_books, teacher_plans, teacher_principles, teacher_turns
 from her.backends.base import Completion, Delta, Description, Usage, join_deltas
 from her.errors import BackendError
 from her.tokens import estimate_tokens
@@ -25,7 +25,7 @@ RULES: dict[str, Rule] = {
     "write_profile": teacher_books.write_profile,
     "stage_scene": teacher_books.stage_scene,
     "enhance_thoughts": teacher_turns.enhance_thoughts,
-    "rewrite_plan": teacher_turns.rewrite_plan,
+    "rewrite_plan": teacher_plans.rewrite_plan,
     "complete_setting": teacher_turns.complete_setting,
     "name_principles": teacher_principles.name_principles,
     "distil_principle": teacher_principles.distil_principle,

@@ -16,8 +16,9 @@ from her.words import runs, words
 RUN: dict[Language, int] = {"en": 5, "zh": 8}
 """Words in a row (characters in Chinese) that two texts do not share by chance."""
 # A capitalised word that does not begin a sentence, a quotation or a line.
-_NAME = re.compile(r"(?<![.!?…:\"“‘(\[\n] )(?<!^)\b[A-Z][a-z]{2,}\b", re.M)
-_CAPITAL = re.compile(r"\b[A-Z][a-z]{2,}\b")
+_NAME = re.compile(r"(?<![.!?…:\"“‘(\[\n] )(?<!^)(?<!\w['’])\b[A-Z][a-z]{2,}\b", re.M)
+# Not within a word: the name d'Urberville is known as `durberville`.
+_CAPITAL = re.compile(r"(?<!\w['’])\b[A-Z][a-z]{2,}\b")
 # fmt: off
 _NOT_NAMES = frozenset((
     "The", "And", "But", "Sir", "Lord", "Lady", "Mr", "Mrs", "Miss", "God", "Heaven", "You", "Your", "His", "Her", "Not",
