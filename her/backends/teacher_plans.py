@@ -25,6 +25,7 @@ _WANTING = re.compile(
 )
 _WORD = re.compile(r"[A-Za-z][a-z’']{3,}")
 _WIDE = re.compile(r"[\u4e00-\u9fff]")
+_BEGINNING = re.compile(r"((?:^|[.!?…\n])[\s\"“‘']*)([A-Z][a-z]+)")
 _FIRST_ZH = re.compile("我")
 _LONGEST_CLAUSE = 140
 _SHORTEST_CLAUSE: dict[Language, int] = {"en": 24, "zh": 6}
@@ -88,12 +89,14 @@ def rewrite_plan(question: Json) -> Json:
     # A question that gives reasons is asked again after checks failed; the same plan would fail again.
     draw = number_of(name, str(question["turn"]), *history[-2:], str(len(history)), str(question.get("reasons") or ""))
     other, heard = _last_heard(history, name)
+    people = (name, *(question.get("company") or ()), *(text.partition(":")[0] for text in history))
+    names = frozenset(word for person in people for word in str(person).split())
     moment = Moment(
         name=name,
         number=len(history),
         other=other,
-        heard=telling(heard, language)[:2],
-        own=_own_words(turn, heard, language),
+        heard=telling(heard, language, names=names)[:2],
+        own=_own_words(turn, heard, language, names),
         want=_want(str(question.get("motivation") or ""), name, language, draw),
         place=_clause(str(question.get("setting") or ""), language, draw),
         parts=turn.parts,
@@ -104,11 +107,11 @@ def rewrite_plan(question: Json) -> Json:
     return {"plan": _TITLE.sub(r"\1", plan) if re.search("[A-Z][a-z]{2}", _TITLE.sub("", name)) else plan}
 
 
-def _own_words(turn: Turn, heard: str, language: Language) -> tuple[str, ...]:
+def _own_words(turn: Turn, heard: str, language: Language, names: frozenset[str]) -> tuple[str, ...]:
     """Return three words: of what is said, then of what is thought or done, then of what was heard, for a turn like "What?"."""
     whole = turn.text(*REPLY_KINDS)
-    words = [word for text in (turn.text("speech"), whole) for word in telling(text, language, or_plain=False)]
-    words += [*telling(whole, language), *telling(heard, language)]
+    words = [word for text in (turn.text("speech"), whole) for word in telling(text, language, False, names)]
+    words += [*telling(whole, language, names=names), *telling(heard, language, names=names)]
     return tuple(dict.fromkeys(words))[:3]
 
 
@@ -137,19 +140,23 @@ def number_of(*texts: str) -> int:
     return int.from_bytes(hashlib.sha256("\n".join(texts).encode("utf-8", "replace")).digest()[:6], "big")
 
 
-def telling(text: str, language: Language, or_plain: bool = True) -> tuple[str, ...]:
+def telling(text: str, language: Language, or_plain: bool = True, names: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """Return up to five words that say most about a text, in its order: long ones in English, pairs of characters in Chinese.
 
     Args:
         or_plain: whether "What do you mean?" gives its plain words, as it has no better ones.
+        names: words that keep their capital at the beginning of a sentence.
     """
     plain = re.sub(r"<[^>]*>", " ", text)
     if language == "zh":
         pairs = re.findall(r"(?=([\u4e00-\u9fff]{2}))", plain)
         known = dict.fromkeys(pair for pair in pairs if not _PLAIN_ZH & set(pair))
         return tuple(known)[:5]
+    plain = _BEGINNING.sub(lambda match: match[0] if match[2] in names else match[1] + match[2].lower(), plain)
     everything = [word.strip("’'") for word in _WORD.findall(plain) if word.lower().strip("’'") not in _BANNED]
-    known = dict.fromkeys([word for word in everything if word.lower() not in PLAIN] or (everything if or_plain else []))
+    known = dict.fromkeys(word for word in everything if word.lower() not in PLAIN)
+    if or_plain and len(known) < 2:
+        known = dict.fromkeys(everything)
     longest = sorted(known, key=len, reverse=True)[:5]
     return tuple(word for word in known if word in longest)
 
@@ -159,7 +166,8 @@ def _last_heard(history: Sequence[str], name: str) -> tuple[str, str]:
     for text in reversed(history):
         speaker, colon, words = text.partition(":")
         if colon and speaker.strip() and speaker != name:
-            return speaker.strip(), words
+            said = parse(text, speaker.strip(), notation="her")
+            return speaker.strip(), said.text("speech") or said.text()
     return "", ""
 
 
@@ -189,7 +197,7 @@ def _clause(setting: str, language: Language, draw: int) -> str:
     fitting = [clause for clause in clauses if clause and len(clause) <= _LONGEST_CLAUSE and language_of(clause) == language]
     if language == "en" and fitting:
         # Sentences in the first person would be read as the character's voice.
-        fitting = [clause for clause in fitting if not re.search(r"\b(?:I|my|me|mine)\b", clause)]
+        fitting = [clause for clause in fitting if not re.search(r"\b(?:i|my|me|mine)\b", clause, re.I)]
     return fitting[draw // 7 % len(fitting)] if fitting else ""
 
 

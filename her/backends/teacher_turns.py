@@ -12,7 +12,7 @@ from typing import Any
 from her.backends.teacher_plans import language_of, number_of, sentences_of, telling
 from her.format import normalise, parse, pattern, render
 from her.kinds import VISIBLE_KINDS
-from her.types import Message, Part
+from her.types import Language, Message, Part
 
 Json = dict[str, Any]
 
@@ -20,6 +20,31 @@ _FIRST = re.compile(r"\b(?:I|me|my|mine|myself|we|us|our)\b|\bI'|我|咱|俺", r
 _SENTENCE = re.compile(r"[^.!?。！？…]+[.!?。！？…]*[\"”’」』]?\s*")
 _NAME = re.compile(r"(?<![.!?\"“‘'\n] )(?<!^)\b[A-Z][a-z]{3,}\b", re.M)
 _NAMED = re.compile(r"(?:You are|你是)\s*([^,，。.（(]+)")
+# Never five words in a row without one of the turn: the checks would take them for a thought of somebody else.
+THOUGHTS: dict[Language, tuple[str, ...]] = {
+    "en": (
+        "I heard {0}, and {1} as well",
+        "With {0} I weigh {1} first",
+        "My answer to {0} must wait for {1}",
+        "I stay calm at {0}, and {1} changes little",
+        "I hold {0} against {1}",
+        "I distrust {0}, though {1} sounds true",
+        "I wonder why {0}, and why {1}",
+        "{0} touches me more than {1}",
+    ),
+    "zh": ("我听见{0}了，还有{1}", "对{0}，我先掂量{1}", "{0}先放一放，我在意{1}", "拿{0}比{1}，我信前者", "我不信{0}，倒信{1}"),
+}
+ACTS: dict[Language, tuple[str, ...]] = {
+    "en": (
+        "looks up at {0}",
+        "pauses over {0}",
+        "turns aside after {0}",
+        "lets {0} pass",
+        "steps closer at {0}",
+        "stands still at {0}",
+    ),
+    "zh": ("听到{0}，停了停", "为{0}抬起头来", "等{0}落定，走近一步", "因{0}侧过身去"),
+}
 MOST_SEGMENTS = 5
 """Most parts of a rearranged turn."""
 
@@ -75,53 +100,18 @@ def _added(parts: list[Part], motivation: str, heard: tuple[str, str], draw: int
         return []
     text = " ".join(part.text for part in parts)
     language = language_of(text)
-    thought, act = (_thought_zh, _act_zh) if language == "zh" else (_thought_en, _act_en)
     other, words = heard
-    about = telling(words, language)[:2]
-    thinking = Part(kind="role_thinking", text=thought(other, about, telling(motivation, language), draw))
-    acting = Part(kind="role_action", text=act(other, about, draw))
+    # Two words of what was heard; a name stands in for one that is missing.
+    about = [f"“{word}”" for word in telling(words, language, names=frozenset(other.split()))][:2]
+    spare = [other or ("此刻" if language == "zh" else "this moment"), f"“{(telling(motivation, language) or ('',))[-1]}”"]
+    first, second = (*about, *spare)[:2]
+    thinking = Part(kind="role_thinking", text=_capital(_pick(THOUGHTS[language], draw // 3).format(first, second)))
+    acting = Part(kind="role_action", text=_pick(ACTS[language], draw // 7).format(second, first))
     return [[thinking, *parts], [thinking, acting, *parts], [*parts, acting, thinking], [acting, *parts]]
 
 
-def _thought_en(other: str, about: Sequence[str], want: Sequence[str], draw: int) -> str:
-    heard = f"“{about[draw % len(about)]}”" if about else "this silence"
-    mine = f"“{want[draw // 5 % len(want)]}”" if want else "what I came for"
-    who = other or "nobody yet"
-    choices = (
-        f"{heard}, and from {who}. I must not let {mine} show",
-        f"Let me weigh {heard} before I answer. It touches {mine}",
-        f"So {heard} is what I hear. I hold on to {mine} all the same",
-        f"What does {heard} mean to me? Less than {mine}, I tell myself",
-        f"I heard {heard}. If I hesitate now, {mine} is lost",
-        f"Not yet, not while {heard} hangs over me. First {mine}",
-    )
-    return _capital(choices[draw // 3 % len(choices)])
-
-
-def _thought_zh(other: str, about: Sequence[str], want: Sequence[str], draw: int) -> str:
-    heard = f"“{about[draw % len(about)]}”" if about else "这片刻的安静"
-    mine = f"“{want[draw // 5 % len(want)]}”" if want else "自己的来意"
-    choices = (
-        f"{heard}这话，我得掂量掂量。{mine}不能露出来",
-        f"我听见{heard}了。此刻我更在意{mine}",
-        f"他们说{heard}，我想的却是{mine}",
-        f"先别急着答{heard}。我要守住{mine}",
-    )
-    return choices[draw // 3 % len(choices)]
-
-
-def _act_en(other: str, about: Sequence[str], draw: int) -> str:
-    heard = f"“{about[draw // 2 % len(about)]}”" if about else "the silence"
-    who = f" at {other}" if other else " up"
-    choices = (f"looks{who} at the word {heard}", f"pauses over {heard}", f"turns{who.replace(' at', ' to')} after {heard}",
-               f"lets {heard} pass and steps closer", f"stands still at {heard}")  # fmt: skip
-    return choices[draw // 7 % len(choices)]
-
-
-def _act_zh(other: str, about: Sequence[str], draw: int) -> str:
-    heard = f"“{about[draw // 2 % len(about)]}”" if about else "这片刻的安静"
-    choices = (f"听到{heard}，停了停", f"为{heard}抬起头来", f"等{heard}落定，走近一步", f"因{heard}侧过身去")
-    return choices[draw // 7 % len(choices)]
+def _pick(choices: Sequence[str], draw: int) -> str:
+    return choices[draw % len(choices)]
 
 
 def _capital(text: str) -> str:
@@ -130,7 +120,7 @@ def _capital(text: str) -> str:
 
 def _vary(bases: Sequence[Sequence[Part]], orders: Sequence[str], speaker: str, draw: int) -> tuple[Part, ...]:
     """Return the form whose order of parts was used least so far and would not come three times in a row."""
-    possible = (normalise(map(_without_stop, form), speaker) for base in bases for form in _forms(base))
+    possible = (tuple(map(_without_stop, normalise(form, speaker))) for base in bases for form in _forms(base))
     forms = {pattern(form): form for form in possible}
     allowed = [order for order in forms if [order] * 2 != list(orders[-2:])] or list(forms)
     least = min(orders.count(order) for order in allowed)
