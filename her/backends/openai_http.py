@@ -21,12 +21,12 @@ import openai
 from pydantic import Field
 
 from her.backends.base import Completion, Delta, Description, join_deltas, replace_surrogates
+from her.backends.context_room import ContextRoom
 from her.backends.openai_errors import ServerLabel, error_from_exception
 from her.backends.openai_fields import same_model
 from her.backends.openai_stream import StreamedAnswer, read_events
 from her.backends.openai_unstreamed import UnstreamedClient
 from her.errors import BackendError
-from her.tokens import estimate_tokens
 from her.types import Message, Sampling, Value
 
 log = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ class OpenAIBackend:
         self._model = model
         self._key = key
         self._context = context
+        self._room = ContextRoom(lambda: self._context)
         self._limits = limits or HttpLimits()
         self._spec = f"openai:{self._url}" + (f"#{model}" if model else "")
         # Whether to send stream_options, and whether a request has shown that the server takes them.
@@ -92,8 +93,8 @@ class OpenAIBackend:
         return Description(spec=self._spec, model=self._model, context=self._context or UNKNOWN_CONTEXT)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return an estimate, see `estimate_tokens`."""
-        return estimate_tokens(messages)
+        """Return an estimate that the counts of this server's replies correct, see `her.tokens.TokenMeter`."""
+        return self._room.count(messages)
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         """Return the deltas of `stream`, joined."""
@@ -101,6 +102,15 @@ class OpenAIBackend:
 
     async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Delta]:
         """Stream the next assistant message; raises as the Protocol says."""
+        stream = self._room.stream(self._stream, messages, sampling)
+        try:
+            async for delta in stream:
+                yield delta
+        finally:
+            await stream.aclose()  # type: ignore[attr-defined]  # also when the reader stops early
+
+    async def _stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Delta]:
+        """Send one request and stream its answer."""
         if not self._model:
             await self._choose_model()
         answer = StreamedAnswer(self._server, self._limits.characters_for(sampling))
@@ -135,6 +145,7 @@ class OpenAIBackend:
         """
         if not self._model:
             await self._choose_model()
+        sampling = self._room.fitted(messages, sampling)
         body = self._request(messages, sampling) | {"stream": False}
         body |= body.pop("extra_body", {})  # the openai package merges it; here the body is sent as it is
         if schema is not None:
@@ -145,7 +156,8 @@ class OpenAIBackend:
         if choices:
             body |= {"logprobs": True, "top_logprobs": choices}
         characters = self._limits.characters_for(sampling)
-        return await self._unstreamed.ask(body, self._server, seconds=seconds, characters=characters)
+        answer = await self._unstreamed.ask(body, self._server, seconds=seconds, characters=characters)
+        return self._room.learn_answer(messages, answer)
 
     async def check(self) -> str:
         """Request the list of models, or a single token where the server has no list."""

@@ -275,7 +275,7 @@ def block_mask(spans: Tensor, tokens: int, tables: Tables = (None, None, None)) 
 
 
 class _FlexState:
-    """What was found out about FlexAttention on this machine; `works` is None until it was tried."""
+    """State of FlexAttention on this machine; `works` is None until it was tried."""
 
     works: bool | None = None
 
