@@ -17,7 +17,7 @@ from her.errors import InputError
 from her.format import parse, render
 from her.kinds import KINDS, REPLY_KINDS, VISIBLE_KINDS, Kind
 from her.prompts import fill
-from her.types import ENVIRONMENT, CastMember, Example, Language, Message, Scenario, Transcript, Turn, Value
+from her.types import ENVIRONMENT, CastMember, Example, Language, Message, Part, Scenario, Transcript, Turn, Value
 
 ViewerKind = Literal["character", "environment", "next_speaker", "person", "reward_model", "judge"]
 START = "===Conversation Start==="
@@ -51,6 +51,24 @@ class Prompt(Value):
 def opening(messages: Sequence[Message]) -> str:
     """Return the first line of a prompt: the character, their source and the others present."""
     return messages[0].content.partition("\n")[0]
+
+
+def reader(me: str, *, scene: bool, director: bool | None = None) -> Viewer:
+    """Return how a person reads a chat: all layers; in a scene what their character sees, since opponents' thoughts are a secret.
+
+    Args:
+        me: the character that the person plays; empty for one who looks on.
+        scene: whether it has several characters.
+        director: whether the person switched the director's view on; None: only who looks on has it.
+    """
+    directs = not me if director is None else director
+    return Viewer(kind="person") if directs or not scene else Viewer(kind="character", name=me)
+
+
+def visible_parts(parts: Sequence[Part], speaker: str, viewer: Viewer) -> tuple[Part, ...]:
+    """Return what `viewer` sees of a turn by `speaker`."""
+    kinds = visible_kinds(viewer, speaker)
+    return tuple(part for part in parts if part.kind in kinds)
 
 
 def visible_kinds(viewer: Viewer, speaker: str) -> tuple[Kind, ...]:

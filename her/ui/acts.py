@@ -11,12 +11,14 @@ from typing import Any
 from her import format as notation
 from her.chat.service import ChatService
 from her.chat.views import ChatView
-from her.errors import NotFound
+from her.errors import Forbidden, NotFound
 from her.feedback.rubric import read_rating
 from her.rollouts import live_scenes
 from her.store import Ensemble
 from her.ui import first_page, patches, requests
 from her.ui.answers import ChatPatch, Done, ExportedFile, PageAnswer, SavedRating, TurnSource
+from her.ui.words import words
+from her.view import visible_parts
 
 Handler = Callable[[ChatService, Any], Awaitable[PageAnswer]]
 
@@ -31,7 +33,7 @@ async def start(service: ChatService, request: requests.StartRequest) -> ChatPat
         about=request.about,
         greeting=request.greeting,
     )
-    return patches.chat_patch(view)
+    return _shown(request, view)
 
 
 async def start_book(service: ChatService, request: requests.StartBookRequest) -> ChatPatch:
@@ -39,7 +41,7 @@ async def start_book(service: ChatService, request: requests.StartBookRequest) -
     view = await service.start_book(
         request.visitor, scenario=request.scenario, me=request.me, model=request.model, replay=request.replay
     )
-    return patches.chat_patch(view)
+    return _shown(request, view)
 
 
 async def start_scene(service: ChatService, request: requests.StartSceneRequest) -> ChatPatch:
@@ -53,7 +55,7 @@ async def start_scene(service: ChatService, request: requests.StartSceneRequest)
         me=request.me,
         name=request.name,
     )
-    return patches.chat_patch(view)
+    return _shown(request, view)
 
 
 async def start_book_scene(service: ChatService, request: requests.StartBookSceneRequest) -> ChatPatch:
@@ -67,17 +69,17 @@ async def start_book_scene(service: ChatService, request: requests.StartBookScen
         me=request.me,
         replay=request.replay,
     )
-    return patches.chat_patch(view)
+    return _shown(request, view)
 
 
 async def say(service: ChatService, request: requests.SayRequest) -> ChatPatch:
     """Add a turn of the visitor's character to a scene."""
-    return patches.chat_patch(await live_scenes.say(service, request.visitor, request.chat, request.text))
+    return _shown(request, await live_scenes.say(service, request.visitor, request.chat, request.text))
 
 
 async def move(service: ChatService, request: requests.MoveRequest) -> ChatPatch:
     """Let a character of a scene leave, or come in."""
-    return patches.chat_patch(await live_scenes.move(service, request.visitor, request.chat, request.character))
+    return _shown(request, await live_scenes.move(service, request.visitor, request.chat, request.character))
 
 
 async def rate_character(service: ChatService, request: requests.RateCharacterRequest) -> SavedRating:
@@ -89,17 +91,18 @@ async def rate_character(service: ChatService, request: requests.RateCharacterRe
 
 async def open_chat(service: ChatService, request: requests.OpenRequest) -> ChatPatch:
     """Show a chat as it is stored."""
-    return patches.chat_patch(await service.view(request.visitor, request.chat))
+    return _shown(request, await service.view(request.visitor, request.chat))
 
 
 async def older(service: ChatService, request: requests.OlderRequest) -> ChatPatch:
     """Show the turns above a turn."""
-    return patches.older_turns(await service.view(request.visitor, request.chat), request.node)
+    view = await service.view(request.visitor, request.chat)
+    return patches.older_turns(view, request.node, patches.reader_of(view, request.director))
 
 
 async def replay(service: ChatService, request: requests.ReplayRequest) -> ChatPatch:
     """Show the next turns of the book."""
-    return patches.chat_patch(await service.replay(request.visitor, request.chat, request.count))
+    return _shown(request, await service.replay(request.visitor, request.chat, request.count))
 
 
 async def swipe(service: ChatService, request: requests.SwipeRequest) -> ChatPatch:
@@ -107,13 +110,13 @@ async def swipe(service: ChatService, request: requests.SwipeRequest) -> ChatPat
     before = await service.view(request.visitor, request.chat)
     index = _index(before, request.node)
     view = await service.swipe(request.visitor, request.chat, request.node, request.step)
-    return {**patches.chat_patch(view), "focus": view.turns[index].turn.id}
+    return {**_shown(request, view), "focus": view.turns[index].turn.id}
 
 
 async def keep(service: ChatService, request: requests.KeepRequest) -> ChatPatch:
     """Record that a reply is preferred to its swipes; answers after the commit."""
     saved = await service.keep(request.visitor, request.chat, request.node, request.seen)
-    return {**patches.chat_patch(await service.view(request.visitor, request.chat)), "saved": saved}
+    return {**_shown(request, await service.view(request.visitor, request.chat)), "saved": saved}
 
 
 async def rate(service: ChatService, request: requests.RateRequest) -> SavedRating:
@@ -123,25 +126,28 @@ async def rate(service: ChatService, request: requests.RateRequest) -> SavedRati
 
 
 async def source(service: ChatService, request: requests.SourceRequest) -> TurnSource:
-    """Return the text of a turn for the editor."""
+    """Return the text of a turn for the editor; thoughts that are hidden from the visitor cannot be edited either."""
     view = await service.view(request.visitor, request.chat)
     shown = view.turns[_index(view, request.node)]
+    parts, viewer = shown.turn.parts, patches.reader_of(view, request.director)
+    if visible_parts(parts, shown.turn.speaker, viewer) != parts:
+        raise Forbidden(words(request.language)["director_first"])
     return {"text": shown.turn.text("speech") if shown.mine else notation.render_coser(shown.turn.parts)}
 
 
 async def edit_played(service: ChatService, request: requests.EditPlayedRequest) -> ChatPatch:
     """Rewrite a turn of the model."""
-    return patches.chat_patch(await service.edit_played(request.visitor, request.chat, request.node, request.text))
+    return _shown(request, await service.edit_played(request.visitor, request.chat, request.node, request.text))
 
 
 async def branch(service: ChatService, request: requests.BranchRequest) -> ChatPatch:
     """Copy the chat up to a turn into a new chat and show the copy."""
-    return patches.chat_patch(await service.branch(request.visitor, request.chat, request.node))
+    return _shown(request, await service.branch(request.visitor, request.chat, request.node))
 
 
 async def delete(service: ChatService, request: requests.DeleteRequest) -> ChatPatch:
     """Delete a turn and everything below it."""
-    return patches.chat_patch(await service.delete(request.visitor, request.chat, request.node))
+    return _shown(request, await service.delete(request.visitor, request.chat, request.node))
 
 
 async def delete_chat(service: ChatService, request: requests.DeleteChatRequest) -> Done:
@@ -201,6 +207,10 @@ HANDLERS: Mapping[type[requests.Request], Handler] = {
 def _ensemble(request: requests.StartSceneRequest | requests.StartBookSceneRequest) -> Ensemble:
     # Another seed for each scene, since the draws of two scenes need not be equal; it is stored with the scene.
     return Ensemble(next_speaker=request.next_speaker, narrator=request.narrator, seed=secrets.randbits(31))
+
+
+def _shown(request: requests.Request, view: ChatView) -> ChatPatch:
+    return patches.chat_patch(view, viewer=patches.reader_of(view, request.director))
 
 
 def _index(view: ChatView, node: str) -> int:

@@ -12,31 +12,38 @@ from her.types import Language
 from her.ui import bubbles
 from her.ui.answers import ChatFrame, ChatPatch, DrawnTurn, SceneFrame, ShownRating
 from her.ui.words import words
+from her.view import Viewer, reader, visible_parts
 
 WINDOW = 40
+PERSON = Viewer(kind="person")
 CHANGED_BY_REPLY = 4
 """Turns at the end that a reply can change: the reply, its question, and the two turns before them."""
 
 
-def chat_patch(view: ChatView, redrawn: int = WINDOW) -> ChatPatch:
-    """Show the last WINDOW turns of a chat; only the last `redrawn` of them carry HTML."""
+def reader_of(view: ChatView, director: bool | None) -> Viewer:
+    """Return as whom the visitor reads a chat."""
+    return reader(view.visitor_name, scene=view.ensemble is not None, director=director)
+
+
+def chat_patch(view: ChatView, redrawn: int = WINDOW, viewer: Viewer = PERSON) -> ChatPatch:
+    """Show the last WINDOW turns of a chat; only the last `redrawn` of them carry HTML, with what `viewer` sees of them."""
     shown = view.turns[-WINDOW:]
     return {
         "chat": view.id,
-        "put": drawn_turns(shown[-redrawn:], view.language),
+        "put": drawn_turns(shown[-redrawn:], view.language, viewer),
         "order": [turn_view.turn.id for turn_view in shown],
         "view": chat_frame(view),
     }
 
 
-def older_turns(view: ChatView, before: str) -> ChatPatch:
+def older_turns(view: ChatView, before: str, viewer: Viewer = PERSON) -> ChatPatch:
     """Draw the WINDOW turns above the turn `before`; none when that turn is not on the shown path."""
     ids = [turn_view.turn.id for turn_view in view.turns]
     end = ids.index(before) if before in ids else 0
-    return {"chat": view.id, "put": drawn_turns(view.turns[max(0, end - WINDOW) : end], view.language)}
+    return {"chat": view.id, "put": drawn_turns(view.turns[max(0, end - WINDOW) : end], view.language, viewer)}
 
 
-def generation_patch(snapshot: GenerationSnapshot, question: list[DrawnTurn]) -> ChatPatch:
+def generation_patch(snapshot: GenerationSnapshot, question: list[DrawnTurn], viewer: Viewer = PERSON) -> ChatPatch:
     """Show a generation at one moment; `question` is sent with every snapshot, because a patch may be lost."""
     if snapshot.state != "running":
         return {
@@ -47,7 +54,8 @@ def generation_patch(snapshot: GenerationSnapshot, question: list[DrawnTurn]) ->
             "give_back": snapshot.give_back,
         }
     texts = words(snapshot.language)
-    html = bubbles.live_turn(snapshot.speaker, snapshot.parts, snapshot.pending, snapshot.language, texts)
+    parts = visible_parts(snapshot.parts, snapshot.speaker, viewer)
+    html = bubbles.live_turn(snapshot.speaker, parts, snapshot.pending, snapshot.language, texts)
     return {
         "chat": snapshot.chat,
         "put": question,
@@ -135,7 +143,14 @@ def shown_rating(rated: Rated | None) -> ShownRating | None:
     }
 
 
-def drawn_turns(turns: Sequence[TurnView], language: Language) -> list[DrawnTurn]:
-    """Draw stored turns as id and HTML."""
+def drawn_turns(turns: Sequence[TurnView], language: Language, viewer: Viewer = PERSON) -> list[DrawnTurn]:
+    """Draw stored turns as id and HTML: what is hidden from `viewer` is not sent to the page at all."""
     texts = words(language)
-    return [{"id": turn_view.turn.id, "html": bubbles.stored_turn(turn_view, language, texts)} for turn_view in turns]
+    shown = (_seen(turn_view, viewer) for turn_view in turns)
+    return [{"id": turn_view.turn.id, "html": bubbles.stored_turn(turn_view, language, texts)} for turn_view in shown]
+
+
+def _seen(turn_view: TurnView, viewer: Viewer) -> TurnView:
+    turn = turn_view.turn
+    parts = visible_parts(turn.parts, turn.speaker, viewer)
+    return turn_view if parts == turn.parts else turn_view.model_copy(update={"turn": turn.model_copy(update={"parts": parts})})

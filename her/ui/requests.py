@@ -32,10 +32,14 @@ log = logging.getLogger(__name__)
 
 
 class Request(Value):
-    """Fields of every request. `token` is the visitor's secret, `language` that of the page."""
+    """Fields of every request. `token` is the visitor's secret, `language` that of the page.
+
+    `director` is the switch of the director's view in a scene, null when it was never used (her/view.py, `reader`).
+    """
 
     token: Token
     language: Language = "en"
+    director: bool | None = None
 
     @property
     def visitor(self) -> str:

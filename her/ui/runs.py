@@ -9,6 +9,7 @@ from her.rollouts import live_scenes
 from her.ui import patches, requests
 from her.ui.answers import ChatPatch, DrawnTurn
 from her.ui.words import words
+from her.view import reader
 
 Starter = Callable[[ChatService, Any], Awaitable[str | None]]
 """Returns a sentence when nothing was started, which the page shows."""
@@ -83,12 +84,15 @@ async def stream(service: ChatService, request: requests.RunRequest) -> AsyncIte
         yield {"chat": request.chat, "end": True, "hint": hint}
         return
     question: list[DrawnTurn] | None = None
+    chat = (await service.page(request.visitor, request.chat)).conversation
+    viewer = reader(chat.visitor_name, scene=chat.ensemble is not None, director=request.director)
     async for snapshot in service.follow(request.visitor, request.chat):
         question = patches.drawn_question(snapshot) if question is None else question
-        patch = patches.generation_patch(snapshot, question)
+        patch = patches.generation_patch(snapshot, question, viewer)
         if snapshot.state != "running":
             view = await service.view(request.visitor, request.chat)
-            patch = {**patch, **patches.chat_patch(view, patches.CHANGED_BY_REPLY)}
+            patch = {**patch, **patches.chat_patch(view, patches.CHANGED_BY_REPLY, viewer)}
         yield patch
     if question is None:  # the generation ended before we could follow it
-        yield {**patches.chat_patch(await service.view(request.visitor, request.chat)), "end": True}
+        view = await service.view(request.visitor, request.chat)
+        yield {**patches.chat_patch(view, viewer=viewer), "end": True}

@@ -128,12 +128,15 @@ def test_the_thoughts_of_others_are_hidden_until_the_directors_view(page: Page, 
     page.keyboard.press("t")
     expect(thought).to_be_hidden()
     expect(stage.locator(".her-toast")).to_contain_text("director")
+    assert "SECRET" not in page.content()
     page.keyboard.press("d")
     expect(thought).to_contain_text("SECRET of Sherlock Holmes")
     expect(thought).to_be_visible()
     expect(plan).to_be_visible()
     page.keyboard.press("d")
     expect(thought).to_be_hidden()
+    expect(thought).to_have_count(0)
+    assert "SECRET" not in page.content()
 
 
 def test_no_prompt_of_the_scene_holds_the_thought_of_another(page: Page, app: Playground, model: ModelServer) -> None:

@@ -52,6 +52,25 @@ async def test_turns_stream_until_it_is_the_visitors(store: Store) -> None:
     assert zh["hint"] == "轮到你了，Brabantio。"
 
 
+async def test_the_thoughts_of_others_are_not_sent_to_the_page_without_the_directors_view(store: Store) -> None:
+    text = "<system_thinking>PLAN</system_thinking><role_thinking>SECRET</role_thinking>Well."
+    stage = scene_of(store, *[f"{name}: {text}" for name in ("Iago", "Roderigo")])
+    chat = (await begun(stage))["chat"]
+    for choice in (None, False):
+        sent = json.dumps([await run(stage, play(chat, director=choice)), await act(stage, "open", chat=chat, director=choice)])
+        assert "Well." in sent and "SECRET" not in sent and "PLAN" not in sent
+    opened = await act(stage, "open", chat=chat, director=True)
+    last = opened["put"][-1]
+    assert "SECRET" in last["html"] and "PLAN" in last["html"]
+    refused = await act(stage, "source", chat=chat, node=last["id"])
+    assert "director" in refused["error"] and "SECRET" not in json.dumps(refused)
+    assert "SECRET" in (await act(stage, "source", chat=chat, node=last["id"], director=True))["text"]
+    looking_on = scene_of(store, f"Iago: {text}")
+    chat = (await begun(looking_on, me=""))["chat"]
+    assert "SECRET" in json.dumps(await run(looking_on, play(chat)))
+    assert "SECRET" not in json.dumps(await act(looking_on, "open", chat=chat, director=False))
+
+
 async def test_a_scene_with_personas_moves_and_ratings(store: Store) -> None:
     stage = scene_of(store)
     boot = await act(stage, "boot")

@@ -5,6 +5,7 @@
  * @typedef {import("./types.js").Api} Api
  * @typedef {import("./types.js").Doors} Doors
  * @typedef {import("./types.js").Language} Language
+ * @typedef {import("./types.js").Memory} Memory
  */
 
 /**
@@ -12,13 +13,14 @@
  * @param {string} token the visitor's secret
  * @param {Language} language
  * @param {() => string} lostConnection sentence for a request that got no answer
+ * @param {Memory} memory
  * @returns {Api}
  */
-export function createApi(doors, token, language, lostConnection) {
+export function createApi(doors, token, language, lostConnection, memory) {
   return {
     async act(name, fields) {
       try {
-        const answer = await doors.server.act({ act: name, token, language, ...fields });
+        const answer = await doors.server.act({ act: name, token, language, director: directorIn(memory, fields), ...fields });
         // Gradio answers null for a request that never arrived
         return /** @type {any} */ (answer ?? { error: lostConnection() });
       } catch (error) {
@@ -27,7 +29,17 @@ export function createApi(doors, token, language, lostConnection) {
       }
     },
     run(name, fields) {
-      doors.run({ act: name, token, language, ...fields });
+      doors.run({ act: name, token, language, director: directorIn(memory, fields), ...fields });
     },
   };
+}
+
+/**
+ * Return the switch of the director's view in the chat of a request, null where it was never used.
+ * @param {Memory} memory
+ * @param {object} fields
+ */
+function directorIn(memory, fields) {
+  const kept = "chat" in fields && memory.recall(`director.${fields.chat}`);
+  return kept ? kept === "1" : null;
 }

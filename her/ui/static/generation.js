@@ -54,6 +54,7 @@ export function run(stage, name, fields) {
   complain(stage, "");
   setRunning(stage, true);
   stage.lastPatch = Date.now();
+  stage.directed = stage.director;
   stage.api.run(name, fields);
 }
 

@@ -76,6 +76,7 @@ export function narrate(stage) {
  * @param {Pick<ChatPatch, "error" | "hint">} end
  */
 export function playOn(stage, end) {
+  if (stage.chat?.scene && stage.directed !== stage.director) redraw(stage);
   if (end.hint) suggest(stage, end.hint);
   if (end.error || end.hint || stage.auto === 0 || !stage.chat?.scene) {
     stage.auto = 0;
@@ -116,6 +117,19 @@ export function toggleDirector(stage) {
   if (stage.director) for (const kind of PANELS) stage.panels.add(kind);
   paintDirector(stage);
   paintToggles(stage);
+  redraw(stage);
+}
+
+/**
+ * Draw the turns again as the director's view is now: what is hidden is not in the page.
+ * @param {Stage} stage
+ */
+async function redraw(stage) {
+  if (!stage.chat) return;
+  const patch = await ask(stage, "open", { chat: stage.chat.id });
+  if (!patch) return;
+  const older = stage.elements.turns.children.length > patch.order.length;
+  apply(stage, { ...patch, whole: older && !stage.running });
 }
 
 /**

@@ -457,6 +457,8 @@ export interface Stage {
   running: boolean;
   /** Whether the thoughts of the others in a scene may be read. */
   director: boolean;
+  /** The same when the running reply was asked for: its stream keeps to that. */
+  directed: boolean;
   /** Turns of a scene that are still to be played after this one. */
   auto: number;
   /** The character of a scene whose rating is open. */
