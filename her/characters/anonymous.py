@@ -2,8 +2,9 @@
 
 Every word of a name has one invented word for the whole scene, in every text, speaker label and thought, so that `Jane Bennet`
 and `Elizabeth Bennet` stay sisters. Titles and roles such as King or First Servant stay. In English, other words that are written
-as proper nouns are renamed as well, places among them; in Chinese, where nothing marks a proper noun, those that are given. The
-title of the book is taken out of the prompts. What it cannot do: a reader may still know the plot.
+as proper nouns are renamed as well, places among them. Chinese marks no proper noun: there a place is what follows a word such as
+在 or 到 and ends like 府, 馆 or 城, whose ending stays; a given name, a surname with a title, and the parts of a name with a dot
+follow the whole name. The title of the book is taken out of the prompts. What it cannot do: a reader may still know the plot.
 """
 
 import hashlib
@@ -45,6 +46,14 @@ _ONSETS = ("b", "br", "c", "d", "dr", "f", "g", "h", "k", "l", "m", "n", "p", "r
 _VOWELS = ("a", "e", "i", "o", "u", "ae", "ia")
 _CODAS = ("l", "n", "r", "s", "m", "th", "x", "ld", "nd", "rk")
 _FAMILY, _GIVEN = "沈陆秦韩冯许邓曹彭曾萧田董袁潘于蒋蔡余杜", "云青文远清和子安明书景行怀言知微承若兰溪舟白"
+_TITLES = ("先生", "太太", "小姐", "夫人", "老爷", "公子", "姑娘", "大人", "掌柜", "老师", "医生", "师傅", "大爷", "大娘", "氏")
+_BEFORE_PLACE = "在到去往回从进出至离住过赴于向入抵经来自"
+_PLACE_ENDINGS = "府馆院楼阁亭园城镇村县州省山江河湖寺庙庵桥街巷宫殿堂斋轩苑国岛港庄关峰谷湾"
+_PLACE = re.compile(rf"(?<=[{_BEFORE_PLACE}])([\u3400-\u9fff]{{1,3}}?[{_PLACE_ENDINGS}])(?![{_PLACE_ENDINGS}])")
+_COMMON = frozenset(
+    "大小前后东西南北上下中里外内这那哪一二三几两多每各此某本全老新古旧高深荒花公学医书茶饭酒旅宾戏法法剧影茅竹草门家祖外爱中祠客厅江山"
+)
+"""Characters of common nouns such as 花园, 后院 or 大街: a place of these alone is no name."""
 _KEYS_KEPT = frozenset({"id", "book", "kind", "language", "split", "persona", "source"})
 
 
@@ -55,9 +64,10 @@ class Renaming(Value):
 
     def apply(self, text: str) -> str:
         """Return a text with every name renamed; capitals, possessives and everything else stay."""
-        for old, invented in sorted(self.words.items(), key=lambda pair: -len(pair[0])):
-            if _CHINESE.search(old):
-                text = text.replace(old, invented)
+        # All at once, the longest first: an invented name that holds another's true one stays as it is.
+        chinese = sorted((old for old in self.words if _CHINESE.search(old)), key=lambda old: (-len(old), old))
+        if chinese and _CHINESE.search(text):
+            text = re.sub("|".join(map(re.escape, chinese)), lambda match: self.words[match[0]], text)
         return _WORD.sub(self._word, text)
 
     def _word(self, match: re.Match[str]) -> str:
@@ -87,17 +97,21 @@ def renaming(names: Iterable[str], texts: Iterable[str], places: Iterable[str] =
     wanted: dict[str, None] = {}
     for name in listed:
         if _CHINESE.search(name):
-            wanted[name] = None
-            if len(name) == 3:
-                wanted[name[1:]] = None  # the given name alone
+            wanted |= dict.fromkeys(_short_forms(name, whole))
         else:
             wanted |= dict.fromkeys(word for word in _WORD.findall(name) if _is_name(word))
     wanted |= dict.fromkeys(word for word in proper_nouns(whole) if word.lower() not in lower)
+    spots = dict.fromkeys([place for place in chinese_places(whole) if not any(place in name for name in listed)])
+    spots |= dict.fromkeys(place for place in places if _CHINESE.search(place))
+    wanted |= spots
     taken = {word.lower() for word in (*wanted, *_WORD.findall(whole))}
     found: dict[str, str] = {}
-    for word in sorted(wanted, key=lambda each: (-len(each), each)):
+    for word in sorted(wanted, key=lambda each: (each not in listed, -len(each), each)):
         chance = random.Random(hashlib.sha256(f"{seed}\0{word}".encode()).digest())
-        found[word] = _chinese(word, found, chance) if _CHINESE.search(word) else _invented(taken, found, chance)
+        if word in spots:
+            found[word] = _fresh(word, found, chance, word[-1] if word[-1] in _PLACE_ENDINGS else "")
+        else:
+            found[word] = _chinese(word, found, chance) if _CHINESE.search(word) else _invented(taken, found, chance)
     return Renaming(words=found)
 
 
@@ -110,6 +124,24 @@ def proper_nouns(text: str) -> Iterator[str]:
         if _is_name(word) and not word.isupper() and not _CONTRACTION.search(word) and not _starts_sentence(text, match.start()):
             counts[word] += 1
     yield from sorted(counts)
+
+
+def chinese_places(text: str) -> Iterator[str]:
+    """Yield what stands where a place stands and ends like one, common nouns left out."""
+    for place in sorted({match[1] for match in _PLACE.finditer(text)}):
+        if not set(place[:-1]) <= _COMMON:
+            yield place
+
+
+def _short_forms(name: str, text: str) -> Iterator[str]:
+    """Yield a Chinese name and the shorter forms of it that a text may have."""
+    yield name
+    if "·" in name:
+        yield from (part for part in name.split("·") if len(part) > 1)  # a single character is part of other words
+    elif len(name) in (2, 3):
+        if len(name) == 3:
+            yield name[1:]  # the given name alone
+        yield from (form for title in _TITLES if (form := name[0] + title) in text and form != name)
 
 
 def _starts_sentence(text: str, at: int) -> bool:
@@ -170,11 +202,30 @@ def _invented(words: set[str], found: Mapping[str, str], chance: random.Random) 
 
 
 def _chinese(name: str, found: Mapping[str, str], chance: random.Random) -> str:
-    """Return an invented Chinese name of about the same length; the given name alone is part of the whole one."""
+    """Return an invented Chinese name; a short form has its part of the whole one."""
+    if "·" in name:
+        return "·".join(_part(part, found) or _fresh(part, found, chance) for part in name.split("·"))
+    if known := _part(name, found):
+        return known
+    return _fresh(name, found, chance)
+
+
+def _part(name: str, found: Mapping[str, str]) -> str:
+    """Return the part that a short form has of an invented whole name; empty for one that belongs to none."""
     for whole, invented in found.items():
-        if _CHINESE.search(whole) and len(whole) == 3 and whole[1:] == name:
+        if "·" in whole and name in (parts := whole.split("·")):
+            return invented.split("·")[parts.index(name)]
+        if len(whole) == 3 and whole[1:] == name:
             return invented[1:]
+        if 2 <= len(whole) <= 3 and name.endswith(_TITLES) and name[0] == whole[0]:
+            return invented[0] + name[1:]
+    return ""
+
+
+def _fresh(name: str, found: Mapping[str, str], chance: random.Random, ending: str = "") -> str:
+    """Return an invented name of about the same length; that of a place has no surname and keeps its ending."""
     while True:
-        word = chance.choice(_FAMILY) + "".join(chance.choice(_GIVEN) for _ in range(max(1, min(2, len(name) - 1))))
+        given = "".join(chance.choice(_GIVEN) for _ in range(max(1, min(2, len(name) - 1))))
+        word = given + ending if ending else chance.choice(_FAMILY) + given
         if word not in found.values() and word != name:
             return word

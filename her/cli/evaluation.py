@@ -14,6 +14,7 @@ PIPELINE = "evaluate"
 app = typer.Typer()
 eval_app = typer.Typer(no_args_is_help=True, help="Evaluate models: reports, comparisons, and what they can show.")
 app.add_typer(eval_app, name="eval", rich_help_panel=PANEL)
+Calibration = Annotated[str, typer.Option(help="Run or card of judge-check, or labels of people such as CharacterBench.")]
 Evaluated = Annotated[str, typer.Argument(help="Name or folder of an evaluation; RUN#MODEL where it has several models.")]
 
 
@@ -161,7 +162,9 @@ def hold_arena(
 
 @eval_app.command("role-play-bench")
 def run_role_play_bench(
-    source: Annotated[Path, typer.Option("--data", help="Folder of MiniMaxAI/role-play-bench, as you downloaded it.")],
+    source: Annotated[
+        Path, typer.Option("--data", help="Folder of MiniMaxAI/role-play-bench or of RP-Bench, as you downloaded it.")
+    ],
     actor: Annotated[list[str], typer.Option(help="Backend spec of the model that is evaluated.")],
     user: Annotated[list[str], typer.Option(help="Spec of the simulated user; the same for all models that are compared.")],
     judge: Annotated[list[str], typer.Option(help="Spec of the judge.")],
@@ -170,13 +173,36 @@ def run_role_play_bench(
     turns: Annotated[int, typer.Option(min=2, help="Generated turns of a session; 100 as published.")] = 100,
     limit: Annotated[int, typer.Option(min=0, help="Most seeds of each language; 0 for all.")] = 0,
     published: Annotated[int, typer.Option(min=0, help="Published dialogues on which the judge is calibrated.")] = 0,
+    calibration: Calibration = "",
 ) -> None:
-    """Play and judge a proxy of MiniMax's Role-Play Bench; English and Chinese are never pooled."""
+    """Play and judge a proxy of MiniMax's Role-Play Bench, or seeds of RP-Bench; English and Chinese are never pooled."""
     from her.runs.folder import run_folder
     from her.runs.pipelines import pipeline_module
 
     bench = pipeline_module(PIPELINE, "role_play_run")
-    options = bench.BenchOptions(source, tuple(actor), tuple(user), tuple(judge), runs, turns, limit, published)
-    typer.echo(bench.SOURCE)
+    options = bench.BenchOptions(source, tuple(actor), tuple(user), tuple(judge), runs, turns, limit, published, calibration)
+    typer.echo(bench.suite_of(source).source)
     for file in bench.run_bench(options, run_folder(name)):
+        typer.echo(file)
+
+
+@eval_app.command("persona-gym")
+def run_persona_gym(
+    source: Annotated[Path, typer.Option("--data", help="Folder questions/benchmark-v1 of PersonaGym, as you downloaded it.")],
+    actor: Annotated[list[str], typer.Option(help="Backend spec of the model that is evaluated.")],
+    judge: Annotated[list[str], typer.Option(help="Spec of the judge.")],
+    name: Annotated[str, typer.Option(help="Folder of the run in HER_HOME/runs.")] = "persona-gym",
+    runs: Annotated[int, typer.Option(min=1, help="Answers to each question; two and more for an interval.")] = 2,
+    limit: Annotated[int, typer.Option(min=0, help="Most personas; 0 for all.")] = 0,
+    questions: Annotated[int, typer.Option(min=0, help="Most questions of a task; 0 for all.")] = 0,
+    calibration: Calibration = "",
+) -> None:
+    """Ask the questions of PersonaGym and have the answers rated from 1 to 5 in its five tasks, as a proxy."""
+    from her.runs.folder import run_folder
+    from her.runs.pipelines import pipeline_module
+
+    gym = pipeline_module(PIPELINE, "persona_gym")
+    options = gym.GymOptions(source, tuple(actor), tuple(judge), runs, limit, questions, calibration)
+    typer.echo(gym.SOURCE)
+    for file in gym.run_gym(options, run_folder(name)):
         typer.echo(file)

@@ -21,6 +21,7 @@ from her.inference.progress import Progress
 from her.runs.open_run import Run, RunStopped
 from her.types import Transcript
 from pipelines.evaluate.cases import ActingCase
+from pipelines.evaluate.judge_calibration import calibrated
 from pipelines.evaluate.judging import SceneJudge, all_of
 from pipelines.evaluate.manifest import evaluated_checkpoint, key_of, manifest, simulation_manifest
 from pipelines.evaluate.options import ROLES, EvaluateOptions, Role
@@ -100,8 +101,11 @@ async def evaluate(opened: Run, options: EvaluateOptions, cases: Sequence[Acting
                 done = await in_flight(
                     bench.judged, tasks, _at_once(options), lambda count: progress.tick("scenes", count, len(tasks))
                 )
+            card = await calibrated(
+                options.calibration, opened.folder, lambda call: callers.ask("judge", call), models.get("judge", "")
+            )
             failures = dict(sorted(callers.failures.items()))
-    return _write(opened, done, options, models.get("judge", ""), failures)
+    return _write(opened, done, options.model_copy(update={"calibration": card}), models.get("judge", ""), failures)
 
 
 def _require_same_models(path: Path, models: Mapping[Role, str]) -> None:

@@ -1,25 +1,90 @@
-"""Say beside every score how far its judge agrees with people: from the report card that `her run judge-check` wrote.
+"""Say beside every score how far its judge agrees with people.
 
-    her run judge-check --data CHARACTER_BENCH 'endpoints=["SPEC OF THE JUDGE"]' judge.form=pointwise
-    her eval report RUN --calibration judge-check
+    her eval coser --data test_set.json --actor SPEC --judge SPEC calibration=CHARACTER_BENCH     # the run's judge is asked
+    her eval report RUN --calibration judge-check                    # the report card of a run of `her run judge-check`
 
 CharacterBench's human scores give a rank correlation, votes of people an agreement beside what two people reach.
 """
 
+import asyncio
 import json
 import math
-from collections.abc import Iterable, Iterator
+import random
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from her.errors import InputError
+from her.files.atomic import replacing
+from her.judging.judge import Ask, PairJudge
+from her.judging.labelled import LabelledQuestion, LabelledTurn, judged_pair
+from her.judging.pointwise import PointJudge
+from her.judging.principles import library_hash, load_principles
+from her.judging.report_card import CardSettings, JudgedPair, ReportCard, ScoredTurn, report_card
+from her.judging.role_play_benchmarks import read_labelled
 from her.runs.folder import run_folder
+from her.types import Language
 
-CARD = "report_card.json"
+CARD, OWN_CARD = "report_card.json", "judge_calibration.json"
+ItemT = TypeVar("ItemT")
+MOST = 200
+"""Turns, and pairs, that a judge is asked about: Spearman's rho is then known to about .12."""
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
 UNCALIBRATED = (
     "The judge is not calibrated: nobody has measured how far it agrees with people. "
     "her run judge-check does, on CharacterBench's human scores or on votes."
 )
+
+
+async def calibrated(source: str, folder: Path, ask: Ask, model: str) -> str:
+    """Return the card that calibrates a judge: the one that is named, or a new one where `source` holds labels of people.
+
+    The new card is written into `folder`; calls go through `ask`, so a run that is started again asks nothing twice.
+
+    Raises:
+        InputError: the labels cannot be read.
+        BudgetSpent, BackendError: the run ends.
+    """
+    if not _holds_labels(source):
+        return source
+    card = await _labelled_card(Path(source), ask, model)
+    with replacing(folder / OWN_CARD) as file:
+        file.write(f"[{card.model_dump_json(indent=2)}]\n")
+    return str(folder / OWN_CARD)
+
+
+def _holds_labels(source: str) -> bool:
+    path = Path(source)
+    if not source or not path.exists() or (path / CARD).is_file():
+        return False
+    try:
+        return not (path.is_file() and _cards(source))
+    except InputError:
+        return True
+
+
+async def _labelled_card(path: Path, ask: Ask, model: str) -> ReportCard:
+    """Ask a judge about turns that people scored and pairs that they voted on; a missing verdict is counted."""
+    labelled = read_labelled(path)
+    rules: dict[Language, Any] = {language: load_principles(language) for language in LANGUAGES}
+    point = PointJudge(ask, principles=rules, library=library_hash())
+    pair = PairJudge(ask, name=model, model=model, principles=rules, library=library_hash())
+
+    async def scored(turn: LabelledTurn) -> ScoredTurn:
+        found = await point.score(turn.id, turn.prompt, turn.turn, turn.language)
+        return ScoredTurn(turn.id, turn.conversation, found.score, turn.score, turn.language, turn.dimension)
+
+    async def compared(one: LabelledQuestion) -> JudgedPair:
+        forth, back = await asyncio.gather(pair.judge(one.question, "a"), pair.judge(one.question, "b"))
+        return judged_pair(one, forth.verdict, back.verdict)
+
+    turns = await asyncio.gather(*map(scored, _some(labelled.turns)))
+    pairs = [] if turns else await asyncio.gather(*map(compared, _some(labelled.pairs)))
+    return report_card(pairs, CardSettings(judge=(model, model)), turns)
+
+
+def _some(items: Sequence[ItemT]) -> list[ItemT]:
+    return list(items) if len(items) <= MOST else random.Random(0).sample(list(items), MOST)
 
 
 def calibration_lines(source: str, judges: Iterable[str]) -> tuple[str, ...]:

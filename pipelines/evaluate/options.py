@@ -51,7 +51,8 @@ class EvaluateOptions(Value):
         executor: `ray` spreads the calls over the workers of a Ray cluster.
         pilot: cases that are played and judged first; the cost of all is forecast from them, and a run whose forecast is above
             its budget stops there. 0 for none.
-        calibration: run or card of judge-check, which says in the report how far the judge agrees with people.
+        calibration: how far the judge agrees with people, for the report: a run or card of judge-check, or labels of people, such
+            as a folder of CharacterBench, about which the judge of this run is asked.
         calls: limits, prices and budget of all calls.
     """
 

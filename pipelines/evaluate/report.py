@@ -22,7 +22,7 @@ from her.types import Language, Transcript, Value
 from pipelines.evaluate import comparison, inspect_log, report_page, report_text
 from pipelines.evaluate.comparison import ModelComparison
 from pipelines.evaluate.hub_results import results_yaml
-from pipelines.evaluate.judge_calibration import calibration_lines
+from pipelines.evaluate.judge_calibration import OWN_CARD, calibration_lines
 from pipelines.evaluate.published import published_for
 from pipelines.evaluate.scores import SCORES_FILE, TRANSCRIPTS_FILE, CaseScore, transcript_id
 from pipelines.evaluate.sheets import ScoreSheet, sheets
@@ -107,6 +107,8 @@ def write_report(
         calibration: run or card of judge-check, by which the judge is calibrated.
     """
     run = read_run(str(folder))
+    if not calibration and (folder / OWN_CARD).is_file():
+        calibration = str(folder / OWN_CARD)
     report = build_report(run, title, suite, proxy, settings, calibration)
     notes = [*filter(None, (report.proxy,)), *report.calibration]
     published = published_for(suite)

@@ -3,6 +3,8 @@
 Data: MiniMaxAI/role-play-bench (its metadata says Apache-2.0, its text CC BY 4.0 and CC BY-SA 4.0), files `seeds*`, `dialogues*`
 and `evaluations*` as JSONL or Parquet, in folders or names with `en` or `zh`. Judge, judge prompt, user simulator and the size of
 deductions have not been published, so everything here is a proxy and says so.
+
+Seeds of RP-Bench (github.com/LeviTheWeasel/rp-benchmark, CC BY-NC 4.0, `*seeds*.json`) are read and played in the same way.
 """
 
 import json
@@ -25,6 +27,11 @@ SOURCE = (
 PROXY = (
     "A proxy of MiniMax's Role-Play Bench: its judge, judge prompt, user simulator and deductions are not published. These "
     "scores do not compare with its leaderboard."
+)
+RP_SOURCE = "Data: LeviTheWeasel/rp-benchmark, CC BY-NC 4.0. Read from your path, not part of this repository."
+RP_PROXY = (
+    "Seeds of RP-Bench, played with a simulated user and judged as in our proxy of Role-Play Bench, not in RP-Bench's own 27 "
+    "dimensions. These scores do not compare with its tables."
 )
 GENERATED, CHUNK = 100, 20
 """Generated turns of a session, 50 of the model and 50 of the user, and turns of a judged chunk."""
@@ -55,6 +62,27 @@ class Seed(NamedTuple):
         """Return a turn that is taken as it stands: even numbers are the character's."""
         speaker = self.user if number % 2 else self.name
         return plain_turn(speaker, text).model_copy(update={"id": f"{session} | {number}"})
+
+
+class SeedSuite(NamedTuple):
+    """Whose seeds they are, as the report says it."""
+
+    name: str
+    title: str
+    proxy: str
+    source: str
+
+
+ROLE_PLAY_BENCH = SeedSuite("role-play-bench", "Role-Play Bench", PROXY, SOURCE)
+RP_BENCH = SeedSuite("rp-bench", "RP-Bench", RP_PROXY, RP_SOURCE)
+_OTHER_NAMES = {"ai_name": "character_name", "ai_setting": "character_setting", "ai_prologue": "opening_message"}
+"""Field of Role-Play Bench -> the same in RP-Bench."""
+
+
+def suite_of(path: Path) -> SeedSuite:
+    """Return whose seeds a path holds."""
+    first = next((row for _, row in _table(path, "seeds")), {})
+    return RP_BENCH if "character_name" in first else ROLE_PLAY_BENCH
 
 
 class PublishedDialogue(NamedTuple):
@@ -124,6 +152,12 @@ def chunks(turns: int, first: int = 2, size: int = CHUNK) -> list[range]:
 def _seed(file: Path, row: Json) -> Seed:
     fields = ("id", "ai_name", "ai_setting", "user_name", "user_setting", "ai_prologue", "initial_user_input")
     texts = {name: row.get(name) for name in fields}
+    if "character_name" in row:  # RP-Bench's user needs neither name nor setting
+        texts |= {name: row.get(other) for name, other in _OTHER_NAMES.items()}
+        texts |= {
+            "user_name": texts["user_name"] or "User",
+            "user_setting": texts["user_setting"] or "A person who writes along.",
+        }
     if missing := [name for name, text in texts.items() if not isinstance(text, str) or not text.strip()]:
         raise InputError(
             f"'{file}': seed {texts['id']!r} lacks {', '.join(missing)}; every seed of role-play-bench has all seven texts"
@@ -163,13 +197,15 @@ def _texts(file: Path, key: tuple[str, str, str], dialogue: Any) -> list[str]:
 def _table(path: Path, name: str) -> Iterator[tuple[Path, Json]]:
     """Yield the rows of all files of a table; of one language, JSONL is read before Parquet."""
     files = (
-        [path] if path.is_file() else sorted(file for file in path.rglob(f"*{name}*") if file.suffix in (".jsonl", ".parquet"))
+        [path]
+        if path.is_file()
+        else sorted(file for file in path.rglob(f"*{name}*") if file.suffix in (".json", ".jsonl", ".parquet"))
     )
     stems: set[Path] = set()
     for file in sorted(files, key=lambda each: each.suffix):
         if name in file.name and file.with_suffix("") not in stems:
             stems.add(file.with_suffix(""))
-            for row in rows(file) if file.suffix == ".jsonl" else _parquet(file):
+            for row in _parquet(file) if file.suffix == ".parquet" else rows(file):
                 yield file, row
 
 

@@ -22,21 +22,21 @@ from her.inference.caller import Caller, Ledger
 from her.inference.options import CallOptions
 from her.judging.statistics import USUAL, Uncertainty
 from her.types import Language, Value
+from pipelines.evaluate.judge_calibration import OWN_CARD, calibrated
 from pipelines.evaluate.report import write_report
 from pipelines.evaluate.role_play_bench import (
     COLUMNS,
     GENERATED,
-    PROXY,
-    SOURCE,
     PublishedDialogue,
     Seed,
     read_dialogues,
     read_seeds,
+    suite_of,
 )
 from pipelines.evaluate.role_play_sessions import Session, judge_session, play, session_rows
 from pipelines.evaluate.scores import SCORES_FILE, TRANSCRIPTS_FILE, CaseScore
 
-SUITE, CALIBRATION = "role-play-bench", "calibration.json"
+CALIBRATION = "calibration.json"
 ItemT = TypeVar("ItemT")
 FoundT = TypeVar("FoundT")
 Endpoints = tuple[str | Backend, ...]
@@ -50,6 +50,7 @@ class BenchOptions(NamedTuple):
         runs: sessions of each seed; three as published, at least two for an interval.
         limit: most seeds of each language; 0 for all.
         published: most published dialogues that the judge scores as well, to be calibrated on their labels; 0 for none.
+        labels: card of judge-check or labels of people that calibrate the judge; empty for none.
     """
 
     source: Path
@@ -60,6 +61,7 @@ class BenchOptions(NamedTuple):
     turns: int = GENERATED
     limit: int = 0
     published: int = 0
+    labels: str = ""
     calls: CallOptions = CallOptions()
 
 
@@ -92,8 +94,10 @@ def run_bench(options: BenchOptions, folder: Path, settings: Uncertainty = USUAL
     jsonl.write(folder / SCORES_FILE, rows)
     with replacing(folder / CALIBRATION) as file:
         file.write(json.dumps([each.model_dump() for each in calibration], indent=2) + "\n")
-    proxy = " ".join((PROXY, SOURCE, *calibration_lines(calibration)))
-    _, files = write_report(folder, f"Role-Play Bench (proxy): {rows[0].model}", SUITE, proxy, settings)
+    suite = suite_of(options.source)
+    proxy = " ".join((suite.proxy, suite.source, *calibration_lines(calibration)))
+    card = str(folder / OWN_CARD) if (folder / OWN_CARD).is_file() else options.labels
+    _, files = write_report(folder, f"{suite.title} (proxy): {rows[0].model}", suite.name, proxy, settings, card)
     return [*files, folder / CALIBRATION]
 
 
@@ -119,6 +123,7 @@ async def _run(options: BenchOptions, folder: Path) -> tuple[list[CaseScore], li
                 for session, scores in zip(played, judged, strict=True)
                 for row in session_rows(session, scores, actor.model, user.model, judge.model)
             ]
+            await calibrated(options.labels, folder, judge.ask, judge.model)
             return rows, await _calibrate(options, seeds, judge, at_once)
 
 

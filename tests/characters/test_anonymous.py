@@ -2,7 +2,7 @@
 
 import pytest
 
-from her.characters.anonymous import anonymised, proper_nouns, renaming
+from her.characters.anonymous import Renaming, anonymised, proper_nouns, renaming
 from her.characters.coser import BookScene
 from her.format import parse
 from her.types import CastMember, Scenario
@@ -76,3 +76,28 @@ def test_chinese_names_are_renamed_whole_and_given_places_too() -> None:
     text = found.apply("黛玉在潇湘馆哭，林黛玉不理宝玉。")
     assert not any(name in text for name in ("黛玉", "宝玉", "潇湘馆"))
     assert found.words["林黛玉"].endswith(found.words["黛玉"]) and text.count(found.words["黛玉"]) == 2
+
+
+def test_chinese_places_are_found_and_keep_their_endings() -> None:
+    text = "黛玉回潇湘馆，宝玉在怡红院等她。他们到荣国府去，又在花园里、在后院、往大街上走。荣国府的人都在。"
+    renamed = renaming(["黛玉", "宝玉"], [text]).apply(text)
+    assert not any(place in renamed for place in ("潇湘", "怡红", "荣国"))
+    assert all(kept in renamed for kept in ("在花园里", "在后院", "往大街上"))
+    places = [word for word in renaming(["黛玉"], [text]).words.values() if word[-1] in "馆院府"]
+    assert len(places) == 3 and renamed.count(next(word for word in places if word.endswith("府"))) == 2
+
+
+def test_short_forms_of_a_chinese_name_follow_the_whole_one() -> None:
+    text = "王建国来了。王先生请坐，建国你也坐。简·班纳特和伊丽莎白·班纳特在内瑟菲尔德庄；这很简单，班纳特小姐。"
+    found = renaming(["王建国", "简·班纳特", "伊丽莎白·班纳特"], [text])
+    renamed = found.apply(text)
+    assert not any(name in renamed for name in ("王建国", "王先生", "建国", "班纳特", "伊丽莎白")) and "这很简单" in renamed
+    new = found.words["王建国"]
+    assert f"{new[0]}先生请坐，{new[1:]}你也坐" in renamed
+    sisters = [found.words[name].split("·")[1] for name in ("简·班纳特", "伊丽莎白·班纳特")]
+    assert sisters[0] == sisters[1] == found.words["班纳特"] and renamed.count(sisters[0]) == 3
+
+
+def test_an_invented_name_is_not_renamed_again() -> None:
+    found = Renaming(words={"林黛玉": "沈宝玉", "宝玉": "云青"})
+    assert found.apply("林黛玉看宝玉") == "沈宝玉看云青"

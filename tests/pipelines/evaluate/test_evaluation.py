@@ -22,6 +22,7 @@ from pipelines.evaluate.simulation import Simulation
 from pipelines.evaluate.text_overlap import Overlap
 from tests.pipelines.evaluate.cases import case, write_cases
 from tests.pipelines.evaluate.serving import role_of
+from tests.pipelines.evaluate.test_judge_calibration import write_character_bench
 
 pytestmark = pytest.mark.whole  # each run locks, fsyncs and asks git: together they take seconds
 
@@ -114,6 +115,14 @@ def test_a_failed_case_alone_is_played_again(tmp_path, scene):
     scene.spoil, scene.asked = (lambda role, text: text), []
     run(settings(path))
     assert all(row.score is not None for row in rows()) and Counter(scene.asked)["actor"] <= 4
+
+
+def test_labels_of_people_are_asked_of_the_judge_of_the_run(tmp_path, scene, monkeypatch):
+    given = []
+    monkeypatch.setattr(evaluation, "write_report", lambda folder, title, calibration: given.append(calibration) or (None, []))
+    run(settings(write_cases(tmp_path, case()), calibration=str(write_character_bench(tmp_path / "labels"))))
+    assert given == [str(run_folder("coser") / "judge_calibration.json")]
+    assert json.loads((run_folder("coser") / "judge_calibration.json").read_text())[0]["turns"] == 4
 
 
 def test_transcripts_are_judged_again_without_being_played(tmp_path, scene):

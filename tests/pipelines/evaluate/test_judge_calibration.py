@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from her.errors import InputError
-from pipelines.evaluate.judge_calibration import calibration_lines
+from her.inference.call import Call
+from pipelines.evaluate.judge_calibration import calibrated, calibration_lines
+from tests.judging.test_role_play_benchmarks import scored
+from tests.pipelines.evaluate.asking import Reply
 
 CARD = {
     "judge": "judge@1",
@@ -17,6 +20,35 @@ CARD = {
     "ceiling": [0.514, 0.495, 0.532],
     "correlation": {"all": [0.61, None, None]},
 }
+
+
+def write_character_bench(folder: Path) -> Path:
+    """Write answers that people scored, each in both languages."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = []
+    for score in (1, 4):
+        row = scored(score, character_name=f"李越{score}")
+        row["response_messages"]["response"] += "好" * score
+        row["translation_en"]["response_messages"]["response"] += " Good." * score
+        found.append(row)
+    (folder / "emotion_test.json").write_text(json.dumps(found), "utf-8")
+    return folder
+
+
+async def test_labels_of_people_at_a_path_calibrate_the_judge(tmp_path: Path) -> None:
+    asked: list[Call] = []
+
+    async def ask(call: Call) -> Reply:
+        asked.append(call)
+        text = call.messages[-1].content
+        return Reply(f"Score: {2 + text.count('Good.') + text.partition('Candidate')[2].count('好')}")
+
+    labels = write_character_bench(tmp_path / "labels")
+    card = await calibrated(str(labels), tmp_path, ask, "judge@1")  # type: ignore[arg-type]
+    assert card == str(tmp_path / "judge_calibration.json") and len(asked) == 4
+    assert calibration_lines(card, ["judge@1"]) == ("judge@1: Spearman's rho 1.00 with people's scores of 4 turns.",)
+    again = [await calibrated(source, tmp_path, ask, "judge@1") for source in ("", "judge-check", card)]  # type: ignore[arg-type]
+    assert again == ["", "judge-check", card] and len(asked) == 4
 
 
 def test_a_card_calibrates_its_judge(tmp_path: Path) -> None:

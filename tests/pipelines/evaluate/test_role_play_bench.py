@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from her.errors import InputError
-from pipelines.evaluate.role_play_bench import chunks, read_dialogues, read_seeds
+from pipelines.evaluate.role_play_bench import chunks, read_dialogues, read_seeds, suite_of
 
 SEED = {
     "id": "en_dialogue_001",
@@ -97,3 +97,15 @@ def test_a_gap_is_named(tmp_path: Path, seeds: list[dict[str, object]], dialogue
         list(read_dialogues(folder, read_seeds(folder)))
     with pytest.raises(InputError, match="holds no seeds"):
         read_seeds(tmp_path / "nowhere")
+
+
+def test_seeds_of_rp_bench_are_read_in_the_same_way(tmp_path: Path) -> None:
+    seed = {"id": "tavern", "character_name": "Mara", "character_setting": "Keeps the lamp.", "opening_message": "Shut the door."}
+    (tmp_path / "seeds_rp.json").write_text(json.dumps([{**seed, "initial_user_input": "Why?"}]))
+    (read,) = read_seeds(tmp_path)
+    assert (read.name, read.user, read.prologue, read.first, read.language) == ("Mara", "User", "Shut the door.", "Why?", "en")
+    assert suite_of(tmp_path).name == "rp-bench" and "CC BY-NC 4.0" in suite_of(tmp_path).source
+    assert suite_of(write_bench(tmp_path / "other", [SEED])).name == "role-play-bench"
+    (tmp_path / "seeds_rp.json").write_text(json.dumps([seed]))
+    with pytest.raises(InputError, match="lacks initial_user_input"):
+        read_seeds(tmp_path)
