@@ -223,9 +223,14 @@ def _cut(
         lines = [*(rendered(index) for index in range(first, len(turns))), *closing]
         return _joined(head, lines, transcript.scenario.language)
 
-    first = _first_that_fits(len(turns), lambda index: count(since(index)) <= budget)
-    kept = since(first)
-    if (tokens := count(kept)) > budget:
+    @cache  # the range that is chosen was counted in the search already
+    def counted(first: int) -> tuple[tuple[Message, ...], int]:
+        shown = since(first)
+        return shown, count(shown)
+
+    first = _first_that_fits(len(turns), lambda index: counted(index)[1] <= budget)
+    kept, tokens = counted(first)
+    if tokens > budget:
         raise InputError(
             f"persona, scene and the last message have about {tokens} tokens and the model has room for {budget}; "
             "shorten the message, or connect a model with a longer context"

@@ -10,7 +10,7 @@ from typing import get_args
 
 from her.errors import InputError
 from her.format import markers as marks
-from her.format.markers import Mode, NameFinder, Notation, sentence_starts, stands_free
+from her.format.markers import Mode, Notation, sentence_starts, stands_free
 from her.format.tags import TAG, Tag, ends_plan, follow_inner, is_cut, read_tag, unescape
 from her.format.turn_builder import TurnDraft
 from her.kinds import BARE, PLAN, Kind
@@ -38,7 +38,7 @@ class Parser:
         self.others = tuple(name for name in others if name and name != speaker)
         self.notation: Notation = notation
         self._fences = fences
-        self._names = NameFinder(speaker, self.others)
+        self._names = marks.name_finder(speaker, self.others)
         self._draft = TurnDraft(speaker)
         self._raw: list[str] = []
         self._held = ""  # text that may still become a token

@@ -117,7 +117,7 @@ class Attempts:
             await self._budget.reserve(reserved)
         used = TokenCount()
         try:
-            ticket = await self._pool.acquire(last.endpoint if last is not None else None, wait)
+            ticket = await self._pool.acquire(last.endpoint if last is not None else None, wait, patient=self.call.patient)
             self.requests += 1
             try:
                 completion, held = await ticket.endpoint.ask(messages, self.call.sampling, self.call.schema, self.call.choices)

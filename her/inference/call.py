@@ -51,7 +51,7 @@ class CallLimits(EndpointLimits):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One question to a model. All fields but `id`, `choices` and `meta` determine the answer, together with the model.
+    """One question to a model. All fields but `id` and the last three determine the answer, together with the model.
 
     Args:
         id: name for records and messages.
@@ -63,6 +63,7 @@ class Call:
         number: tells several answers to one prompt apart.
         choices: most likely tokens whose log-probabilities are recorded, for each of the last tokens of the answer. Not in the
             key: the answer is the same with and without.
+        patient: whether it waits for a place until no other call waits: nothing depends on its answer yet. Not in the key.
         meta: anything; returned with the answer.
     """
 
@@ -74,6 +75,7 @@ class Call:
     version: str = ""
     number: int = 0
     choices: int = 0
+    patient: bool = False
     meta: Any = None
 
 

@@ -2,7 +2,8 @@
 
 The next call goes to the endpoint with the largest free share of its window, so that a fast server, whose window has
 grown, gets more calls than a slow one and all are equally full. Waiting calls are served first in first out; a call that
-is asked again goes before them.
+is asked again goes before them, and a patient one, on whose answer nothing waits, after them: so that the long chains of a run
+do not stand behind what can be done in any order, and places are not empty while the last chain ends.
 """
 
 import asyncio
@@ -35,15 +36,17 @@ class Pool:
         self.stopped: BackendError | None = None
         """Why the run cannot go on: every endpoint is lost, or none has answered for too long."""
         self._waiters: deque[_Waiter] = deque()
+        self._patient: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._last_answer = -1.0
 
-    async def acquire(self, avoid: Endpoint | None = None, seconds: float = 0.0) -> Ticket:
+    async def acquire(self, avoid: Endpoint | None = None, seconds: float = 0.0, *, patient: bool = False) -> Ticket:
         """Return a place for one call, after waiting for it.
 
         Args:
             avoid: the endpoint at which the call has just failed; not used for the next `seconds`.
             seconds: see `avoid`.
+            patient: whether all other calls go before it, however long.
 
         Raises:
             BackendError: no endpoint is left, or none has answered for `patience` seconds.
@@ -52,10 +55,16 @@ class Pool:
         self._last_answer = now if self._last_answer < 0 else self._last_answer  # patience begins with the first call
         if self.stopped is not None:
             raise self.stopped
-        if not self._waiters and avoid is None and (endpoint := self._choose(None, now)) is not None:
+        if (
+            not self._waiters
+            and not (patient and self._patient)
+            and avoid is None
+            and (endpoint := self._choose(None, now)) is not None
+        ):
             return endpoint.take(now)
         waiter = _Waiter(asyncio.get_running_loop().create_future(), avoid, now + seconds)
-        (self._waiters.append if avoid is None else self._waiters.appendleft)(waiter)
+        queue = self._patient if patient and avoid is None else self._waiters
+        (queue.append if avoid is None else queue.appendleft)(waiter)
         self._serve()
         try:
             return await waiter.place
@@ -89,10 +98,11 @@ class Pool:
         elif silence > self._limits.patience and all(endpoint.is_silent(now) for endpoint in self.endpoints):
             self.stopped = BackendError(f"no endpoint has answered for {silence:.0f} s; the last: {error}", error.reason)
         if self.stopped is not None:
-            for waiter in self._waiters:
+            for waiter in (*self._waiters, *self._patient):
                 if not waiter.place.done():
                     waiter.place.set_exception(self.stopped)
             self._waiters.clear()
+            self._patient.clear()
 
     def _choose(self, waiter: _Waiter | None, now: float) -> Endpoint | None:
         best, best_share = None, 0.0
@@ -107,8 +117,8 @@ class Pool:
     def _serve(self) -> None:
         """Give free places to waiting calls, and set a timer for the next change that only time brings."""
         now, skipped = _now(), []
-        while self._waiters and any(endpoint.free(now) > 0 for endpoint in self.endpoints):
-            waiter = self._waiters.popleft()
+        while (queue := self._waiters or self._patient) and any(endpoint.free(now) > 0 for endpoint in self.endpoints):
+            waiter = queue.popleft()
             if waiter.place.done():
                 continue
             endpoint = self._choose(waiter, now)
@@ -121,7 +131,7 @@ class Pool:
 
     def _set_timer(self, now: float) -> None:
         self.close()
-        if not self._waiters:
+        if not self._waiters and not self._patient:
             return
         times = [endpoint.ready_at for endpoint in self.endpoints if endpoint.lost is None and endpoint.ready_at > now]
         # Those that avoid an endpoint stand before all others (`acquire`), so that thousands need not be looked at each time.

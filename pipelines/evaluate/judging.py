@@ -82,6 +82,20 @@ def credited_rounds(question: SceneQuestion, protocol: ActingProtocol) -> int:
     return sum(turn.speaker != ENVIRONMENT for turn in played)
 
 
+class JudgedTexts(NamedTuple):
+    """What the judge reads of a question, whatever the dimension: the turns that were played, and the book's scene."""
+
+    shown: tuple[SeenTurn, ...]
+    reference: str
+
+    @classmethod
+    def of(cls, question: SceneQuestion, protocol: ActingProtocol) -> "JudgedTexts":
+        """Return the texts of a question."""
+        thoughts = question.thoughts if protocol.reference_thoughts == "same" else "visible"
+        book = shown_turns(question.case.scene.turns, thoughts)
+        return cls(tuple(question.shown(protocol)), "\n\n".join(each.text for each in book))
+
+
 class SceneJudge:
     """Judges scenes by one protocol.
 
@@ -99,24 +113,25 @@ class SceneJudge:
         Raises:
             BudgetSpent, BackendError: the run ends.
         """
-        judgements = await all_of(self._dimension(question, dimension) for dimension in TITLES)
+        texts = JudgedTexts.of(question, self._protocol)  # once: all dimensions read the same
+        judgements = await all_of(self._dimension(question, dimension, texts) for dimension in TITLES)
         return dict(zip(TITLES, judgements, strict=True))
 
-    async def _dimension(self, question: SceneQuestion, dimension: str) -> DimensionJudgement:
+    async def _dimension(self, question: SceneQuestion, dimension: str, texts: "JudgedTexts") -> DimensionJudgement:
         protocol, problem = self._protocol, ""
-        messages: tuple[Message, ...] = judge_messages(question, dimension, protocol)
+        messages: tuple[Message, ...] = judge_messages(question, dimension, protocol, texts)
         asked = messages
         for attempt in range(protocol.judge_asks):
             # A second question at temperature 0 would get the first answer again.
             sampling = protocol.judge if not attempt else protocol.judge.model_copy(update={"temperature": 1.0, "seed": attempt})
             name = f"{question.transcript.id} | {dimension} | {question.thoughts} | {attempt}"
-            call = Call(name, "judge", asked, sampling, number=attempt, meta=question.case.key)
+            call = Call(name, "judge", asked, sampling, number=attempt, patient=True, meta=question.case.key)
             answer = await self._asker.ask("judge", call)
             if answer.error:
                 return DimensionJudgement(None, f"{answer.reason}: {answer.error}", attempt)
             reading = ReadJudgement(None, TRUNCATED) if answer.truncated else self._read(answer.text, dimension)
             if reading.flaws is not None:
-                return DimensionJudgement(self._flaws(reading.flaws, question), "", attempt)
+                return DimensionJudgement(self._flaws(reading.flaws, texts.shown), "", attempt)
             problem = reading.problem
             asked = messages if answer.truncated else _again(messages, answer.text, problem, dimension, question, protocol)
         return DimensionJudgement(None, f"unreadable: {problem}", protocol.judge_asks - 1)
@@ -124,8 +139,7 @@ class SceneJudge:
     def _read(self, text: str, dimension: str) -> ReadJudgement:
         return read_judgement(text, dimension, self._protocol.severities)
 
-    def _flaws(self, said: Sequence[SaidFlaw], question: SceneQuestion) -> tuple[Flaw, ...]:
-        shown = question.shown(self._protocol)
+    def _flaws(self, said: Sequence[SaidFlaw], shown: Sequence[SeenTurn]) -> tuple[Flaw, ...]:
         numbered = shown if self._protocol.numbered else []
         return tuple(
             Flaw(turn=_turn_of(flaw, shown, numbered), kind=flaw.kind, severity=flaw.severity, text=flaw.text) for flaw in said
@@ -141,10 +155,12 @@ async def all_of(awaitables: Iterable[Awaitable[ResultT]]) -> list[ResultT]:
     return outcomes  # type: ignore[return-value]
 
 
-def judge_messages(question: SceneQuestion, dimension: str, protocol: ActingProtocol) -> tuple[Message, Message]:
+def judge_messages(
+    question: SceneQuestion, dimension: str, protocol: ActingProtocol, texts: JudgedTexts | None = None
+) -> tuple[Message, Message]:
     """Return the system message (book, criteria, form of the answer) and the simulation as the user message."""
     scene, language = question.case.scene, question.case.scene.scenario.language
-    reference = question.thoughts if protocol.reference_thoughts == "same" else "visible"
+    shown, reference = texts or JudgedTexts.of(question, protocol)
     comma = "、" if language == "zh" else ", "
     major = comma.join(question.case.major)
     fields = {
@@ -154,17 +170,16 @@ def judge_messages(question: SceneQuestion, dimension: str, protocol: ActingProt
         "scenario": scene.scenario.setting,
         "profiles": "\n\n".join(f"### {member.name}\n{member.profile}" for member in scene.cast if member.profile),
         "major": major,
-        "reference": "\n\n".join(shown.text for shown in shown_turns(scene.turns, reference)),
+        "reference": reference,
         # The names of the main characters are filled in here as well: published code leaves their place holder in the criteria.
         "criteria": fill(f"judge_{dimension}", language, {"major": major} if dimension == "character_fidelity" else {}),
         "given": _given(question),
         "form": _form(dimension, protocol),
     }
-    shown = question.shown(protocol)
-    texts = [f"[{number}] {each.text}" if protocol.numbered else each.text for number, each in enumerate(shown, 1)]
+    lines = [f"[{number}] {each.text}" if protocol.numbered else each.text for number, each in enumerate(shown, 1)]
     return (
         Message(role="system", content=fill("judge_scene", language, fields)),
-        Message(role="user", content=fill("judge_scene_question", language, {"played": "\n\n".join(texts)})),
+        Message(role="user", content=fill("judge_scene_question", language, {"played": "\n\n".join(lines)})),
     )
 
 

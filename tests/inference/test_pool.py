@@ -243,3 +243,24 @@ async def test_refusals_do_not_end_patience_while_an_accepted_call_is_in_flight(
     assert pool.stopped is None
     pool.release(accepted)
     assert (await pool.acquire()).endpoint is accepted.endpoint
+
+
+@virtual_time
+async def test_a_patient_call_waits_until_no_other_does() -> None:
+    pool = pool_of("a", max_in_flight=1, start=1)
+    held, order = await pool.acquire(), []
+
+    async def ask(name: str, patient: bool) -> None:
+        ticket = await pool.acquire(patient=patient)
+        order.append(name)
+        pool.release(ticket)
+
+    calls = (("late", True), ("first", False), ("later", True), ("second", False))
+    tasks = [asyncio.create_task(ask(*each)) for each in calls]
+    await settled()
+    pool.release(held)
+    await asyncio.gather(*tasks)
+    assert order == ["first", "second", "late", "later"]
+    ticket = await pool.acquire(patient=True)  # a free place is given at once
+    pool.release(ticket)
+    pool.close()

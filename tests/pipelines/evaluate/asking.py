@@ -29,6 +29,7 @@ class Reply:
     truncated: bool = False
     reasoning: str = ""
     entry: Any = None
+    choices: tuple[Any, ...] = ()
 
     @property
     def error(self) -> str:

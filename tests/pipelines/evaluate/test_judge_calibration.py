@@ -41,12 +41,14 @@ async def test_labels_of_people_at_a_path_calibrate_the_judge(tmp_path: Path) ->
     async def ask(call: Call) -> Reply:
         asked.append(call)
         text = call.messages[-1].content
-        return Reply(f"Score: {2 + text.count('Good.') + text.partition('Candidate')[2].count('好')}")
+        return Reply(f"Score: {6 if 'Good. Good.' in text or '好好' in text else 3}")
 
     labels = write_character_bench(tmp_path / "labels")
     card = await calibrated(str(labels), tmp_path, ask, "judge@1")  # type: ignore[arg-type]
     assert card == str(tmp_path / "judge_calibration.json") and len(asked) == 4
-    assert calibration_lines(card, ["judge@1"]) == ("judge@1: Spearman's rho 1.00 with people's scores of 4 turns.",)
+    assert calibration_lines(card, ["judge@1"]) == (
+        "judge@1: Spearman's rho 1.00 (1.00 to 1.00) with people's scores of 4 turns.",
+    )
     again = [await calibrated(source, tmp_path, ask, "judge@1") for source in ("", "judge-check", card)]  # type: ignore[arg-type]
     assert again == ["", "judge-check", card] and len(asked) == 4
 
