@@ -222,7 +222,7 @@ def _opening_en(moment: Moment) -> str:
     name, other, heard, count = moment.name, moment.other, _quoted(moment.heard), moment.number
     if not other:
         own = _quoted(moment.own[:2]) or "a bare sound"
-        openings = (
+        openings: tuple[str, ...] = (
             f"I need to portray {name}, who speaks first here and begins with {own}.",
             f"I need to portray {name} before anybody else has spoken; {own} opens the conversation.",
         )

@@ -23,6 +23,7 @@ class TurnRecord(Value):
         first: names of the problems of the first answer.
         problems: problems of the last answer, also when that answer was not used.
         error: why there was no answer, one sentence.
+        refused: the last answer, where it was not used; for the people who read the report.
     """
 
     stage: NonEmpty
@@ -34,6 +35,7 @@ class TurnRecord(Value):
     first: tuple[str, ...] = ()
     problems: tuple[Defect, ...] = ()
     error: str = ""
+    refused: str = ""
 
 
 class Skipped(Value):

@@ -18,6 +18,7 @@ from her.kinds import REPLY_KINDS
 from her.types import ENVIRONMENT, Turn
 from pipelines.synthesize.checks.problems import PROBLEMS
 from pipelines.synthesize.notes import Skipped, TurnRecord
+from pipelines.synthesize.outputs.readable import readable_turns
 from pipelines.synthesize.outputs.report_page import page
 from pipelines.synthesize.stages.stage_table import FIRST_INPUT, STAGES
 
@@ -106,6 +107,7 @@ def write_report(folder: Path, stages: Iterable[str], calls: Json, outputs: Json
         "stages": {stage: _outcomes(folder / f"{stage}.turns.jsonl") for stage in finished},
         "purposes": {stage: STAGES[stage].purpose for stage in finished},
         "skipped": _skipped(folder / "skipped.jsonl"),
+        "readable": readable_turns(folder, finished, FIRST_INPUT, last),
         "calls": calls,
         "outputs": outputs,
         "steps": {"turn": TURN_STEP, "plan": PLAN_STEP},

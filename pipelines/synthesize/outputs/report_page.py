@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from pipelines.synthesize.outputs import reader_page
+from pipelines.synthesize.outputs.reader_page import reader_section
+
 Json = dict[str, Any]
 
 STYLE = """
@@ -43,6 +46,8 @@ def page(report: Json) -> str:
             _figure(_columns(report, "lengths", "turn"), "Characters of a turn without its plan, before and after."),
             _figure(_columns(report, "plan_lengths", "plan"), "Characters of a plan."),
             *(_stage(name, report) for name in report["stages"]),
+            "<h2>Turns to read</h2>",
+            reader_section(report["readable"], report["name"], report["meanings"]),
             "<h2>Calls</h2>",
             _calls(report["calls"]),
             "<h2>Skipped</h2>",
@@ -53,7 +58,7 @@ def page(report: Json) -> str:
     )
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{STYLE}</style></head>\n'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{STYLE}{reader_page.STYLE}</style></head>\n'
         f"<body>\n{body}\n</body></html>\n"
     )
 

@@ -130,7 +130,8 @@ def _choose(scene: BookScene, original: Turn, first: _Round, last: _Round, error
         fate = "changed" if written.parts != original.parts else "as_it_was"
         chosen = _with_parts_of(original, written)
     before = first.problems.get(original.id, ())
-    return chosen, _record(scene, original, fate, before, problems, error if problems else "")
+    record = _record(scene, original, fate, before, problems, error if problems else "")
+    return chosen, record.model_copy(update={"refused": turn_body(written)} if written and fate == "kept" else {})
 
 
 def _is_worse(original: Turn, written: Turn, problems: Iterable[Defect]) -> bool:

@@ -76,6 +76,7 @@ async def _plan_turn(transcript: Transcript, at: int, context: StageContext) -> 
         first=tuple(each.name for each in first),
         problems=last,
         error=answer.error,
+        refused=_plan_text(answer) if last else "",
     )
     return (with_plan(turn, plan) if plan else turn), record
 

@@ -23,6 +23,7 @@ from her.types import Transcript
 from pipelines.synthesize.__main__ import main
 from pipelines.synthesize.notes import Skipped, TurnRecord
 from pipelines.synthesize.options import SynthesisOptions
+from pipelines.synthesize.votes import main as main_votes
 from tests.teaching import task_of, teaching
 
 pytestmark = pytest.mark.whole
@@ -251,6 +252,15 @@ def test_the_report_is_read_in_a_browser(home: Path, page: Any, outside: list[st
     page.set_content((home / "runs/shown/report.html").read_text("utf-8"))
     assert page.title() == "Synthesis: shown" and page.locator("svg").count() == 3
     assert page.get_by_text("of turns have a plan").is_visible() and page.locator("h2").count() >= 7
+    for answer, count in (("good", 1), ("bad", 1)):  # the second vote on one answer replaces the first
+        page.locator(".votes[data-key]").first.get_by_role("button", name=answer).click()
+        assert page.get_by_role("status").inner_text() == f"{count} votes"
+    page.get_by_label("Your name").fill("Ann")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download the votes").click()
+    (vote,) = json.loads(Path(download.value.path()).read_text())
+    assert vote["reader"] == "Ann" and vote["good"] is False
+    assert main_votes(["shown", str(download.value.path())]) == 0 and (home / "runs/shown/votes.sqlite3").is_file()
     page.set_viewport_size({"width": 360, "height": 700})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert not errors and not outside
