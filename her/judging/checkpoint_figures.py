@@ -2,8 +2,8 @@
 
     figures = measure_checkpoint(folder)
 
-`her publish` measures the folder that it sends, `her pull` the folder that arrived. A turn is generated alone, because padding
-of a batch changes the last bits of logits.
+`her publish` measures the folder that it sends, `her pull` the folder that arrived. All turns are generated in one batch, always
+the same one, because its padding changes the last bits of logits.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from her.view import messages
 
 TOKENS = 256
 """Most tokens of a turn: a plan of a hundred words and a reply."""
+MOST_PROMPTS = 16
 Prompts = tuple[tuple[Message, ...], ...]
 _PLAYED: dict[Language, tuple[CastMember, str, tuple[str, ...]]] = {
     "en": (
@@ -73,10 +74,11 @@ def measure_checkpoint(folder: Path, prompts: Prompts = ()) -> CheckpointFigures
 
 
 async def _spoken(folder: Path, prompts: Prompts) -> CheckpointFigures:
-    backend = LocalBackend(str(folder), batch_size=1)
+    backend = LocalBackend(str(folder), batch_size=MOST_PROMPTS)
     try:
         asked = prompts or _fitting(backend)
-        said = [await _answer(backend, prompt) for prompt in asked]
+        # They wait together for the weights, so one batch takes them all.
+        said = await asyncio.gather(*(_answer(backend, prompt) for prompt in asked))
         device = (await backend.check()).partition(" is loaded on ")[2].partition(" ")[0]
     finally:
         await backend.close()
@@ -118,7 +120,7 @@ def _brief_prompts() -> Iterator[tuple[Message, ...]]:
 
 def _speakers(prompt: Sequence[Message]) -> tuple[str, tuple[str, ...]]:
     """Return who is played in a prompt of this module, and the guest."""
-    language = next((each for each, (member, _, _) in _PLAYED.items() if member.name in prompt[0].content), "en")
+    language: Language = next((each for each, (member, _, _) in _PLAYED.items() if member.name in prompt[0].content), "en")
     return _PLAYED[language][0].name, (_GUEST[language],)
 
 
@@ -131,7 +133,7 @@ def _scored(folder: Path, prompts: Prompts) -> CheckpointFigures:
 
 
 def _answered_prompts() -> Iterator[tuple[Message, ...]]:
-    languages = [language for language, (_, _, lines) in _PLAYED.items() for _ in lines]
+    languages: list[Language] = [language for language, (_, _, lines) in _PLAYED.items() for _ in lines]
     for language, prompt in zip(languages, _brief_prompts(), strict=True):
         yield *prompt, Message(role="assistant", content=_ANSWERS[language])
 

@@ -1,4 +1,4 @@
-"""The chain from a model of a run to the Hub and back, by the commands that people type, in processes of their own."""
+"""The chain from a model of a run to the Hub and back, by the commands that people type; the pull is a process of its own."""
 
 import os
 import sys
@@ -8,7 +8,8 @@ import pytest
 
 from her.deploy.hub import bases
 from her.deploy.hub.publishing import PublicationOptions, prepare, publish
-from tests.hub import WRITER, Hub, running_hub
+from tests.cli.commands import her as command
+from tests.hub import WRITER, Hub
 from tests.hub_runs import CARD, write_run
 from tests.processes import run_to_end
 
@@ -16,24 +17,24 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.whole
-def test_a_model_that_was_pulled_says_the_same(tmp_path: Path) -> None:
+def test_a_model_that_was_pulled_says_the_same(hub: Hub, home: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from tests.tiny import make_tiny
 
     model = make_tiny(tmp_path / "tiny")
     files = {f"model/{path.name}": path.read_bytes() for path in model.iterdir()} | {"model/README.md": CARD.encode()}
-    write_run(tmp_path / "home", "player", files)
-    with running_hub(tmp_path / "hub") as hub:
-        her(tmp_path, hub.address, tmp_path / "home", "publish", "player", "ada/her")
-        # A fresh machine: an empty home and an empty cache.
-        shown = her(tmp_path, hub.address, tmp_path / "fresh", "pull", "ada/her", "--to", str(tmp_path / "pulled"))
+    write_run(home, "player", files)
+    published = command("publish", "player", "ada/her")
+    assert published.exit_code == 0, published.output
+    # A fresh machine: a process of its own, an empty home and an empty cache.
+    shown = her(tmp_path, hub.address, tmp_path / "fresh", "pull", "ada/her", "--to", str(tmp_path / "pulled"))
     assert "every hash as published" in shown and "free metrics: equal, " in shown and "model.base=ada/her@player" in shown
     assert greedy(tmp_path / "pulled") == greedy(model)
 
 
 def her(folder: Path, address: str, home: Path, *words: str) -> str:
     changed = {"HER_HOME": str(home), "HF_ENDPOINT": address, "HF_TOKEN": WRITER, "HF_HUB_OFFLINE": "0"}
-    changed |= {"HF_HUB_DISABLE_XET": "1", "HF_HOME": str(folder / home.name / "hf")}
+    changed |= {"OMP_NUM_THREADS": "1", "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(folder / home.name / "hf")}
     done = run_to_end([sys.executable, "-m", "her.cli", *words], cwd=ROOT, env={**os.environ, **changed})
     assert done.returncode == 0, done.stderr
     return done.stdout
