@@ -4,6 +4,7 @@ HerError                 every message is one sentence that a person can act on
 ├── InputError           a file, message or argument is wrong: the message names it, its value and what would be right
 │   └── FormatVersionError   a file has a newer or unknown format version
 ├── BackendError         a model call failed; `reason` is a key of `REASONS`
+│   └── TooLong              the prompt does not fit into the model's context
 ├── StoreError           the database cannot be opened, read or written; nothing was overwritten
 ├── NotFound             no such id, or an id of another visitor
 └── Forbidden            an act that this visitor is not allowed
@@ -135,6 +136,20 @@ class BackendError(HerError):
     def retryable(self) -> bool:
         """Tell whether the same call may succeed when it is asked again."""
         return self.policy.retryable
+
+
+class TooLong(BackendError):
+    """The prompt and the reply do not fit into the model's context; a shorter history may.
+
+    Args:
+        message: as in BackendError.
+        context: the model's context in tokens, as the server said it; 0 when it did not.
+        prompt: tokens of the prompt by the server's count; 0 when it did not say them.
+    """
+
+    def __init__(self, message: str, context: int = 0, prompt: int = 0) -> None:
+        super().__init__(message, "bad_request")
+        self.context, self.prompt = context, prompt
 
 
 class StoreError(HerError):

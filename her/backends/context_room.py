@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from her.backends.base import Completion, Delta, Usage
-from her.errors import BackendError
+from her.errors import BackendError, TooLong
 from her.tokens import Certainty, TokenMeter
 from her.types import Message, Sampling
 
@@ -56,14 +56,10 @@ class ContextRoom:
             self._meter.learn(messages, usage.prompt_tokens)
 
     def after_refusal(self, error: BackendError, messages: Sequence[Message], asked: Sampling) -> Sampling | None:
-        """Learn from a refusal for length; return a sampling with which the same messages fit, or None.
-
-        The error of such a refusal has `prompt`, the tokens that the server counted, 0 when it did not say, and `context`.
-        """
-        prompt = getattr(error, "prompt", None)
-        if prompt is None:
+        """Learn from a refusal for length; return a sampling with which the same messages fit, or None."""
+        if not isinstance(error, TooLong):
             return None
-        context = getattr(error, "context", 0) or self._context()
+        prompt, context = error.prompt, error.context or self._context()
         if prompt:
             self._meter.learn(messages, prompt)
         elif context:

@@ -143,9 +143,27 @@ class OpenAIBackend:
         Args:
             choices: most likely tokens (`top_logprobs`, at most 20) for each of the last ones of the answer; 0 for none.
         """
+        asked = self._room.fitted(messages, sampling)
+        try:
+            answer = await self._ask(messages, asked, schema, seconds, choices)
+        except BackendError as error:
+            shorter = self._room.after_refusal(error, messages, asked)
+            if shorter is None:
+                raise
+            answer = await self._ask(messages, shorter, schema, seconds, choices)
+        return self._room.learn_answer(messages, answer)
+
+    async def _ask(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        schema: Mapping[str, Any] | None,
+        seconds: float,
+        choices: int,
+    ) -> Completion:
+        """Send one unstreamed request; the arguments are those of `ask`."""
         if not self._model:
             await self._choose_model()
-        sampling = self._room.fitted(messages, sampling)
         body = self._request(messages, sampling) | {"stream": False}
         body |= body.pop("extra_body", {})  # the openai package merges it; here the body is sent as it is
         if schema is not None:
@@ -156,8 +174,7 @@ class OpenAIBackend:
         if choices:
             body |= {"logprobs": True, "top_logprobs": choices}
         characters = self._limits.characters_for(sampling)
-        answer = await self._unstreamed.ask(body, self._server, seconds=seconds, characters=characters)
-        return self._room.learn_answer(messages, answer)
+        return await self._unstreamed.ask(body, self._server, seconds=seconds, characters=characters)
 
     async def check(self) -> str:
         """Request the list of models, or a single token where the server has no list."""

@@ -1,19 +1,21 @@
 """One running generation: it reads the model's stream, shows snapshots to its followers, and ends once. No store, no UI."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from her.backends.base import Delta, FinishReason, Usage
 from her.chat.jobs import ReplyJob
 from her.chat.views import GenerationSnapshot, LiveState
-from her.errors import BackendError, HerError, Reason
+from her.errors import BackendError, HerError, Reason, TooLong
 from her.kinds import PLAN
 from her.store import Finish, Generation
 from her.types import Part, Turn, new_id
 
+log = logging.getLogger(__name__)
 SNAPSHOTS_A_SECOND = 8
 """Highest rate of snapshots; a reader sees no difference above it, and a slow connection cannot take more."""
 BEAT_SECONDS = 5
@@ -208,6 +210,29 @@ class RunningGeneration:
         self._notify()
 
     async def _read(self) -> None:
+        """Read the answer. A prompt that the server found too long is cut by what it said, and sent once more."""
+        try:
+            await self._read_stream()
+        except TooLong:
+            if self._received.first_token_at is not None or not await self._shorten():
+                raise
+            await self._read_stream()
+
+    async def _shorten(self) -> bool:
+        """Make the prompt anew; return whether it is shorter, or its answer."""
+        job = self.job
+        if job.again is None:
+            return False
+        prompt, sampling = await asyncio.to_thread(job.again)
+        before = (len(job.prompt.dropped), -job.sampling.max_tokens)
+        if (len(prompt.dropped), -sampling.max_tokens) <= before:
+            return False
+        sampling = job.sampling.model_copy(update={"max_tokens": sampling.max_tokens})  # the seed stays
+        self.job = replace(job, prompt=prompt, sampling=sampling)
+        log.info("chat %s: the prompt was too long; %d turns were cut", self.chat, len(prompt.dropped))
+        return True
+
+    async def _read_stream(self) -> None:
         """Read the stream to its end, or to the first line of another speaker."""
         stream = self.job.backend.stream(self.job.prompt.messages, self.job.sampling)
         try:
@@ -274,7 +299,8 @@ class RunningGeneration:
         if self.job.base:
             return "the model had nothing to add; the turn is unchanged"
         if self._received.finish == "length":
-            most = self.job.sampling.max_tokens
+            usage = self._received.usage  # what it had: a full context ends an answer before our limit does
+            most = usage.completion_tokens if usage and usage.completion_tokens else self.job.sampling.max_tokens
             return f"the model used all {most:,} tokens on its reasoning and said nothing; allow it more, or ask again"
         if turn.parts:
             return "the model planned its turn and then said nothing; ask again"

@@ -4,7 +4,7 @@ Synchronous; called in a thread.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from her import view
@@ -65,6 +65,7 @@ class ReplyJob:
         base: the turn that the reply continues.
         reasoning: the native reasoning that came with `base`.
         character: who plays in a scene of several; empty for the character of the chat.
+        again: makes prompt and sampling anew, by what the backend has learned since about its context and tokens.
     """
 
     page: Page
@@ -80,6 +81,7 @@ class ReplyJob:
     base: Turn | None = None
     reasoning: str = ""
     character: str = ""
+    again: Callable[[], tuple[view.Prompt, Sampling]] | None = None
 
     @property
     def chat(self) -> str:
@@ -169,12 +171,18 @@ class ReplyJobBuilder:
         base, reasoning = continuation_base(node)
         # The begun turn is part of the call, so its tokens are kept free in the history.
         reserved = self.backend.count_tokens((Message(role="assistant", content=base.raw),))
-        history, sampling = builder._prompt(page.before(node.id), reserved)
+
+        def prompt() -> tuple[view.Prompt, Sampling]:
+            history, sampling = builder._prompt(page.before(node.id), reserved)
+            return view.continuation(history, base), sampling
+
+        made, sampling = prompt()
         return ReplyJob(
             page=page,
             backend=self.backend,
             sampling=sampling,
-            prompt=view.continuation(history, base),
+            prompt=made,
+            again=prompt,
             parent_id=node.parent_id,
             replaces=node.id,
             base=base,
@@ -188,12 +196,17 @@ class ReplyJobBuilder:
         return self._reply((*before, question), question.id).asked_by(question, parent_id, edit_of)
 
     def _reply(self, turns: Sequence[Turn], parent_id: str | None, *, replaces: str | None = None, swipes: int = 0) -> ReplyJob:
-        prompt, sampling = self._prompt(turns)
+        def again() -> tuple[view.Prompt, Sampling]:
+            prompt, sampling = self._prompt(turns)
+            return prompt, self._with_seed(sampling, swipes)
+
+        prompt, sampling = again()
         return ReplyJob(
             page=self.page,
             backend=self.backend,
-            sampling=self._with_seed(sampling, swipes),
+            sampling=sampling,
             prompt=prompt,
+            again=again,
             parent_id=parent_id,
             replaces=replaces,
             character=self.character,

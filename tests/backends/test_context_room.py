@@ -7,17 +7,9 @@ import pytest
 from her import view
 from her.backends.base import Delta, Usage
 from her.backends.context_room import ContextRoom, tokens_in
-from her.errors import BackendError
+from her.errors import BackendError, TooLong
 from her.types import CastMember, Message, Part, Sampling, Scenario, Transcript, Turn
 from tests.test_tokens import PROSE
-
-
-class TooLongForTests(BackendError):
-    """A refusal for length, with what the server said."""
-
-    def __init__(self, prompt: int, context: int) -> None:
-        super().__init__(f"{prompt} tokens and a context of {context}", "bad_request")
-        self.prompt, self.context = prompt, context
 
 
 class CountingServer:
@@ -35,7 +27,7 @@ class CountingServer:
         tokens = self.tokens(messages)
         if tokens + sampling.max_tokens > self.context:
             self.refused += 1
-            raise TooLongForTests(tokens if self.says else 0, self.context)
+            raise TooLong("it is too long", self.context, tokens if self.says else 0)
         self.asked.append(sampling.max_tokens)
         yield Delta(text="Aye.")
         yield Delta(finish="stop", usage=Usage(prompt_tokens=tokens, completion_tokens=3))
@@ -70,7 +62,7 @@ async def test_a_chat_that_is_too_long_is_the_callers_and_counts_more_afterwards
     server = CountingServer(500, 1.0, says)
     room = ContextRoom(lambda: 500)
     before = room.count(CHAT)
-    with pytest.raises(TooLongForTests):
+    with pytest.raises(TooLong):
         await asked(room, server)
     assert room.count(CHAT) >= before and (not says or room.count(CHAT) >= server.tokens(CHAT))
 
@@ -109,7 +101,7 @@ async def test_a_chat_of_thirty_turns_never_dies(language: str, per_byte: float)
                 async for _ in room.stream(server.send, prompt.messages, Sampling(max_tokens=2048)):
                     pass
                 break
-            except TooLongForTests:
+            except TooLong:
                 retried += 1
                 assert attempt == 1
     assert retried <= 1

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from her.backends.base import Delta
+from her.backends.base import Delta, Usage
+from her.errors import TooLong
 from her.store import Generation, Store
 from tests.players import (
     ANNE,
@@ -30,6 +31,7 @@ LENGTH = Delta(finish="length")
 NOTHINGS: list[tuple[list[Step], str]] = [
     (["<system_thinking>On and on", LENGTH], "used all 2,048 tokens on its reasoning"),
     ([PLAN, LENGTH], "used all 2,048 tokens on its reasoning"),
+    (["<system_thinking>On", Delta(finish="length", usage=Usage(prompt_tokens=1, completion_tokens=89))], "all 89 tokens on its"),
     ([Delta(reasoning="Hm."), LENGTH], "used all 2,048 tokens on its reasoning"),
     ([PLAN], "planned its turn and then said nothing"),
     ([PLAN, "Mara: "], "planned its turn and then said nothing"),
@@ -47,6 +49,47 @@ async def test_a_plan_alone_is_a_failure(store: Store, recorded: list[Generation
     await assert_unchanged(chats, chat, last)
     [call] = recorded
     assert (call.finish, call.error_reason, call.error) == ("failed", "empty", last.error)
+
+
+class Overflowing(Actor):
+    """A server whose context turns out to be shorter once it is full; it learns that, or it does not."""
+
+    def __init__(self, learned: int) -> None:
+        super().__init__(reply("Aye."))
+        self.learned, self.full = learned, False
+
+    async def stream(self, messages: Any, sampling: Any) -> AsyncIterator[Delta]:
+        if self.full:
+            self.full, self.context = False, self.learned
+            self.sent.append(tuple(messages))
+            self.samplings.append(sampling)
+            raise TooLong("it has no room for this prompt", self.learned, 4000)
+        async for delta in super().stream(messages, sampling):
+            yield delta
+
+
+async def test_a_prompt_that_was_too_long_is_cut_and_sent_once_more(store: Store) -> None:
+    actor = Overflowing(3000)
+    chats = service(store, actor)
+    chat = await opened(chats)
+    for _ in range(3):
+        await said(chats, chat.id, "The rain. " * 300)
+    actor.full = True
+    page = await said(chats, chat.id, "And now?")
+    assert page.meter.dropped
+    refused, sent = actor.sent[-2:]
+    assert len(sent) < len(refused) and sent[0] == refused[0] and sent[-1] == refused[-1]
+    assert actor.samplings[-1].max_tokens == 1500
+
+
+async def test_a_refusal_that_teaches_nothing_is_the_failure(store: Store, recorded: list[Generation]) -> None:
+    actor = Overflowing(8192)
+    chats = service(store, actor)
+    chat = await opened(chats)
+    actor.full = True
+    last = await ended(await chats.send(ANNE, chat.id, "Hello."))
+    assert last.error == "it has no room for this prompt" and len(actor.sent) == 1
+    await assert_unchanged(chats, chat, last)
 
 
 async def test_a_truncated_turn_is_kept_and_flagged(store: Store) -> None:
