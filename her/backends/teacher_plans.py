@@ -57,7 +57,7 @@ _THIRD = (
 # fmt: on
 
 
-class Moment(NamedTuple):
+class PlanFacts(NamedTuple):
     """Facts of a turn that a plan is made of.
 
     Args:
@@ -91,7 +91,7 @@ def rewrite_plan(question: Json) -> Json:
     other, heard = _last_heard(history, name)
     people = (name, *(question.get("company") or ()), *(text.partition(":")[0] for text in history))
     names = frozenset(word for person in people for word in str(person).split())
-    moment = Moment(
+    facts = PlanFacts(
         name=name,
         number=len(history),
         other=other,
@@ -102,7 +102,7 @@ def rewrite_plan(question: Json) -> Json:
         parts=turn.parts,
         draw=draw,
     )
-    plan = _plan_zh(moment) if language == "zh" else _plan_en(moment)
+    plan = _plan_zh(facts) if language == "zh" else _plan_en(facts)
     # Without these stops every stop ends a sentence; a name of nothing but a title and an initial keeps its own.
     return {"plan": _TITLE.sub(r"\1", plan) if re.search("[A-Z][a-z]{2}", _TITLE.sub("", name)) else plan}
 
@@ -201,8 +201,8 @@ def _clause(setting: str, language: Language, draw: int) -> str:
     return fitting[draw // 7 % len(fitting)] if fitting else ""
 
 
-def _plan_en(moment: Moment) -> str:
-    sentences = [_opening_en(moment), _place_en(moment), _want_en(moment), _course_en(moment), _end_en(moment)]
+def _plan_en(facts: PlanFacts) -> str:
+    sentences = [_opening_en(facts), _place_en(facts), _want_en(facts), _course_en(facts), _end_en(facts)]
     return " ".join(sentence[0].upper() + sentence[1:] for sentence in sentences)
 
 
@@ -218,15 +218,15 @@ def _pick(choices: Sequence[str], draw: int) -> str:
     return choices[draw % len(choices)]
 
 
-def _opening_en(moment: Moment) -> str:
-    name, other, heard, count = moment.name, moment.other, _quoted(moment.heard), moment.number
+def _opening_en(facts: PlanFacts) -> str:
+    name, other, heard, count = facts.name, facts.other, _quoted(facts.heard), facts.number
     if not other:
-        own = _quoted(moment.own[:2]) or "a bare sound"
+        own = _quoted(facts.own[:2]) or "a bare sound"
         openings: tuple[str, ...] = (
             f"I need to portray {name}, who speaks first here and begins with {own}.",
             f"I need to portray {name} before anybody else has spoken; {own} opens the conversation.",
         )
-        return _pick(openings, moment.draw)
+        return _pick(openings, facts.draw)
     about = f" of {heard}" if heard else f" briefly, as number {count}"
     openings = (
         f"I need to portray {name}, to whom {other} has just spoken{about}.",
@@ -236,30 +236,30 @@ def _opening_en(moment: Moment) -> str:
         f"I should play {name} as somebody who has heard {other} speak{about} and cannot leave it there.",
         f"{other} has spoken{about}; I need to portray how {name} receives that.",
     )
-    return _pick(openings, moment.draw)
+    return _pick(openings, facts.draw)
 
 
-def _place_en(moment: Moment) -> str:
-    name, count, place = moment.name, moment.number, moment.place
-    own = _quoted(moment.own[:1]) or "so little"
+def _place_en(facts: PlanFacts) -> str:
+    name, count, place = facts.name, facts.number, facts.place
+    own = _quoted(facts.own[:1]) or "so little"
     if not place:
         bare = (
             f"No more than {_utterances(count)} can be known to {name} before {own}.",
             f"All that {name} has to go by is {_utterances(count)}, on the way to {own}.",
         )
-        return _pick(bare, moment.draw // 3)
+        return _pick(bare, facts.draw // 3)
     choices = (
         f"After {_utterances(count)} the setting still weighs on {name}: {place}, and {own} has to sound true in it.",
         f"The setting must be felt in {own}, {_utterances(count)} in: {place}.",
         f"{place} – that is where {name} stands after {_utterances(count)}, about to come to {own}.",
         f"Where {name} is matters for {own} as well, {_utterances(count)} into this: {place}.",
     )
-    return _pick(choices, moment.draw // 3)
+    return _pick(choices, facts.draw // 3)
 
 
-def _want_en(moment: Moment) -> str:
-    name, want = moment.name, moment.want
-    own = _quoted(moment.own[-2:]) or f"even a bare sound after {_utterances(moment.number)}"
+def _want_en(facts: PlanFacts) -> str:
+    name, want = facts.name, facts.want
+    own = _quoted(facts.own[-2:]) or f"even a bare sound after {_utterances(facts.number)}"
     if not want:
         return f"{name} wants to be understood, and {own} has to carry that."
     choices = (
@@ -269,20 +269,18 @@ def _want_en(moment: Moment) -> str:
         f"I should keep the aim in view while {name} comes to {own}: {want}.",
         f"If {own} sounds like chance, the aim is lost: {want}.",
     )
-    return _pick(choices, moment.draw // 5)
+    return _pick(choices, facts.draw // 5)
 
 
-def _course_en(moment: Moment) -> str:
-    name, own = moment.name, _quoted(moment.own[:2]) or f"what comes after {_utterances(moment.number)}"
+def _course_en(facts: PlanFacts) -> str:
+    name, own = facts.name, _quoted(facts.own[:2]) or f"what comes after {_utterances(facts.number)}"
     steps: dict[Kind, tuple[str, ...]] = {
         "role_thinking": ("a thought kept back", "something only thought", "a reason that stays inside"),
         "role_action": ("something that can be seen", "a visible act", "the body before the word"),
         "speech": ("words said aloud", "what is spoken", "the voice"),
     }
-    course = ", then ".join(
-        _pick(steps[part.kind], moment.draw + at) for at, part in enumerate(moment.parts) if part.kind in steps
-    )
-    asks = any(part.kind == "speech" and part.text.rstrip(" \"”’'").endswith("?") for part in moment.parts)
+    course = ", then ".join(_pick(steps[part.kind], facts.draw + at) for at, part in enumerate(facts.parts) if part.kind in steps)
+    asks = any(part.kind == "speech" and part.text.rstrip(" \"”’'").endswith("?") for part in facts.parts)
     end = "a question that wants an answer" if asks else "a statement that stands"
     choices = (
         f"The way to {own} is {course}, and it ends on {end}.",
@@ -290,13 +288,13 @@ def _course_en(moment: Moment) -> str:
         f"With {own} in mind I should let it go by {course}, toward {end}.",
         f"{name} gets to {own} by {course}; it should be {end}.",
     )
-    return _pick(choices, moment.draw // 11)
+    return _pick(choices, facts.draw // 11)
 
 
-def _end_en(moment: Moment) -> str:
-    name, other = moment.name, moment.other or "the others"
-    own = _quoted(moment.own[-1:]) or f"utterance {moment.number + 1}"
-    heard = _quoted(moment.heard[-1:]) or f"utterance {moment.number}"
+def _end_en(facts: PlanFacts) -> str:
+    name, other = facts.name, facts.other or "the others"
+    own = _quoted(facts.own[-1:]) or f"utterance {facts.number + 1}"
+    heard = _quoted(facts.heard[-1:]) or f"utterance {facts.number}"
     choices = (
         f"I should add nothing that {name} has not seen or heard by {heard}, and leave {other} room after {own}.",
         f"Between {heard} and {own} there must be no knowledge that {name} cannot have, and {other} must be able to reply.",
@@ -304,42 +302,42 @@ def _end_en(moment: Moment) -> str:
         f"{other} must be able to answer {own}; {name} keeps to what is known since {heard}.",
         f"I should stop at {own}, before it grows longer than {heard} deserves, and let {other} take it up.",
     )
-    return _pick(choices, moment.draw // 13)
+    return _pick(choices, facts.draw // 13)
 
 
-def _plan_zh(moment: Moment) -> str:
+def _plan_zh(facts: PlanFacts) -> str:
     """Return the plan in Chinese, from the same facts."""
-    name, other, count = moment.name, moment.other, moment.number
-    heard, own = _quoted_zh(moment.heard), _quoted_zh(moment.own) or f"第{count + 1}次开口"
+    name, other, count = facts.name, facts.other, facts.number
+    heard, own = _quoted_zh(facts.heard), _quoted_zh(facts.own) or f"第{count + 1}次开口"
     if other:
         about = f"提到{heard}" if heard else f"说完第{count}句"
         opening = _pick((
             f"我需要把{name}演成刚听{other}{about}的人，",
             f"{other}刚{about}，我需要演出{name}怎样接住它，",
             f"听{other}{about}之后，我要让{name}拿定主意，",
-        ), moment.draw)  # fmt: skip
+        ), facts.draw)  # fmt: skip
     else:
         opening = f"我需要演好{name}，这一场由{name}先开口，"
-    opening += _pick((f"落到{own}上。", f"引向{own}。", f"最后说到{own}。"), moment.draw // 3)
-    place = moment.place or "眼前的情形"
+    opening += _pick((f"落到{own}上。", f"引向{own}。", f"最后说到{own}。"), facts.draw // 3)
+    place = facts.place or "眼前的情形"
     middle = _pick((
         f"前面已有{count}次往来，{place}，{own}要合这个场面。",
         f"{place}，{name}在第{count + 1}次开口时仍要带着这层气氛。",
         f"眼下是{place}，经过{count}次往来，{name}的分寸要落在{own}上。",
-    ), moment.draw // 5)  # fmt: skip
-    want = moment.want or f"{name}想让对方听懂自己"
+    ), facts.draw // 5)  # fmt: skip
+    want = facts.want or f"{name}想让对方听懂自己"
     aim = _pick((
         f"{own}背后的用心是：{want}。",
         f"{want}，所以{own}不能说得太随便。",
         f"{name}心里装着一件事：{want}，{own}要让人隐约觉出来。",
-    ), moment.draw // 7)  # fmt: skip
+    ), facts.draw // 7)  # fmt: skip
     steps: dict[Kind, str] = {"role_thinking": "不出口的念头", "role_action": "看得见的动作", "speech": "说出口的话"}
-    course = "，再是".join(steps[part.kind] for part in moment.parts if part.kind in steps)
+    course = "，再是".join(steps[part.kind] for part in facts.parts if part.kind in steps)
     end = _pick((
         f"先是{course}，到{own}为止，{name}没有见过、没有听过的一概不提，给{other or '对方'}留下接话的余地。",
         f"到{own}要经过{course}，语气照着人物小传，不替{other or '对方'}作答。",
         f"为了{own}，先安排{course}，{name}只依据亲眼所见、亲耳所闻，说完便停。",
-    ), moment.draw // 11)  # fmt: skip
+    ), facts.draw // 11)  # fmt: skip
     return opening + middle + aim + end
 
 

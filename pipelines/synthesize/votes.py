@@ -19,20 +19,20 @@ from pydantic import TypeAdapter, ValidationError
 from her.errors import HerError, InputError
 from her.runs.folder import run_folder
 from her.statistics import cohen_kappa
-from her.store.readings import Reading, Readings
+from her.store.reader_votes import ReaderVote, ReaderVotes
 
 log = logging.getLogger(__name__)
 FILE = "votes.sqlite3"
 
 
-def read_votes(path: Path) -> list[Reading]:
+def read_votes(path: Path) -> list[ReaderVote]:
     """Read a file of votes.
 
     Raises:
         InputError: it is not a downloaded file of votes.
     """
     try:
-        return TypeAdapter(list[Reading]).validate_json(path.read_bytes())
+        return TypeAdapter(list[ReaderVote]).validate_json(path.read_bytes())
     except OSError as error:
         raise InputError(f"'{path}' cannot be read ({error.strerror}); give the file that the report's page downloaded") from None
     except ValidationError as error:
@@ -41,7 +41,7 @@ def read_votes(path: Path) -> list[Reading]:
         raise InputError(f"'{path}': {where}: {first['msg']}; give the file that the report's page downloaded") from None
 
 
-def agreement(readings: Sequence[Reading]) -> dict[str, Any]:
+def agreement(readings: Sequence[ReaderVote]) -> dict[str, Any]:
     """Return by stage how often checks and readers say the same, in counts of votes; `kappa` is Cohen's, without chance.
 
     `false_alarms` are answers that the checks refused and a reader calls good, `overlooked` the reverse.
@@ -74,7 +74,7 @@ def main(words: Sequence[str]) -> int:
         folder = run_folder(chosen.run)
         if not (folder / "report.json").is_file():
             raise InputError(f"run '{chosen.run}' has no report; give the name of a finished synthesis")
-        with Readings(folder / FILE) as readings:
+        with ReaderVotes(folder / FILE) as readings:
             readings.add(read_votes(chosen.votes) if chosen.votes else [])
             figures = agreement(readings.latest())
     except HerError as error:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from her.store.readings import Readings
+from her.store.reader_votes import ReaderVotes
 from pipelines.synthesize.votes import FILE, agreement, main
 
 
@@ -35,7 +35,7 @@ def test_votes_are_saved_and_the_agreement_is_printed(home: Path, tmp_path: Path
     thoughts = {"votes": 5, "readers": 2, "agreed": 3, "false_alarms": 1, "overlooked": 1, "kappa": 0.167}
     assert printed[0] == printed[1] and printed[0]["role_thinking"] == thoughts
     assert printed[0]["system_thinking"]["kappa"] is None
-    with Readings(folder / FILE) as readings:
+    with ReaderVotes(folder / FILE) as readings:
         assert len(readings.latest()) == 6
 
 

@@ -28,7 +28,7 @@ _readings = Table(
 )
 
 
-class Reading(Value):
+class ReaderVote(Value):
     """Vote of a reader on what a teacher wrote for one turn in one stage.
 
     Args:
@@ -44,7 +44,7 @@ class Reading(Value):
     passed: bool
 
 
-class Readings:
+class ReaderVotes:
     """The votes of one run in a file, which is created if missing.
 
     Raises:
@@ -57,13 +57,13 @@ class Readings:
         with store_errors(self._where):
             _metadata.create_all(self._engine)
 
-    def __enter__(self) -> "Readings":
+    def __enter__(self) -> "ReaderVotes":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._engine.dispose()
 
-    def add(self, readings: Iterable[Reading]) -> None:
+    def add(self, readings: Iterable[ReaderVote]) -> None:
         """Save votes, all or none; they are on disk when this returns."""
         at = time.time()
         rows = [reading.model_dump() | {"at": at} for reading in readings]
@@ -71,10 +71,10 @@ class Readings:
             if rows:
                 connection.execute(insert(_readings), rows)
 
-    def latest(self) -> list[Reading]:
+    def latest(self) -> list[ReaderVote]:
         """Return the last vote of each reader on each answer, in the order in which the answers were first voted on."""
-        columns = [_readings.c[name] for name in Reading.model_fields]
+        columns = [_readings.c[name] for name in ReaderVote.model_fields]
         with store_errors(self._where), self._engine.connect() as connection:
             rows = connection.execute(select(*columns).order_by(_readings.c.number)).all()
-        last = {row[:4]: Reading(**dict(zip(Reading.model_fields, row, strict=True))) for row in rows}
+        last = {row[:4]: ReaderVote(**dict(zip(ReaderVote.model_fields, row, strict=True))) for row in rows}
         return list(last.values())
