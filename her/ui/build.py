@@ -41,10 +41,7 @@ def service(settings: Settings) -> ChatService:
         for reason in book.skipped:
             log.warning("%s: left out: %s", book.title, reason)
     backend = open_backend(chosen_spec(settings), personas=personas)
-    store = Store()
-    if count := store.show_unanswered():
-        log.info("%d messages had no reply when the playground was closed; they are shown, and can be answered", count)
-    return ChatService(store, backend, personas, load_scenes(), books)
+    return ChatService(Store(), backend, personas, load_scenes(), books)
 
 
 def chosen_spec(settings: Settings) -> str | None:
@@ -87,6 +84,9 @@ def launch(settings: Settings) -> None:
     http_server.LOCALHOST_NAME = LOOPBACK[0]  # Gradio takes GRADIO_SERVER_NAME for it, and tries a port as IPv4 on it
     chats = service(settings)
     with sigterm_as_interrupt(), _kept_durably(chats) if paths.durable() else nullcontext():
+        # After a rebuild, whose chats may end in a message without a reply as well.
+        if count := chats.store.show_unanswered():
+            log.info("%d messages had no reply when the playground was closed; they are shown, and can be answered", count)
         page = build(chats, settings)
         page.launch(**launch_arguments(settings))
         log.info("HER is open on %s  (control-C closes it)", page.local_url.rstrip("/"))
