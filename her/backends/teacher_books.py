@@ -5,8 +5,8 @@ her/prompts/ and in pipelines/synthesize/stages/answers.py.
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 Json = dict[str, Any]
@@ -17,14 +17,45 @@ LONGEST_GAP = 1_500
 """Most characters between two lines of one conversation."""
 # A play: `IAGO.` or `Lady Macbeth:` at the start of a line, then the speech.
 _PLAY = re.compile(r"(?m)^[ \t]*([A-Z][A-Z’'. -]{1,28}[A-Z]|[A-Z][a-z]+(?: [A-Z][a-z]+){0,2})[.:][ \t]+(?=\S)")
-# A novel: a quotation with `said Iago` or `Iago said` beside it.
-_QUOTE = re.compile(r"[“\"]([^”\"\n]{2,600})[”\"]")
-_TELL = r"(?:said|says|replied|cried|asked|answered|returned|exclaimed|whispered|added|continued|observed)"
-_WHO = r"((?:Mr\.|Mrs\.|Miss|Dr\.|Sir|Lady)?\s?[A-Z][a-z]+(?: [A-Z][a-z]+)?)"
-_AFTER = re.compile(rf"^[,.!?]?\s*(?:{_TELL}\s+{_WHO}|{_WHO}\s+{_TELL})")
-_BEFORE = re.compile(rf"{_WHO}\s+{_TELL}[,:]?\s*$")
+# A novel: quotations in one of these styles, whichever the book uses most. A straight mark opens where no letter stands before
+# it and closes where none follows; a line break within a quotation is one of the page, not of the book.
+_TELL = (
+    r"(?:said|says|replied|cried|asked|answered|returned|exclaimed|whispered|added|continued|observed|remarked|murmured|muttered|"
+    r"shouted|called|repeated|rejoined|inquired|enquired|demanded|declared|began|went on|resumed|interrupted|interposed|retorted)"
+)
+
+
+def _quotation(opening: str, inside: str, closing: str) -> re.Pattern[str]:
+    return re.compile(rf"{opening}\s*((?:(?!\n[ \t]*\n[ \t]*\n){inside}){{2,600}}?)\s*{closing}")
+
+
+_QUOTES = (
+    _quotation("“", "[^“”]", "”"),
+    _quotation(r"(?<![\w.,!?;])\"", r"[^\"]", r"\"(?!\w)"),
+    _quotation("‘", r"(?:[^‘’]|’(?=\w))", r"’(?!\w)"),
+    _quotation(r"(?<!\w)'", r"(?:[^']|(?<=\w)'(?=\w))", r"(?<=[.,!?;—-])'(?!\w)"),
+    _quotation("«", "[^«»]", "»"),
+    re.compile(rf"(?m)^[ \t]*[—–―][ \t]*([^\n—–―]{{2,600}}?)(?=[ \t]*[—–―]|,?[ \t]+{_TELL}\b|[ \t]*$)"),
+)
+_WHO = r"((?:(?:Mr|Mrs|Dr|St)\.?|Miss|Sir|Lady|Lord|Aunt|Uncle|Madame|Monsieur|[Tt]he)?\s{0,3}[A-Z][a-z]+(?:[ -][A-Z][a-z]+)?)"
+_AFTER = re.compile(rf"^\s*[,—–-]*\s*(?:{_TELL}\s+{_WHO}|{_WHO}(?:,[^,.\n]{{2,40}},)?\s+{_TELL})\b")
+_BEFORE = re.compile(rf"{_WHO}(?:,[^,.\n]{{2,40}},)?\s+{_TELL}(?:\s+\w+ly)?\s*[,:—]?\s*$")
+_PRONOUN = re.compile(rf"^\s*[,—–-]*\s*(?:(?:{_TELL}\s+(?:he|she|I|they)|(?:he|she|I|they)\s+{_TELL}))\b")
+# fmt: off
+_NOT_WHO = frozenset((
+    "Mr", "Mrs", "Miss", "Dr", "Sir", "Lady", "Lord", "Colonel", "Captain", "Monsieur", "Madame", "Having", "Being", "He", "She",
+    "They", "It", "And", "But", "Then", "So", "Well", "There", "Here", "Now", "That", "This", "What",
+))
+"""Capitalised words beside a quotation that name nobody."""
+# fmt: on
+BARE_NAMES = 4
+"""Lines that a name without a mark must begin to be taken for a speaker of a play."""
+NEXT_SPEAKER = 160
+"""Most characters between two quotations of which the second may be the answer of the other of two speakers."""
 # A Chinese novel: a name, 道, 说 or 问, and a quotation.
-_CHINESE = re.compile(r"([\u4e00-\u9fff]{1,4}?)(?:笑|冷笑|忙|便)?[道说问][：:，]?[“「]([^”」\n]{2,400})[”」]")
+_CHINESE = re.compile(
+    r"([\u4e00-\u9fff]{1,4}?)(?:笑|冷笑|忙|便|又|也|只|低声|连忙)?(?:说道|說道|问道|問道|答道|喊道|叫道|[道说說问問])[：:，]?\s*[“「『\"]([^”」』\"]{2,400})[”」』\"]"
+)
 _DIRECTION = re.compile(r"\s*[\[(][^\])]*[\])]\s*")
 _NOBODY = frozenset(
     ("all", "both", "servant", "servants", "messenger", "officer", "voice", "crowd", "citizens", "others", "众人", "仆人")
@@ -45,7 +76,7 @@ class BookLine(NamedTuple):
 def extract_plots(question: Json) -> Json:
     """Return one plot for each conversation; a conversation that reaches the end of the piece is `truncated`."""
     text = str(question.get("text", ""))
-    groups = [group for group in _conversations(_lines(text), text) if len({line.speaker for line in group}) > 1]
+    groups = [group for group in _conversations(book_lines(text), text) if len({line.speaker for line in group}) > 1]
     carried = question.get("carried") or []
     plots = [_plot(group, str(question.get("chapter", "")), text) for group in groups]
     if plots and carried and groups[0][0].start < LONGEST_GAP:
@@ -56,9 +87,18 @@ def extract_plots(question: Json) -> Json:
     return {"plots": plots}
 
 
-def _lines(text: str) -> list[BookLine]:
-    """Return the lines by the typography that finds most: of a play, an English novel or a Chinese one."""
-    return max((_lines_of_play(text), _lines_of_novel(text), _lines_of_chinese_novel(text)), key=len)
+def book_lines(text: str) -> list[BookLine]:
+    """Return the lines by the typography that finds most: of a play, an English novel or a Chinese one.
+
+    A play with bare names is the last guess, since a novel's lines begin with names as well: it must find three times as much.
+    """
+    lines = max((_lines_of_play(text), _lines_of_novel(text), _lines_of_chinese_novel(text)), key=_attributed)
+    bare = _lines_of_bare_play(text)
+    return bare if len(bare) > 3 * _attributed(lines) else lines
+
+
+def _attributed(lines: Sequence[BookLine]) -> int:
+    return sum(bool(line.speaker) for line in lines)
 
 
 def _lines_of_play(text: str) -> list[BookLine]:
@@ -74,15 +114,72 @@ def _lines_of_play(text: str) -> list[BookLine]:
     return lines
 
 
-def _lines_of_novel(text: str) -> list[BookLine]:
+def _lines_of_bare_play(text: str) -> list[BookLine]:
+    """Return the lines of a play whose names have no mark behind them: `Regan His age is the trouble.`"""
+    starts = Counter(re.findall(r"(?m)^[ \t]*([A-Z][a-z]{2,})(?=[ \t]+[A-Z“])", text))
+    frequent = [name for name, count in starts.items() if count >= BARE_NAMES]
+    names = [name for name in frequent if not re.search(rf"\b{name.lower()}\b", text)]
+    if len(names) < 2:
+        return []
+    speakers = list(re.finditer(rf"(?m)^[ \t]*({'|'.join(names)})[ \t]+(?=[A-Z“])", text))
     lines = []
-    for quote in _QUOTE.finditer(text):
-        after = _AFTER.match(text[quote.end() : quote.end() + 60])
-        before = _BEFORE.search(text[max(0, quote.start() - 60) : quote.start()])
-        speaker = next(filter(None, (*(after.groups() if after else ()), *(before.groups() if before else ()))), "")
+    for mark, after in zip(speakers, [*speakers[1:], None], strict=True):
+        end = after.start() if after else min(len(text), mark.end() + 1_000)
+        speech = re.split(r"\n(?=[ \t]*(?:ACT|SCENE|Act|Scene|Enter|Exit|Exeunt|\[))", text[mark.end() : end])[0]
+        words = " ".join(_DIRECTION.sub(" ", speech).split())
+        lines.append(BookLine(mark.start(), mark.end() + len(speech), mark[1], words[:600]))
+    return [line for line in lines if any(map(str.isalpha, line.words))]
+
+
+def _lines_of_novel(text: str) -> list[BookLine]:
+    return max((_quoted_lines(text, style) for style in _QUOTES), key=_attributed)
+
+
+def _quoted_lines(text: str, style: re.Pattern[str]) -> list[BookLine]:
+    """Return the quotations of one style with a speaker: named beside it, or the other one of two who take turns.
+
+    A quotation whose speaker is not found ends the turn-taking, so that nobody is given the words of another.
+    """
+    lines: list[BookLine] = []
+    pair: list[str] = []
+    end = -NEXT_SPEAKER
+    for quote in style.finditer(text):
+        words = " ".join(quote[1].split())
+        between = text[max(end, 0) : quote.start()]
+        named = _speaker(text, quote)
+        if lines and end == lines[-1].end and lines[-1].speaker and _goes_on(lines[-1].words, between, named):
+            # `"Yes," said Lorry, "I know."` is one line.
+            lines[-1] = lines[-1]._replace(end=quote.end(), words=f"{lines[-1].words} {words}"[:600])
+            end = quote.end()
+            continue
+        alternates = len(pair) == 2 and len(between) <= NEXT_SPEAKER and end == lines[-1].end
+        speaker = named or (pair[0] if alternates and not _PRONOUN.match(text[quote.end() : quote.end() + 40]) else "")
         if speaker:
-            lines.append(BookLine(quote.start(), quote.end(), _spoken_name(speaker), " ".join(quote[1].split())))
+            lines.append(BookLine(quote.start(), quote.end(), _spoken_name(speaker), words))
+            pair = [*[each for each in pair if each != speaker][-1:], speaker]
+        else:
+            # Not left out: a conversation may not go on as if nothing had been said.
+            lines.append(BookLine(quote.start(), quote.end(), "", words))
+            pair = []
+        end = quote.end()
     return lines
+
+
+def _speaker(text: str, quote: re.Match[str]) -> str:
+    """Return the name that stands beside a quotation; empty when there is none."""
+    after = _AFTER.match(text[quote.end() : quote.end() + 100])
+    before = _BEFORE.search(text[max(0, quote.start() - 90) : quote.start()].rpartition("”")[2])
+    found = [*(after.groups() if after else ()), *(before.groups() if before else ())]
+    names = (" ".join(name.split()) for name in found if name)
+    return next((name for name in names if name not in _NOT_WHO), "")
+
+
+def _goes_on(words: str, between: str, named: str) -> bool:
+    """Return whether a quotation continues the one before it, after nothing but who is speaking."""
+    told = re.fullmatch(
+        rf"\s*[,—–-]*\s*(?:{_TELL}\s+[\w. ]{{1,30}}|[\w. ]{{1,30}}\s+{_TELL})(?:\s+\w+ly)?\s*[,;.:—–-]*\s*", between
+    )
+    return bool(told) and not named and (words.endswith((",", "—", "–", "-")) or between.rstrip().endswith((",", ";", ":", "—")))
 
 
 def _lines_of_chinese_novel(text: str) -> list[BookLine]:
@@ -96,14 +193,15 @@ def _spoken_name(name: str) -> str:
 
 
 def _conversations(lines: Sequence[BookLine], text: str) -> list[list[BookLine]]:
-    """Group lines that are near each other, with no heading between them; at most MOST_LINES in a group."""
-    groups: list[list[BookLine]] = [list(lines[:1])] if lines else []
-    for before, line in pairwise(lines):
-        apart = line.start - before.end > LONGEST_GAP or _HEADING.search(text, before.end, line.start)
-        if apart or len(groups[-1]) >= MOST_LINES:
+    """Group lines that are near each other, with no heading and no line of an unknown speaker between them, by MOST_LINES."""
+    groups: list[list[BookLine]] = [[]]
+    for before, line in zip([None, *lines], lines, strict=False):
+        apart = before and (line.start - before.end > LONGEST_GAP or _HEADING.search(text, before.end, line.start))
+        if apart or not line.speaker or len(groups[-1]) >= MOST_LINES:
             groups.append([])
-        groups[-1].append(line)
-    return groups
+        if line.speaker:
+            groups[-1].append(line)
+    return [group for group in groups if group]
 
 
 def _plot(group: Sequence[BookLine], chapter: str, text: str) -> Json:

@@ -24,7 +24,7 @@ from her.training_data.audit import require
 from pipelines.synthesize.callers import StageCallers
 from pipelines.synthesize.options import SynthesisOptions
 from pipelines.synthesize.outputs import report
-from pipelines.synthesize.outputs.dataset import prompt_hashes, write_dataset
+from pipelines.synthesize.outputs.dataset import prompt_hashes, require_splits, write_dataset
 from pipelines.synthesize.run_stages import convert_books, read_all_scenes, run_stage, write_skipped
 from pipelines.synthesize.sources.finished_books import finished_files
 from pipelines.synthesize.sources.raw_books import book_files
@@ -99,6 +99,7 @@ async def _run_stages(opened: Run, options: SynthesisOptions) -> dict[str, Any]:
             with Progress(counters, opened.log_metric, options.calls.pilot) as progress:
                 await convert_books(options, folder, callers, progress.tick)
                 counts = read_all_scenes(options, folder)
+                require_splits(folder, options)
                 for stage in options.chosen_stages():
                     progress.expect(stage.name, stage.calls(counts.scenes, counts.turns, options.stage_options()))
                     await run_stage(stage, source, options, folder, callers, counts.scenes, progress.tick)

@@ -27,11 +27,12 @@ from her.runs.folder import RunStatus
 from her.training_data.audit import Audit, AuditLimits, AuditReport, Encoder, EstimatedEncoder, write_audit
 from her.training_data.samples import Dropped, samples
 from her.training_data.splits import HeldOut, Splits, SplitUnit, conversation, leaks, read_held_out, split
-from her.types import Sample, Transcript
+from her.types import ENVIRONMENT, Sample, Transcript
 from pipelines.models.chat_template import ChatTemplate
 from pipelines.synthesize.options import SynthesisOptions
 from pipelines.synthesize.outputs.dataset_card import DatasetFacts, DatasetSource, write_card
 from pipelines.synthesize.outputs.exports import ParquetRows, sharegpt, trl_table, verl_rows
+from pipelines.synthesize.stages.stage_table import FIRST_INPUT
 
 FOR_RL = ("rl", "rm_rl", "test")
 """Splits that are written in verl's form as well."""
@@ -96,6 +97,30 @@ def write_dataset(
     }
     write_card(folder / "dataset", _card_facts(options, status, facts, counts, models), reports)
     return WrittenDataset(counts, tuple(reports))
+
+
+def require_splits(folder: Path, options: SynthesisOptions) -> None:
+    """Refuse scenes that leave a split empty, before any model is asked about them.
+
+    The stages change no ids and hardly any line, so the splits of the scenes as they were read are nearly those of the dataset.
+
+    Raises:
+        InputError: a split would have no conversation.
+    """
+    held_out = read_held_out(options.samples.test_set) if options.samples.test_set else None
+    units = []
+    for scene in jsonl.read(folder / f"{FIRST_INPUT}.jsonl", BookScene):
+        if not (held_out and held_out.why(scene)):
+            units.append(conversation(scene.transcript(), sum(turn.speaker != ENVIRONMENT for turn in scene.turns)))
+    shares, split_by = options.samples.shares, options.samples.split_by
+    splits = split(units, shares, by=split_by, seed=options.seed)  # type: ignore[arg-type]
+    filled = set(splits.of.values())
+    if empty := [name for name in splits.shares if name not in filled]:
+        books = len({unit.book for unit in units})
+        raise InputError(
+            f"the split '{empty[0]}' would be empty: {len(units)} conversations of {books} books, split by {split_by}; give more "
+            f"scenes, or set samples.shares without it (samples.split_by=conversation needs fewer books)"
+        )
 
 
 def _card_facts(

@@ -172,6 +172,14 @@ def test_everything_skipped_is_listed_with_its_reason(home: Path, tmp_path: Path
     assert {"file 'a.jsonl' line 1", "file 'a.jsonl' line 2"} <= {entry.where for entry in skipped}
 
 
+def test_a_split_that_would_be_empty_is_refused_before_a_model_is_asked(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with teaching() as server:
+        assert run("name=one-book", f"endpoints=['{server.spec}']", "samples.split_by=book") == 2
+        asked = {task_of(body) for body in server.chats}
+    assert "would be empty" in caplog.text and "8 conversations of 1 books, split by book" in caplog.text
+    assert not asked & {"enhance_thoughts", "complete_setting", "rewrite_plan", "play"}
+
+
 def test_every_turn_that_becomes_no_sample_is_listed_with_its_reason(home: Path) -> None:
     run("name=dropped", "samples.most_tokens=1200", "stages=['role_thinking']")
     dropped = Counter(entry.reason for entry in jsonl.read(home / "runs/dropped/dropped.jsonl", Dropped))
