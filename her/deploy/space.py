@@ -117,9 +117,11 @@ def check_name(name: str) -> None:
 
 
 def _deploy(api: "HfApi", name: str, root: Path, files: Sequence[Upload], model: SpaceModel) -> str:
+    from huggingface_hub import SpaceHardware
+
     _require_readable(api, model)
     # A free account may create a Gradio Space on ZeroGPU only, so the hardware is asked for at once.
-    hardware = model.hardware or None
+    hardware = SpaceHardware(model.hardware) if model.hardware else None
     address = api.create_repo(name, repo_type="space", space_sdk="gradio", space_hardware=hardware, exist_ok=True)
     # Secrets and variables come before the files, so that the first start has them.
     for key, value in model.secret_values().items():
@@ -127,8 +129,8 @@ def _deploy(api: "HfApi", name: str, root: Path, files: Sequence[Upload], model:
     for key, value in model.variables.items():
         api.add_space_variable(name, key, value)
     _upload_commit(api, name, root, files)
-    if model.hardware:
-        api.request_space_hardware(name, model.hardware)
+    if hardware:
+        api.request_space_hardware(name, hardware)
     return str(address)
 
 

@@ -85,6 +85,7 @@ def space_model(
     Raises:
         InputError: the words do not fit together, or the model is not on the Hub.
     """
+    _require_hardware(hardware)
     own = SpaceModel(hardware=hardware, variables=_variables(variables), secrets=_secrets(secrets))
     if serving is None:
         if model or endpoint:
@@ -131,6 +132,14 @@ def _spec(serving: Serving, address: Address | None, endpoint: str) -> str:
         return f"openai:https://{HUGGING_FACE}/v1#{name}"
     _require_reachable(endpoint)
     return str(parse_spec(f"openai:{endpoint}" + (f"#{name}" if name else "")))
+
+
+def _require_hardware(hardware: str) -> None:
+    from huggingface_hub import SpaceHardware
+
+    known = [each.value for each in SpaceHardware]
+    if hardware and hardware not in known:
+        raise InputError(f"hardware '{hardware}' is not known to the Hub; it has {', '.join(known)}")
 
 
 def _require_reachable(endpoint: str) -> None:

@@ -153,11 +153,15 @@ def _preferred(judged: tuple[str, Estimate]) -> str:
 
 def _measured(met: Met) -> StageCondition:
     """Return the condition of the free metrics: sounder as a whole, and no single figure worse."""
-    sides = [_soundness_by_case(name) for name in (met.staged, met.candidate)]
-    whole = paired_difference(*(_figure(side, SOUNDNESS) for side in sides))
-    single = with_holm({name: paired_difference(*(_figure(side, name) for side in sides)) for name in DIRECTIONS})
+    before, after = (_soundness_by_case(name) for name in (met.staged, met.candidate))
+
+    def difference(name: str) -> PairedDifference:
+        return paired_difference(_figure(before, name), _figure(after, name))
+
+    whole = difference(SOUNDNESS)
+    single = with_holm({name: difference(name) for name in DIRECTIONS})
     worse = [name for name, each in single.items() if each.found and (each.estimate.value or 0) < 0]
-    perfect = all(each.score == 1 for side in sides for each in _figure(side, SOUNDNESS))
+    perfect = all(each.score == 1 for each in (*_figure(before, SOUNDNESS), *_figure(after, SOUNDNESS)))
     passed = not worse and (perfect or (whole.estimate.low is not None and whole.estimate.low > 0))
     if perfect:
         sentence = "the scenes of both are without a fault that code can see, so nothing is left to beat"

@@ -57,10 +57,10 @@ def find_met(candidate: StageCandidate, staged: StagedModel, arena: Path | None)
             command = EVALUATE.format(folder=folder, run=run)
             return f"no finished evaluation has the checkpoint of run '{run}'; make one: {command}"
     pairs = [(a, b) for a in known[staged.checkpoint] for b in known[candidate.checkpoint]]
-    for folder in [arena] if arena else _arenas():
+    for place in [arena] if arena else _arenas():
         for a, b in pairs:
-            if games := _games(folder, a, b):
-                return Met(a, b, games, folder)
+            if games := _games(place, a, b):
+                return Met(a, b, games, place)
     a, b = pairs[-1]
     return Met(a, b)
 

@@ -92,6 +92,7 @@ def test_a_router_and_an_endpoint_are_asked_with_a_secret(hub: Hub, checkout: Pa
     [
         ({"model": "ada/player"}, "--serve router, endpoint or zero"),
         ({"serving": "zero"}, "--serve zero needs a model"),
+        ({"hardware": "zero-b200"}, "hardware 'zero-b200' is not known to the Hub; it has cpu-basic"),
         ({"serving": "router", "model": "Qwen/Qwen3-32B"}, "the Space asks the router with a key"),
         ({"serving": "router", "model": "no name"}, "'no name' is not the name of a repository"),
         ({"serving": "endpoint", "model": "ada/player"}, "--endpoint URL goes with"),
