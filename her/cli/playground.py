@@ -125,6 +125,9 @@ def deploy_space(
         list[str] | None,
         typer.Option(metavar="NAME[=VARIABLE]", help="Secret whose value is in this environment; repeatable."),
     ] = None,
+    ratings: Annotated[
+        str, typer.Option(metavar="OWNER/NAME", help="Private data set that keeps chats and ratings over restarts.")
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List all that would be set and uploaded; change nothing.")] = False,
 ) -> None:
     """Upload the playground to a Space, with a model if one is named; the Space is created if it does not exist."""
@@ -134,7 +137,14 @@ def deploy_space(
     space.check_name(name)
     root = space.find_repository()
     chosen = space_model(
-        model, serve, endpoint=endpoint, hardware=hardware, variables=variable or (), secrets=secret or (), root=root
+        model,
+        serve,
+        endpoint=endpoint,
+        hardware=hardware,
+        variables=variable or (),
+        secrets=secret or (),
+        ratings=ratings,
+        root=root,
     )
     files = space.with_model(space.list_uploads(root), root, chosen)
     if dry_run:

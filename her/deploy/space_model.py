@@ -72,21 +72,25 @@ def space_model(
     hardware: str = "",
     variables: Collection[str] = (),
     secrets: Collection[str] = (),
+    ratings: str = "",
     root: Path = paths.ROOT,
 ) -> SpaceModel:
-    """Return what a Space needs for a model.
+    """Return what a Space needs for a model, and to keep its ratings.
 
     Args:
         model: `promoted`, `OWNER/NAME` or `OWNER/NAME@TAG`; empty for none, or for the only one of an endpoint.
         endpoint: address of the server, with `serving=endpoint`.
         variables: `NAME=VALUE`; visible to everybody who may see the Space.
         secrets: `NAME`, or `NAME=VARIABLE` where the variable of this machine has another name.
+        ratings: data set that keeps chats and ratings when the Space restarts (her/deploy/hub/durable.py); empty for none.
 
     Raises:
         InputError: the words do not fit together, or the model is not on the Hub.
     """
     _require_hardware(hardware)
     own = SpaceModel(hardware=hardware, variables=_variables(variables), secrets=_secrets(secrets))
+    if ratings:
+        own = _keeping_ratings(own, ratings)
     if serving is None:
         if model or endpoint:
             raise InputError("say how the Space gets answers of the model: --serve router, endpoint or zero")
@@ -108,6 +112,20 @@ def space_model(
         variables={"HER_BACKEND": spec, **own.variables},
         requirements=_zero_requirements(root) if serving == "zero" else (),
     )
+
+
+def _keeping_ratings(own: SpaceModel, ratings: str) -> SpaceModel:
+    name, tag = parse_address(ratings)
+    if tag:
+        raise InputError(f"--ratings '{ratings}' names a tag; write OWNER/NAME, and the data set is made when the Space starts")
+    if "HER_DURABLE" in own.variables:
+        raise InputError("--variable HER_DURABLE contradicts --ratings, which sets it; leave one out")
+    if "HF_TOKEN" not in own.secrets:
+        raise InputError(
+            f"the Space writes to '{name}' with a token of its own: --secret HF_TOKEN, or --secret HF_TOKEN=VARIABLE for one "
+            "that may write nowhere else"
+        )
+    return own._replace(variables={"HER_DURABLE": name, **own.variables})
 
 
 def _address(model: str) -> Address:

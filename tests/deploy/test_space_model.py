@@ -87,6 +87,11 @@ def test_a_router_and_an_endpoint_are_asked_with_a_secret(hub: Hub, checkout: Pa
     assert state["secrets"] == {"HER_OPENAI_API_KEY": KEY} and state["hardware"] == "cpu-basic"
 
 
+def test_a_space_that_keeps_its_ratings_is_told_where(checkout: Path) -> None:
+    own = space_model("", None, ratings="ada/kept", secrets=["HF_TOKEN=SPACE_TOKEN"], root=checkout)
+    assert own.variables == {"HER_DURABLE": "ada/kept"} and own.secrets == {"HF_TOKEN": "SPACE_TOKEN"}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -108,6 +113,10 @@ def test_a_router_and_an_endpoint_are_asked_with_a_secret(hub: Hub, checkout: Pa
         ({"variables": ["NOTE"]}, "is not NAME=VALUE"),
         ({"secrets": [f"HF_TOKEN={KEY}"]}, "its value comes from that variable"),
         ({"serving": "zero", "model": "promoted"}, "nothing is on stage"),
+        ({"ratings": "ada/kept"}, "the Space writes to 'ada/kept' with a token of its own: --secret HF_TOKEN"),
+        ({"ratings": "ada/kept@v1", "secrets": ["HF_TOKEN"]}, "names a tag"),
+        ({"ratings": "kept", "secrets": ["HF_TOKEN"]}, "is not the name of a repository"),
+        ({"ratings": "ada/a", "variables": ["HER_DURABLE=ada/b"], "secrets": ["HF_TOKEN"]}, "contradicts --ratings"),
     ],
 )
 def test_what_does_not_fit_is_refused(checkout: Path, words: dict[str, object], said: str) -> None:
