@@ -18,6 +18,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 from sqlalchemy import Connection, Table, delete, exc, func, insert, literal, select, update
 
 from her.errors import StoreError
@@ -48,6 +49,8 @@ PART_CHARACTERS = 8_000_000
 """Characters of JSON after which the next segment begins; compressed this is far below any limit of a repository."""
 BATCH = 1_000
 """Rows that are written together when the database is rebuilt."""
+REBUILD_CACHE_KB = -131_072
+"""Page cache of SQLite while the database is rebuilt; negative numbers are kilobytes."""
 _NAME = re.compile(r"boot-(\d{6,})/segment-(\d{6,})\.jsonl\.gz")
 
 
@@ -234,6 +237,7 @@ def rebuild(store: Core, segments: Iterable[tuple[str, bytes]], state: Keeping) 
     count, last = 0, ""
     with store.writing() as connection:
         connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")  # a row may refer to one in a later segment
+        connection.exec_driver_sql(f"PRAGMA cache_size={REBUILD_CACHE_KB}")  # else random pages go to the disk and back
         connection.execute(delete(durable))  # what follows is no change
         connection.execute(delete(outbox))
         for name, content in segments:
@@ -248,6 +252,7 @@ def rebuild(store: Core, segments: Iterable[tuple[str, bytes]], state: Keeping) 
         if broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first():
             raise StoreError(f"the segments lack a row of '{broken[2]}' that one of '{broken[0]}' needs; nothing was rebuilt")
         connection.execute(insert(durable).values(state.model_dump()))
+        connection.exec_driver_sql("PRAGMA cache_size=-2000")  # the default of SQLite
     return count
 
 
@@ -261,7 +266,7 @@ def _unpack(name: str, content: bytes) -> tuple[SegmentHead, list[Any]]:
     try:
         first, *rest = gzip.decompress(content).decode().split("\n")
         head = SegmentHead.model_validate_json(first)
-        lines = [json.loads(line) for line in rest if line]
+        lines = [from_json(line) for line in rest if line]
     except (OSError, EOFError, zlib.error, ValueError, ValidationError) as error:
         raise StoreError(f"segment '{name}' is damaged ({type(error).__name__}); restore it in the repository") from error
     if head.segment != name or head.lines != len(lines):
