@@ -21,6 +21,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -70,7 +71,8 @@ def convert(paths: Sequence[Path], out: Path, *, workers: int = 1, plans: bool =
     shards = _shards(files)
     work = partial(_convert_shard, out, plans)
     if workers == 1:
-        finished = list(map(work, range(len(shards)), shards))
+        with _collecting_seldom():
+            finished = list(map(work, range(len(shards)), shards))
     else:
         import pyarrow.parquet  # noqa: F401  (imported once here, not in every fork)
 
@@ -93,6 +95,18 @@ def _collect_seldom() -> None:
     """Run the cycle collector less often in a worker: it takes a fifth of the time and finds nothing, as no cycles are made."""
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
+
+
+@contextmanager
+def _collecting_seldom() -> Iterator[None]:
+    """As `_collect_seldom`, until the block ends."""
+    before = gc.get_threshold()
+    _collect_seldom()
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def _convert_shard(out: Path, plans: bool, number: int, files: Sequence[Path]) -> tuple[Converted, list[LeftOut]]:

@@ -172,7 +172,9 @@ def _texts(texts: Sequence[str]) -> Any:
     """
     import pyarrow as pa
 
-    encoded = [text.encode() for text in texts]
+    # The messages of a history stand in every later prompt: each text is encoded once.
+    bytes_of = {text: text.encode() for text in set(texts)}
+    encoded = [bytes_of[text] for text in texts]
     ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
     if ends[-1] > np.iinfo(np.int32).max:
         raise InputError(
