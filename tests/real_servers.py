@@ -235,7 +235,7 @@ async def overflow(backend: OpenAIBackend, served: _Served) -> str:
 
 async def whole_answer(backend: OpenAIBackend, served: _Served) -> str:
     schema = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 8}}, "required": ["name"]}
-    answer = await backend.ask(HELLO, Sampling(max_tokens=16_384, temperature=0), schema=schema, seconds=240)
+    answer = await backend.ask(HELLO, Sampling(max_tokens=16_384, temperature=0), schema=schema, seconds=60)
     try:
         json.loads(answer.text)
     except ValueError:

@@ -1,8 +1,8 @@
 """Keep the requests to one server inside its context: count prompts, lower the limit of the answer, learn from every reply.
 
-A server counts with a tokenizer that is not here. Its replies say how many tokens a prompt had, `/tokenize` says it beforehand
-where it is offered, and a refusal says it too late; all three correct the count (her/tokens.py). A refusal that a shorter answer
-would have avoided is answered by asking once more for a shorter one; one that only a shorter chat avoids is the caller's.
+A server counts with a tokenizer that is not here. Its replies say how many tokens a prompt had, and a refusal says it too late;
+both correct the count (her/tokens.py). A refusal that a shorter answer would have avoided is answered by asking once more for a
+shorter one; one that only a shorter chat avoids is the caller's.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -87,13 +87,3 @@ class ContextRoom:
         """Learn from a whole answer and return it."""
         self.learn(messages, answer.usage)
         return answer
-
-
-def tokens_in(answer: object) -> int:
-    """Return the number of tokens in the answer of a server's `/tokenize`: vLLM's `count`, llama.cpp's list; 0 for another."""
-    if not isinstance(answer, dict):
-        return 0
-    count, listed = answer.get("count"), answer.get("tokens")
-    if isinstance(count, int) and not isinstance(count, bool) and count > 0:
-        return count
-    return len(listed) if isinstance(listed, list) else 0

@@ -6,7 +6,7 @@ import pytest
 
 from her import view
 from her.backends.base import Delta, Usage
-from her.backends.context_room import ContextRoom, tokens_in
+from her.backends.context_room import ContextRoom
 from her.errors import BackendError, TooLong
 from her.types import CastMember, Message, Part, Sampling, Scenario, Transcript, Turn
 from tests.test_tokens import PROSE
@@ -106,11 +106,3 @@ async def test_a_chat_of_thirty_turns_never_dies(language: str, per_byte: float)
                 assert attempt == 1
     assert retried <= 1
     assert server.tokens(prompt.messages) > 1400 or not prompt.dropped  # the history is not thrown away for nothing
-
-
-@pytest.mark.parametrize(
-    ("answer", "tokens"),
-    [({"count": 7}, 7), ({"tokens": [1, 2]}, 2), ({"count": True}, 0), ({"count": -1, "tokens": "x"}, 0), ([], 0), (None, 0)],
-)
-def test_the_answer_of_tokenize(answer: object, tokens: int) -> None:
-    assert tokens_in(answer) == tokens
