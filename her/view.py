@@ -54,12 +54,9 @@ def opening(messages: Sequence[Message]) -> str:
 
 
 def reader(me: str, *, scene: bool, director: bool | None = None) -> Viewer:
-    """Return how a person reads a chat: all layers; in a scene what their character sees, since opponents' thoughts are a secret.
+    """Return how a person reads a chat: all layers; in a scene what their character sees, for opponents' thoughts are secret.
 
-    Args:
-        me: the character that the person plays; empty for one who looks on.
-        scene: whether it has several characters.
-        director: whether the person switched the director's view on; None: only who looks on has it.
+    `me` is the character they play, empty for one who looks on; `director` their switch, None: only who looks on has it on.
     """
     directs = not me if director is None else director
     return Viewer(kind="person") if directs or not scene else Viewer(kind="character", name=me)
@@ -67,8 +64,7 @@ def reader(me: str, *, scene: bool, director: bool | None = None) -> Viewer:
 
 def visible_parts(parts: Sequence[Part], speaker: str, viewer: Viewer) -> tuple[Part, ...]:
     """Return what `viewer` sees of a turn by `speaker`."""
-    kinds = visible_kinds(viewer, speaker)
-    return tuple(part for part in parts if part.kind in kinds)
+    return tuple(part for part in parts if part.kind in visible_kinds(viewer, speaker))
 
 
 def visible_kinds(viewer: Viewer, speaker: str) -> tuple[Kind, ...]:
@@ -223,13 +219,9 @@ def _cut(
         lines = [*(rendered(index) for index in range(first, len(turns))), *closing]
         return _joined(head, lines, transcript.scenario.language)
 
-    @cache  # the range that is chosen was counted in the search already
-    def counted(first: int) -> tuple[tuple[Message, ...], int]:
-        shown = since(first)
-        return shown, count(shown)
-
-    first = _first_that_fits(len(turns), lambda index: counted(index)[1] <= budget)
-    kept, tokens = counted(first)
+    counted = cache(lambda first: count(since(first)))  # the range that is chosen was counted in the search already
+    first = _first_that_fits(len(turns), lambda index: counted(index) <= budget)
+    kept, tokens = since(first), counted(first)
     if tokens > budget:
         raise InputError(
             f"persona, scene and the last message have about {tokens} tokens and the model has room for {budget}; "

@@ -50,7 +50,7 @@ _TITLES = ("先生", "太太", "小姐", "夫人", "老爷", "公子", "姑娘",
 _BEFORE_PLACE = "在到去往回从进出至离住过赴于向入抵经来自"
 _PLACE_ENDINGS = "府馆院楼阁亭园城镇村县州省山江河湖寺庙庵桥街巷宫殿堂斋轩苑国岛港庄关峰谷湾"
 _PLACE = re.compile(rf"(?<=[{_BEFORE_PLACE}])([\u3400-\u9fff]{{1,3}}?[{_PLACE_ENDINGS}])(?![{_PLACE_ENDINGS}])")
-_COMMON = frozenset(
+_ORDINARY = frozenset(
     "大小前后东西南北上下中里外内这那哪一二三几两多每各此某本全老新古旧高深荒花公学医书茶饭酒旅宾戏法法剧影茅竹草门家祖外爱中祠客厅江山"
 )
 """Characters of common nouns such as 花园, 后院 or 大街: a place of these alone is no name."""
@@ -129,7 +129,7 @@ def proper_nouns(text: str) -> Iterator[str]:
 def chinese_places(text: str) -> Iterator[str]:
     """Yield what stands where a place stands and ends like one, common nouns left out."""
     for place in sorted({match[1] for match in _PLACE.finditer(text)}):
-        if not set(place[:-1]) <= _COMMON:
+        if not set(place[:-1]) <= _ORDINARY:
             yield place
 
 

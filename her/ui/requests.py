@@ -32,10 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class Request(Value):
-    """Fields of every request. `token` is the visitor's secret, `language` that of the page.
-
-    `director` is the switch of the director's view in a scene, null when it was never used (her/view.py, `reader`).
-    """
+    """Fields of every request: `token` the visitor's secret, `director` the switch in a scene (her/view.py, `reader`)."""
 
     token: Token
     language: Language = "en"
@@ -344,11 +341,7 @@ def read_run(payload: object) -> RunRequest:
 
 
 def token_owner(token: object) -> str:
-    """Return the id of the visitor who holds this token.
-
-    Raises:
-        Forbidden: it has another form than the page's tokens.
-    """
+    """Return the id of the visitor who holds this token; raise Forbidden when it has another form than the page's tokens."""
     try:
         return visitor_id(_TOKEN.validate_python(token, strict=True))
     except ValidationError as error:

@@ -83,7 +83,7 @@ def credited_rounds(question: SceneQuestion, protocol: ActingProtocol) -> int:
 
 
 class JudgedTexts(NamedTuple):
-    """What the judge reads of a question, whatever the dimension: the turns that were played, and the book's scene."""
+    """Texts that the judge reads of a question, whatever the dimension: the turns that were played, and the book's scene."""
 
     shown: tuple[SeenTurn, ...]
     reference: str

@@ -65,7 +65,7 @@ class Seed(NamedTuple):
 
 
 class SeedSuite(NamedTuple):
-    """Whose seeds they are, as the report says it."""
+    """Suite that seeds belong to, as the report names it."""
 
     name: str
     title: str
