@@ -20,7 +20,13 @@ export function createApi(doors, token, language, lostConnection, memory) {
   return {
     async act(name, fields) {
       try {
-        const answer = await doors.server.act({ act: name, token, language, director: directorIn(memory, fields), ...fields });
+        const answer = await doors.server.act({
+          act: name,
+          token,
+          language,
+          director: directorIn(memory, fields),
+          ...fields,
+        });
         // Gradio answers null for a request that never arrived
         return /** @type {any} */ (answer ?? { error: lostConnection() });
       } catch (error) {
