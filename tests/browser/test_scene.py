@@ -172,7 +172,8 @@ def test_play_on_and_stop(page: Page, app: Playground, script: Script) -> None:
     speakers = [each.inner_text() for each in stored(stage).locator("header h3").all()]
     assert speakers == ["Iago", "Roderigo", "Brabantio"]
     expect(stored(stage).last.locator(".panel.thought")).to_be_visible()
-    script.rate = 4  # tokens a second: slow enough to be stopped
+    script.rate = 4  # tokens a second, and so many of them that it is stopped in the middle on a busy machine as well
+    script.text = " ".join(f"Word {number}." for number in range(500))
     stage.locator(".steps .count").select_option("20")
     stage.locator(".her-scroll").focus()
     page.keyboard.press("p")
