@@ -53,7 +53,7 @@ def test_an_edit_means_another_turn_at_each_endpoint() -> None:
         ([], InputError, r"request: \[\] is not an object"),
         ("x", InputError, "request: 'x' is not an object"),
         (TOKEN, InputError, "request: field 'act' is missing; name the act"),
-        ({**TOKEN, "act": "fly"}, InputError, "request: act 'fly' does not exist; there are boot, persona, chats, start, "),
+        ({**TOKEN, "act": "fly"}, InputError, "request: act 'fly' does not exist; there are boot, safety, persona, chats, "),
         ({**TOKEN, "act": ["boot"]}, InputError, "request: act .* does not exist"),
         ({**TOKEN, "act": "send", "chat": "c", "text": "x"}, InputError, "request: act 'send' does not exist"),
         ({**BOOT, "visitor": "me"}, InputError, "request: field 'visitor' does not belong to act 'boot'; leave it out"),
