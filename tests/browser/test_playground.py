@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests.browser.steps import begin, database, say
 from tests.playground import Playground
@@ -49,6 +49,34 @@ def script(model: ModelServer) -> Script:
     model.script = Script(text=lambda body: ANSWER)
     model.requests.clear()
     return model.script
+
+
+def test_the_page_says_up_to_when_all_is_safe_and_shows_an_alarm(page: Page, written: Playground) -> None:
+    """The answers are given what a playground that keeps its ratings elsewhere adds (tests/deploy/hub/test_durable.py)."""
+    known = [{"waiting": 0, "age": 40, "alarm": ""}, {"waiting": 2, "age": 70, "alarm": "failing"}]
+    acts = []
+
+    def answer(route: Route) -> None:
+        act = json.loads(route.request.post_data or "{}")["data"]["act"]
+        if act == "boot":
+            reply = route.fetch()
+            route.fulfill(response=reply, json={**reply.json(), "safety": known[0]})
+        elif act == "safety":
+            acts.append(act)
+            route.fulfill(json={"safety": known[1]})
+        else:
+            route.continue_()
+
+    page.route(re.compile("component_server"), answer)
+    page.clock.install(time="2026-11-28T12:00:00Z")
+    page.goto(written.url)
+    line = page.locator("#stage .her-badge .safe")
+    expect(line).to_contain_text("kept outside this Space: all of them, as of")
+    expect(line).to_have_attribute("role", "note")
+    page.clock.run_for(15_000)
+    expect(line).to_contain_text("Alarm: chats and ratings cannot be kept outside this Space")
+    expect(line).to_have_attribute("role", "alert")
+    assert acts
 
 
 def test_a_chat_with_both_layers(page: Page, written: Playground, outside: list[str]) -> None:
