@@ -4,6 +4,7 @@ The names are those of the OpenAI API reference (chat completions). `reasoning_c
 text of a reasoning model, see docs/protocols.md.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -78,3 +79,12 @@ def same_model(name: str, other: str) -> bool:
 def _bare(name: str) -> str:
     base = name.lower().replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
     return re.sub(r"\.gguf$|:.*$|[^\w.]", "", base)
+
+
+def with_extra_fields(body: dict[str, Any], extra: str) -> dict[str, Any]:
+    """Return the body with the fields of `Sampling.extra`, which replace others; null takes one away."""
+    fields: dict[str, Any] = json.loads(extra)
+    kept = {name: value for name, value in body.items() if name not in fields}
+    # In `extra_body`, which the openai package puts into the body: it refuses arguments that it does not know.
+    added = {name: value for name, value in fields.items() if value is not None}
+    return kept | {"extra_body": body.get("extra_body", {}) | added}

@@ -23,7 +23,7 @@ from pydantic import Field
 from her.backends.base import Completion, Delta, Description, join_deltas, replace_surrogates
 from her.backends.context_room import ContextRoom
 from her.backends.openai_errors import ServerLabel, error_from_exception
-from her.backends.openai_fields import same_model
+from her.backends.openai_fields import same_model, with_extra_fields
 from her.backends.openai_stream import StreamedAnswer, read_events
 from her.backends.openai_unstreamed import UnstreamedClient
 from her.errors import BackendError
@@ -254,7 +254,7 @@ class OpenAIBackend:
             body["stop"] = list(sampling.stop)
         if messages and messages[-1].role == "assistant":
             body["extra_body"] = _CONTINUE
-        return _with_extra_fields(body, sampling.extra) if sampling.extra else body
+        return with_extra_fields(body, sampling.extra) if sampling.extra else body
 
     async def _open(self, body: dict[str, Any]) -> httpx2.Response:
         """Send a streaming request that asks for token counts.
@@ -364,15 +364,6 @@ class OpenAIBackend:
         near = difflib.get_close_matches(self._model, names, 1, 0.3)
         hint = f"the nearest is {near[0]!r}, of {_first_names(names)}" if near else f"it has {_first_names(names) or 'none'}"
         return self._server.error("not_found", f"does not have this model; {hint}")
-
-
-def _with_extra_fields(body: dict[str, Any], extra: str) -> dict[str, Any]:
-    """Return the body with the fields of `Sampling.extra`, which replace others; null takes one away."""
-    fields: dict[str, Any] = json.loads(extra)
-    kept = {name: value for name, value in body.items() if name not in fields}
-    # In `extra_body`, which the openai package puts into the body: it refuses arguments that it does not know.
-    added = {name: value for name, value in fields.items() if value is not None}
-    return kept | {"extra_body": body.get("extra_body", {}) | added}
 
 
 @cache

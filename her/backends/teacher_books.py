@@ -23,18 +23,13 @@ _TELL = (
     r"(?:said|says|replied|cried|asked|answered|returned|exclaimed|whispered|added|continued|observed|remarked|murmured|muttered|"
     r"shouted|called|repeated|rejoined|inquired|enquired|demanded|declared|began|went on|resumed|interrupted|interposed|retorted)"
 )
-
-
-def _quotation(opening: str, inside: str, closing: str) -> re.Pattern[str]:
-    return re.compile(rf"{opening}\s*((?:(?!\n[ \t]*\n[ \t]*\n){inside}){{2,600}}?)\s*{closing}")
-
-
+_BODY = r"\s*((?:(?!\n[ \t]*\n[ \t]*\n)%s){2,600}?)\s*"
 _QUOTES = (
-    _quotation("“", "[^“”]", "”"),
-    _quotation(r"(?<![\w.,!?;])\"", r"[^\"]", r"\"(?!\w)"),
-    _quotation("‘", r"(?:[^‘’]|’(?=\w))", r"’(?!\w)"),
-    _quotation(r"(?<!\w)'", r"(?:[^']|(?<=\w)'(?=\w))", r"(?<=[.,!?;—-])'(?!\w)"),
-    _quotation("«", "[^«»]", "»"),
+    re.compile("“" + _BODY % "[^“”]" + "”"),
+    re.compile(r"(?<![\w.,!?;])\"" + _BODY % r"[^\"]" + r"\"(?!\w)"),
+    re.compile("‘" + _BODY % r"(?:[^‘’]|’(?=\w))" + r"’(?!\w)"),
+    re.compile(r"(?<!\w)'" + _BODY % r"(?:[^']|(?<=\w)'(?=\w))" + r"(?<=[.,!?;—-])'(?!\w)"),
+    re.compile("«" + _BODY % "[^«»]" + "»"),
     re.compile(rf"(?m)^[ \t]*[—–―][ \t]*([^\n—–―]{{2,600}}?)(?=[ \t]*[—–―]|,?[ \t]+{_TELL}\b|[ \t]*$)"),
 )
 _WHO = r"((?:(?:Mr|Mrs|Dr|St)\.?|Miss|Sir|Lady|Lord|Aunt|Uncle|Madame|Monsieur|[Tt]he)?\s{0,3}[A-Z][a-z]+(?:[ -][A-Z][a-z]+)?)"
