@@ -50,6 +50,14 @@ def test_a_model_is_saved_with_all_that_belongs_to_it(base: Path, tokenizer: Any
     assert equal_weights(again.state_dict(), before)
 
 
+def test_weights_that_were_trained_with_autocast_are_saved_in_half(base: Path, tokenizer: Any, tmp_path: Path) -> None:
+    model = load_base(base, tokenizer, "float32")
+    saved = save(model, tokenizer, tmp_path / "model", base=str(base), facts={}, half=True)
+    assert json.loads((saved.folder / "config.json").read_text())["dtype"] == "bfloat16"
+    assert 0 < saved.difference < 5e-2
+    assert (saved.folder / "model.safetensors").stat().st_size < 0.6 * (base / "model.safetensors").stat().st_size
+
+
 def test_replies_end_where_the_template_says(base: Path, tokenizer: Any, tmp_path: Path) -> None:
     model = load_base(base, tokenizer)
     model.generation_config.eos_token_id = [0]
