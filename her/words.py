@@ -10,9 +10,22 @@ from her.types import Language
 # A CJK ideograph is a word by itself; every other run of letters and digits is one word.
 _WORD = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]|[^\W_\u3400-\u9fff\uf900-\ufaff]+")
 SENTENCE = re.compile(r"[^.!?。！？…\n]+[.!?。！？…]*")
-GARBLED = re.compile(r"[\ufffd\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\\[nt]|\\u[0-9a-f]{4}|&(?:lt|gt|amp);|\{\{|\}\}")
-"""Replacement and control characters, escapes that were not decoded, and brackets of a template that was not filled."""
+GARBLED = re.compile(
+    r"[\ufffd\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ue000-\uf8ff]|\\[nt]|\\u[0-9a-f]{4}|&(?:lt|gt|amp|quot|nbsp|apos|#\d+);|\{\{|\}\}|"
+    r"â€|Ã[\u0080-\u00bf\u0192\u201a-\u2122]|Â[\u00a0-\u00bf]|ï¿½|ï¼|"
+    r"[äåæçèé][\u00a0-\u00bf\u0152-\u0178\u02c6\u02dc\u2013-\u2122]{1,2}(?=[^a-z]|$)|锟斤拷|烫烫|屯屯|鈥|銆[\u0080-\u9fff]|锛"
+)
+"""Replacement and control characters, escapes that were not decoded, brackets of a template that was not filled, and UTF-8 that
+was read in another encoding (`â€™` for an apostrophe, `锟斤拷` for nothing at all)."""
 # fmt: off
+NUMBERS = {
+    "zero": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8",
+    "nine": "9", "ten": "10", "eleven": "11", "twelve": "12", "thirteen": "13", "fourteen": "14", "fifteen": "15",
+    "sixteen": "16", "seventeen": "17", "eighteen": "18", "nineteen": "19", "twenty": "20", "thirty": "30", "forty": "40",
+    "fifty": "50", "sixty": "60", "seventy": "70", "eighty": "80", "ninety": "90", "hundred": "100", "thousand": "1000",
+    "dozen": "12",
+}
+"""English number words and their digits."""
 _FUNCTION_WORDS = frozenset((
     "that", "this", "with", "your", "yours", "hers", "they", "them", "their", "there", "here", "have", "been", "will",
     "would", "shall", "should", "could", "might", "must", "what", "when", "where", "which", "whom", "then", "than", "from",

@@ -1,4 +1,4 @@
-"""Ask the models of a run: one caller for all questions, and a second one for the rewriter's when the settings name one."""
+"""Ask the models of a run: one caller for all questions, further ones for the rewriter's and the checker's."""
 
 import re
 from collections import Counter
@@ -21,6 +21,7 @@ class StageCallers:
         self.main = Caller(options.endpoints, ledger, limits)
         # Both callers share one purse: the budget is for the whole run.
         self.rewriter = Caller(options.rewriter, ledger, limits, self.main.budget) if options.rewriter else self.main
+        self.checker = Caller(options.checker, ledger, limits, self.main.budget) if options.checker else self.main
         self._count = 0
         self._hopeless = HopelessCalls(options.teacher.give_up)
         self._stack = AsyncExitStack()
@@ -36,7 +37,7 @@ class StageCallers:
     @property
     def callers(self) -> tuple[Caller, ...]:
         """Every caller once."""
-        return (self.main,) if self.rewriter is self.main else (self.main, self.rewriter)
+        return tuple(dict.fromkeys((self.main, self.rewriter, self.checker)))
 
     async def ask(self, question: Question, messages: tuple[Message, ...], sampling: Sampling) -> StageAnswer:
         """Ask once.
@@ -53,12 +54,14 @@ class StageCallers:
     def call_for(self, question: Question, messages: tuple[Message, ...], sampling: Sampling) -> tuple[Caller, Call]:
         """Return the caller of a question and the call to give it."""
         self._count += 1
-        caller = self.rewriter if question.rewriter else self.main
+        caller = self.checker if question.checker else self.rewriter if question.rewriter else self.main
         return caller, Call(f"{question.name} {self._count}", question.name, messages, sampling, question.schema)
 
     def specs(self, caller: Caller) -> tuple[str, ...]:
         """Return the endpoints of a caller, for workers that open them in other processes."""
-        return self._options.endpoints if caller is self.main else self._options.rewriter
+        if caller is self.main:
+            return self._options.endpoints
+        return self._options.rewriter if caller is self.rewriter else self._options.checker
 
 
 class HopelessCalls:

@@ -22,6 +22,10 @@ class TurnRecord(Value):
         asked: number of times this turn was asked about, 1 or 2.
         first: names of the problems of the first answer.
         problems: problems of the last answer, also when that answer was not used.
+        repairs: what code repaired in the answer that was used, by the names of the problems.
+        same: whether the second answer, asked for because of problems, was the first one again: a teacher that insists may be
+            right, and the check wrong.
+        checked: whether the checker read the last answer.
         error: why there was no answer, one sentence.
         refused: the last answer, where it was not used; for the people who read the report.
     """
@@ -34,6 +38,9 @@ class TurnRecord(Value):
     asked: int = 1
     first: tuple[str, ...] = ()
     problems: tuple[Defect, ...] = ()
+    repairs: tuple[str, ...] = ()
+    same: bool = False
+    checked: bool = False
     error: str = ""
     refused: str = ""
 

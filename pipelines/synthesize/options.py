@@ -28,6 +28,7 @@ class SynthesisOptions(Value):
         licence: licence of the sources, for the dataset card.
         endpoints: backend specs that share the calls; the first one names the model in the records.
         rewriter: backend specs for the questions marked `rewriter` (the plans); empty uses `endpoints`.
+        checker: backend specs of a checker model, which reads turns, plans and facts for what code cannot decide; empty: off.
         stages: names of the stages to run, of those in stages/stage_table.py; they always run in the order of that table.
         executor: `asyncio`, or `ray` for a Ray cluster. Ray asks the questions of `stages`, which are nearly all of them.
             Raw books become scenes in this process with either, because the pieces of a book depend on each other.
@@ -41,6 +42,7 @@ class SynthesisOptions(Value):
     licence: str = "unknown"
     endpoints: tuple[NonEmpty, ...] = Field(default=("teacher:",), min_length=1, json_schema_extra=MAY_CHANGE)
     rewriter: tuple[NonEmpty, ...] = Field(default=(), json_schema_extra=MAY_CHANGE)
+    checker: tuple[NonEmpty, ...] = Field(default=(), json_schema_extra=MAY_CHANGE)
     stages: tuple[str, ...] = tuple(STAGES)
     executor: str = Field(default="asyncio", pattern="^(asyncio|ray)$", json_schema_extra=MAY_CHANGE)
     scenes_at_once: int = Field(default=64, ge=1, json_schema_extra=MAY_CHANGE)
@@ -78,4 +80,5 @@ class SynthesisOptions(Value):
             plans=self.plans,
             settings=self.settings,
             teacher=self.teacher,
+            checked=bool(self.checker),
         )

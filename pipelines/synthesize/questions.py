@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from her.prompts import prompt_messages
 from her.types import Language, Message, Sampling
 from pipelines.synthesize.notes import Notes
-from pipelines.synthesize.option_groups import StageOptions
+from pipelines.synthesize.option_groups import MOST_TOKENS, StageOptions
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,14 @@ class Question:
         prompt: file name in her/prompts without language and suffix; empty for the live prompt of a turn (her/view.py).
         schema: what the answer must be JSON of; None for free text.
         rewriter: whether it is asked of the endpoints in `rewriter` where these are set.
+        checker: whether it is asked of the endpoints in `checker`; without any it is not asked.
     """
 
     name: str
     prompt: str = ""
     schema: type[BaseModel] | None = None
     rewriter: bool = False
+    checker: bool = False
 
     def messages(self, language: Language, payload: Mapping[str, Any], **fields: str) -> tuple[Message, ...]:
         """Return the messages of this question; see `prompt_messages`."""
@@ -76,4 +78,7 @@ class StageContext:
         `max_tokens` is the limit of the answer alone; the room for the teacher's thinking is added here.
         """
         asked = self.options.sampling.model_copy(update=sampling)
+        if question.checker:  # another server: it gets the room to think, and none of the teacher's own fields
+            limit = min(MOST_TOKENS, asked.max_tokens + self.options.teacher.room)
+            return await self.asker.ask(question, messages, asked.model_copy(update={"max_tokens": limit}))
         return await self.asker.ask(question, messages, self.options.teacher.request(asked))

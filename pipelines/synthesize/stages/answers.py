@@ -115,6 +115,20 @@ class SettingFact(BaseModel):
     shown_by: str = ""
 
 
+class CheckedItem(BaseModel):
+    """Faults that a checker finds in one item: codes, none for an item without a fault; `reason` in a few words."""
+
+    id: str
+    faults: list[str]
+    reason: str = ""
+
+
+class CheckedItems(BaseModel):
+    """Answer to `check_turns`, `check_plans` and `check_facts`."""
+
+    items: list[CheckedItem]
+
+
 class CompletedSetting(BaseModel):
     """Answer to `complete_setting`."""
 

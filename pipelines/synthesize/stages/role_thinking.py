@@ -1,4 +1,4 @@
-"""Deepen the thoughts of a scene (role thinking): one question per scene, every turn checked in code.
+"""Deepen the thoughts of a scene (role thinking): one question per scene, every turn checked in code and by the checker.
 
 Turns that fail a check are asked for once more, with the reasons; a turn that fails again keeps its original form and is
 counted. The question knows turns by short labels, everything else by their stable ids. Turns of the environment are shown
@@ -6,19 +6,21 @@ and never changed. The rules are HER's (docs/protocols.md, Synthesis).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from her.characters.coser import BookScene
 from her.format import parse, pattern, render
-from her.types import ENVIRONMENT, Defect, Transcript, Turn
+from her.types import ENVIRONMENT, Defect, Turn
 from pipelines.synthesize.checks.conversations import conversation_problems
 from pipelines.synthesize.checks.knowledge import sight
 from pipelines.synthesize.checks.problems import problem
+from pipelines.synthesize.checks.repairs import repaired
 from pipelines.synthesize.checks.turns import turn_problems
 from pipelines.synthesize.notes import Fate, TurnRecord
 from pipelines.synthesize.questions import Question, StageAnswer, StageContext
 from pipelines.synthesize.stages.answers import EnhancedTurns, WrittenTurn
+from pipelines.synthesize.stages.checker import CHECK_TURNS, check_items
 from pipelines.synthesize.stages.turn_text import describe_problems, turn_body, turn_labels
 
 ENHANCE = Question("role_thinking", "enhance_thoughts", EnhancedTurns)
@@ -32,10 +34,19 @@ Problems = dict[str, tuple[Defect, ...]]
 
 @dataclass(frozen=True)
 class _Round:
-    """State of a scene after a question: the written turns by id, and their problems."""
+    """State of a scene after a question.
+
+    Args:
+        written: the written turns by id, repaired.
+        problems: their problems.
+        repairs: what was repaired in each.
+        checked: ids of the turns that the checker read.
+    """
 
     written: dict[str, Turn]
     problems: Problems
+    repairs: Problems = field(default_factory=dict)
+    checked: frozenset[str] = frozenset()
 
 
 async def enhance_thoughts(scene: BookScene, context: StageContext) -> BookScene:
@@ -48,15 +59,11 @@ async def enhance_thoughts(scene: BookScene, context: StageContext) -> BookScene
     if not isinstance(answer.value, EnhancedTurns):
         context.notes.turns += [_record(scene, turn, "kept", error=answer.error) for turn in originals.values()]
         return scene
-    written = merge_answers(answer.value.turns, originals, labels)
-    first = last = _Round(written, check_turns(scene, originals, written))
+    first = last = await _read(scene, labels, originals, answer.value.turns, None, context)
     if first.problems:
         answer = await _ask(scene, labels, list(first.problems), first, context)
         if isinstance(answer.value, EnhancedTurns):
-            asked_again = {turn_id: originals[turn_id] for turn_id in first.problems}
-            written = {**first.written, **merge_answers(answer.value.turns, asked_again, labels)}
-            # All turns are checked anew: a rewritten turn may make its neighbour the third of one pattern.
-            last = _Round(written, check_turns(scene, originals, written))
+            last = await _read(scene, labels, originals, answer.value.turns, first, context)
     turns = []
     for turn in scene.turns:
         if turn.id in originals:
@@ -66,6 +73,41 @@ async def enhance_thoughts(scene: BookScene, context: StageContext) -> BookScene
     return scene.model_copy(update={"turns": tuple(turns)})
 
 
+async def _read(
+    scene: BookScene,
+    labels: Mapping[str, str],
+    originals: Mapping[str, Turn],
+    answers: Sequence[WrittenTurn],
+    before: _Round | None,
+    context: StageContext,
+) -> _Round:
+    """Return the round of an answer: every turn repaired and checked in code, then by the checker where code finds nothing."""
+    wanted = {turn_id: originals[turn_id] for turn_id in before.problems} if before else originals
+    language = scene.scenario.language
+    written = dict(before.written) if before else {}
+    repairs = dict(before.repairs) if before else {}
+    for turn_id, turn in merge_answers(answers, wanted, labels).items():
+        written[turn_id], repairs[turn_id] = repaired(turn, originals[turn_id], language)
+    # All turns are checked anew: a rewritten turn may make its neighbour the third of one pattern.
+    problems = check_turns(scene, originals, written)
+    items = [
+        {"id": labels[turn.id], "speaker": turn.speaker, "before": turn_body(turn), "text": turn_body(written[turn.id])}
+        for turn in scene.turns
+        if turn.id in wanted and turn.id in written and not _hard(problems.get(turn.id, ()))
+    ]
+    found = await check_items(CHECK_TURNS, scene, items, context)
+    for turn_id, label in labels.items():
+        if faults := found.get(label, ()):
+            problems[turn_id] = (*problems.get(turn_id, ()), *faults)
+    read = {turn_id for turn_id, label in labels.items() if label in found}
+    return _Round(written, problems, repairs, frozenset(read) | (before.checked - wanted.keys() if before else frozenset()))
+
+
+def _hard(problems: Iterable[Defect]) -> bool:
+    """Return whether a turn has a problem of its own, so that the checker need not read it."""
+    return any(each.name not in ("few_patterns", "three_alike") for each in problems)
+
+
 async def _ask(
     scene: BookScene, labels: Mapping[str, str], turn_ids: Sequence[str], failed: _Round | None, context: StageContext
 ) -> StageAnswer:
@@ -73,7 +115,9 @@ async def _ask(
     payload: dict[str, Any] = {
         "book": scene.book,
         "scenario": scene.scenario.setting,
-        "characters": [{"name": member.name, "motivation": member.motivation} for member in scene.cast],
+        "characters": [
+            {"name": member.name, "background": member.background, "motivation": member.motivation} for member in scene.cast
+        ],
         "turns": [
             {"id": labels[turn.id], "speaker": turn.speaker, "text": turn_body(turn)} for turn in scene.turns if turn.parts
         ],
@@ -106,8 +150,8 @@ def merge_answers(answers: Iterable[WrittenTurn], wanted: Mapping[str, Turn], la
 def check_turns(scene: BookScene, originals: Mapping[str, Turn], written: Mapping[str, Turn]) -> Problems:
     """Return the problems of the turns in `originals`, of each turn alone and among its neighbours."""
     turns = tuple(written.get(turn.id, turn) for turn in scene.turns)
-    transcript = Transcript(id=scene.id, scenario=scene.scenario, cast=scene.cast, turns=turns)
-    among_neighbours = conversation_problems(scene.turns, turns)
+    transcript = scene.transcript()
+    among_neighbours = conversation_problems(scene.turns, turns, scene.scenario.language)
     found: Problems = {}
     for at, turn in enumerate(scene.turns):
         if turn.id not in originals:
@@ -115,7 +159,7 @@ def check_turns(scene: BookScene, originals: Mapping[str, Turn], written: Mappin
         if turn.id not in written:
             found[turn.id] = (problem("missing"),)
             continue
-        alone = turn_problems(turn, written[turn.id], sight(transcript, at))
+        alone = turn_problems(turn, written[turn.id], sight(transcript, at, written=turns))
         if all_problems := (*alone, *among_neighbours.get(turn.id, ())):
             found[turn.id] = all_problems
     return found
@@ -125,13 +169,25 @@ def _choose(scene: BookScene, original: Turn, first: _Round, last: _Round, error
     """Choose between the written turn and the original. `error`: why the second question had no answer."""
     written, problems = last.written.get(original.id), last.problems.get(original.id, ())
     fate: Fate = "kept"
-    chosen = original
+    language = scene.scenario.language
+    tidy, repairs = repaired(original, original, language)
+    chosen = _with_parts_of(original, tidy)
     if written is not None and not _is_worse(original, written, problems):
-        fate = "changed" if written.parts != original.parts else "as_it_was"
-        chosen = _with_parts_of(original, written)
-    before = first.problems.get(original.id, ())
+        fate = "changed" if written.parts != tidy.parts else "as_it_was"
+        chosen, repairs = _with_parts_of(original, written), last.repairs.get(original.id, ())
+    before, earlier = first.problems.get(original.id, ()), first.written.get(original.id)
     record = _record(scene, original, fate, before, problems, error if problems else "")
-    return chosen, record.model_copy(update={"refused": turn_body(written)} if written and fate == "kept" else {})
+    more = {
+        "repairs": tuple(each.name for each in repairs),
+        "same": bool(before)
+        and last is not first
+        and earlier is not None
+        and written is not None
+        and earlier.parts == written.parts,
+        "checked": original.id in last.checked,
+        "refused": turn_body(written) if written and fate == "kept" else "",
+    }
+    return chosen, record.model_copy(update=more)
 
 
 def _is_worse(original: Turn, written: Turn, problems: Iterable[Defect]) -> bool:

@@ -1,31 +1,51 @@
 """Complete the setting of a scene: add a fact when the dialogue shows it, the setting lacks it and the source says it.
 
 These three conditions, and that the original texts stay as they are, are HER's (docs/protocols.md, Synthesis). Here they
-are checked in code: the source that the model is given ends where the scene ends, so nothing later can be told, and the
-quoted sentence is searched in it. Facts are appended to the original texts.
+are checked in code, and by the checker where one is set: the source that the model is given ends where the scene begins, so
+nothing of it or after it can be told, and the quoted sentence is searched in it. Facts are appended to the original texts.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from her.characters.coser import BookScene
 from her.types import CastMember, Turn
-from her.words import telling_words, words
+from her.words import GARBLED
 from pipelines.synthesize.checks.anchors import SearchedText
+from pipelines.synthesize.checks.facts import (
+    KNOWN_SHARE,
+    SUPPORTED_SHARE,
+    content_of,
+    critical_change,
+    is_later,
+    is_said,
+    is_secret,
+    is_shown,
+    of_another,
+    share,
+)
+from pipelines.synthesize.checks.phrases import foreign, task_talk
 from pipelines.synthesize.questions import Question, StageContext
 from pipelines.synthesize.stages.answers import CompletedSetting, SettingFact
-from pipelines.synthesize.stages.turn_text import turn_body, turn_labels
+from pipelines.synthesize.stages.checker import CHECK_FACTS, check_items
+from pipelines.synthesize.stages.turn_text import describe_problems, turn_body, turn_labels
 
 COMPLETE = Question("settings", "complete_setting", CompletedSetting)
 REASONS: dict[str, str] = {
     "nobody": "the scene has no character of this name",
     "wrong_field": "the setting belongs to everybody, the other fields to one character",
     "short_quote": "the quotation is too short to be searched",
-    "not_in_source": "the quotation is not in the source before the end of the scene",
+    "not_in_source": "the quotation is not in the source before the first line of the scene",
     "not_shown": "no turn of the dialogue shows it",
-    "spoiler": "the quotation comes after the turn that shows it",
+    "spoiler": "it tells what is said, done or found out in the scene or after it",
+    "secret": "it tells others what a character keeps to themselves",
+    "of_another": "it is about another character than the quotation, or given to one whom it does not concern",
     "known": "the setting says it already",
     "unsupported": "the quotation does not support it",
+    "contradicted": "it has another number, date or negation than the quotation",
+    "garbled": "it holds garbled text, another language or talk about the task",
+    "checker": "the checker found a fault in it",
     "too_many": "more facts than were asked for",
 }
 """Why a fact is dropped: name -> meaning."""
@@ -33,15 +53,17 @@ LEAST_QUOTE = 12
 """Letters and digits a quotation must have; shorter ones are found anywhere."""
 QUOTE_SIMILAR = 0.9
 """Minimum difflib ratio of the quotation and a sentence of the source."""
-KNOWN_SHARE, SUPPORTED_SHARE = 0.75, 0.4
-"""Share of the fact's content words that, found in the setting, makes it known; that the quotation must have."""
+LEAST_FOUND = 0.5
+"""Minimum share of a line that its found run of words is: a run of five words of a long speech may stand anywhere."""
 ANSWER_TOKENS = 2048
+_MARKS = " \n\t“”\"「」『』'‘’—–-:：,，"
+_SENTENCE_END = re.compile(r"[.!?。！？…]+[\"”’'」』)）]*")
 
 
 async def complete_setting(scene: BookScene, context: StageContext) -> BookScene:
     """Return the scene with the facts its setting lacked; the same scene when it has no source or needs none."""
     options, notes = context.options.settings, context.notes
-    source = source_until_end(scene)
+    source = source_before(scene)
     if not source:
         notes.skip(COMPLETE.name, f"scene {scene.id}", "its source has no text, or its lines are not found in it")
         return scene
@@ -54,27 +76,56 @@ async def complete_setting(scene: BookScene, context: StageContext) -> BookScene
         return scene
     searched = SearchedText(source)
     turns = {labels[turn.id]: turn for turn in scene.turns}
+    sound: list[SettingFact] = []
+    whole = scene
     for number, fact in enumerate(answer.value.additions):
         # Each fact is checked against the scene with the facts before it, so that nothing is added twice.
-        reason = "too_many" if number >= options.most else drop_reason(fact, scene, searched, turns)
+        reason = "too_many" if number >= options.most else drop_reason(fact, whole, searched, turns)
         if reason:
-            notes.skip(COMPLETE.name, f"scene {scene.id}, addition {fact.fact[:60]!r}", f"{reason}: {REASONS[reason]}")
+            _skip(fact, scene, reason, REASONS[reason], context)
+        else:
+            sound.append(fact)
+            whole = _with_fact(whole, fact)
+    return await _checked(scene, sound, context)
+
+
+async def _checked(scene: BookScene, facts: list[SettingFact], context: StageContext) -> BookScene:
+    """Return the scene with the facts in which the checker finds no fault."""
+    items = [{"id": f"f{number}", "text": fact.fact, **fact.model_dump(exclude={"fact"})} for number, fact in enumerate(facts, 1)]
+    found = await check_items(CHECK_FACTS, scene, items, context)
+    for number, fact in enumerate(facts, 1):
+        if faults := found.get(f"f{number}", ()):
+            _skip(fact, scene, "checker", describe_problems(faults), context)
         else:
             scene = _with_fact(scene, fact)
     return scene
 
 
-def source_until_end(scene: BookScene) -> str:
-    """Return the source text up to the end of the scene's last line that is found in it; empty when none is."""
+def _skip(fact: SettingFact, scene: BookScene, reason: str, meaning: str, context: StageContext) -> None:
+    context.notes.skip(COMPLETE.name, f"scene {scene.id}, addition {fact.fact[:60]!r}", f"{reason}: {meaning}")
+
+
+def source_before(scene: BookScene) -> str:
+    """Return the source text up to the first line of the scene; empty when no line is found in it.
+
+    When the first line is not found, the text ends at the first one that is, minus the sentence before that: it is narration
+    of the scene already.
+    """
     source = SearchedText(scene.passage)
-    end = 0
-    for turn in scene.turns:
-        if place := source.spoken(turn.text("speech"), end):
-            end = place.end
-    # The full stop and the closing quotation mark belong to the line.
-    while 0 < end < len(scene.passage) and not (scene.passage[end].isalnum() or scene.passage[end].isspace()):
-        end += 1
-    return scene.passage[:end]
+    places = [
+        (place.start, number)
+        for number, turn in enumerate(turn for turn in scene.turns if turn.text("speech"))
+        if (place := source.spoken(turn.text("speech"))) and place.ratio >= LEAST_FOUND
+    ]
+    if not places:
+        return ""
+    start, number = min(places)
+    before = scene.passage[:start]
+    # The sentence in which the line stands ("Marta looked up and said: ...") is narration of the scene.
+    ends = [match.end() for match in _SENTENCE_END.finditer(before)]
+    if number and not before[ends[-1] if ends else 0 :].strip(_MARKS):
+        ends = ends[:-1]
+    return before[: ends[-1]] if ends else ""
 
 
 def setting_payload(scene: BookScene, source: str, labels: Mapping[str, str]) -> dict[str, Any]:
@@ -107,30 +158,40 @@ def drop_reason(fact: SettingFact, scene: BookScene, source: SearchedText, turns
     place = source.nearest(fact.quote, least=QUOTE_SIMILAR)
     if place is None:
         return "not_in_source"
-    language = scene.scenario.language
-    shown = turns.get(fact.shown_by)
-    content = telling_words(words(fact.fact), language)
-    if shown is None or not content & telling_words(words(f"{shown.speaker} {shown.text()}"), language):
-        return "not_shown"
-    # What the source says after the line that shows the fact happens during the scene, and the setting is before it.
-    spoken = source.spoken(shown.text("speech"))
-    if spoken and place.start >= spoken.end:
-        return "spoiler"
-    setting = scene.scenario.setting if member is None else " ".join((scene.scenario.setting, _member_texts(member)))
-    if _share(content, telling_words(words(setting), language)) >= KNOWN_SHARE:
-        return "known"
-    quoted = source.text[place.start : place.end] + fact.quote
-    if _share(content, telling_words(words(quoted), language)) < SUPPORTED_SHARE:
-        return "unsupported"
-    return ""
+    found = source.text[place.start : place.end]
+    return _content_reason(fact, scene, found, turns.get(fact.shown_by), member)
+
+
+def _content_reason(fact: SettingFact, scene: BookScene, found: str, shown: Turn | None, member: CastMember | None) -> str:
+    """Return why a fact whose quotation stands in the source (`found`) is dropped for what it says; empty when it is not."""
+    language, text = scene.scenario.language, fact.fact
+    names = [each.name for each in scene.cast]
+    everything = f"{found} {_all_texts(scene)} {' '.join(turn.text() for turn in scene.turns)}"
+    # Names are no evidence: whoever speaks is named in the fact more often than not.
+    evidence = content_of(f"{text} {found}", language, names)
+    said = content_of(text, language)
+    own = fact.character if fact.field in ("background", "motivation") else ""
+    setting = scene.scenario.setting if member is None else f"{scene.scenario.setting} {_member_texts(member)}"
+    reasons: dict[str, Callable[[], object]] = {
+        "not_in_source": lambda: critical_change(fact.quote, found, language),
+        "garbled": lambda: GARBLED.search(text) or foreign(text, everything, language, names) or task_talk(text, everything),
+        "not_shown": lambda: shown is None or not is_shown(shown.text(), evidence, language, names),
+        "spoiler": lambda: is_later(text) or is_said(text, scene.turns),
+        "secret": lambda: is_secret(text, scene, own),
+        "of_another": lambda: of_another(text, found, fact.character, scene),
+        "known": lambda: share(said, content_of(setting, language), language) >= KNOWN_SHARE,
+        "unsupported": lambda: share(said, content_of(f"{found} {fact.quote}", language), language) < SUPPORTED_SHARE,
+        "contradicted": lambda: critical_change(text, found, language, setting),
+    }
+    return next((reason for reason, holds in reasons.items() if holds()), "")
 
 
 def _member_texts(member: CastMember) -> str:
     return f"{member.profile} {member.background} {member.motivation}"
 
 
-def _share(wanted: set[str], there: set[str]) -> float:
-    return len(wanted & there) / len(wanted) if wanted else 0.0
+def _all_texts(scene: BookScene) -> str:
+    return " ".join((scene.scenario.setting, *map(_member_texts, scene.cast)))
 
 
 def _with_fact(scene: BookScene, fact: SettingFact) -> BookScene:

@@ -26,8 +26,29 @@ def of_patterns(*patterns: str) -> list[Turn]:
 )
 def test_a_conversation_is_held_to_variety(patterns: list[str], found: dict[str, set[str]]) -> None:
     turns = of_patterns(*patterns)
-    problems = conversation_problems(turns, turns)
+    before = [turn.model_copy(update={"parts": (*turn.parts, Part(kind="speech", text="Before."))}) for turn in turns]
+    problems = conversation_problems(before, turns)
     assert {key: {each.name for each in value} - {"opening_repeated"} for key, value in problems.items()} == found
+
+
+def test_an_answer_that_changes_nothing_is_named_and_one_changed_word_is_enough() -> None:
+    turns = of_patterns("speech", "think-speech", "act-speech", "speech-act")
+    dotted = [
+        turn.model_copy(update={"parts": (*turn.parts[:-1], Part(kind="speech", text=turn.parts[-1].text + "."))})
+        for turn in turns
+    ]
+    assert all("lazy" in {each.name for each in found} for found in conversation_problems(turns, dotted).values())
+    other = turns[1].model_copy(update={"parts": (Part(kind="role_thinking", text="I wonder"), *turns[1].parts[1:])})
+    assert not conversation_problems(turns, [turns[0], other, *turns[2:]])
+
+
+def test_a_thought_may_stand_in_one_turn_only() -> None:
+    before = of_patterns("think-speech", "act-speech", "think-speech")
+    said = Part(kind="role_thinking", text="I shall never see that house again.")
+    after = [turn.model_copy(update={"parts": (said, *turn.parts)}) if turn.id != "1" else turn for turn in before]
+    assert {key: [each.name for each in found] for key, found in conversation_problems(before, after).items()} == {
+        "2": ["repeated"]
+    }
 
 
 def test_two_thoughts_that_open_alike_are_named() -> None:

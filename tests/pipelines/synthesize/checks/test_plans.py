@@ -22,18 +22,22 @@ GOOD = (
     ("plan", "names"),
     [
         (GOOD, set()),
-        (GOOD.replace("Othello has asked", "The user has asked"), {"plan_user"}),
+        (GOOD.replace("Othello has asked", "The user has asked"), {"plan_user", "task_talk"}),
         (GOOD.replace("Iago", "him"), {"plan_nameless"}),
-        (GOOD + " My own heart is cold and I hate the Moor.", {"plan_first_person"}),
-        ("I need to portray Iago. " + "The weather is to be mentioned, at length and with pleasure. " * 4, {"plan_astray"}),
+        (
+            "My heart is cold and Iago is my name. I hate the Moor, who took from me what was mine. "
+            "Cassio has it now, and "
+            "nobody shall keep me from speaking of it to him as a friend would, with a cold face and a warm hand.",
+            {"plan_first_person"},
+        ),
         (GOOD + f" It ends on “{SAID}”", {"plan_quotes"}),
         ("I need to portray Iago, who thinks of Cassio.", {"plan_short"}),
-        (GOOD * 12, {"plan_long"}),
+        (GOOD * 12, {"plan_long", "repeated"}),
         (GOOD + " The reply goes by way of", {"plan_cut"}),
-        (f"# Plan\n{GOOD}", {"plan_tags"}),
+        (f"# Plan\n{GOOD}", {"markdown"}),
         (f"<think>{GOOD}", {"plan_tags"}),
         (GOOD + " 他要慢慢地说。", {"language"}),
-        (GOOD + " Michael was there when you wooed my lady, know of your love.", {"hidden_fact", "plan_first_person"}),
+        (GOOD + " Michael was there when you wooed my lady, know of your love.", {"hidden_fact"}),
     ],
 )
 def test_a_plan_is_held_to_every_rule(plan: str, names: set[str]) -> None:

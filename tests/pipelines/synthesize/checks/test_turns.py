@@ -19,8 +19,13 @@ SAID = "Cassio, my lord? No, sure, I cannot think it."
 SEEN = {at: sight(TRANSCRIPT, at) for at in range(1, len(SCENE.turns))}
 
 
+KEPT = "<role_thinking>Let me sound unwilling</role_thinking>"
+
+
 def problems(text: str, at: int = AT) -> set[str]:
     original = SCENE.turns[at]
+    if "unwilling" not in text:  # the thought of the original stays, whatever is tested beside it
+        text = text + KEPT if text.startswith("<role_thinking>") else KEPT + text
     written = parse(f"{original.speaker}: {text}", original.speaker, notation="her", turn_id=original.id)
     return {each.name for each in turn_problems(original, written, SEEN[at])}
 
@@ -43,13 +48,18 @@ def problems(text: str, at: int = AT) -> set[str]:
         (f"He turns and says {SAID}", {"narration", "speech_added"}),
         ("<role_thinking>I wait</role_thinking>No.", {"speech_lost"}),
         (f"{SAID} And yet the handkerchief, the bed, the strawberries, all of it!", {"speech_added"}),
-        (f"<role_thinking>{' '.join(['I wonder and I wait.'] * 30)}</role_thinking>{SAID}", {"too_long"}),
-        pytest.param(f"<role_thinking>{'and on ' * 30_000}I</role_thinking>{'and on ' * 30_000}", {"too_long"}, id="without end"),
+        (f"<role_thinking>{' '.join(['I wonder and I wait.'] * 30)}</role_thinking>{SAID}", {"too_long", "repeated"}),
+        pytest.param(
+            f"<role_thinking>{'and on ' * 30_000}I</role_thinking>{'and on ' * 30_000}", {"too_long", "tags"}, id="without end"
+        ),
         (f"<role_thinking>我想他信了</role_thinking>{SAID}", {"language"}),
         (f"<role_thinking>I wait\\n\\n\ufffd</role_thinking>{SAID}", {"garbled"}),
         (f"<role_thinking>I see it: Othello secretly wants to believe me</role_thinking>{SAID}", {"mind_reading"}),
         (f"<role_thinking>I guess Othello wants to believe me, he looks so pale</role_thinking>{SAID}", set()),
-        (f"<role_thinking>I know it: I saw somebody slip away, he thinks</role_thinking>{SAID}", {"hidden_fact"}),
+        (
+            f"<role_thinking>I know it: I saw somebody slip away, he thinks</role_thinking>{SAID}",
+            {"hidden_fact", "thought_person"},
+        ),
         (f"<role_thinking>I wonder: go on loving Desdemona in peace, will he</role_thinking>{SAID}", {"hidden_fact"}),
         (f"<role_thinking>No, sure, I cannot think it</role_thinking>{SAID}", {"echo"}),
     ],

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
+from her.characters.coser import BookScene
+from her.format import parse
+from pipelines.synthesize.notes import Notes
+from pipelines.synthesize.option_groups import StageOptions
+from pipelines.synthesize.questions import StageContext
 from pipelines.synthesize.stages.role_thinking import check_turns, enhance_thoughts
+from pipelines.synthesize.stages.turn_text import turn_body
+from tests.pipelines.synthesize.planted import PlantedTeacher, batches, planted_scene
 from tests.teaching import a_scene, answering, callers_of, context_of, improved, ledger_of, teaching
 
 SCENE = a_scene()
@@ -36,7 +43,8 @@ async def test_a_failing_turn_is_asked_again_with_the_reasons_then_kept_and_coun
     kept = [record for record in notes.turns if record.fate == "kept"]
     assert [record.turn for record in kept] == [SCENE.turns[1].id, SCENE.turns[3].id]
     assert all("speech_lost" in record.first and record.problems and record.asked == 2 for record in kept)
-    assert scene.turns[1] == SCENE.turns[1] and scene.turns[3] == SCENE.turns[3]
+    assert scene.turns[1].text("role_thinking") == "Now the net closes around Cassio"  # as it was, but for the full stop
+    assert all(scene.turns[at].text("speech") == SCENE.turns[at].text("speech") for at in (1, 3))
 
 
 async def test_a_turn_that_is_mended_at_the_second_try_is_taken(tmp_path: Path) -> None:
@@ -109,3 +117,49 @@ def test_a_long_scene_with_an_empty_turn_is_checked() -> None:
     grown = {key: turn.model_copy(update={"parts": turn.parts * (1 if key < "s7" else 9)}) for key, turn in originals.items()}
     problems = check_turns(scene, originals, grown)
     assert "s4" not in problems and any(each.name == "creeping" for each in problems["s9"])
+
+
+async def enhanced(language: str, over: dict[int, str | None], **teacher: Any) -> tuple[BookScene, Notes, PlantedTeacher]:
+    """Take a planted scene through the stage; `over` is the answer for some turns."""
+    asker = PlantedTeacher(language, over, **teacher)
+    context = StageContext(asker, StageOptions(checked="checker" in teacher), Notes())
+    return await enhance_thoughts(planted_scene(language), context), context.notes, asker
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+async def test_no_honest_turn_is_refused(language: str) -> None:
+    for over in batches("honest_turns", language):
+        _, notes, _ = await enhanced(language, over)
+        assert not [(record.problems, record.refused) for record in notes.turns if record.fate == "kept"]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+async def test_every_planted_fault_in_a_turn_is_refused_or_repaired(language: str) -> None:
+    before = planted_scene(language)
+    for over in batches("faulty_turns", language):
+        scene, notes, _ = await enhanced(language, over)
+        for at, text in over.items():
+            turn, record = scene.turns[at], notes.turns[at]
+            sent = parse(f"{turn.speaker}: {text}", turn.speaker, notation="her").parts if text else ()
+            assert record.fate == "kept" or (record.repairs and turn.parts != sent), text
+            # A turn that is refused holds what it held before: nothing of the answer.
+            if record.fate == "kept":
+                assert turn.text("speech") == before.turns[at].text("speech") and (record.refused or text is None)
+
+
+async def test_a_teacher_that_changes_nothing_is_asked_again_and_counted_as_insisting() -> None:
+    lazy = {at: turn_body(turn) for at, turn in enumerate(planted_scene("en").turns)}
+    _, notes, asker = await enhanced("en", dict(lazy))
+    assert asker.asked == ["role_thinking"] * 2
+    assert all(record.fate == "kept" and "lazy" in record.first and record.same for record in notes.turns)
+
+
+async def test_the_checker_reads_what_code_accepts_and_what_it_did_not_answer_counts_as_unchecked() -> None:
+    text = f"<role_thinking>She must not let him see the back room</role_thinking>{planted_scene('en').turns[2].text('speech')}"
+    scene, notes, asker = await enhanced("en", {2: text}, checker={text: ["voice"]})
+    assert asker.asked == ["role_thinking", "check_turns"] * 2
+    assert notes.turns[2].fate == "kept" and notes.turns[2].first == ("checker_voice",)
+    assert scene.turns[2].text("role_thinking") == "He must not see the back room"
+    assert all(record.checked and record.fate != "kept" for record in notes.turns if record is not notes.turns[2])
+    _, notes, _ = await enhanced("en", {2: text}, checker={text: ["made_up"]})
+    assert notes.turns[2].fate == "changed" and not notes.turns[2].checked and "not checked" in notes.skipped[0].reason

@@ -8,7 +8,7 @@ from her.view import messages
 from pipelines.synthesize.checks.anchors import SearchedText
 from pipelines.synthesize.option_groups import SettingOptions
 from pipelines.synthesize.stages.answers import SettingFact
-from pipelines.synthesize.stages.settings import complete_setting, drop_reason, setting_payload, source_until_end
+from pipelines.synthesize.stages.settings import complete_setting, drop_reason, setting_payload, source_before
 from pipelines.synthesize.stages.turn_text import turn_labels
 from tests.teaching import a_scene, answering, callers_of, context_of, improved, ledger_of, teaching
 
@@ -41,13 +41,14 @@ def fact(**changes: str) -> dict[str, str]:
         (fact(quote="Afterwards Othello strangled Desdemona upon her bed"), "not_in_source"),
         (fact(shown_by="t77"), "not_shown"),
         (fact(shown_by="t1"), "not_shown"),
-        (fact(fact="Othello was called to Aleppo by letters about Cassio."), "unsupported"),
-        (fact(fact="Cassio asked: why dost thou ask", quote="He did, from first to last. Why dost thou ask?"), "spoiler"),
+        (fact(fact="Othello was called to Aleppo by letters about Cassio."), "of_another"),
+        (fact(fact="Iago was called to Aleppo by letters about Cassio's brother."), "unsupported"),
+        (fact(fact="Cassio asked: why dost thou ask", quote="He did, from first to last. Why dost thou ask?"), "not_in_source"),
         (fact(fact="Othello and Iago walk in the garden of the castle with Cassio.", character="", field="setting"), "known"),
     ],
 )
 def test_a_fact_is_added_only_when_everything_supports_it(addition: dict[str, str], reason: str) -> None:
-    source = SearchedText(source_until_end(SCENE))
+    source = SearchedText(source_before(SCENE))
     turns = dict(zip(turn_labels(SCENE.turns).values(), SCENE.turns, strict=True))
     assert drop_reason(SettingFact.model_validate(addition), SCENE, source, turns) == reason
 
@@ -64,7 +65,7 @@ async def test_added_facts_are_in_the_prompt_that_is_trained(tmp_path: Path) -> 
     assert scene.cast[0].profile == SCENE.cast[0].profile and scene.scenario == SCENE.scenario
     assert [entry.reason.split(":")[0] for entry in notes.skipped] == ["not_in_source"]
     source = server.questions("complete_setting")[0]["source"]
-    assert "brawl" in source and source.rstrip().endswith("Why dost thou ask?") and "strangled" not in source
+    assert "brawl" in source and source.endswith("with Iago at his side.") and "strangled" not in source
     spoil = answering("complete_setting", lambda payload, answer, count: {"additions": [public] * 3})
     (tmp_path / "two").mkdir()
     scene, notes, _ = await improved(complete_setting, tmp_path / "two", spoil)
@@ -86,7 +87,7 @@ async def test_a_scene_that_is_not_found_in_its_source_stays_the_same(tmp_path: 
 def test_the_source_is_cut_at_its_limit() -> None:
     """The published HER README states limits that its code does not apply (docs/protocols.md)."""
     long = a_scene(passage="The garden lies under the wall. " * 2000 + SCENE.passage)
-    assert len(source_until_end(long)) > 60_000
+    assert len(source_before(long)) > 60_000
     options = SettingOptions(source_characters=500)
-    payload = setting_payload(long, source_until_end(long)[-options.source_characters :], turn_labels(long.turns))
-    assert len(payload["source"]) == 500 and payload["source"].endswith("Why dost thou ask?")
+    payload = setting_payload(long, source_before(long)[-options.source_characters :], turn_labels(long.turns))
+    assert len(payload["source"]) == 500 and payload["source"].endswith("with Iago at his side.")

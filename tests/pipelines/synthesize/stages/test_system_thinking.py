@@ -1,16 +1,25 @@
 """System thinking against a teacher over HTTP: every turn gets a plan, and no question holds what its character cannot know."""
 
+import asyncio
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from her.characters.coser import BookScene
 from her.training_data.samples import samples
 from her.types import Sample
 from her.view import messages
-from pipelines.synthesize.option_groups import StageOptions, TeacherOptions
-from pipelines.synthesize.stages.system_thinking import add_plans
+from pipelines.synthesize.checks.knowledge import sight
+from pipelines.synthesize.checks.plans import draft_type
+from pipelines.synthesize.notes import Notes
+from pipelines.synthesize.option_groups import PlanOptions, StageOptions, TeacherOptions
+from pipelines.synthesize.questions import StageContext
+from pipelines.synthesize.stages.role_thinking import enhance_thoughts
+from pipelines.synthesize.stages.system_thinking import add_plans, target_length
+from tests.pipelines.synthesize.planted import CASES, PlantedTeacher, batches, planted_scene
 from tests.teaching import a_scene, answering, callers_of, context_of, improved, ledger_of, teaching
 
 SCENE = a_scene()
@@ -92,8 +101,8 @@ async def test_a_failing_plan_is_asked_again_with_the_reasons_then_the_turn_goes
     for turn in scene.turns[1:]:
         record = records[turn.id]
         if turn.speaker == "Othello":
-            assert record.fate in ("kept", "missing") and {"plan_user", "plan_short"} <= set(record.first)
-            assert bool(turn.text("system_thinking")) == (record.fate == "kept") and "user" not in turn.text("system_thinking")
+            assert record.fate == "missing" and {"plan_user", "plan_short"} <= set(record.first)
+            assert not turn.text("system_thinking") and record.same
         else:
             assert record.fate == "changed" and turn.text("system_thinking")
 
@@ -102,3 +111,61 @@ async def test_a_model_without_thinking_has_an_empty_draft(tmp_path: Path) -> No
     scene, _, server = await improved(add_plans, tmp_path, lambda task, payload, valid: "Iago: No." if task == "play" else valid)
     assert all(payload["draft"] == "" for payload in server.questions("rewrite_plan"))
     assert all(turn.text("system_thinking") for turn in scene.turns[1:])
+
+
+@cache
+def enhanced(language: str) -> BookScene:
+    """Return a planted scene with its good turns."""
+    context = StageContext(PlantedTeacher(language, {}), StageOptions(), Notes())
+    return asyncio.run(enhance_thoughts(planted_scene(language), context))
+
+
+async def planned(language: str, over: dict[int, str | None], **teacher: Any) -> tuple[BookScene, Notes]:
+    """Take a planted scene through the stage; `over` is the answer for some plans."""
+    options = StageOptions(plans=PlanOptions(draft=False), checked="checker" in teacher)
+    scene = await asyncio.to_thread(enhanced, language)
+    context = StageContext(PlantedTeacher(language, over, **teacher), options, Notes())
+    return await add_plans(scene, context), context.notes
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+async def test_no_honest_plan_is_refused(language: str) -> None:
+    for over in batches("honest_plans", language):
+        scene, notes = await planned(language, over)
+        assert not [(record.problems, record.refused) for record in notes.turns if record.fate == "missing"]
+        assert all(scene.turns[at].text("system_thinking") == text for at, text in over.items())
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+async def test_every_planted_fault_in_a_plan_is_refused(language: str) -> None:
+    for over in batches("faulty_plans", language):
+        scene, notes = await planned(language, over)
+        for at, text in over.items():
+            assert not scene.turns[at].text("system_thinking") and notes.turns[at].problems, text
+        # The honest plans beside them stay, but for those that share a template with a faulty one.
+        left = [record for at, record in enumerate(notes.turns) if at not in over and record.fate == "missing"]
+        assert all({each.name for each in record.problems} == {"plan_template"} for record in left)
+
+
+async def test_the_checker_reads_the_plans_of_a_scene_in_one_question() -> None:
+    text = CASES["scenes"]["en"]["plans"][5]
+    scene, notes = await planned("en", {}, checker={text: ["opposite"]})
+    assert notes.turns[5].first == ("checker_opposite",) and not scene.turns[5].text("system_thinking")
+    assert all(record.checked for record in notes.turns)
+
+
+async def test_a_draft_of_another_reply_is_no_plan(tmp_path: Path) -> None:
+    """The draft led its model to a reply of its own; kept, it would be a plan for another turn than the one behind it."""
+    spoil = answering("rewrite_plan", lambda payload, answer, count: {"plan": "The user wants me to answer."})
+    scene, notes, server = await improved(add_plans, tmp_path, spoil)
+    assert all(payload["draft"] for payload in server.questions("rewrite_plan"))
+    assert all(record.fate == "missing" for record in notes.turns)
+    assert not any(turn.text("system_thinking") for turn in scene.turns)
+
+
+def test_a_good_draft_is_type_a_and_keeps_its_length() -> None:
+    seen = sight(SCENE.transcript(), 1)
+    good = "I need to portray Iago as a friend who is sorry to have seen anything. " * 8
+    assert [draft_type(text, seen) for text in (good, "He wants my answer, so I will say no to the Moor.", "")] == ["A", "B", "C"]
+    assert target_length(good, "A", (200, 4000)) == [len(good) * 9 // 10, len(good) * 11 // 10]
+    assert target_length("", "C", (200, 4000)) == [800, 1560] and target_length("x" * 99, "A", (200, 4000))[0] == 200
