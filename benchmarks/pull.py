@@ -4,7 +4,7 @@
 
 Publishing and pulling are processes of their own with homes and caches of their own, as on two machines. `her pull` says whether
 the free metrics are those of the card; the ten greedy turns, or the scores, are taken here once more from both folders, by
-transformers alone. Each checkpoint is spoilt as well, its embeddings shifted by one row, to see that the comparison would notice.
+transformers alone. Each checkpoint is spoilt as well, by its last norm, to see that the comparison would notice.
 """
 
 import os
@@ -101,7 +101,7 @@ def words(folder: Path, scalar: bool) -> list[Any]:
 
 
 def spoilt(folder: Path, pulled: Path) -> list[str]:
-    """Give every token the embedding of its neighbour and return what the comparison says."""
+    """Turn the last norm around, so that the least likely token is the likeliest, and return what the comparison says."""
     from safetensors.torch import load_file, save_file
 
     from her.deploy.hub.figures import read_figures, unlike
@@ -111,8 +111,8 @@ def spoilt(folder: Path, pulled: Path) -> list[str]:
     copy = folder / "spoilt" / pulled.name
     shutil.copytree(pulled, copy)
     weights = load_file(copy / "model.safetensors")
-    name = next(key for key in weights if "embed_tokens" in key)
-    weights[name] = weights[name].roll(1, 0).contiguous()
+    name = next(key for key in weights if key.endswith("model.norm.weight"))
+    weights[name] = -weights[name]
     save_file(weights, copy / "model.safetensors", {"format": "pt"})
     published = read_figures(pulled, read_manifest(pulled / MANIFEST, pulled.name))
     assert published is not None, "the publication has no figures"
