@@ -55,7 +55,38 @@ TABLE: tuple[PartKind, ...] = (
     PartKind(
         kind="system_thinking",
         audience="nobody",
-        aliases=("system_think", "sys_thinking", "think", "thinking", "thought", "thoughts", "seed:think"),
+        aliases=(
+            *(
+                "system_think",
+                "sys_thinking",
+                "think",
+                "thinking",
+                "thought",
+                "thoughts",
+                "seed:think",
+                "mm:think",
+                "antml:thinking",
+            ),
+            *(
+                "reasoning",
+                "reason",
+                "analysis",
+                "scratchpad",
+                "scratch_pad",
+                "reflection",
+                "planning",
+                "plan",
+                "thought_process",
+            ),
+            *(
+                "thinking_process",
+                "chain_of_thought",
+                "cot",
+                "internal_reasoning",
+                "antthinking",
+                "deliberation",
+            ),
+        ),
         look="panel",
         css="reasoning",
         label="model reasoning",
@@ -63,7 +94,11 @@ TABLE: tuple[PartKind, ...] = (
     PartKind(
         kind="role_thinking",
         audience="self",
-        aliases=("role_think", "long_role_thinking", "inner_thought", "inner_thoughts"),
+        aliases=(
+            *("role_think", "long_role_thinking", "inner_thought", "inner_thoughts", "internal_thought", "internal_thoughts"),
+            *("inner_monologue", "internal_monologue", "inner_voice", "monologue", "character_thought", "character_thoughts"),
+            *("private_thought", "private_thoughts", "mind"),
+        ),
         look="panel",
         css="thought",
         brackets=Brackets("[", "]", "()"),
@@ -73,13 +108,20 @@ TABLE: tuple[PartKind, ...] = (
     PartKind(
         kind="role_action",
         audience="everyone",
-        aliases=("action",),
+        aliases=("action", "actions", "act", "gesture"),
         look="direction",
         css="act",
         brackets=Brackets("(（", ")）", "[[]]"),
         pattern="act",
     ),
-    PartKind(kind="speech", audience="everyone", aliases=("role_speech",), look="plain", css="speech", pattern="speech"),
+    PartKind(
+        kind="speech",
+        audience="everyone",
+        aliases=("role_speech", "dialogue", "spoken", "say"),
+        look="plain",
+        css="speech",
+        pattern="speech",
+    ),
 )
 
 PLAN: Kind = "system_thinking"

@@ -30,12 +30,14 @@ class Delta(Value):
         reasoning: text of an API-native reasoning field; it becomes system_thinking.
         finish: set on the last delta only.
         usage: set on the last delta, where it is known.
+        model: name that the server answered under, on the last delta; empty where it is the one that was asked.
     """
 
     text: str = ""
     reasoning: str = ""
     finish: FinishReason | None = None
     usage: Usage | None = None
+    model: str = ""
 
 
 class TokenChoice(Value):
@@ -55,6 +57,7 @@ class Completion(Value):
 
     Args:
         choices: its last `CHOICES_KEPT` tokens, where log-probabilities were asked for and the backend gives them.
+        model: as in `Delta`.
     """
 
     text: str
@@ -62,6 +65,7 @@ class Completion(Value):
     finish: FinishReason
     usage: Usage | None = None
     choices: tuple[TokenChoice, ...] = ()
+    model: str = ""
 
 
 class Description(Value):
@@ -138,6 +142,23 @@ class WholeAnswerBackend(Protocol):
         ...
 
 
+class TableOfAbilities(Protocol):
+    """Table of what a server can do."""
+
+    def table(self) -> str:
+        """Return one ability a line."""
+        ...
+
+
+@runtime_checkable
+class AbleBackend(Protocol):
+    """A backend that can try what its server can do."""
+
+    async def abilities(self) -> TableOfAbilities:
+        """Try it with a few short calls; raises BackendError when the server does not answer at all."""
+        ...
+
+
 async def join_deltas(deltas: AsyncIterator[Delta]) -> Completion:
     """Return the whole answer that these deltas make up."""
     text: list[str] = []
@@ -146,7 +167,13 @@ async def join_deltas(deltas: AsyncIterator[Delta]) -> Completion:
     async for last in deltas:
         text.append(last.text)
         reasoning.append(last.reasoning)
-    return Completion(text="".join(text), reasoning="".join(reasoning), finish=last.finish or "stop", usage=last.usage)
+    return Completion(
+        text="".join(text),
+        reasoning="".join(reasoning),
+        finish=last.finish or "stop",
+        usage=last.usage,
+        model=last.model,
+    )
 
 
 def replace_surrogates(text: str) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
+from her.backends.addresses import check_key, hidden, refuse_strange
 from her.backends.base import Backend
 from her.capacity.needs import Needs
 from her.errors import InputError
@@ -36,8 +37,6 @@ _LOCAL_SERVERS = {
     "transformers": "local:{}",
 }
 """Words that people write for a scheme, and the spec they mean."""
-_KEY = re.compile(r"(?i)\b(?:sk|hf|key|tok|gsk|xai|AIza)[-_][\w.*-]{6,}|\b(?=[a-z]*\d)(?=\d*[a-z])[\da-z]{24,}\b")
-"""Prefixes of common providers' keys, and long words of letters and digits."""
 
 
 class Spec(Value):
@@ -129,7 +128,7 @@ def parse_spec(text: str | None = None) -> Spec:
     scheme, colon, rest = text.partition(":")
     kind = BACKENDS.get(scheme)
     if not colon or kind is None:
-        raise InputError(f"backend {_hidden(text)!r} is not a spec; perhaps {_nearest(text)!r} was meant")
+        raise InputError(f"backend {hidden(text)!r} is not a spec; perhaps {_nearest(text)!r} was meant")
     return kind.parse(kind, rest)
 
 
@@ -196,11 +195,12 @@ def _open_scripted(spec: Spec, opening: OpeningContext) -> Backend:
 
 
 def _open_openai(spec: Spec, opening: OpeningContext) -> Backend:
-    from her.backends.openai_http import OpenAIBackend
+    from her.backends.openai_http import HttpLimits, OpenAIBackend
 
     # A visitor chooses the address, so the operator's keys must not be sent there.
-    key = opening.key or ("" if opening.visitor else key_for(spec.address))
-    return OpenAIBackend(spec.address, spec.model, key=key, context=int(spec.option("context")))
+    key = check_key(opening.key or ("" if opening.visitor else key_for(spec.address)))
+    limits = HttpLimits(first_token=spec.option("patience"))
+    return OpenAIBackend(spec.address, spec.model, key=key, context=int(spec.option("context")), limits=limits)
 
 
 def _open_local(spec: Spec, opening: OpeningContext) -> Backend:
@@ -243,6 +243,7 @@ def _parse_model(kind: BackendKind, rest: str) -> Spec:
 
 def _parse_server(kind: BackendKind, rest: str) -> Spec:
     """Parse `URL#MODEL?option=value`. The model may hold slashes and colons, as in `Qwen/Qwen3-8B:fastest`."""
+    refuse_strange(kind.scheme, rest)
     address, _, fragment = rest.partition("#")
     model, _, query = fragment.partition("?")
     try:
@@ -252,12 +253,12 @@ def _parse_server(kind: BackendKind, rest: str) -> Spec:
         url, host, port = urlsplit(""), None, None
     if url.username is not None or url.password is not None or url.query:
         raise InputError(
-            f"backend '{kind.scheme}:{_hidden(address)}' has a name, key or option inside its address; "
+            f"backend '{kind.scheme}:{hidden(address)}' has a name, key or option inside its address; "
             "put the key into HER_OPENAI_API_KEY and leave the address bare"
         )
     if url.scheme not in ("http", "https") or not host or port == 0:
         spec = f"{kind.scheme}:{rest}"
-        raise InputError(f"backend {_hidden(spec)!r} has no web address; perhaps {_nearest(spec)!r} was meant")
+        raise InputError(f"backend {hidden(spec)!r} has no web address; perhaps {_nearest(spec)!r} was meant")
     options = _parse_options(kind, query)
     return Spec(scheme=kind.scheme, address=address.rstrip("/"), model=model, options=options)
 
@@ -282,24 +283,18 @@ def _nearest(text: str) -> str:
     if colon and (server := _LOCAL_SERVERS.get(scheme.lower())):
         return server.format(rest or "MODEL")
     if scheme == "openai" and rest:
-        bare = _hidden(rest.lstrip("/"))
+        bare = hidden(rest.lstrip("/"))
         # host, host:port or host/path without http:// before it
         is_host = re.match(r"[\w.-]+(:\d+)?([/#]|$)", bare)
         return f"openai:http://{bare}" if is_host else BACKENDS["openai"].example
     if scheme in ("http", "https"):
-        return f"openai:{_hidden(text)}"
+        return f"openai:{hidden(text)}"
     if not colon and (Path(text).is_dir() or re.fullmatch(r"[./~][\w./-]*|[\w.-]+/[\w.-]+", text)):
         return f"local:{text}"
     # 0.5 finds `openia`, `locl` and `script`; at 0.6, the default of difflib, a short scheme with two typing errors is lost.
     close = difflib.get_close_matches(scheme.lower(), BACKENDS, 1, 0.5)
     kind = BACKENDS[close[0] if close else "scripted"]
     return f"{kind.scheme}:{rest}" if kind.parse is _parse_model and rest else kind.example
-
-
-def _hidden(text: str) -> str:
-    """Return the text without what stands before an @, without a query and without what looks like a key: people mistake them."""
-    bare = re.sub(r"\?[^#]*", "?***", re.sub(r"[^/@\s]+@", "***@", text))
-    return _KEY.sub("***", bare)
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------
@@ -329,7 +324,10 @@ BACKENDS = {
             parse=_parse_server,
             open=_open_openai,
             needs=Needs("openai:", ("openai",)),
-            options={"context": Option(0, "longest prompt plus reply in tokens; 0 asks the server")},
+            options={
+                "context": Option(0, "longest prompt plus reply in tokens; 0 asks the server"),
+                "patience": Option(120.0, "longest silence before the first token in seconds; a keepalive ends a silence"),
+            },
             chat=True,
             visitors=True,
             shared=True,

@@ -10,9 +10,9 @@ import socket
 from collections.abc import Iterator
 
 import httpx2
-import openai
 
-from her.errors import BackendError, Reason
+from her.backends.wire import TooManyBytes
+from her.errors import BackendError, Reason, TooLong
 
 _SECRET = re.compile(r"(?i)bearer\s+\S+|\b(?:sk|hf|key|tok|gsk|xai|AIza)[-_][\w.*-]{6,}")
 """Authorization headers and the prefixes of common providers' keys."""
@@ -21,14 +21,72 @@ _LONGEST = 240
 _STATUS: dict[int, tuple[Reason, str]] = {
     400: ("bad_request", "did not accept the request"),
     401: ("unauthorised", "refused the key; set HER_OPENAI_API_KEY to a valid one and start again"),
+    402: ("unauthorised", "has no credit left for this key; pay the account or use another key"),
     403: ("unauthorised", "forbids this key the model; use another key or another model"),
     404: ("not_found", "knows no such model or path; check the model's name and the address, which often ends in /v1"),
     405: ("not_found", "has no chat route here; check the address, which often ends in /v1"),
     408: ("timeout", "gave up waiting; try again"),
     413: ("bad_request", "says that the prompt is too long; shorten the chat or connect a model with a longer context"),
     429: ("rate_limited", "asks to slow down or the quota is used up; wait{wait} and try again"),
+    529: ("rate_limited", "is overloaded; wait{wait} and try again"),
 }
 """HTTP status -> reason and advice. Status 3xx and 5xx are handled in `error_from_status`."""
+_TOO_LONG = re.compile(
+    r"(?i)context[ _-]?(?:length|size|window|limit)|maximum context|exceed\w* (?:the )?(?:available |model'?s? )?context"
+    r"|max_model_len"
+    r"|context_length_exceeded|exceed_context|prompt (?:is |was )?too (?:long|large)|input (?:is |was )?too (?:long|large)"
+    r"|too many (?:input )?tokens|(?:input|prompt)(?: token)?(?: count| length)?\b[^.]{0,40}\bexceed|reduce the length"
+    r"|longer than the (?:model|context|max)|sequence length|token limit"
+    r"|n_ctx|num_ctx|maximum (?:allowed )?(?:number of )?(?:input )?tokens"
+    r"|tokens`? must be <=|上下文长度|超过.{0,8}(?:最大|上下文)"
+)
+_CAUSES: tuple[tuple[re.Pattern[str], Reason, str], ...] = (
+    (
+        re.compile(r"(?i)insufficient[ _](?:balance|quota|credit|funds)|out of credits|billing|payment required|欠费|余额不足"),
+        *_STATUS[402],
+    ),
+    (
+        re.compile(
+            r"(?i)content[ _]?(?:filter|policy|management)|moderation|flagged"
+            r"|safety (?:system|setting|filter)|responsible ?ai|敏感"
+        ),
+        "bad_request",
+        "refused the text by its content filter; write it differently or connect another model",
+    ),
+    (
+        re.compile(
+            r"(?i)(?:invalid|incorrect|wrong|expired|missing|no)[ _](?:api[ _]?)?(?:key|token)\b"
+            r"|authenticat|unauthori[sz]ed|invalid_api_key"
+        ),
+        *_STATUS[401],
+    ),
+    (re.compile(r"(?i)rate[ _-]?limit|too many requests|quota|requests per"), *_STATUS[429]),
+    (
+        re.compile(r"(?i)loading model|model is (?:currently )?loading|warming up"),
+        "rate_limited",
+        "is still loading the model; wait{wait} and try again",
+    ),
+    (re.compile(r"(?i)overloaded|at capacity|too busy|server busy|繁忙"), *_STATUS[529]),
+    (
+        re.compile(
+            r"(?i)model\b.{0,80}(?:not found|not exist|not available|is unknown)"
+            r"|(?:no such|unknown|invalid) model\b|model_not_found"
+        ),
+        *_STATUS[404],
+    ),
+)
+"""A server's own words -> reason and advice. They say more than a status: many servers answer everything with 400, 500 or 200."""
+_LIMIT_WORDS = (
+    r"(?:<=|>)\s*(\d{3,7})",
+    r"(?i)(?:context|maximum|max|limit|n_ctx|available|at most|up to|support\w*|allowed)[^.\d]{0,60}?(\d{3,7})(?![\d.])",
+    r"(?i)(\d{3,7})(?:[ -]tokens?)?[^.\d]{0,20}(?:context|limit|maximum)",
+)
+_PROMPT_WORDS = (
+    r"(?i)\((\d{1,8}) in the (?:messages|prompt)",
+    r"(?i)(\d{1,8}) tokens? (?:from|in|of) the (?:input|messages|prompt)",
+    r"(?i)(?:prompt|input|request|messages?)[^.\d]{0,40}?\(?(\d{2,8})[ -]tokens",
+    r"(?i)(?:prompt|input|request|messages?)[^.\d]{0,40}?(\d{2,8})",
+)
 
 
 class ServerLabel:
@@ -57,31 +115,42 @@ class ServerLabel:
 
 
 def error_from_exception(error: Exception, server: ServerLabel, begun: bool = False) -> BackendError:
-    """Return the BackendError for an exception of the openai package.
+    """Return the BackendError for an exception of the HTTP package or of reading its bytes.
 
     An exception that has nothing to do with the call is a fault of this program; it is raised again unchanged.
 
     Args:
         begun: part of the answer had arrived.
     """
-    if isinstance(error, openai.APIStatusError):
-        header = error.response.headers.get("retry-after", "")
-        return error_from_status(error.status_code, server, _message_of(error.body), header)
-    if isinstance(error, (openai.APITimeoutError, TimeoutError)):
+    if isinstance(error, (httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.WriteTimeout)):
         return server.error("timeout", "could not be reached in time; check that it runs and try again")
-    if isinstance(error, (openai.APIConnectionError, httpx2.HTTPError)):
+    if isinstance(error, TooManyBytes):
+        return server.error("endless", "sent more bytes than an answer can have; it was disconnected")
+    if isinstance(error, httpx2.HTTPError):
         return error_from_connection(error, server, begun)
-    if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError, openai.APIResponseValidationError)):
+    if isinstance(error, ValueError):
         return server.error("invalid_reply", "sent something that is not JSON; check that the address is that of a chat API")
     raise error
 
 
 def error_from_event(error: object, server: ServerLabel) -> BackendError:
-    """Return the BackendError for an error object that the server sent as an event within its answer."""
-    code = str(error.get("code") or "") if isinstance(error, dict) else ""
+    """Return the BackendError for an error object that the server sent within its answer."""
+    if isinstance(error, list):
+        error = next((one for one in error if isinstance(one, dict | str)), "")
+    codes = (
+        [str(error.get(name) or "") for name in ("status", "code", "status_code", "http_status")]
+        if isinstance(error, dict)
+        else []
+    )
     # Only some servers put the HTTP status into `code`; others write a word, or nothing.
-    status = int(code) if code.isdecimal() and 400 <= int(code) <= 599 else 500
-    return error_from_status(status, server, _message_of(error))
+    status = next((int(code) for code in codes if code.isdecimal() and 400 <= int(code) <= 599), 500)
+    return error_from_status(status, server, _message_of(error), hints=_words_of(error))
+
+
+def _words_of(error: object) -> str:
+    """Return the words of an error object that name its cause, beside the message."""
+    names = ("code", "type", "status", "param", "n_ctx", "n_prompt_tokens")
+    return " ".join(f"{name}={error[name]}" for name in names if error.get(name)) if isinstance(error, dict) else ""
 
 
 def server_message(content: bytes) -> str:
@@ -97,31 +166,79 @@ def server_message(content: bytes) -> str:
 def _message_of(body: object) -> str:
     """Return the message in a decoded body; empty when there is none, or only a web page."""
     if isinstance(body, dict):
-        # OpenAI: message (within error); Ollama: error; FastAPI: detail.
-        body = next((body[key] for key in ("message", "error", "detail") if body.get(key)), "")
+        # OpenAI: message (within error); Ollama: error; FastAPI: detail; routers keep the provider's own words in `metadata`.
+        found = next((body[key] for key in ("message", "error", "detail", "msg") if body.get(key)), "")
+        raw = body["metadata"].get("raw") if isinstance(body.get("metadata"), dict) else None
+        body = f"{found}: {raw}" if isinstance(raw, str) and isinstance(found, str) else found
+        if isinstance(body, dict) and body.get("message"):
+            body = body["message"]
     text = body if isinstance(body, str) else "" if body is None else json.dumps(body, ensure_ascii=False)
     return "" if "<html" in text.lower() or "<!doctype" in text.lower() else text
 
 
-def error_from_status(status: int, server: ServerLabel, message: str = "", retry_after: str = "") -> BackendError:
+def error_hints(content: bytes) -> str:
+    """Return the words in the body of a refusal that name its cause, beside its message; empty when it is not JSON."""
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        return ""
+    error = body.get("error", body) if isinstance(body, dict) else body
+    return _words_of(error)
+
+
+def error_from_status(
+    status: int, server: ServerLabel, message: str = "", retry_after: str = "", hints: str = ""
+) -> BackendError:
     """Return the BackendError for an HTTP status that is not a success.
 
     Args:
         message: the server's own words.
         retry_after: value of the header; only the form in seconds is used (RFC 9110, section 10.2.3).
+        hints: further words of the server that are not shown, such as a code.
     """
     wait = float(retry_after) if re.fullmatch(r"\d{1,6}(\.\d+)?", retry_after) else None
-    reason, what = _STATUS.get(status, ("bad_request", "did not accept the request"))
+    words = f"{message[:4_000]} {hints}"
+    shown = server.redact(message).rstrip(".")
+    end = f"(HTTP {status}{': ' + shown if shown else ''})"
+    if status in (400, 413, 422, 500) and _TOO_LONG.search(words) and "per minute" not in words:
+        context, prompt = _tokens_named(words)
+        limit = f" of {context:,} tokens" if context else ""
+        what = f"has no room for this prompt in its context{limit}; shorten the chat or connect a model with a longer context"
+        return TooLong(f"{server} {what} {end}.", context, prompt)
+    reason, what = _cause(status, server, words)
+    what = what.format(wait=f" {wait:g} s" if wait is not None else " a little")
+    return server.error(reason, f"{what} {end}", wait)
+
+
+def _cause(status: int, server: ServerLabel, words: str) -> tuple[Reason, str]:
+    """Return reason and advice: by the server's words where the status says little, else by the status."""
     if 300 <= status < 400:
         # Following it could send the key to another host.
-        reason, what = "not_found", "redirects to another address, which is not followed; give the final address"
-    if status >= 500:
-        reason, what = "server_error", "failed on its side; look at the server's log, then try again"
+        return "not_found", "redirects to another address, which is not followed; give the final address"
     if status == 401 and not server.has_key:
-        what = "wants a key; set HER_OPENAI_API_KEY (OPENAI_API_KEY, or HF_TOKEN for router.huggingface.co) and start again"
-    what = what.format(wait=f" {wait:g} s" if wait is not None else " a little")
-    message = server.redact(message).rstrip(".")
-    return server.error(reason, f"{what} (HTTP {status}{': ' + message if message else ''})", wait)
+        return (
+            "unauthorised",
+            "wants a key; set HER_OPENAI_API_KEY (OPENAI_API_KEY, or HF_TOKEN for router.huggingface.co) and start again",
+        )
+    if status in (400, 403, 422, 429) or status >= 500:
+        named = next(((reason, what) for pattern, reason, what in _CAUSES if pattern.search(words)), None)
+        if named is not None:
+            return named
+    if status in _STATUS or status < 500:
+        return _STATUS.get(status, ("bad_request", "did not accept the request"))
+    return "server_error", "failed on its side; look at the server's log, then try again"
+
+
+def _tokens_named(words: str) -> tuple[int, int]:
+    """Return the context and the prompt in tokens that a refusal names; 0 for what it does not say."""
+    n_ctx, n_prompt = re.search(r"n_ctx=(\d+)", words), re.search(r"n_prompt_tokens=(\d+)", words)
+    if n_ctx:
+        return int(n_ctx[1]), int(n_prompt[1]) if n_prompt else 0
+    plain = re.sub(r"(?<=\d)[,_](?=\d{3})", "", words)
+    context = next((int(match[1]) for pattern in _LIMIT_WORDS if (match := re.search(pattern, plain))), 0)
+    found = (int(match[1]) for pattern in _PROMPT_WORDS for match in re.finditer(pattern, plain))
+    prompt = next((number for number in found if number != context), 0)
+    return context, prompt
 
 
 def error_from_connection(error: Exception, server: ServerLabel, begun: bool) -> BackendError:

@@ -5,47 +5,57 @@ of the address and to no other. docs/protocols.md lists what the code relies on 
 """
 
 import asyncio
-import difflib
-import json
 import logging
-import os
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 import httpx2
-import openai
 from pydantic import Field
 
 from her.backends.base import Completion, Delta, Description, join_deltas, replace_surrogates
 from her.backends.context_room import ContextRoom
-from her.backends.openai_errors import ServerLabel, error_from_exception
+from her.backends.openai_abilities import Abilities, probe
+from her.backends.openai_errors import (
+    ServerLabel,
+    error_from_exception,
+    error_from_status,
+    error_hints,
+    server_message,
+)
 from her.backends.openai_fields import same_model, with_extra_fields
-from her.backends.openai_stream import StreamedAnswer, read_events
+from her.backends.openai_models import adopt_only_model, nearest_model, parse_models
+from her.backends.openai_stream import StreamedAnswer
+from her.backends.openai_terms import ROUNDS, Terms, apply, learn, plain_messages
 from her.backends.openai_unstreamed import UnstreamedClient
-from her.errors import BackendError
+from her.backends.wire import TooManyBytes, ValueReader, read_blocks, read_body
+from her.errors import BackendError, TooLong
 from her.types import Message, Sampling, Value
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 UNKNOWN_CONTEXT = 8192
 """Assumed context in tokens until the server reports one."""
 _AFTER_FINISH = 5.0
 """Seconds to wait for the usage chunk, which comes after the finish reason."""
-_CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
-"""Fields that make vLLM continue the last assistant message. They are not part of OpenAI's API; llama.cpp continues without
-them."""
+_REFUSAL_BYTES, _LIST_BYTES = 262_144, 4_000_000
+"""Most bytes that are read of a refusal and of a list of models."""
+_ENVELOPE = 1_000_000
+"""Bytes of one event beside its text."""
+_NEGOTIABLE = (400, 404, 415, 422, 500, 501)
+"""Statuses of a refusal that may name a field or role. 500: templates that fail at a role."""
 
 
 class HttpLimits(Value):
-    """Limits of one call.
+    """Limits of one call. Any byte is a sign of life, also one of a keepalive.
 
     Args:
         connect: seconds to connect.
-        first_token: seconds until the first token.
-        token: seconds between two tokens.
+        first_token: longest silence before the first token, in seconds.
+        token: longest silence after it.
         characters: longest answer.
     """
 
@@ -81,11 +91,10 @@ class OpenAIBackend:
         self._room = ContextRoom(lambda: self._context)
         self._limits = limits or HttpLimits()
         self._spec = f"openai:{self._url}" + (f"#{model}" if model else "")
-        # Whether to send stream_options, and whether a request has shown that the server takes them.
-        self._asks_usage = True
-        self._usage_known = False
+        self._terms = Terms()
+        self._known_as = ""  # the name of the first answer; a server that changes it is another one
         # Connections belong to one event loop; pipelines and tests use several.
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, openai.AsyncOpenAI] = WeakKeyDictionary()
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx2.AsyncClient] = WeakKeyDictionary()
         self._unstreamed_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, UnstreamedClient] = WeakKeyDictionary()
 
     def describe(self) -> Description:
@@ -114,20 +123,18 @@ class OpenAIBackend:
         if not self._model:
             await self._choose_model()
         answer = StreamedAnswer(self._server, self._limits.characters_for(sampling))
-        started = _now()
-        response = await self._open(self._request(messages, sampling) | {"stream": True, "extra_headers": self._headers})
-        answer.waited = _now() - started
+        body = self._request(messages, sampling) | {"stream": True, "stream_options": {"include_usage": True}}
+        response = await self._negotiated(body, self._open)
         try:
-            self._expect_events(response.headers.get("content-type", ""))
-            events = read_events(response)
-            while (chunk := await self._next_chunk(events, answer)) is not None:
-                delta = answer.add_chunk(chunk)
-                if delta.text or delta.reasoning:
-                    yield delta
+            self._refuse_web_page(response.headers.get("content-type", ""))
+            async for delta in self._deltas(response, answer):
+                yield delta
         finally:
             # Also when the reader stops early: closing the connection makes the server stop generating.
             await response.aclose()
-        yield answer.last_delta()
+        last = answer.last_delta()
+        self._note_model(answer.model)
+        yield last
 
     async def ask(
         self,
@@ -165,7 +172,6 @@ class OpenAIBackend:
         if not self._model:
             await self._choose_model()
         body = self._request(messages, sampling) | {"stream": False}
-        body |= body.pop("extra_body", {})  # the openai package merges it; here the body is sent as it is
         if schema is not None:
             body["response_format"] = {
                 "type": "json_schema",
@@ -174,28 +180,59 @@ class OpenAIBackend:
         if choices:
             body |= {"logprobs": True, "top_logprobs": choices}
         characters = self._limits.characters_for(sampling)
-        return await self._unstreamed.ask(body, self._server, seconds=seconds, characters=characters)
+
+        async def post(asked: dict[str, Any]) -> Completion:
+            status, headers, content = await self._unstreamed.post(asked, self._server, seconds=seconds, characters=characters)
+            if status != 200:
+                raise self._refusal(status, content, headers.get("retry-after", ""))
+            return self._unstreamed.read(content, headers.get("content-type", ""), self._server, characters)
+
+        # A schema and log-probabilities were asked for: an answer without them would be another one.
+        answer = await self._negotiated(body, post, kept=("response_format", "logprobs", "top_logprobs"))
+        self._note_model(answer.model)
+        return answer
 
     async def check(self) -> str:
-        """Request the list of models, or a single token where the server has no list."""
+        """Request the list of models, or a single token where the list does not name this one."""
         listed = await self._list_models()
-        if listed is None:
-            await self.complete([Message(role="user", content="Hello.")], Sampling(max_tokens=1, temperature=0))
-            return f"{self._server} answers; it has no list of models."
-        names = list(listed)
         if not self._model:
-            self._adopt_only_model(names)
+            if listed is None:
+                raise self._server.error("bad_request", f"lists no models; name one: {self._spec}#MODEL")
+            self._model = adopt_only_model(listed, self._server, self._spec)
+        names = list(listed or ())
         match = next((name for name in names if same_model(name, self._model)), None)
-        if match is None:
-            raise self._no_such_model(names)
-        self._context = self._context or listed[match]
-        return f"{self._server.host} answers and has {self._model}" + (f" among {len(names)} models." if len(names) > 1 else ".")
+        if match is not None and listed is not None:
+            self._context = self._context or listed[match]
+            return f"{self._server.host} answers and has {self._model}" + (
+                f" among {len(names)} models." if len(names) > 1 else "."
+            )
+        await self._answers_at_all(names)
+        if listed is None:
+            return f"{self._server} answers; it has no list of models."
+        return f"{self._server} answers, but does not list this model; {nearest_model(self._model, names)}"
+
+    async def _answers_at_all(self, names: list[str]) -> None:
+        """Ask for one token; BackendError when there is no such model."""
+        try:
+            await self.complete([Message(role="user", content="Hello.")], Sampling(max_tokens=1, temperature=0))
+        except BackendError as error:
+            if error.reason == "empty":  # a reasoning model may think within one token
+                return
+            if error.reason == "not_found" and names:
+                what = f"does not have this model; {nearest_model(self._model, names)}"
+                raise self._server.error("not_found", what) from None
+            raise
+
+    async def abilities(self) -> Abilities:
+        """Try what this server can do, with a few short calls; raises BackendError when it does not answer at all."""
+        said = await self.check()
+        return await probe(self, said)
 
     async def close(self) -> None:
         """Close the connections of the running loop."""
         client = self._clients.pop(asyncio.get_running_loop(), None)
         if client is not None:
-            await client.close()
+            await client.aclose()
         unstreamed = self._unstreamed_clients.pop(asyncio.get_running_loop(), None)
         if unstreamed is not None:
             await unstreamed.close()
@@ -205,17 +242,18 @@ class OpenAIBackend:
         return ServerLabel(urlsplit(self._url).netloc, self._model, self._key)
 
     @property
-    def _client(self) -> openai.AsyncOpenAI:
+    def _client(self) -> httpx2.AsyncClient:
         """The client of the running event loop."""
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
-            timeout = openai.Timeout(None, connect=self._limits.connect)
-            self._clients[loop] = openai.AsyncOpenAI(
-                base_url=self._url,
-                api_key=self._key or "none",
-                max_retries=0,  # retries are the caller's business, see her/inference and her/errors.py
-                timeout=timeout,
-                http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False, timeout=timeout, verify=_tls_context()),
+            timeout = httpx2.Timeout(None, connect=self._limits.connect)
+            # No encoding is asked for: a small compressed body could become a large one.
+            headers = {"accept-encoding": "identity", "user-agent": "her"}
+            if self._key:
+                headers["authorization"] = f"Bearer {self._key}"
+            many = httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30)
+            self._clients[loop] = httpx2.AsyncClient(
+                headers=headers, follow_redirects=False, timeout=timeout, verify=_tls_context(), limits=many
             )
         return self._clients[loop]
 
@@ -228,22 +266,25 @@ class OpenAIBackend:
         return self._unstreamed_clients[loop]
 
     @property
-    def _headers(self) -> dict[str, str | openai.Omit]:
-        """Headers that the openai package must leave out.
+    def context_known(self) -> bool:
+        """True when the context was named by the operator, the list of models or a refusal; else it is an assumption."""
+        return bool(self._context)
 
-        It would add a placeholder key where there is none, and what the environment holds for OpenAI (organisation, project,
-        OPENAI_CUSTOM_HEADERS), which is nobody else's business.
-        """
-        from_environment = [line.partition(":")[0].strip() for line in os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()]
-        omitted = ["OpenAI-Organization", "OpenAI-Project", *filter(None, from_environment)]
-        omitted = [name for name in omitted if name.lower() != "authorization"] + ([] if self._key else ["Authorization"])
-        return {name: openai.Omit() for name in omitted}
+    @property
+    def terms(self) -> Terms:
+        """Return what this server takes, as far as its refusals have shown."""
+        return self._terms
+
+    def learn_context(self, context: int) -> None:
+        """Remember the context, in tokens, that the server named in a refusal; a longer one than before is not believed."""
+        if context >= 256:
+            self._context = min(self._context or context, context)
 
     def _request(self, messages: Sequence[Message], sampling: Sampling) -> dict[str, Any]:
-        """Return the body of the chat completion request."""
+        """Return the body of the chat completion request, as the whole API takes it."""
         body: dict[str, Any] = {
             "model": self._model,
-            "messages": [{"role": message.role, "content": replace_surrogates(message.content)} for message in messages],
+            "messages": plain_messages(messages, replace_surrogates),
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,
@@ -252,73 +293,129 @@ class OpenAIBackend:
             body["seed"] = sampling.seed
         if sampling.stop:
             body["stop"] = list(sampling.stop)
-        if messages and messages[-1].role == "assistant":
-            body["extra_body"] = _CONTINUE
         return with_extra_fields(body, sampling.extra) if sampling.extra else body
 
-    async def _open(self, body: dict[str, Any]) -> httpx2.Response:
-        """Send a streaming request that asks for token counts.
+    async def _negotiated(
+        self, body: dict[str, Any], send: Callable[[dict[str, Any]], Awaitable[T]], kept: tuple[str, ...] = ()
+    ) -> T:
+        """Send a request, and again without what the server refuses by name; what it takes is remembered for the backend.
 
-        A server that refuses `stream_options` is asked again without them; this is remembered for the backend.
+        Args:
+            body: the request as the whole API takes it.
+            send: raises `_Refused` for a refusal that may name a field or role.
+            kept: fields that are never given up.
         """
-        if not self._asks_usage:
-            return await self._send(body)
-        try:
-            opened = await self._send({**body, "stream_options": {"include_usage": True}})
-        except _Refused as refused:
-            if self._usage_known:
-                raise refused.error from None
-            opened = await self._send(body)
-            log.info("%s does not take stream_options; token counts will be missing", self._server)
-            self._asks_usage = False
-        self._usage_known = True
-        return opened
+        terms = self._terms
+        for _ in range(ROUNDS):
+            asked = apply(terms, body)
+            try:
+                answer = await send(asked)
+            except _Refused as refused:
+                changed = learn(terms, asked, refused.words, guess=refused.status < 500)
+                if changed is None or set(changed.dropped) & set(kept):
+                    raise refused.error from None
+                terms = changed
+            else:
+                self._remember(terms, asked)
+                return answer
+        raise self._server.error("bad_request", f"refused {ROUNDS} forms of the same request; look at the server's log")
 
-    async def _send(self, body: dict[str, Any]) -> httpx2.Response:
-        """Post, and post once more when the server had closed a kept connection (RFC 9112, section 9.3.1)."""
+    def _remember(self, terms: Terms, asked: Mapping[str, Any]) -> None:
+        learnt = terms.model_copy(update={"usage_known": terms.usage_known or "stream_options" in asked})
+        if learnt.sentences() != self._terms.sentences():
+            log.info("%s %s", self._server, "; ".join(learnt.sentences()))
+        self._terms = learnt
+
+    def _refusal(self, status: int, content: bytes, retry_after: str) -> "BackendError | _Refused":
+        """Return the exception for an answer that is none; `_Refused` where another form of the request may be accepted."""
+        message, hints = server_message(content), error_hints(content)
+        error = error_from_status(status, self._server, message, retry_after, hints)
+        if isinstance(error, TooLong):
+            self.learn_context(error.context)
+            return error
+        # A key, a quota or a filter is no matter of the request's form.
+        is_form = status in _NEGOTIABLE and error.reason in ("bad_request", "server_error") and "filter" not in str(error)
+        return _Refused(error, status, f"{message} {hints}") if is_form else error
+
+    async def _open(self, body: dict[str, Any]) -> httpx2.Response:
+        """Post a streaming request; return the response, of which only the head is read."""
+        response = await self._send("POST", "chat/completions", body)
+        if response.status_code == 200:
+            return response
+        try:
+            async with asyncio.timeout(self._limits.token):
+                encoding = response.headers.get("content-encoding", "")
+                content = await read_body(response.aiter_raw(), encoding, _REFUSAL_BYTES)
+        except (TimeoutError, TooManyBytes, ValueError, httpx2.HTTPError):
+            content = b""
+        finally:
+            await response.aclose()
+        raise self._refusal(response.status_code, content, response.headers.get("retry-after", "")) from None
+
+    async def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx2.Response:
+        """Send a request, and once more when the server had closed a kept connection (RFC 9112, section 9.3.1)."""
         for attempt in (1, 2):
+            request = self._client.build_request(method, f"{self._url}/{path}", json=body)
             try:
                 async with asyncio.timeout(self._limits.first_token):
-                    reply = await self._client.chat.completions.with_raw_response.create(**body)
-                    response: httpx2.Response = reply.http_response
-                    return response
+                    return await self._client.send(request, stream=True)
             except TimeoutError:
                 raise self._timed_out(self._limits.first_token) from None
-            except openai.OpenAIError as error:
-                if attempt == 1 and _is_stale_connection(error):
+            except httpx2.HTTPError as error:
+                if attempt == 1 and isinstance(error, (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)):
                     continue
-                failure = error_from_exception(error, self._server)
-                if isinstance(error, (openai.BadRequestError, openai.UnprocessableEntityError)) and "stream_options" in body:
-                    raise _Refused(failure) from None
-                raise failure from None
+                raise error_from_exception(error, self._server) from None
         raise AssertionError("unreachable: the second attempt returns or raises")
 
-    async def _next_chunk(self, events: AsyncIterator[Any], answer: StreamedAnswer) -> Any:
-        """Return the next chunk, None at the end. Once the finish reason has come, a failure only ends the wait for usage."""
-        limit = _AFTER_FINISH if answer.finish else self._limits.token if answer.begun else self._limits.first_token
-        started = _now()
+    async def _deltas(self, response: httpx2.Response, answer: StreamedAnswer) -> AsyncIterator[Delta]:
+        """Yield the texts of a response. Once the answer is whole, a failure only ends the wait for its token counts."""
+        line = _ENVELOPE + 12 * self._limits.characters
+        reader = ValueReader(line)
+        blocks = read_blocks(response.aiter_raw(), response.headers.get("content-encoding", ""), 40 * line)
         try:
-            async with asyncio.timeout(max(0.0, limit - answer.waited)):
-                chunk = await anext(events, None)
-        except (TimeoutError, httpx2.HTTPError, ValueError) as error:
-            if answer.finish:
+            while not answer.ended and (block := await self._next_block(blocks, answer)) is not None:
+                answer.count(len(block))
+                await asyncio.sleep(0)  # bytes that are there already would be read without a turn for anybody else
+                for number, arrival in enumerate(reader.feed(block)):
+                    if (delta := answer.add(arrival)).text or delta.reasoning:
+                        yield delta
+                    elif number % 100 == 99:
+                        await asyncio.sleep(0)
+            for arrival in reader.close():
+                if (delta := answer.add(arrival)).text or delta.reasoning:
+                    yield delta
+        except (TooManyBytes, httpx2.HTTPError, ValueError, TimeoutError) as error:
+            if answer.whole:
                 log.info("%s failed after a whole answer: %s", self._server, type(error).__name__)
-                return None
-            if isinstance(error, TimeoutError):
-                raise self._timed_out(limit) from None
-            raise error_from_exception(error, self._server, begun=True) from None
-        # Chunks without text (a role, a keep-alive) do not reset the clock; StreamedAnswer does that when text comes.
-        answer.waited += _now() - started
-        return chunk
+            elif isinstance(error, TimeoutError):
+                raise self._timed_out(self._patience(answer)) from None
+            else:
+                raise error_from_exception(error, self._server, begun=True) from None
+
+    def _patience(self, answer: StreamedAnswer) -> float:
+        if answer.whole:
+            return _AFTER_FINISH
+        return self._limits.token if answer.begun else self._limits.first_token
+
+    async def _next_block(self, blocks: AsyncIterator[bytes], answer: StreamedAnswer) -> bytes | None:
+        """Return the next bytes, None at the end; any byte is a sign of life."""
+        async with asyncio.timeout(self._patience(answer)):
+            return await anext(blocks, None)
 
     def _timed_out(self, limit: float) -> BackendError:
         return self._server.error_with_advice("timeout", f"said nothing for {limit:g} s")
 
-    def _expect_events(self, content_type: str) -> None:
-        """Raise BackendError when the content type is not that of an event stream."""
-        self._refuse_web_page(content_type)
-        if "json" in content_type:
-            raise self._server.error("invalid_reply", "answered whole where a stream was asked for; it may not be able to stream")
+    def _note_model(self, name: str) -> None:
+        """Note the name that the server answered under.
+
+        Raises:
+            BackendError: it has answered under the asked name before; so another model runs there now.
+        """
+        if name and self._known_as == self._model:
+            raise self._server.error("invalid_reply", f"answered as another model, {name!r}; name that one or correct the server")
+        if name and name != self._known_as:
+            log.warning("%s answers as %s", self._server, name)
+        self._known_as = name or self._model
 
     def _refuse_web_page(self, content_type: str) -> None:
         if "html" in content_type:
@@ -326,44 +423,37 @@ class OpenAIBackend:
 
     async def _list_models(self) -> dict[str, int] | None:
         """Return name -> context (0 when unknown) of each model; None when the server has no list."""
+        seconds = self._limits.connect + self._limits.token
         try:
-            async with asyncio.timeout(self._limits.connect + self._limits.token):
-                reply = (await self._client.models.with_raw_response.list(extra_headers=self._headers)).http_response
-        except (openai.NotFoundError, openai.PermissionDeniedError):
-            return None
+            async with asyncio.timeout(seconds):
+                response = await self._send("GET", "models")
+                try:
+                    content = await read_body(response.aiter_raw(), response.headers.get("content-encoding", ""), _LIST_BYTES)
+                finally:
+                    await response.aclose()
         except TimeoutError:
-            raise self._timed_out(self._limits.connect + self._limits.token) from None
-        except openai.APIStatusError as error:
-            if error.status_code in (405, 501):
-                return None
+            raise self._timed_out(seconds) from None
+        except TooManyBytes:
+            what = f"sent a list of models of more than {_LIST_BYTES // 1_000_000} MB; name one: {self._spec}#MODEL"
+            raise self._server.error("invalid_reply", what) from None
+        except (ValueError, httpx2.HTTPError) as error:
             raise error_from_exception(error, self._server) from None
-        except openai.OpenAIError as error:
-            raise error_from_exception(error, self._server) from None
-        self._refuse_web_page(reply.headers.get("content-type", ""))
-        try:
-            return _parse_models(json.loads(reply.text))
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise self._server.error("invalid_reply", "answered /models with something that is not a list of models") from None
+        status = response.status_code
+        if status in (403, 404, 405, 501):
+            return None
+        if status != 200:
+            retry = response.headers.get("retry-after", "")
+            raise error_from_status(status, self._server, server_message(content), retry, error_hints(content))
+        self._refuse_web_page(response.headers.get("content-type", ""))
+        return parse_models(content, self._server)
 
     async def _choose_model(self) -> None:
         """Use the server's only model; raise BackendError when it has none or several."""
         listed = await self._list_models()
         if listed is None:
             raise self._server.error("bad_request", f"lists no models; name one: {self._spec}#MODEL")
-        self._adopt_only_model(list(listed))
+        self._model = adopt_only_model(listed, self._server, self._spec)
         self._context = self._context or listed[self._model]
-
-    def _adopt_only_model(self, names: list[str]) -> None:
-        if len(names) != 1:
-            which = f"has {len(names)} models ({_first_names(names)})" if names else "has no model loaded"
-            raise self._server.error("bad_request", f"{which}; name one: {self._spec}#MODEL")
-        self._model = names[0]
-
-    def _no_such_model(self, names: list[str]) -> BackendError:
-        # 0.3: even a distant name is a better hint than none, since the whole list may be long.
-        near = difflib.get_close_matches(self._model, names, 1, 0.3)
-        hint = f"the nearest is {near[0]!r}, of {_first_names(names)}" if near else f"it has {_first_names(names) or 'none'}"
-        return self._server.error("not_found", f"does not have this model; {hint}")
 
 
 @cache
@@ -373,35 +463,8 @@ def _tls_context() -> ssl.SSLContext:
 
 
 class _Refused(Exception):
-    """A 400 or 422 to a request with stream_options, which may be the cause."""
+    """A refusal that may be about the form of the request; `words` are the server's own, codes included."""
 
-    def __init__(self, error: BackendError) -> None:
+    def __init__(self, error: BackendError, status: int, words: str) -> None:
         super().__init__(str(error))
-        self.error = error
-
-
-def _parse_models(listing: Any) -> dict[str, int]:
-    """Return name -> context of the entries of /models; vLLM reports `max_model_len`, llama.cpp `meta.n_ctx`."""
-    entries = listing["data"] if isinstance(listing, dict) else listing
-    sizes = {}
-    for entry in entries:
-        size = entry.get("max_model_len") or (entry.get("meta") or {}).get("n_ctx") or 0
-        sizes[str(entry["id"])] = size if isinstance(size, int) else 0
-    return sizes
-
-
-def _first_names(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def _is_stale_connection(error: openai.OpenAIError) -> bool:
-    """Return True when the server had closed a kept connection while it was idle, so that nothing was answered."""
-    return isinstance(error, openai.APIConnectionError) and type(error.__cause__).__name__ in {
-        "RemoteProtocolError",
-        "ReadError",
-        "WriteError",
-    }
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+        self.error, self.status, self.words = error, status, words

@@ -1,28 +1,32 @@
-"""Read a streamed chat completion: server-sent events (WHATWG HTML, section 9.2) with one JSON chunk each, ended by `[DONE]`."""
+"""One answer of a chat completion server, put together from its JSON values as they arrive.
 
-import json
-from collections.abc import AsyncIterator
+Streamed and whole answers are read by the same rules: a whole answer is a stream of one value (her/backends/wire.py cuts a body
+into values). A value that holds neither text nor an error is skipped; an error is found wherever it hides. docs/servers.md lists
+what servers send.
+"""
+
+from collections.abc import Iterator
 from typing import Any
 
-import httpx2
-
-from her.backends.base import Delta, FinishReason, Usage, replace_surrogates
+from her.backends.base import Completion, Delta, FinishReason, TokenChoice, Usage, replace_surrogates
 from her.backends.openai_errors import ServerLabel, error_from_event
-from her.backends.openai_fields import finish_reason, parse_usage, reasoning_text, same_model, string_field
+from her.backends.openai_fields import (
+    Content,
+    ending,
+    parse_usage,
+    read_content,
+    reasoning_field,
+    same_model,
+    string_field,
+    token_choices,
+)
+from her.backends.wire import Arrival
+from her.errors import BackendError
 
-
-async def read_events(response: httpx2.Response) -> AsyncIterator[Any]:
-    """Yield the JSON value of each event.
-
-    Parsed here and not by the openai package, whose models cost 1 ms per token: with fifty visitors more than everything else.
-    """
-    async for line in response.aiter_lines():
-        # Comments (`: ping`) and other fields (`event:`, `id:`) carry no text. Chat servers send each value on one data line.
-        content = line.removeprefix("data:").strip() if line.startswith("data:") else ""
-        if content == "[DONE]":
-            return
-        if content:
-            yield json.loads(content)
+IDLE_BYTES = 2_000_000
+"""Bytes without text after which a server counts as one that floods; a keepalive each second for 10 minutes has 20,000."""
+_REPEATED = 24
+"""Characters from which a piece equal to all before it is the same text sent again, not a repetition by the model."""
 
 
 class StreamedAnswer:
@@ -33,71 +37,201 @@ class StreamedAnswer:
         limit: most characters of text and reasoning together.
 
     Attributes:
-        finish: set when the server has sent a finish reason.
+        finish: set when the server has sent a finish reason and no text after it.
         begun: True when some text has arrived.
-        waited: seconds of waiting since the last text.
+        ended: True once the server has sent `[DONE]`.
+        model: the name that the server answers under; empty while it has named none.
+        choices: log-probabilities of the last tokens, where the server sends them.
     """
 
     def __init__(self, server: ServerLabel, limit: int) -> None:
         self.finish: FinishReason | None = None
-        self.begun = False
-        self.waited = 0.0
+        self.begun = self.ended = False
+        self.model = ""
+        self.choices: tuple[TokenChoice, ...] = ()
         self._server, self._limit = server, limit
-        self._size = 0
+        self._size = self._idle = self._thought_size = self._values = 0
+        self._usable = False
         self._usage: Usage | None = None
+        self._field = ""  # where the reasoning comes from: the same text may come under several names
+        self._refusal: list[str] = []
+        self._said: list[str] = []
+        self._thought: list[str] = []
         self._text, self._reasoning = _SurrogatePairs(), _SurrogatePairs()
 
-    def add_chunk(self, chunk: Any) -> Delta:
-        """Add one chunk and return its text, which may be empty.
+    @property
+    def whole(self) -> bool:
+        """True when nothing can undo the answer any more: it has text and a finish reason."""
+        return self.begun and self.finish is not None
+
+    def count(self, size: int) -> None:
+        """Count bytes that arrived.
 
         Raises:
-            BackendError: an error event, another protocol, another model, or too much text.
+            BackendError: the server floods: too many of them without text.
         """
-        if isinstance(chunk, dict) and chunk.get("error"):
-            raise error_from_event(chunk["error"], self._server)
-        choices = chunk.get("choices") if isinstance(chunk, dict) else None
-        if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
-            raise self._server.error("invalid_reply", "answered in another protocol; a chat completion stream was expected")
-        self._check_model(chunk.get("model"))
-        self._usage = parse_usage(chunk.get("usage")) or self._usage
-        if not choices:  # the chunk with the usage has no choice
-            return Delta()
-        delta = self._add_delta(choices[0].get("delta"))
-        reason = choices[0].get("finish_reason")
-        self._add_finish(reason if reason is None else str(reason))
+        self._idle += size
+        if self._idle > IDLE_BYTES + self._limit * 12:
+            raise self._server.error("invalid_reply", f"sent {self._idle // 1_000_000} MB without a word; it was disconnected")
+
+    def add(self, arrival: Arrival) -> Delta:
+        """Add one value and return its text, which may be empty.
+
+        Raises:
+            BackendError: an error of the server, or too much text.
+        """
+        self.ended = self.ended or arrival.end
+        delta = Delta()
+        for value in arrival.value if isinstance(arrival.value, list) else [arrival.value]:
+            if isinstance(value, dict | str):
+                piece = self._add_value(value, arrival.event)
+                delta = Delta(text=delta.text + piece.text, reasoning=delta.reasoning + piece.reasoning)
         return delta
 
     def last_delta(self) -> Delta:
         """Return the delta that ends the answer.
 
         Raises:
-            BackendError: `broken_stream` when no finish reason came, `empty` when no text came.
+            BackendError: `broken_stream` without an end, `empty` without text, `invalid_reply` when no value was one of a chat
+                completion, `bad_request` for a refusal.
         """
-        if self.finish is None:
+        if self._refusal:
+            words = self._server.redact("".join(self._refusal)).rstrip(".")
+            raise self._server.error("bad_request", f"refused to answer: {words}")
+        if not self._usable:
+            if not self._values and not self.ended:
+                raise self._server.error_with_advice("broken_stream", "ended the stream before the answer ended")
+            raise self._protocol_error()
+        if self.finish is None and not self.ended:
             raise self._server.error_with_advice("broken_stream", "ended the stream before the answer ended")
         if not self.begun:
             raise self._server.error_with_advice("empty", "said nothing")
-        return Delta(text=self._text.rest(), reasoning=self._reasoning.rest(), finish=self.finish, usage=self._usage)
+        rest = Delta(text=self._text.rest(), reasoning=self._reasoning.rest())
+        return rest.model_copy(update={"finish": self.finish or "stop", "usage": self._usage, "model": self.model})
 
-    def _add_delta(self, delta: Any) -> Delta:
-        text = self._text.feed(string_field(delta, "content"))
-        reasoning = self._reasoning.feed(reasoning_text(delta))
+    def completion(self, arrivals: Iterator[Arrival]) -> Completion:
+        """Return the whole answer of these values; raises as `add` and `last_delta`."""
+        deltas = [self.add(arrival) for arrival in arrivals]
+        # A body that has ended is whole, whether or not it names a finish reason.
+        self.ended = self.ended or self.begun
+        deltas.append(self.last_delta())
+        text, reasoning = ("".join(getattr(delta, name) for delta in deltas) for name in ("text", "reasoning"))
+        last = deltas[-1]
+        return Completion(
+            text=text,
+            reasoning=reasoning,
+            finish=last.finish or "stop",
+            usage=last.usage,
+            choices=self.choices,
+            model=self.model,
+        )
+
+    def _add_value(self, value: dict[str, Any] | str, event: str) -> Delta:
+        error = _error_in(value, event)
+        if error is not None and not self.whole:  # after a whole answer an error is about something else
+            raise error_from_event(error, self._server)
+        if isinstance(value, str) or error is not None:
+            return Delta()
+        self._values += 1
+        self._note_model(value.get("model"))
+        self._usage = parse_usage(value.get("usage")) or self._usage
+        choices = value.get("choices")
+        if isinstance(choices, list):
+            own = [choice for choice in choices if isinstance(choice, dict) and choice.get("index") in (0, None)]
+            self._usable = self._usable or bool(own)
+            deltas = [self._add_choice(choice) for choice in own]
+            return Delta(text="".join(one.text for one in deltas), reasoning="".join(one.reasoning for one in deltas))
+        if "message" in value and isinstance(value["message"], dict):  # Ollama's own protocol
+            self._usable = True
+            return self._add_choice(
+                {**value, "finish_reason": value.get("done_reason") or ("stop" if value.get("done") else None)}
+            )
+        if value.get("detail") and not self.whole:  # FastAPI
+            raise self._protocol_error(str(value["detail"]))
+        return Delta()
+
+    def _protocol_error(self, words: str = "") -> BackendError:
+        shown = f" ({self._server.redact(words)})" if words else ""
+        return self._server.error("invalid_reply", f"answered in another protocol; a chat completion was expected{shown}")
+
+    def _add_choice(self, choice: dict[str, Any]) -> Delta:
+        if choice.get("error") and not self.whole:
+            raise error_from_event(choice["error"], self._server)
+        self.choices = token_choices(choice.get("logprobs")) or self.choices
+        delta = self._add_texts(*self._texts(choice))
+        self._add_finish(choice.get("finish_reason"))
+        return delta
+
+    def _texts(self, choice: dict[str, Any]) -> tuple[Content, str]:
+        """Return the texts of a choice and its reasoning: those of `delta`, else those of a whole `message` or of `text`."""
+        delta, message = choice.get("delta"), choice.get("message")
+        source: Any = delta if isinstance(delta, dict) and (delta or not isinstance(message, dict)) else message
+        if not isinstance(source, dict):
+            return Content(text=string_field(choice, "text")), ""
+        content = read_content(source.get("content"))
+        if refusal := string_field(source, "refusal"):
+            content = content._replace(refusal=refusal)
+        name, reasoning = reasoning_field(source, self._field)
+        self._field = self._field or name
+        if source is message:  # a whole message at the end of a stream repeats what has come
+            content = content._replace(text=_rest(content.text, self._said), reasoning=_rest(content.reasoning, self._thought))
+            reasoning = _rest(reasoning, self._thought)
+        return content, reasoning
+
+    def _add_texts(self, content: Content, reasoning: str) -> Delta:
+        if content.refusal:
+            self._refusal.append(content.refusal)
+        reasoning = reasoning or content.reasoning
+        if _REPEATED <= len(reasoning) == self._thought_size and reasoning == "".join(self._thought):
+            reasoning = ""
+        text, reasoning = self._text.feed(content.text), self._reasoning.feed(reasoning)
         if text or reasoning:
-            self.begun, self.waited = True, 0.0
+            # Text after a finish cancels it: some servers write `stop` into a first, empty chunk.
+            self.begun, self.finish, self._idle = True, None, 0
+            self._said.append(text)
+            self._thought.append(reasoning)
+            self._thought_size += len(reasoning)
         self._size += len(text) + len(reasoning)
         if self._size > self._limit:
             raise self._server.error_with_advice("endless", f"did not stop after {self._limit} characters")
         return Delta(text=text, reasoning=reasoning)
 
-    def _add_finish(self, reason: str | None) -> None:
-        if reason == "content_filter":
-            raise self._server.error("bad_request", "stopped the answer by its content filter")
-        if reason is not None and self.finish is None:
-            self.finish, self.waited = finish_reason(reason), 0.0
+    def _add_finish(self, reason: object) -> None:
+        end = ending(reason)
+        if end is None or self.whole:
+            return
+        if end == "filtered":
+            raise self._server.error("bad_request", f"stopped the answer by its content filter ({str(reason)[:40]})")
+        if end == "failed":
+            what = f"gave up in the middle of the answer ({str(reason)[:40]})"
+            raise self._server.error_with_advice("broken_stream", what)
+        self.finish = end
 
-    def _check_model(self, name: object) -> None:
-        if isinstance(name, str) and name and self._server.model and not same_model(name, self._server.model):
-            raise self._server.error("invalid_reply", f"answered as another model, {name!r}; name that one or correct the server")
+    def _note_model(self, name: object) -> None:
+        if not self.model and isinstance(name, str) and name and not same_model(name, self._server.model or name):
+            self.model = name[:200]
+
+
+def _error_in(value: dict[str, Any] | str, event: str) -> object:
+    """Return the error in a value, wherever it hides; None when there is none."""
+    if isinstance(value, str):
+        return value if event == "error" else None
+    if value.get("error"):
+        return value["error"]
+    if value.get("errors"):
+        return value["errors"]
+    if isinstance(value.get("choices"), list):
+        return None
+    named = event == "error" or "error" in (value.get("object"), value.get("type"))
+    # A bare error object: a message with a code or status.
+    bare = isinstance(value.get("message"), str) and ("code" in value or "status" in value)
+    return value if named or bare else None
+
+
+def _rest(text: str, before: list[str]) -> str:
+    """Return what a whole text adds to the pieces that came before it."""
+    so_far = "".join(before)
+    return text[len(so_far) :] if so_far and text.startswith(so_far) else "" if so_far else text
 
 
 class _SurrogatePairs:

@@ -2,7 +2,7 @@
 
 from her.chat.pages import Page
 from her.errors import InputError
-from her.format import normalise, parse, render
+from her.format import normalise, parse, render, without_end
 from her.kinds import PLAN
 from her.store import PathNode
 from her.types import Turn
@@ -57,5 +57,7 @@ def continuation_base(node: PathNode) -> tuple[Turn, str]:
     if node.origin not in ("model", "continue") or is_cut:
         return turn.model_copy(update={"raw": render(turn.parts, turn.speaker)}), ""
     plan = turn.text(PLAN)
+    # The token that ended the turn would end it again.
+    turn = turn.model_copy(update={"raw": without_end(turn.raw)})
     # A plan that is not in the raw text came through the API's reasoning field.
     return turn, "" if parse(turn.raw, turn.speaker).text(PLAN) == plan else plan

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from her.backends.base import Delta, FinishReason, Usage
+from her.chat.continuation import Continuation
 from her.chat.jobs import ReplyJob
 from her.chat.views import GenerationSnapshot, LiveState
 from her.errors import BackendError, HerError, Reason, TooLong
@@ -38,6 +39,7 @@ class _Received:
     reasoning: list[str] = field(default_factory=list)
     finish: FinishReason | None = None
     usage: Usage | None = None
+    model: str = ""
 
 
 class RunningGeneration:
@@ -60,6 +62,8 @@ class RunningGeneration:
         self.over = asyncio.Event()
         self.stopping = False
         self._parser = job.parser()
+        self._continuation = Continuation(job.base, job.fresh_parser()) if job.base else None
+        self._notice = ""
         self._received = _Received(started_at=_now())
         self._began = time.monotonic()
         self._reading: asyncio.Task[None] | None = None
@@ -169,11 +173,23 @@ class RunningGeneration:
         # `close` turns half a name or half a tag into text; in a stopped reply that is not something the model said.
         has_text = not self.stopping or _without_plan(self._parser.parts) != before
         turn = self._parser.close(turn_id=self.pending)
+        if self._repeats(turn, before):
+            raise BackendError(self._reason_for_nothing(turn), "empty")
         if has_text and _without_plan(turn.parts) != before:
+            return turn
+        if self._continuation is not None and self._continuation.way == "anew" and not self.stopping:
+            self._notice = self._reason_for_nothing(turn)  # the same turn again: it was finished
             return turn
         if self.stopping:
             raise StoppedEarly("stopped before anything was said; the chat is unchanged")
         raise BackendError(self._reason_for_nothing(turn), "empty")
+
+    def _repeats(self, turn: Turn, before: tuple[Part, ...]) -> bool:
+        """Return whether a turn that was begun anew says only the beginning of the old one."""
+        if self._continuation is None or self._continuation.way != "anew":
+            return False
+        old, new = (" ".join(part.text for part in parts) for parts in (before, _without_plan(turn.parts)))
+        return old != new and old.startswith(new)
 
     def record(self, error: Exception | None = None) -> Generation:
         """Return the stored form of the call as it is now; with `error` a failed one, unless the visitor stopped it."""
@@ -188,14 +204,14 @@ class RunningGeneration:
             sampling=job.sampling,
             seed=job.sampling.seed,
             spec=model.spec,
-            model=model.model,
+            model=received.model or model.model,
             revision=model.revision,
             prompt_tokens=received.usage.prompt_tokens if received.usage else None,
             completion_tokens=received.usage.completion_tokens if received.usage else None,
             finish=ended,
             error_reason=reason_of(error),
             error=str(error) if error else "",
-            raw="".join(received.text),
+            raw=_without_last("".join(received.text), self._parser.surplus),
             reasoning="".join(received.reasoning),
             started_at=received.started_at,
             first_token_at=received.first_token_at,
@@ -213,12 +229,12 @@ class RunningGeneration:
         """Read the answer. A prompt that the server found too long is cut by what it said, and sent once more."""
         try:
             await self._read_stream()
-        except TooLong:
-            if self._received.first_token_at is not None or not await self._shorten():
+        except TooLong as error:
+            if self._received.first_token_at is not None or not await self._shorten(error):
                 raise
             await self._read_stream()
 
-    async def _shorten(self) -> bool:
+    async def _shorten(self, error: TooLong) -> bool:
         """Make the prompt anew; return whether it is shorter, or its answer."""
         job = self.job
         if job.again is None:
@@ -229,11 +245,14 @@ class RunningGeneration:
             return False
         sampling = job.sampling.model_copy(update={"max_tokens": sampling.max_tokens})  # the seed stays
         self.job = replace(job, prompt=prompt, sampling=sampling)
+        if prompt.dropped:
+            limit = f"holds {error.context:,} tokens" if error.context else "is full"
+            turns = "oldest turn was" if len(prompt.dropped) == 1 else f"{len(prompt.dropped)} oldest turns were"
+            self._notice = f"the model's context {limit}: the {turns} left out of what it was sent"
         log.info("chat %s: the prompt was too long; %d turns were cut", self.chat, len(prompt.dropped))
         return True
 
     async def _read_stream(self) -> None:
-        """Read the stream to its end, or to the first line of another speaker."""
         stream = self.job.backend.stream(self.job.prompt.messages, self.job.sampling)
         try:
             async for delta in stream:
@@ -242,6 +261,7 @@ class RunningGeneration:
         finally:
             if isinstance(stream, AsyncGenerator):
                 await stream.aclose()
+            self._feed("", final=True)
 
     def _take(self, delta: Delta) -> bool:
         """Add one delta; return True when the rest of the stream is not wanted."""
@@ -253,12 +273,24 @@ class RunningGeneration:
             self._parser.feed_reasoning(delta.reasoning)
         if delta.text:
             received.text.append(delta.text)
-            self._parser.feed(delta.text)
+            self._feed(delta.text)
         received.finish, received.usage = delta.finish or received.finish, delta.usage or received.usage
+        received.model = delta.model or received.model
         if self._parser.done:
             received.finish = "stop"
         self._notify()
         return self._parser.done
+
+    def _feed(self, text: str, final: bool = False) -> None:
+        """Parse text; of a continuation only once it is known whether it begins anew."""
+        if self._continuation is not None:
+            was_open = self._continuation.way == "open"
+            text = self._continuation.close() if final else self._continuation.feed(text)
+            if was_open and self._continuation.way == "anew":
+                self._parser = self.job.fresh_parser()
+                self._parser.feed_reasoning("".join(self._received.reasoning))
+        if text:
+            self._parser.feed(text)
 
     def _notify(self) -> None:
         """Wake every follower. Each change has an event of its own, so that no follower can miss one by clearing it."""
@@ -289,6 +321,7 @@ class RunningGeneration:
             node=self.pending if stored else None,
             error=error,
             reason=reason,
+            notice=self._notice,
             give_back="" if stored or state == "running" else self.job.text,
             seconds=time.monotonic() - self._began,
             tokens=received.usage.completion_tokens if received.usage else len(received.text) + len(received.reasoning),
@@ -314,6 +347,10 @@ def reason_of(error: Exception | None) -> Reason | None:
 
 def _without_plan(parts: tuple[Part, ...]) -> tuple[Part, ...]:
     return tuple(part for part in parts if part.kind != PLAN)
+
+
+def _without_last(text: str, count: int) -> str:
+    return text[:-count] if count else text
 
 
 def _now() -> int:

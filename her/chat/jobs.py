@@ -107,6 +107,10 @@ class ReplyJob:
         """Return the same job as the answer to `question`, which is to be stored under `parent_id` first."""
         return replace(self, question=question, question_parent=parent_id, edit_of=edit_of, text=question.raw)
 
+    def fresh_parser(self) -> Parser:
+        """Return a parser for a reply that does not continue the base, or that begins it anew."""
+        return replace(self, base=None, reasoning="").parser()
+
     def parser(self) -> Parser:
         """Return a parser for the reply, fed with the turn that is continued."""
         names = [member.name for member in self.page.conversation.cast]
@@ -227,11 +231,14 @@ class ReplyJobBuilder:
         if len(turns) > most:
             raise InputError(f"this chat has {len(turns):,} turns and at most {most:,} are allowed; start a new chat")
         sampling, budget = fitted(self.sampling, self.backend.describe())
+        return self._prompt_of(turns, budget - reserved), sampling
+
+    def _prompt_of(self, turns: Sequence[Turn], budget: int) -> view.Prompt:
+        """Return the prompt for the turn after `turns` within this many tokens."""
         transcript, speaker = self.page.transcript(turns), self.character or self.page.conversation.speaker
-        room = (budget - reserved, self.backend.count_tokens)
         if speaker == ENVIRONMENT:
-            return view.narrator_prompt(transcript, *room), sampling
-        return view.prompt(transcript, speaker, *room), sampling
+            return view.narrator_prompt(transcript, budget, self.backend.count_tokens)
+        return view.prompt(transcript, speaker, budget, self.backend.count_tokens)
 
     def _with_seed(self, sampling: Sampling, swipes: int) -> Sampling:
         """Return the sampling with another seed for each swipe, so that asking again gives another reply.

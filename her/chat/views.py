@@ -123,6 +123,7 @@ class GenerationSnapshot(Value):
         node: id of the stored turn once `state` is `done`, or `stopped` with something to show.
         error: one sentence when `state` is `failed`, or `stopped` before anything was said.
         reason: reason of a failed call of the model.
+        notice: one sentence about the prompt when turns were left out because the server refused it; else empty.
         give_back: the visitor's text, when it was not stored.
         seconds: time since the call began.
         tokens: tokens received, or deltas where the server does not count.
@@ -139,6 +140,7 @@ class GenerationSnapshot(Value):
     node: str | None = None
     error: str = ""
     reason: Reason | None = None
+    notice: str = ""
     give_back: str = ""
     seconds: float = 0.0
     tokens: int = 0

@@ -164,14 +164,20 @@ def deploy_space(
 
 
 @backends_app.command("check")
-def check_backend(spec: Annotated[str, typer.Argument(help="scripted:, openai:URL#model or local:PATH.")]) -> None:
-    """Ask a model for a short answer and print what came back."""
+def check_backend(
+    spec: Annotated[str, typer.Argument(help="scripted:, openai:URL#model or local:PATH.")],
+    short: Annotated[bool, typer.Option("--short", help="Only test that it answers.")] = False,
+) -> None:
+    """Ask a model for short answers and print what it can do: streaming, reasoning, seed, continue, stop words, context."""
+    from her.backends.base import AbleBackend
     from her.backends.open import open_backend
     from her.characters.personas import load_personas
 
     async def ask() -> str:
         backend = open_backend(spec, personas=load_personas())
         try:
+            if isinstance(backend, AbleBackend) and not short:
+                return (await backend.abilities()).table()
             return await backend.check()
         finally:
             await backend.close()

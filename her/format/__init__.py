@@ -3,6 +3,7 @@
 docs/format.md describes the format.
 """
 
+from her.format.foreign_marks import without_end
 from her.format.markers import Notation
 from her.format.parser import Parser
 from her.format.patterns import pattern, pattern_entropy
@@ -24,5 +25,6 @@ __all__ = [
     "plain_turn",
     "render",
     "render_coser",
+    "without_end",
     "written_plan",
 ]

@@ -28,13 +28,20 @@ KIND_OF_MODE: dict[Mode, Kind] = {
 
 _OPENING = re.escape("".join(BRACKETS))
 TAGS_ONLY = re.compile(r"<").search
+FOREIGN_TAGS = re.compile(r"[<＜◁\[]").search
+ESCAPED_TAGS = re.compile(r"[<＜◁\[&\\]").search
+"""Stops of the notation `auto` inside a plan, and inside one whose opening mark was escaped."""
+BARE_CHANNEL = re.compile(r"assistant|a(?:s(?:s(?:i(?:s(?:t(?:an?)?)?)?)?)?)?\Z|[<＜◁\[]").search
+"""The same inside a plan of gpt-oss whose marks are stripped."""
 BARE_STOPS = {
     "her": re.compile(r"[<\n]").search,
     "asterisk": re.compile(r"[<\n*]").search,
     "coser": re.compile(rf"[<\n*{_OPENING}]").search,
-    "auto": re.compile(rf"[<\n*{_OPENING}]").search,
+    "auto": re.compile(r"[<＜◁\[\n]").search,  # stars and brackets: her.format.dialect
 }
 """By notation, the characters in bare text at which a token may begin; all other text is skipped at the speed of `re`."""
+ASCII_STOPS = {BARE_STOPS["auto"]: re.compile(r"[<\[\n]").search, FOREIGN_TAGS: re.compile(r"[<\[]").search}
+"""The same for a text in ASCII, which is searched faster."""
 INNER_STOPS = {
     **{
         entry.brackets.opening[0]: re.compile(f"[<{re.escape(entry.brackets.opening + entry.brackets.closing)}]").search
@@ -48,6 +55,26 @@ INNER_STOPS = {
 BLANK = re.compile(r"[^\S\n]*")
 # Up to 12 letters name a language ("```xml"); three blanks bound how long the parser has to wait for a tag behind it.
 WRAPPER = re.compile(r"```\w{0,12}\s{0,3}")
+PLAIN_FENCES = frozenset(
+    (
+        "",
+        "markdown",
+        "md",
+        "text",
+        "txt",
+        "plaintext",
+        "plain",
+        "xml",
+        "html",
+        "roleplay",
+        "rp",
+        "dialogue",
+        "story",
+        "chat",
+        "output",
+    )
+)
+"""Languages of a code fence around a whole reply that are not a program's; the fence is taken off then."""
 # The text may end inside an escape such as `&amp;lt;`; what is shown while it streams must not flicker.
 HALF_ENTITY = re.compile(r"&(?:amp;)*(?:a|am|amp|l|lt|g|gr|gra|grav|grave)?$")
 LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")

@@ -5,15 +5,19 @@ So any split of a text into chunks gives the same turn (a law that the tests che
 Tags: `her.format.tags`; other marks: `her.format.markers`; the turn's parts and defects: `her.format.turn_builder`.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from typing import get_args
 
 from her.errors import InputError
+from her.format import foreign_marks as foreign
 from her.format import markers as marks
+from her.format.mark_table import BARE_CHANNELS, BARE_FINAL, HTML_NAMES
 from her.format.markers import Mode, Notation, sentence_starts, stands_free
-from her.format.tags import TAG, Tag, ends_plan, follow_inner, is_cut, read_tag, unescape
+from her.format.names import NameFound, wide_names
+from her.format.tags import Tag, ends_plan, find_tag, follow_inner, is_cut, read_tag, unescape
 from her.format.turn_builder import TurnDraft
-from her.kinds import BARE, PLAN, Kind
+from her.kinds import BARE, PLAN, STARRED, Kind
 from her.types import Defect, Part, Turn, new_id
 
 
@@ -24,22 +28,38 @@ class Parser:
         speaker: whose turn it is; their `Name:` prefixes are removed.
         others: names whose line ends the turn.
         notation: "her" (brackets and stars are literal), "coser" (`[thought] (action) speech` and stars),
-            "asterisk" (`*action*`), or "auto": the first role tag, bracket or starred action decides.
+            "asterisk" (`*action*`), or "auto": what models write, in every spelling and dialect of `her.format.mark_table`;
+            the first role tag, bracket or starred action decides.
         fences: whether tags in code fences are literal.
+        wraps: whether a fence around the whole reply is taken off; `wrapper` is a name in angle brackets that is taken off.
 
     Raises:
         InputError: the notation is unknown.
     """
 
-    def __init__(self, speaker: str, others: Iterable[str] = (), notation: Notation = "auto", *, fences: bool = True) -> None:
+    def __init__(
+        self,
+        speaker: str,
+        others: Iterable[str] = (),
+        notation: Notation = "auto",
+        *,
+        fences: bool = True,
+        wraps: bool = True,
+        wrapper: str | None = None,
+    ) -> None:
         if notation not in marks.BARE_STOPS:
             raise InputError(f"notation {notation!r} is unknown; write one of {', '.join(get_args(Notation))}")
         self.speaker = speaker
         self.others = tuple(name for name in others if name and name != speaker)
         self.notation: Notation = notation
-        self._fences = fences
+        self._fences, self._wraps, self._wrapper = fences, wraps, wrapper
+        self._wide = notation == "auto"
         self._names = marks.name_finder(speaker, self.others)
-        self._draft = TurnDraft(speaker)
+        self._wide_names = wide_names(speaker, self.others) if self._wide else None
+        self._token, self._read, self._cut = (
+            (foreign.find_foreign, foreign.read_foreign, foreign.is_cut_foreign) if self._wide else (find_tag, read_tag, is_cut)
+        )
+        self._draft = TurnDraft(speaker, dialect=self._wide)
         self._raw: list[str] = []
         self._held = ""  # text that may still become a token
         self._run: list[str] = []  # text since the last token
@@ -51,6 +71,13 @@ class Parser:
         self._depth = 0  # open brackets, in a bracket's mode
         self._after_name = False  # the speaker's name has just been removed
         self._done = False
+        self._raw_end: int | None = None  # behind the token that ended the turn
+        self._plan_end: int | None = None  # the same, of a token inside a plan: it counts if nothing closes the plan
+        self._opening = self._wide  # the very start of the reply, where more marks are read
+        self._unknown = ""  # name of the unknown pair that the plan in hand stands in
+        self._struck = False  # `<s>` stands in the text, so the next `</s>` is no token
+        self._replayed = False  # another's line came first: the character's own line ends the cut
+        self._outer = False  # the reply began with a fence, which is a wrapper if nothing follows it
         self._wrapped = False  # the whole reply stands in a code fence, not closed yet
         # None outside a code fence. Inside, the number of pieces of the run that `parts` may show; 0 means all. It is set at
         # the first token in the fence: if nothing closes the fence, the token counts, and what follows may be a thought.
@@ -59,12 +86,17 @@ class Parser:
         self._enter(BARE)
 
     def feed(self, text: str) -> None:
-        """Parse the next piece of text. A lone surrogate, which UTF-8 cannot encode, becomes U+FFFD."""
-        if not text.isascii():
+        """Parse the next piece of text. A lone surrogate, which UTF-8 cannot encode, becomes U+FFFD.
+
+        What follows a token that ended the turn is not taken.
+        """
+        if self._raw_end is not None:
+            return
+        if not (is_ascii := text.isascii()):
             text = marks.LONE_SURROGATE.sub("\ufffd", text)
         self._raw.append(text)
         self._fed += len(text)
-        if self._held or self._line_start or self._next_stop(text):
+        if self._held or self._line_start or (self._next_ascii if is_ascii else self._next_stop)(text):
             self._scan(self._held + text)
         elif text:  # most chunks of a stream hold no stop: add them without a scan
             self._run.append(text)
@@ -76,12 +108,27 @@ class Parser:
 
     @property
     def done(self) -> bool:
-        """True when another speaker's line has begun, so that generation may stop.
+        """True when a token ended the turn or another speaker's line has begun, so that generation may stop.
 
-        It stays False before a plan or name was seen: then the text may be a plan whose closing tag is still to come, and a
-        plan may quote others.
+        A line of another speaker does not end it before a plan or name was seen: then the text may be a plan whose closing tag
+        is still to come, and a plan may quote others.
         """
         return self._done
+
+    @property
+    def begun_anew(self) -> bool:
+        """True when the text has begun as a whole turn does: with a plan or with the speaker's name."""
+        return bool(self._draft.named or self._draft.plans or self._mode == PLAN)
+
+    @property
+    def surplus(self) -> int:
+        """Characters that were fed behind the token that ended the turn."""
+        return 0 if self._raw_end is None else max(0, self._fed - self._raw_end)
+
+    @property
+    def raw(self) -> str:
+        """The text so far, byte for byte, up to the token that ended the turn."""
+        return "".join(self._raw)[: self._raw_end]
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -94,24 +141,75 @@ class Parser:
     def close(self, turn_id: str | None = None) -> Turn:
         """Return the whole turn; call it once, after the last `feed`."""
         self._scan(self._held, final=True)
-        if self._fence is not None:
-            return self._reread(turn_id)
+        if (again := self._second_reading()) is not None:
+            return again.close(turn_id)
         self._draft.at = self._fed
         self._finish()
         return Turn(
             id=turn_id or new_id(),
             speaker=self.speaker,
             parts=self._draft.canonical_parts(),
-            raw="".join(self._raw),
+            raw=self.raw,
             defects=tuple(Defect(name=name, detail=place) for name, place in self._draft.defects.items()),
         )
 
-    def _reread(self, turn_id: str | None) -> Turn:
-        """Parse the text again with fences off: a fence that nothing closes must not turn a thought behind it into speech."""
-        again = Parser(self.speaker, self.others, self.notation, fences=False)
+    def _second_reading(self) -> "Parser | None":
+        """Return a parser that was fed the text again, where the end of the text shows that its beginning was read wrongly."""
+        if self._fence is not None:  # a fence that nothing closes must not turn a thought behind it into speech
+            return self._again(fences=False)
+        if self._outer and not self._wrapped and self._draft.wrapped_by is not None and self._says_more(self._draft.wrapped_by):
+            return self._again(wraps=False)
+        if self._unknown and (self._mode == PLAN or not self._says_more(0)):
+            # An unknown pair around everything is a wrapper; one that nothing closes is text.
+            return self._again(wrapper=self._unknown if self._mode != PLAN else "")
+        if self._wide and self._mode == PLAN and (name := self._name_in_plan()) is not None:
+            return self._again(plan_end=name)
+        return None
+
+    def _says_more(self, since: int) -> bool:
+        """Return whether anything visible came after the first `since` runs."""
+        return len(self._draft.visible) > since or (self._mode != "cut" and any(piece.strip() for piece in self._run))
+
+    def _again(
+        self, *, fences: bool | None = None, wraps: bool | None = None, wrapper: str | None = None, plan_end: int | None = None
+    ) -> "Parser":
+        again = Parser(
+            self.speaker,
+            self.others,
+            self.notation,
+            fences=self._fences if fences is None else fences,
+            wraps=self._wraps if wraps is None else wraps,
+            wrapper=self._wrapper if wrapper is None else wrapper,
+        )
         again.feed_reasoning("".join(self._draft.reasoning))
-        again.feed("".join(self._raw))
-        return again.close(turn_id)
+        raw = self.raw
+        again.feed(raw[:plan_end])
+        if plan_end is not None:
+            again._end_plan_here()
+            again.feed(raw[plan_end:])
+        return again
+
+    def _name_in_plan(self) -> int | None:
+        """Return where the character's own line begins in a plan that nothing closed: the reply begins there."""
+        assert self._wide_names is not None
+        text, start = "".join(self._run), self._fed - len(self._held) - sum(map(len, self._run))
+        at = text.find("\n")
+        while at >= 0:
+            line = at + 1
+            line += len(text[line:]) - len(text[line:].lstrip(" \t")) if text[line : line + 1] in (" ", "\t") else 0
+            found = self._wide_names.look(text, line, True, False) if line < len(text) else None
+            if isinstance(found, NameFound) and found.own:
+                return start + line
+            at = text.find("\n", at + 1)
+        return None
+
+    def _end_plan_here(self) -> None:
+        self._scan(self._held, final=True)
+        self._held = ""
+        if self._mode == PLAN:
+            self._draft.defect("unclosed_plan", self._opener.text)
+            self._end_run()
+            self._enter(BARE)
 
     def _finish(self) -> None:
         self._drop_star()
@@ -119,6 +217,8 @@ class Parser:
             self._run.clear()
         elif self._mode == PLAN:
             self._draft.defect("unclosed_plan", self._opener.text)
+            if self._plan_end is not None:
+                self._raw_end = self._plan_end
         elif self._mode != BARE:
             self._draft.defect("missing_close", self._opener.text)
         self._end_run()
@@ -149,10 +249,32 @@ class Parser:
                 return self._angle(text, at, final)
             case "\n":
                 return self._newline(at)
+            case char if self._wide:
+                return self._wide_stop(char, text, at, final)
             case "*":
                 return self._star(text, at, final)
             case bracket:
                 return self._bracket(bracket, at)
+
+    def _wide_stop(self, char: str, text: str, at: int, final: bool) -> int:
+        """Read a stop that only the notation `auto` has."""
+        if char in "&\\":
+            if match := foreign.ESCAPED_END.match(text, at):
+                self._close_part(Tag(match[0], "close", PLAN, match[1].lower()))
+                return match.end()
+            return self._wait_or_literal(
+                char, at, not final and len(text) - at < foreign.ESCAPED_LONGEST and "\n" not in text[at:]
+            )
+        if char == "a":
+            rest = text[at : at + len(BARE_FINAL[1])]
+            if word := next((word for word in BARE_FINAL if rest.startswith(word)), ""):
+                self._close_part(Tag(word, "close", PLAN, "|"))
+                return at + len(word)
+            return self._wait_or_literal(char, at, not final and any(word.startswith(rest) for word in BARE_FINAL))
+        return self._angle(text, at, final)
+
+    def _wait_or_literal(self, char: str, at: int, waits: bool) -> int:
+        return ~at if waits else self._literal(char, at + 1)
 
     def _literal(self, text: str, after: int) -> int:
         self._run.append(text)
@@ -170,12 +292,58 @@ class Parser:
         if (blank := marks.BLANK.match(text, at)) and blank.end() > at:
             return blank.end() if self._after_name else self._literal(blank[0], blank.end())
         self._draft.at = self._base + at
+        if self._opening and text[at] != "\n" and (after := self._open_reply(text, at, final)) != at:
+            return after
         after = self._backtick(text, at, final) if text[at] == "`" else self._name(text, at, final)
         if after == at:
             self._line_start = self._after_name = False
         return after
 
+    def _open_reply(self, text: str, at: int, final: bool) -> int:
+        """Read marks that count at the very start of a reply only: escaped ones, an unknown pair, gpt-oss without its marks."""
+        if not self._fresh() or self._draft.plans:
+            self._opening = False
+            return at
+        char, rest = text[at], text[at:]
+        if char in "&\\":
+            if match := foreign.ESCAPED.match(text, at):
+                return self._open_special(Tag(match[0], "open", PLAN, match[1].lower()), marks.ESCAPED_TAGS, match.end())
+            return ~at if not final and len(rest) < foreign.ESCAPED_LONGEST and "\n" not in rest else at
+        if char in "ac":
+            if word := next((word for word in BARE_CHANNELS if rest.startswith(word)), ""):
+                behind = rest[len(word) : len(word) + 1]
+                if not behind and not final:
+                    return ~at
+                is_glued = behind.isalnum() or behind in tuple("\"'“‘<*(")
+                return self._open_special(Tag(word, "open", PLAN, "|"), marks.BARE_CHANNEL, at + len(word)) if is_glued else at
+            return ~at if not final and any(word.startswith(rest) for word in BARE_CHANNELS) else at
+        return self._open_unknown(text, at, final) if char == "<" and self._wrapper is None else at
+
+    def _open_unknown(self, text: str, at: int, final: bool) -> int:
+        if self._token(text, at) or self._cut(text, at):
+            return at
+        match = foreign.UNKNOWN.match(text, at)
+        if match is None:
+            return ~at if not final and foreign.UNKNOWN_BEGUN.match(text, at) else at
+        name = match[1].lower()
+        if name in HTML_NAMES:
+            return at
+        self._unknown = name
+        return self._open_special(Tag(match[0], "open", PLAN, name), self._next_stop, match.end())
+
+    def _open_special(self, tag: Tag, stops: Callable[..., re.Match[str] | None], after: int) -> int:
+        self._draft.defect("alias", tag.text)
+        self._open_plan(tag)
+        if stops is not self._bare_stops:
+            self._next_stop = self._next_ascii = stops
+        return after
+
     def _name(self, text: str, at: int, final: bool) -> int:
+        if self._wide_names is not None:
+            found = self._wide_names.look(text, at, final, self._wide and self._fresh())
+            if isinstance(found, int):
+                return ~at
+            return at if found is None else self._take_name(found)
         # Hold back "Iag", which may become "Iago:", and "Iago:" where another name is "Iago: the Elder".
         if not final and self._names.may_begin(text, at):
             return ~at
@@ -184,6 +352,14 @@ class Parser:
             return match.end()
         return at
 
+    def _take_name(self, found: NameFound) -> int:
+        (self._own_name if found.own else self._other_name)(found.text)
+        if found.own and found.emote:
+            self._end_run()
+            self._draft.add(STARRED, found.emote)
+            self._line_start = self._after_name = True
+        return found.end
+
     def _own_name(self, spelling: str) -> None:
         if self._after_name:
             self._draft.defect("name_doubled", spelling)
@@ -191,7 +367,7 @@ class Parser:
             self._draft.defect("name_misplaced", spelling)
         if "：" in spelling:
             self._draft.defect("name_fullwidth_colon", spelling)
-        if spelling.startswith("**") and not self.speaker.startswith("**"):
+        if spelling.rstrip() not in (f"{self.speaker}:", f"{self.speaker}："):
             self._draft.defect("alias", spelling)
         self._draft.named = self._after_name = True
 
@@ -202,12 +378,15 @@ class Parser:
             self._line_start = False
             return
         self._draft.defect("other_speaker", spelling)
+        self._replayed = self._wide and self._fresh() and not self._draft.named
         self._end_run()
         self._enter("cut")
         # A plan that quotes another speaker has no name or plan before it, so generation must not stop there.
         self._inner.clear()
-        self._done = bool(self._draft.named or self._draft.plans or self._draft.reasoning)
+        self._done = not self._replayed and bool(self._draft.named or self._draft.plans or self._draft.reasoning)
         self._run.append(spelling)
+        if self._replayed:
+            self._next_stop = self._next_ascii = marks.BARE_STOPS["auto"]
 
     def _fresh(self) -> bool:
         """Return whether nothing visible has come yet."""
@@ -219,14 +398,24 @@ class Parser:
             return ~at if not final and text[at:] in ("`", "``") else at
         if self._wrapped:
             self._wrapped = self._line_start = False
+            self._end_run()
+            self._draft.wrapped_by = len(self._draft.visible)
+            self._enter(self._mode)
+            self._line_start = False
             return at + 3
         if (head := marks.WRAPPER.match(text, at)) and self._fresh():
-            if (tag := TAG.match(text, head.end())) and read_tag(tag[0]).move == "open":
+            if self._wide and self._wraps and not final and head.end() == len(text):
+                return ~at
+            if self._wide and self._wraps and head[0].strip("` \t\n").lower() in marks.PLAIN_FENCES and "\n" in head[0]:
+                self._wrapped = self._outer = True
+                self._draft.defect("fenced", head[0].strip())
+                return head.end()
+            if head.end() < len(text) and (tag := self._token(text, head.end())) and self._read(tag).move == "open":
                 self._wrapped = True
                 self._draft.defect("fenced", head[0].strip())
                 return head.end()
             # Hold back the fence until the next token is whole: an opening tag makes it a wrapper of the whole reply.
-            if not final and (head.end() == len(text) or is_cut(text, head.end())):
+            if not final and (head.end() == len(text) or self._cut(text, head.end())):
                 return ~at
         self._line_start = self._after_name = False
         if self._fences:
@@ -289,36 +478,68 @@ class Parser:
     # Tags
 
     def _angle(self, text: str, at: int, final: bool) -> int:
-        if match := TAG.match(text, at):
-            self._apply(read_tag(match[0]))
-            return match.end()
-        if not is_cut(text, at):
-            return self._literal("<", at + 1)
+        if token := self._token(text, at):
+            return self._apply(self._read(token), at + len(token))
+        if self._unknown and self._mode == PLAN and text[at : at + len(self._unknown) + 3].lower() == f"</{self._unknown}>":
+            self._close_part(Tag(f"</{self._unknown}>", "close", PLAN, self._unknown))
+            return at + len(self._unknown) + 3
+        if self._wrapper and text[at : at + len(self._wrapper) + 3].lower().startswith(
+            (f"<{self._wrapper}>", f"</{self._wrapper}>")
+        ):
+            self._line_start = self._mode == BARE
+            return text.index(">", at) + 1
+        if not self._cut(text, at) and not (not final and (self._unknown or self._wrapper) and self._named_cut(text, at)):
+            return self._literal(text[at], at + 1)
         # Hold back "<role_act": it may become a tag. No token is the beginning of another, so a whole one never waits.
         if not final:
             return ~at
-        if len(text) - at > 1 and self._fence is None and self._mode != "cut":
+        if len(text) - at > 1 and text[at] != "[" and self._fence is None and self._mode != "cut":
             self._draft.defect("cut_tag", text[at:])
             return len(text)
         return self._literal(text[at:], len(text))
 
-    def _apply(self, tag: Tag) -> None:
+    def _named_cut(self, text: str, at: int) -> bool:
+        """Return whether the text from `at` may become a tag of the unknown pair, or of the wrapper."""
+        rest = text[at:].lower()
+        tags = [f"</{self._unknown}>"] if self._unknown and self._mode == PLAN else []
+        tags += [f"<{self._wrapper}>", f"</{self._wrapper}>"] if self._wrapper else []
+        return any(tag.startswith(rest) for tag in tags)
+
+    def _apply(self, tag: Tag, after: int) -> int:
+        """Read a token that ends at `after`; return where the next step begins."""
         if self._fence is not None:
             self._draft.defect("tag_in_fence", tag.text)
             self._fence = self._fence or len(self._run)
             self._run.append(tag.text)
         elif self._mode == PLAN:
             self._inside_plan(tag)
+            if tag.move in ("turn_end", "turn_start") and self._plan_end is None:
+                self._plan_end = self._base + after
         elif self._mode == "cut":
             self._after_cut(tag)
         else:
             self._drop_star()
-            self._structure(tag)
+            self._structure(tag, after)
+        if self._raw_end is not None:
+            return self._base + after + 1_000_000_000  # nothing behind the token is read
+        return after
 
-    def _structure(self, tag: Tag) -> None:
+    def _structure(self, tag: Tag, after: int) -> None:
+        if tag.name == "details?" or (tag.name == "details" and tag.move == "close"):  # an element of a page that is no plan
+            if self._fresh() and not self._draft.plans and tag.move == "open":
+                self._open_plan(tag._replace(name="details"))
+            else:
+                self._run.append(tag.text)
+            return
         if tag.alias:
             self._draft.defect("alias", tag.text)
         match tag.kind, tag.move:
+            case _, "turn_end" | "turn_start":
+                self._turn_token(tag, after)
+            case _, "wrap":
+                self._unwrap(tag)
+            case _, "end" if self._wide and not self._fresh():
+                self._end_turn(after)
             case _, "end" | "drop":  # outside a plan a marker of the server is nothing; a line may still start behind it
                 self._line_start = self._mode == BARE and (not self._run or self._run[-1][-1] == "\n")
             case kind, "open" if kind == PLAN:
@@ -330,12 +551,37 @@ class Parser:
             case _:
                 self._close_role(tag)
 
+    def _turn_token(self, tag: Tag, after: int) -> None:
+        """End the turn at a token that ends or starts one; before anything was said it is left over from the prompt."""
+        if tag.name == "</s>" and self._struck:
+            self._struck = False
+            self._run.append(tag.text)
+        elif self._fresh() and (tag.move == "turn_start" or not (self._draft.plans or self._draft.reasoning)):
+            self._line_start = self._mode == BARE
+        else:
+            self._end_turn(after)
+
+    def _end_turn(self, after: int) -> None:
+        self._raw_end = self._base + after
+        self._done = True
+
+    def _unwrap(self, tag: Tag) -> None:
+        """Take off a wrapper; what stood before an opening one was a plan."""
+        opens = not tag.name.startswith(("/", "<|end"))
+        if opens and not self._fresh() and not self._draft.named and not self._draft.plans and not self._draft.reasoning:
+            self._end_run()
+            self._draft.claim_as_plan(tag.text)
+            self._enter(BARE)
+        self._line_start = self._mode == BARE and (opens or self._line_start)
+
     def _open_plan(self, tag: Tag) -> None:
         self._interrupt(tag)
         if self._draft.visible:
             self._draft.defect("plan_not_first", tag.text)
         self._draft.note_name_before_plan()
         self._opener = tag
+        self._opening = False
+        self._plan_end = None
         self._inner.clear()
         self._enter(PLAN)
 
@@ -354,6 +600,7 @@ class Parser:
         self._draft.claim_as_plan(tag.text)
         # The role tags and brackets so far were words of the plan, so they decide on no notation.
         self._bare_stops = marks.BARE_STOPS[self.notation]
+        self._opening = False
         self._enter(BARE)
 
     def _after_cut(self, tag: Tag) -> None:
@@ -361,14 +608,14 @@ class Parser:
         if self._done or tag.kind != PLAN:
             return
         if tag.move == "close" and tag.name not in self._inner:
-            self._structure(tag)
+            self._replayed = False
+            self._structure(tag, 0)
         else:
             follow_inner(tag, self._opener, self._inner)
 
     def _open_role(self, tag: Tag) -> None:
         self._interrupt(tag)
-        if self.notation == "auto" and not self._draft.foreign:  # tags came first: brackets and stars are text from here on
-            self._bare_stops = marks.BARE_STOPS["her"]
+        self._draft.note_role_tag()
         self._opener = tag
         self._enter(tag.kind)
 
@@ -399,6 +646,8 @@ class Parser:
 
     def _enter(self, mode: Mode) -> None:
         self._mode: Mode = mode
-        self._next_stop = self._bare_stops if mode == BARE else marks.INNER_STOPS.get(mode, marks.TAGS_ONLY)
+        inner = marks.FOREIGN_TAGS if self._wide and mode == PLAN else marks.INNER_STOPS.get(mode, marks.TAGS_ONLY)
+        self._next_stop = self._bare_stops if mode == BARE else inner
+        self._next_ascii = marks.ASCII_STOPS.get(self._next_stop, self._next_stop)
         self._line_start = mode == BARE
         self._after_name = False

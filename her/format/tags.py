@@ -10,8 +10,9 @@ from typing import Literal, NamedTuple
 
 from her.kinds import BARE, KINDS, PLAN, TABLE, Kind
 
-Move = Literal["open", "close", "end", "drop"]
-"""`close` ends a plan even when nothing opened it; `end` ends only a plan that a marker opened; `drop` has no effect."""
+Move = Literal["open", "close", "end", "drop", "wrap", "turn_end", "turn_start"]
+"""`close` ends a plan even when nothing opened it; `end` ends only a plan that a marker opened; `drop` has no effect. The last
+three are moves of `her.format.foreign_marks` only: wrappers are taken off, the others end the turn."""
 
 NAMES: dict[str, Kind] = {name: entry.kind for entry in TABLE for name in (entry.kind, *entry.aliases)}
 """Kind of each tag name, in lower case: what stands between `<` or `</` and `>`."""
@@ -67,6 +68,12 @@ def read_tag(text: str) -> Tag:
         return Tag(text, move, PLAN, "|")
     name = text.strip("<>/ \t").lower()
     return Tag(text, "close" if "/" in text else "open", NAMES[name], name)
+
+
+def find_tag(text: str, at: int) -> str:
+    """Return the token that begins at this place; empty without one."""
+    match = TAG.match(text, at)
+    return match[0] if match else ""
 
 
 def ends_plan(tag: Tag, opener: Tag, inner: set[str]) -> bool:

@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import groupby, pairwise
+from typing import NamedTuple
 
+from her.format.dialect import read_dialect
 from her.format.markers import name_prefixes
 from her.format.tags import unescape
 from her.kinds import BARE, PLAN, Kind
@@ -39,6 +41,10 @@ DEFECTS: dict[str, str] = {
 """Every defect the parser reports, with its meaning. A turn has each of them at most once, with the first place."""
 
 _CJK = re.compile(r"[\u2e80-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff]")
+
+
+_STOPS_WORD = frozenset(",.;:!?…")
+"""Signs that follow a word without a space, also when an empty part was taken out before them."""
 
 
 def normalise(parts: Iterable[Part], speaker: str) -> tuple[Part, ...]:
@@ -89,7 +95,8 @@ def _merge(texts: Sequence[str]) -> str:
     """Join texts by a space, or by nothing where both sides are Chinese or Japanese."""
     pieces = [*texts[:1]]
     for left, right in pairwise(texts):
-        pieces += ["" if _CJK.match(left[-1]) and _CJK.match(right[0]) else " ", right]
+        glued = (_CJK.match(left[-1]) and _CJK.match(right[0])) or right[0] in _STOPS_WORD
+        pieces += ["" if glued else " ", right]
     return "".join(pieces)
 
 
@@ -99,11 +106,25 @@ def _own_lines(speaker: str) -> re.Pattern[str]:
     return re.compile(rf"(?m)^([^\S\n]*)(?:(?:{spellings})[^\S\n]*)+")
 
 
+class _Claimed(NamedTuple):
+    """A draft before a closing tag claimed its text as the plan."""
+
+    visible: tuple[tuple[Kind, str], ...]
+    plans: tuple[str, ...]
+    defects: dict[str, str]
+    named: bool
+    tagged: int | None
+
+
 class TurnDraft:
     """Parts and defects of a turn so far. `at` is the position, in characters, that the next defect is noted with."""
 
-    def __init__(self, speaker: str) -> None:
+    def __init__(self, speaker: str, dialect: bool = False) -> None:
         self.speaker = speaker
+        self._dialect = dialect  # stars and brackets of bare text are read at the end, see her.format.dialect
+        self._tagged: int | None = None  # runs before the first role tag
+        self.wrapped_by: int | None = None  # runs within the fence around the reply, once it is closed
+        self._before_claim: _Claimed | None = None
         self.reasoning: list[str] = []
         self.plans: list[str] = []
         self.visible: list[tuple[Kind, str]] = []  # not yet merged
@@ -138,9 +159,11 @@ class TurnDraft:
         A chat template that opens the plan in the prompt leads to such texts. What was noted about the text while it counted
         as a reply (another speaker's line, brackets, open parts) no longer holds.
         """
+        self._before_claim = _Claimed(tuple(self.visible), tuple(self.plans), dict(self.defects), self.named, self._tagged)
         if self.visible:
             self.plans.append(_merge([text for _, text in self.visible]))
         self.visible.clear()
+        self._tagged = None
         self._unclosed.clear()
         self.note_name_before_plan()
         self.defects.pop("other_speaker", None)
@@ -162,14 +185,44 @@ class TurnDraft:
         place = self._unclosed.pop(kind, None)
         self.defect("missing_open" if place is None else "nested", token)
 
+    def note_role_tag(self) -> None:
+        """Note that a role tag opens here: if no bracket or starred act came before it, none is one in this turn."""
+        if self._tagged is None:
+            self._tagged = len(self.visible)
+
+    def undo_claim(self) -> None:
+        """Take back the last claim when nothing visible followed it and something had been said before: a stray closing tag."""
+        before = self._before_claim
+        if before and not self.visible and before.visible and (before.named or before.plans or self.reasoning):
+            self.visible, self.plans = list(before.visible), list(before.plans)
+            self.defects, self.named, self._tagged = before.defects, before.named, before.tagged
+            self.defect("missing_open")
+
     def canonical_parts(self, more: Iterable[tuple[Kind, str]] = ()) -> tuple[Part, ...]:
         """Return the canonical parts so far, with these runs added at the end."""
-        plans: list[tuple[Kind, str]] = [(PLAN, text) for text in ("".join(self.reasoning), *self.plans)]
-        return _settled([pair for pair in (*plans, *self.visible, *more) if pair[1]], self.speaker)
+        plans: list[tuple[Kind, str]] = [(PLAN, text) for text in self._distinct_plans()]
+        runs = [*self.visible, *more]
+        if self._dialect:
+            runs, self.foreign = read_dialect(runs, self._tagged)
+        return _settled([pair for pair in (*plans, *runs) if pair[1]], self.speaker)
+
+    def _distinct_plans(self) -> list[str]:
+        """Return the plans; one that came in a field and in a tag counts once."""
+        reasoning, first = "".join(self.reasoning), self.plans[0] if self.plans else ""
+        if reasoning and first and len(self.plans) == 1:
+            told, tagged = " ".join(reasoning.split()), " ".join(first.split())
+            if told.startswith(tagged):
+                return [reasoning]
+            if tagged.startswith(told):
+                return [first]
+        return [reasoning, *self.plans]
 
     def note_final_defects(self) -> None:
         """Note the defects that only the whole turn shows."""
-        plans = len(self.plans) + bool("".join(self.reasoning).strip())
+        self.undo_claim()
+        if self._dialect:
+            self.foreign = read_dialect(self.visible, self._tagged).foreign
+        plans = len([text for text in self._distinct_plans() if text.strip()])
         # The text was cut inside the plan: that the reply is missing is no defect of its own.
         truncated = "unclosed_plan" in self.defects
         for place in self._unclosed.values():

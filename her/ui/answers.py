@@ -86,7 +86,8 @@ class ChatPatch(TypedDict):
 
     `put` draws turns, `order` lists the ids that stand last on the page, `view` is everything around the turns, `live` is
     the reply that is being written. `end` closes a generation: with `error` when it failed, and with the text of the
-    visitor in `give_back` when it was not stored. `hint` says why nobody plays on: it is the visitor's turn, or the scene has
+    visitor in `give_back` when it was not stored; `notice` says what was left out of its prompt.
+    `hint` says why nobody plays on: it is the visitor's turn, or the scene has
     ended. `focus` is the turn to select, `saved` the time of a commit (UTC, ms).
     `stamp` is different in each patch of a stream.
     """
@@ -99,6 +100,7 @@ class ChatPatch(TypedDict):
     end: NotRequired[bool]
     error: NotRequired[str]
     give_back: NotRequired[str]
+    notice: NotRequired[str]
     hint: NotRequired[str]
     focus: NotRequired[str]
     saved: NotRequired[int]

@@ -52,6 +52,7 @@ def generation_patch(snapshot: GenerationSnapshot, question: list[DrawnTurn], vi
             "end": True,
             "error": snapshot.error,
             "give_back": snapshot.give_back,
+            "notice": snapshot.notice,
         }
     texts = words(snapshot.language)
     parts = visible_parts(snapshot.parts, snapshot.speaker, viewer)

@@ -6,31 +6,49 @@ from typing import Any
 import pytest
 
 from her.backends.base import CHOICES_KEPT, LEAST_LOGPROB, Usage
-from her.backends.openai_fields import finish_reason, parse_usage, reasoning_text, same_model, string_field, token_choices
+from her.backends.openai_fields import ending, parse_usage, reasoning_field, same_model, string_field, token_choices
 
 
 @pytest.mark.parametrize(
-    ("reason", "finish"),
-    [("stop", "stop"), ("length", "length"), ("max_tokens", "length"), ("tool_calls", "stop"), (None, "stop")],
-)
-def test_finish_reasons(reason: object, finish: str) -> None:
-    assert finish_reason(reason) == finish
-
-
-@pytest.mark.parametrize(
-    ("message", "text"),
+    ("reason", "end"),
     [
-        ({"reasoning_content": "a"}, "a"),
-        ({"reasoning": "b"}, "b"),
-        ({"reasoning_content": "a", "reasoning": "a"}, "a"),
-        ({"reasoning_content": None, "reasoning": "b"}, "b"),
-        ({}, ""),
-        (None, ""),
-        ("text", ""),
+        ("stop", "stop"),
+        ("FINISH_REASON_STOP", "stop"),
+        ("tool_calls", "stop"),
+        ("anything", "stop"),
+        ("length", "length"),
+        ("max_tokens", "length"),
+        ("MAX_TOKENS", "length"),
+        ("model_length", "length"),
+        ("content-filter", "filtered"),
+        ("Recitation", "filtered"),
+        ("abort", "failed"),
+        ("insufficient_system_resource", "failed"),
+        (None, None),
+        ("", None),
+        ("null", None),
     ],
 )
-def test_reasoning_under_either_name_is_read_once(message: Any, text: str) -> None:
-    assert reasoning_text(message) == text
+def test_finish_reasons_are_a_vocabulary(reason: object, end: str | None) -> None:
+    assert ending(reason) == end
+
+
+@pytest.mark.parametrize(
+    ("message", "known", "text"),
+    [
+        ({"reasoning_content": "a"}, "", "a"),
+        ({"reasoning": "b"}, "", "b"),
+        ({"reasoning_content": "a", "reasoning": "a"}, "", "a"),
+        ({"reasoning_content": None, "reasoning": "b"}, "", "b"),
+        ({"reasoning_content": "a", "reasoning_details": [{"text": "b"}]}, "reasoning_details", "b"),
+        ({"reasoning_content": "a"}, "reasoning", ""),
+        ({}, "", ""),
+        (None, "", ""),
+        ("text", "", ""),
+    ],
+)
+def test_reasoning_is_read_from_one_field(message: Any, known: str, text: str) -> None:
+    assert reasoning_field(message, known)[1] == text
 
 
 @pytest.mark.parametrize(("message", "text"), [({"content": "a"}, "a"), ({"content": None}, ""), ({"content": 1}, ""), ([], "")])

@@ -226,15 +226,23 @@ async def test_closing_the_stream_stops_the_server(server: ModelServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kept"), [("other-model", False), ("org/Test-HER", True), ("test-her-2026-01-01", True), ("", True)]
+    ("name", "noted"), [("other-model", "other-model"), ("org/Test-HER", ""), ("test-her-2026-01-01", ""), ("", "")]
 )
-async def test_another_models_id(server: ModelServer, name: str, kept: bool) -> None:
+async def test_the_name_that_a_router_answers_under_is_noted(server: ModelServer, name: str, noted: str) -> None:
     server.script.reply_model = name
-    if kept:
-        assert (await backend_for(server).complete(HELLO, Sampling())).text
-    else:
-        error = await failure(backend_for(server))
-        assert error.reason == "invalid_reply" and "'other-model'" in str(error)
+    backend = backend_for(server)
+    for _ in range(2):
+        assert (await backend.complete(HELLO, Sampling())).model == noted
+    assert (await backend.ask(HELLO, Sampling())).model == noted
+    await backend.close()
+
+
+async def test_a_server_that_changes_its_name_runs_another_model(server: ModelServer) -> None:
+    backend = backend_for(server)
+    await backend.complete(HELLO, Sampling())
+    server.script.reply_model = "other-model"
+    error = await failure(backend)
+    assert error.reason == "invalid_reply" and "'other-model'" in str(error)
 
 
 def closed_port() -> int:
@@ -276,7 +284,10 @@ async def test_check_names_the_models(server: ModelServer) -> None:
     assert "has test-her." in await backend_for(server).check()
     server.script.models = ["test-her", "other"]
     assert "among 2 models" in await backend_for(server).check()
-    error = await _check_failure(OpenAIBackend(server.url, "tset-her"))
+    unlisted = OpenAIBackend(server.url, "tset-her")
+    assert "does not list this model; the nearest is 'test-her'" in await unlisted.check()
+    server.script.strict_model = True
+    error = await _check_failure(unlisted)
     assert error.reason == "not_found" and "nearest is 'test-her'" in str(error)
 
 

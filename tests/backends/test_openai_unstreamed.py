@@ -98,7 +98,6 @@ async def test_asks_for_json_of_a_schema(server: ModelServer) -> None:
         ({"fault": "redirect"}, "not_found", "redirects"),
         ({"text": "a" * 20_000}, "endless", "did not stop after 5000 characters"),
         ({"finish": "content_filter"}, "bad_request", "content filter"),
-        ({"reply_model": "other"}, "invalid_reply", "another model, 'other'"),
     ],
 )
 async def test_failures(server: ModelServer, script: dict[str, Any], reason: str, sentence: str) -> None:

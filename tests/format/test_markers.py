@@ -77,9 +77,7 @@ def test_a_bracket_stands_free(bracket: str, run: list[str], free: bool) -> None
     assert stands_free(bracket, run) is free
 
 
-@pytest.mark.parametrize(
-    ("notation", "stops"), [("her", "<\n"), ("asterisk", "<\n*"), ("coser", "<\n*[(（"), ("auto", "<\n*[(（")]
-)
+@pytest.mark.parametrize(("notation", "stops"), [("her", "<\n"), ("asterisk", "<\n*"), ("coser", "<\n*[(（"), ("auto", "<\n[")])
 def test_only_what_may_begin_a_token_stops_the_parser(notation: str, stops: str) -> None:
     assert [char for char in "a <>&`\n*[](（)）:" if BARE_STOPS[notation](char)] == [char for char in "<\n*[(（" if char in stops]
 

@@ -35,7 +35,14 @@ def test_a_running_generation_is_one_live_turn_and_its_question() -> None:
 def test_a_failed_generation_ends_and_gives_the_text_back() -> None:
     snapshot = GenerationSnapshot(chat="c", speaker="Iago", pending="p", state="failed", error="down", give_back="Who?")
     assert patches.drawn_question(snapshot) == []
-    assert patches.generation_patch(snapshot, []) == {"chat": "c", "put": [], "end": True, "error": "down", "give_back": "Who?"}
+    assert patches.generation_patch(snapshot, []) == {
+        "chat": "c",
+        "put": [],
+        "end": True,
+        "error": "down",
+        "give_back": "Who?",
+        "notice": "",
+    }
 
 
 @pytest.mark.parametrize(

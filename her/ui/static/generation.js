@@ -78,12 +78,12 @@ export function setRunning(stage, running) {
 /**
  * End the running generation. The server may report the end twice (two streams); the text is given back once.
  * @param {Stage} stage
- * @param {Pick<ChatPatch, "error" | "give_back" | "hint"> & { unreachable?: boolean }} end
+ * @param {Pick<ChatPatch, "error" | "give_back" | "hint" | "notice"> & { unreachable?: boolean }} end
  */
 export function endRun(stage, end) {
   const first = stage.running;
   setRunning(stage, false);
-  complain(stage, end.error);
+  complain(stage, end.error || end.notice);
   if (first && end.give_back) giveBack(stage, end.give_back);
   if (!end.unreachable) forgetUnanswered(stage); // the server may have taken it: `wasTaken` finds out
   if (first) stage.ended(end);

@@ -113,6 +113,7 @@ export interface ChatPatch {
   end?: boolean;
   error?: string;
   give_back?: string;
+  notice?: string;
   /** Why nobody plays on: it is the visitor's turn, or the scene has ended. */
   hint?: string;
   /** Set in the browser: drop all turns that are drawn before this patch is applied. */
