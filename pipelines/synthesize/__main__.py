@@ -8,6 +8,7 @@ again with the same settings, a run that was stopped or killed resumes.
 
 import asyncio
 import hashlib
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ from pipelines.synthesize.sources.finished_books import finished_files
 from pipelines.synthesize.sources.raw_books import book_files
 from pipelines.synthesize.stages.stage_table import FIRST_INPUT
 
+log = logging.getLogger(__name__)
 _TIMED = frozenset(("status.json", "metrics.jsonl", "report.json"))
 """Files that hold times or costs and so differ between two equal runs; the others are hashed into the status."""
 
@@ -77,6 +79,8 @@ def input_hashes(options: SynthesisOptions) -> dict[str, str]:
 
 async def _synthesize(opened: Run, options: SynthesisOptions) -> None:
     folder = opened.folder
+    if options.samples.test_set is None:
+        log.warning("no test set is excluded: samples.test_set names none, so CoSER's test cases may be in every split")
     try:
         calls = await _run_stages(opened, options)
     finally:
