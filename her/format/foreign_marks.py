@@ -51,7 +51,9 @@ class _Tables:
                 self.by_start.setdefault(text[:2].lower(), []).append(text)
             elif match.end() < len(text):
                 self.behind_pipes.setdefault(match[0].lower(), []).append(text[match.end() :])
-        spellings = [f"<{slash}{name}>" for slash in ("", "/") for name in _NAMES] + [text.lower() for text in self.tokens]
+        spellings = [f"<{slash}{name}{end}" for slash in ("", "/") for name in _NAMES for end in (">", "/>")] + [
+            text.lower() for text in self.tokens
+        ]
         self.beginnings = frozenset(word[:size] for word in spellings for size in range(1, len(word)))
         self.longest = max(map(len, spellings)) + 9
 

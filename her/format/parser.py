@@ -353,6 +353,15 @@ class Parser:
         return at
 
     def _take_name(self, found: NameFound) -> int:
+        if self._mode == "cut":  # another's line came first: the reply begins at the character's own
+            if found.own and self._replayed:
+                self._replayed = False
+                self._run.clear()
+                self._enter(BARE)
+            else:
+                self._run.append(found.text)
+                self._line_start = False
+                return found.end
         (self._own_name if found.own else self._other_name)(found.text)
         if found.own and found.emote:
             self._end_run()
