@@ -1,5 +1,5 @@
 # make play      the playground on http://127.0.0.1:7860
-# make test      every test but the rules of `make check`: units, whole runs, then the browser
+# make test      every test but the rules of `make check`: units, then whole runs and the browser
 # make units     the units alone: one minute on two cores
 # make check     style, types, layers, documentation
 # make mutants   change 300 places of the code, one at a time: do the tests notice? About 40 minutes
@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Rules on the source belong to `make check`; a plain `pytest` runs them as well.
 RULES := tests/test_layers.py tests/test_docs.py
 
-.PHONY: play test units units-models units-services units-rest check types style page rules format mutants lock clean
+.PHONY: play test units units-models units-services units-rest whole browser check types style page rules format mutants lock clean
 .DEFAULT_GOAL := play
 
 play: $(VENV)/.base
@@ -31,8 +31,18 @@ play: $(VENV)/.base
 test: $(VENV)/.test
 	$(BIN)/python -m pip check
 	@$(MAKE) --no-print-directory units
-	$(BIN)/python -m pytest -q -n 2 -m "whole and not browser"
-	$(BIN)/python -m pytest -q -m browser
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync whole browser
+
+# Side by side, because each waits now and then: for a page, a file, a process that ends. Not in one process, because Playwright
+# and asyncio cannot share a thread. A worker begins with its half of the files, so that a server or a tiny model is made once
+# a file, and then takes tests from the other's half.
+WORKERS := $(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+whole: $(VENV)/.test
+	$(WORKERS) -m "whole and not browser"
+
+browser: $(VENV)/.test
+	$(WORKERS) -m browser
 
 # Units in three groups side by side: each imports torch and scikit-learn, or gradio, once; pytest's own workers would all do.
 UNITS    := $(BIN)/python -m pytest -q -m "not browser and not whole"

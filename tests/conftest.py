@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -137,8 +137,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"note: {note}", yellow=True)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over the notes of a worker of pytest-xdist: the workers collect, and the main process prints."""
+    notes = node.config.stash[NOTES]
+    notes += [note for note in getattr(node, "workeroutput", {}).get("notes", ()) if note not in notes]
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Succeed when the only selected tests were browser tests that were left out with a note."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["notes"] = session.config.stash[NOTES]
     if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and any("browser" in note for note in session.config.stash[NOTES]):
         session.exitstatus = pytest.ExitCode.OK
 

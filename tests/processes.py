@@ -1,11 +1,13 @@
-"""Run a program in a separate process and wait as long as it makes progress, however slow the machine is."""
+"""Run a pipeline in this process, or a program in its own and wait while it makes progress, however slow the machine is."""
 
+import io
+import logging
 import os
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 IDLE_SECONDS = 300.0
@@ -44,6 +46,25 @@ def run_to_end(command: Sequence[str], cwd: Path, env: Mapping[str, str] | None 
         for reader in readers:
             reader.join()
     return subprocess.CompletedProcess(list(command), child.returncode, "".join(output), "".join(errors))
+
+
+def run_here(main: Callable[[Sequence[str]], int], words: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    """Call a pipeline's `main` in this process and return what `run_to_end` would; its stderr is the log.
+
+    A process of its own would import torch, transformers and TRL again, which is most of the time of a small run.
+    """
+    said = io.StringIO()
+    writer = logging.StreamHandler(said)
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(writer)
+    root.setLevel(logging.INFO)
+    try:
+        code = main(words)
+    finally:
+        root.setLevel(level)
+        root.removeHandler(writer)
+    return subprocess.CompletedProcess(list(words), code, "", said.getvalue())
 
 
 def cpu_seconds(session: int) -> float:

@@ -1,9 +1,7 @@
 """A reward run, whole, on the smoke settings: model, report, manifest, resume, adapters and refusals."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +13,17 @@ from her.runs.folder import read_curve, read_status
 pytest.importorskip("torch")
 from her.errors import InputError  # noqa: E402
 from her.store import Store  # noqa: E402
+from pipelines.reward.__main__ import main  # noqa: E402
 from pipelines.reward.options import PairOptions, PeopleOptions  # noqa: E402
 from pipelines.reward.pairs import load_pair_sets  # noqa: E402
 from pipelines.reward.planted import planted_preferences  # noqa: E402
 from pipelines.reward.voters import raters  # noqa: E402
+from tests.processes import run_here  # noqa: E402
 
 pytestmark = pytest.mark.whole
 ROOT = Path(__file__).resolve().parents[3]
 SMOKE = [
-    "@pipelines/configs/reward_smoke.toml",
+    f"@{ROOT}/pipelines/configs/reward_smoke.toml",
     "steps=6",
     "save_every=4",
     "log_every=2",
@@ -40,10 +40,8 @@ SMALL = [
 ]
 
 
-def run(home: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "HER_HOME": str(home), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", "pipelines.reward", *SMOKE, *SMALL, *words]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+def run(*words: str) -> "subprocess.CompletedProcess[str]":
+    return run_here(main, [*SMOKE, *SMALL, *words])
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -52,7 +50,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def test_a_run_leaves_a_model_a_report_and_its_conversations(home: Path) -> None:
-    done = run(home, "name=first", "evaluation.prompt_blind=true")
+    done = run("name=first", "evaluation.prompt_blind=true")
     assert done.returncode == 0, done.stderr
     folder = home / "runs" / "first"
     assert read_status("first").state == "done" and "model/model.safetensors" in read_status("first").outputs
@@ -64,7 +62,7 @@ def test_a_run_leaves_a_model_a_report_and_its_conversations(home: Path) -> None
     assert report["trained"] + report["held_out"] > 150 and report["difference"] < 1e-4  # negatives are added
     assert manifest["trained"] and manifest["held_out"] and not set(manifest["trained"]) & set(manifest["held_out"])
     assert [line["step"] for line in read_curve("first") if "loss" in line] == [2, 4, 6]
-    again = run(home, "name=first", "evaluation.prompt_blind=true", "learning_rate=1")
+    again = run("name=first", "evaluation.prompt_blind=true", "learning_rate=1")
     assert (again.returncode, "other settings" in again.stderr) == (2, True)
 
 
@@ -74,16 +72,16 @@ def test_adapters_on_a_base_learn_from_a_file_and_a_missing_file_is_named(home: 
     base, path = make_tiny(home / "base"), home / "preferences.jsonl"
     jsonl.write(path, planted_preferences(80, (), seed=1))
     words = ["pairs.planted.pairs=0", f"model.base={base}", "lora.rank=2", "name=lora", "pairs.attacks=[]"]
-    done = run(home, *words, f'pairs.files=["{path}"]')
+    done = run(*words, f'pairs.files=["{path}"]')
     assert done.returncode == 0, done.stderr
     assert read_json(home / "runs" / "lora" / "report.json")["difference"] < 1e-4
-    missing = run(home, *words, 'pairs.files=["nowhere.jsonl"]', "name=missing")
+    missing = run(*words, 'pairs.files=["nowhere.jsonl"]', "name=missing")
     assert (missing.returncode, "nowhere.jsonl" in missing.stderr) == (2, True)
 
 
 def test_a_run_on_votes_reports_on_the_raters_before_it_trains_each_camp(home: Path) -> None:
     votes = ["pairs.planted.pairs=60", "pairs.planted.votes=30", "name=camps"]
-    done = run(home, *votes)
+    done = run(*votes)
     assert done.returncode == 0, done.stderr
     said = done.stderr
     assert said.index("Krippendorff's alpha") < said.index("training one model of each camp") < said.index("step 2 of 6")

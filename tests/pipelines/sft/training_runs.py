@@ -1,4 +1,4 @@
-"""Small fine-tuning runs in separate processes, and what they measured."""
+"""Small fine-tuning runs, in this process or in others, and what they measured."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from her import paths
 from her.runs.folder import read_curve, read_metrics
-from tests.processes import run_to_end
+from tests.processes import run_here, run_to_end
 
 ROOT = Path(__file__).resolve().parents[3]
 SMALL = [
@@ -50,8 +50,15 @@ def small_settings(home: Path) -> list[str]:
     return [*SMALL, f"samples.personas={json.dumps([str(folder)])}"]
 
 
-def train(*words: str, home: Path, launch: Sequence[str] = ("-m",)) -> "subprocess.CompletedProcess[str]":
-    """Run `pipelines.sft` until it ends."""
+def train(*words: str, home: Path) -> "subprocess.CompletedProcess[str]":
+    """Run `pipelines.sft` in this process."""
+    from pipelines.sft.__main__ import main
+
+    return run_here(main, [*small_settings(home), *words])
+
+
+def train_apart(*words: str, home: Path, launch: Sequence[str] = ("-m",)) -> "subprocess.CompletedProcess[str]":
+    """Run `pipelines.sft` in processes of its own until it ends."""
     return run_to_end([sys.executable, *launch, "pipelines.sft", *small_settings(home), *words], ROOT, environment(home))
 
 

@@ -1,10 +1,10 @@
 """pipelines/sft/train/training.py: complete runs in both layouts, with adapters, killed and resumed, in two processes."""
 
-import json
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,8 +12,16 @@ from her.files.atomic import file_hash
 from her.runs.folder import read_metrics, read_status
 from her.runs.open_run import open_run
 from pipelines.sft.options import TrainingOptions
-from tests.pipelines.sft.training_runs import ROOT, TWO_PROCESSES, environment, evaluated, losses, small_settings, train
-from tests.processes import run_to_end
+from tests.pipelines.sft.training_runs import (
+    ROOT,
+    TWO_PROCESSES,
+    environment,
+    evaluated,
+    losses,
+    small_settings,
+    train,
+    train_apart,
+)
 
 pytestmark = pytest.mark.whole
 
@@ -55,7 +63,7 @@ def test_both_layouts_learn_the_same(home: Path) -> None:
 def test_adapters_are_trained_merged_and_saved_beside(home: Path) -> None:
     assert train("name=base", home=home).returncode == 0
     model = home / "runs" / "base" / "model"
-    run = train("name=lora", f"model.base={model}", "lora.rank=4", "checkpointing=light", "track=trackio", home=home)
+    run = train_apart("name=lora", f"model.base={model}", "lora.rank=4", "checkpointing=light", "track=trackio", home=home)
     assert run.returncode == 0, run.stderr
     assert (home / "runs" / "lora" / "adapter" / "adapter_model.safetensors").is_file()
     saved = next(line for line in read_metrics("lora") if line.get("saved"))
@@ -103,13 +111,13 @@ def test_a_diverging_run_ends_before_its_step_is_saved(home: Path) -> None:
 
 
 def test_two_processes_train_together(home: Path) -> None:
-    run = train("name=two", home=home, launch=TWO_PROCESSES)
+    run = train_apart("name=two", home=home, launch=TWO_PROCESSES)
     assert run.returncode == 0, run.stderr[-3000:]
     assert read_status("two").state == "done"
     assert sorted(losses("two")) == [1, 2, 3, 4]
     assert (home / "runs" / "two" / "model" / "model.safetensors").is_file()
     words = ("layout=plain", "evaluation.turns=0", "steps=2")
-    assert train("name=plain-two", *words, home=home, launch=TWO_PROCESSES).returncode == 0
+    assert train_apart("name=plain-two", *words, home=home, launch=TWO_PROCESSES).returncode == 0
     assert train("name=plain-one", *words, home=home).returncode == 0
     assert losses("plain-two") == pytest.approx(losses("plain-one"), rel=1e-5), "a step is over the same targets"
     alone = train("name=two", home=home)
@@ -119,7 +127,7 @@ def test_two_processes_train_together(home: Path) -> None:
 def test_a_second_process_on_a_run_is_refused(home: Path) -> None:
     options = TrainingOptions.model_validate({"name": "held", "samples": {"personas": ("bundled",)}})
     with open_run("sft", "held", options):
-        run = train("name=held", home=home)
+        run = train_apart("name=held", home=home)
     assert run.returncode == 2
     assert "another process works on run 'held'" in run.stderr
 
@@ -141,20 +149,20 @@ def test_a_run_that_cannot_train_ends_before_its_first_step(home: Path, words: l
     assert "Traceback" not in run.stderr
 
 
-def test_a_full_disk_leaves_the_last_good_checkpoint_and_names_it(home: Path) -> None:
+def test_a_full_disk_leaves_the_last_good_checkpoint_and_names_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second checkpoint finds the disk full: torch.save of the optimiser fails as it would then."""
-    script = (
-        "import sys, torch\n"
-        "from pipelines.sft.__main__ import main\n"
-        "original, count = torch.save, []\n"
-        "def save(value, path, *words, **named):\n"
-        "    count.append('optimizer' in str(path))\n"
-        "    if sum(count) == 2: raise OSError(28, 'No space left on device')\n"
-        "    return original(value, path, *words, **named)\n"
-        "torch.save = save\n"
-        f"sys.exit(main({json.dumps([*small_settings(home), 'name=full'])}))\n"
-    )
-    run = run_to_end([sys.executable, "-c", script], ROOT, environment(home))
+    import torch
+
+    original, count = torch.save, [0]
+
+    def save(value: Any, path: Any, *words: Any, **named: Any) -> Any:
+        count[0] += "optimizer" in str(path)
+        if count[0] == 2:
+            raise OSError(28, "No space left on device")
+        return original(value, path, *words, **named)
+
+    monkeypatch.setattr(torch, "save", save)
+    run = train("name=full", home=home)
     assert run.returncode == 2, run.stderr
     assert "there is no room left to save" in run.stderr
     assert "checkpoints/checkpoint-2'" in run.stderr
