@@ -42,11 +42,11 @@ whole: $(VENV)/.test
 	$(WORKERS) -m "whole and not browser"
 
 browser: $(VENV)/.test
-	$(WORKERS) -m browser
+	$(WORKERS) -m browser tests/browser
 
 # Units in three groups side by side: each imports torch and scikit-learn, or gradio, once; pytest's own workers would all do.
 UNITS    := $(BIN)/python -m pytest -q -m "not browser and not whole"
-MODELS   := tests/pipelines tests/training_data tests/judging tests/feedback/test_agreement.py $(wildcard tests/test_statistics*.py tests/backends/test_local*.py)
+MODELS   := tests/pipelines tests/training_data tests/judging tests/feedback/test_agreement.py tests/feedback/test_people.py $(wildcard tests/test_statistics*.py tests/backends/test_local*.py)
 SERVICES := tests/backends tests/chat tests/feedback tests/inference tests/store
 without   = $(foreach path,$(1),--ignore=$(path))
 

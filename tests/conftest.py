@@ -9,14 +9,17 @@ import ast
 import gc
 import importlib.util
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import chain, combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+from _pytest.mark.expression import Expression
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
@@ -62,6 +65,7 @@ MAY_NEED_THEM = (
     "tests/browser/test_checkpoint",
 )
 """Tests that are left out when they need a missing package. Elsewhere that is a failure: the playground needs none of them."""
+MARK = re.compile(r"\bmark\.(whole|browser)\b")
 NOTES = pytest.StashKey[list[str]]()
 
 
@@ -82,17 +86,36 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[NOTES].append(f"tests that need {names} are left out: not installed (make test)")
 
 
-def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave out a test file that imports a missing package at its top."""
-    if not MISSING or collection_path.suffix != ".py" or not collection_path.name.startswith("test_"):
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out a test file that `-m` deselects as a whole, or that imports a missing package at its top."""
+    if collection_path.suffix != ".py" or not collection_path.name.startswith("test_"):
+        return None
+    text = collection_path.read_text("utf-8")
+    if not may_select(config.option.markexpr, text):
+        return True
+    if not MISSING:
         return None
     names: set[str] = set()
-    for node in ast.parse(collection_path.read_text("utf-8")).body:
+    for node in ast.parse(text).body:
         if isinstance(node, ast.Import):
             names |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names.add((node.module or "").partition(".")[0])
     return True if names & MISSING else None
+
+
+def may_select(expression: str, text: str) -> bool:
+    """Return whether `-m EXPRESSION` may select a test of a file with this text.
+
+    The file is not imported to find out: files of whole runs import torch, TRL and more, for 20 s, of which units need little.
+    """
+    if not expression:
+        return True
+    of_all = {name for line in text.splitlines() if line.startswith("pytestmark") for name in MARK.findall(line)}
+    of_some = {*MARK.findall(text)} - of_all
+    compiled = Expression.compile(expression)
+    subsets = chain.from_iterable(combinations(of_some, size) for size in range(len(of_some) + 1))
+    return any(compiled.evaluate(lambda name, **_: name in {*of_all, *some}) for some in subsets)  # noqa: B023  (called at once)
 
 
 @pytest.hookimpl(wrapper=True)

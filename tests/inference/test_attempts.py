@@ -74,7 +74,9 @@ async def test_a_failed_call_is_asked_so_often_and_charged_so_much(
         assert caller.budget.spent == caller.counters.spent
         assert caller.counters.retries == ({reason: expected.requests - 1} if expected.requests > 1 else {})
         assert caller.counters.failed == 1 and caller.endpoints[0].lost is None
-    assert len(server.chats) == expected.requests
+    # A server on a busy machine never reads some of the requests that were given up after 0.02 s.
+    least = 0 if reason == "timeout" else expected.requests
+    assert least <= len(server.chats) <= expected.requests
     (failure,) = ledger.failures()
     assert (failure.name, failure.stage, failure.reason, failure.error) == ("t", "plans", reason, answer.error)
     assert (failure.prompt_tokens, failure.completion_tokens) == caller.counters.spent

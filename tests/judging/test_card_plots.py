@@ -2,11 +2,14 @@
 
 import math
 
+import pytest
+
 from her.judging.card_plots import calibration_plot, interval_plot
 from her.judging.card_text import FigureRow
 from her.judging.report_card import Calibration
 from her.statistics import Interval
 
+pytestmark = pytest.mark.whole  # draws with matplotlib
 NAN = math.nan
 
 

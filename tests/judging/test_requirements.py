@@ -160,7 +160,7 @@ def test_r7_documented_commands_and_examples_run_as_they_are_written(capsys: pyt
 
 def test_r8_a_step_reads_what_the_step_before_wrote(tmp_path: Path) -> None:
     """One file of preferences feeds training, the check of a judge and both formats of others, and comes back from them."""
-    written = [preference(f"Mara: No, {number}.", conversation=f"c{number}", split="train") for number in range(20)]
+    written = [preference(f"Mara: No, {number}.", conversation=f"c{number}", split="rm_sft") for number in range(20)]
     jsonl.write(tmp_path / "preferences.jsonl", written)
     pairs = load_pairs(PairOptions(files=(tmp_path / "preferences.jsonl",), held_out_share=0.3), 1)
     assert {*pairs.train, *pairs.held_out} == set(written)

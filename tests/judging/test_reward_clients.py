@@ -82,19 +82,19 @@ async def test_a_reward_that_is_no_number_is_missing(reward: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "error", "words"),
+    ("answer", "error", "words", "deadline"),
     [
-        (lambda body: web.Response(status=503, text="busy"), BackendError, "503"),
-        (lambda body: web.Response(text="<html>"), BackendError, "no JSON object"),
-        (lambda body: web.Response(status=401, text='{"error": "send the token"}'), InputError, "send the token"),
-        (lambda body: asyncio.sleep(0.4), BackendError, "does not answer"),
+        (lambda body: web.Response(status=503, text="busy"), BackendError, "503", 30),
+        (lambda body: web.Response(text="<html>"), BackendError, "no JSON object", 30),
+        (lambda body: web.Response(status=401, text='{"error": "send the token"}'), InputError, "send the token", 30),
+        (lambda body: asyncio.sleep(0.4), BackendError, "does not answer", 0.15),
     ],
     ids=["down", "html", "refused", "stalled"],
 )
-async def test_a_server_that_fails_says_so(answer: Any, error: type[Exception], words: str) -> None:
+async def test_a_server_that_fails_says_so(answer: Any, error: type[Exception], words: str, deadline: float) -> None:
     async with served(answer) as url:
         with pytest.raises(error, match=words):
-            await ServiceJudge(url, deadline=0.15)(GROUP)
+            await ServiceJudge(url, deadline=deadline)(GROUP)
 
 
 async def test_a_server_that_is_away_is_unreachable() -> None:

@@ -12,11 +12,6 @@ from tests.servers import ModelServer, Script
 ANNES, BERTS = "aa" * 32, "bb" * 32
 
 
-@pytest.fixture
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return Store(f"sqlite:///{tmp_path_factory.mktemp('store') / 'her.sqlite3'}")
-
-
 async def test_no_visitor_sets_an_address_unless_the_server_allows_it(store: Store) -> None:
     chats = service(store, Actor())
     with ModelServer() as server:

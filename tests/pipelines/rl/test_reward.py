@@ -18,7 +18,9 @@ from pipelines.rl.reward_options import RewardSourceOptions, RolloutRewardOption
 
 STOP = 9
 PLANNED = "<system_thinking>She greets him.</system_thinking>Mara: "
-OPTIONS = RolloutRewardOptions(sources=(RewardSourceOptions(kind="paper", url="http://x"),), deadline=0.05)
+OPTIONS = RolloutRewardOptions(sources=(RewardSourceOptions(kind="paper", url="http://x"),), deadline=60)
+QUICK = OPTIONS.model_copy(update={"deadline": 0.05})
+"""For judges that never answer; with it a busy machine would be late with an answer that comes at once."""
 
 
 def ask(
@@ -130,7 +132,7 @@ async def _stalled(group: Group) -> GroupRewards:
 def test_a_dead_or_stalled_service_stops_the_run_with_a_sentence(judge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
     with pytest.raises(RunStopped, match="start the reward service again"):
-        ask(judge, [PLANNED + "Hello."] * 8)
+        ask(judge, [PLANNED + "Hello."] * 8, options=QUICK)
 
 
 def test_one_group_without_answer_is_missing_and_the_other_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +141,7 @@ def test_one_group_without_answer_is_missing_and_the_other_counts(monkeypatch: p
     async def judge(group: Group) -> GroupRewards:
         return await (_stalled if group.id == "prompt 0" else fixed(1, 0, 0, -1))(group)
 
-    made, rewards, logged = ask(judge, [PLANNED + "Hello."] * 8)
+    made, rewards, logged = ask(judge, [PLANNED + "Hello."] * 8, options=OPTIONS.model_copy(update={"deadline": 1}))
     assert rewards == [None] * 4 + [1, 0, 0, -1]
     assert [group.flat for group in made.last] == ["missing", ""] and logged["groups/missing"] == 0.5
 
