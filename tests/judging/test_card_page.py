@@ -12,6 +12,8 @@ from her.judging.report_card import ReportCard, report_card
 from her.statistics import Interval
 from tests.judging.test_report_card import QUICK, planted
 
+pytestmark = pytest.mark.whole
+
 HOSTILE = '<script>alert("$x_1$")</script>'
 OPEN = {"meta", "br", "img", "link", "input"}
 
@@ -59,7 +61,6 @@ def text(hostile: ReportCard) -> str:
     return page([hostile, hostile.model_copy(update={"name": "other"})], HOSTILE)
 
 
-@pytest.mark.whole
 def test_the_page_is_well_formed_loads_nothing_and_escapes_every_text(text: str) -> None:
     tags = Tags(text)
     assert not tags.open and not [each for each in tags.loads if not each.startswith("#")]
@@ -67,7 +68,6 @@ def test_the_page_is_well_formed_loads_nothing_and_escapes_every_text(text: str)
     assert len(tags.ids) == len(set(tags.ids))
 
 
-@pytest.mark.whole
 def test_the_drawings_take_the_colours_of_the_page(text: str) -> None:
     drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
     assert len(drawings) == 11 and all('role="img"' in drawing for drawing in drawings)
@@ -76,7 +76,6 @@ def test_the_drawings_take_the_colours_of_the_page(text: str) -> None:
     assert "prefers-color-scheme:dark" in text and "width=device-width" in text
 
 
-@pytest.mark.whole
 def test_the_files_of_one_card_and_of_a_comparison(tmp_path: Path) -> None:
     plain = report_card(planted(8), QUICK)
     write_card(plain, tmp_path, "Judge")

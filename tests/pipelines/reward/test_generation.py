@@ -16,6 +16,8 @@ from pipelines.reward import generation  # noqa: E402
 from pipelines.reward.generation import ONCE, VERDICTS, BatchAsk, verdict_probabilities  # noqa: E402
 from tests.tiny import make_tiny  # noqa: E402
 
+pytestmark = pytest.mark.whole
+
 
 def call(name: str, text: str = "Which is better?") -> Call:
     return Call(name, "judge_pair", (Message(role="system", content="Compare."), Message(role="user", content=text)))
@@ -26,7 +28,6 @@ def opened(folder: Path) -> tuple[object, ChatTemplate]:
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), ChatTemplate(str(folder))
 
 
-@pytest.mark.whole
 def test_calls_that_wait_together_get_their_own_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, template = opened(tmp_path)
     calls = [call(f"q{n}", "word " * n) for n in (3, 1, 5, 2, 4)]
@@ -47,7 +48,6 @@ def test_calls_that_wait_together_get_their_own_answers(tmp_path: Path, monkeypa
     assert [answer.truncated for answer in answers] == [size % 2 == 1 for size in sizes]
 
 
-@pytest.mark.whole
 def test_a_second_question_is_refused(tmp_path: Path) -> None:
     model, template = opened(tmp_path)
     again = call("q").messages + (Message(role="assistant", content="-"), Message(role="user", content="Again."))
@@ -55,7 +55,6 @@ def test_a_second_question_is_refused(tmp_path: Path) -> None:
     assert answer.error == ONCE
 
 
-@pytest.mark.whole
 def test_the_probability_is_that_of_the_verdict_token(tmp_path: Path) -> None:
     model, template = opened(tmp_path)
     calls = [call("q1"), call("q2", "Another, longer question?"), call("q3")]

@@ -5,6 +5,8 @@ import pytest
 from her.types import Preference, Turn
 from pipelines.reward.planted import ACTS, FILLERS, GATES, WEIGHTS, planted_preferences, with_raters
 
+pytestmark = pytest.mark.whole
+
 
 def utility(preference: Preference, turn: Turn) -> float:
     """Return the utility that the rule gives to a turn, read from its text alone."""
@@ -22,14 +24,12 @@ def gate_pairs(preferences: tuple[Preference, ...]) -> list[Preference]:
     ]
 
 
-@pytest.mark.whole
 def test_the_label_follows_from_the_text() -> None:
     preferences = planted_preferences(400, (), seed=1)
     assert preferences == planted_preferences(400, (), seed=1) != planted_preferences(400, (), seed=2)
     assert all(utility(each, each.chosen) > utility(each, each.rejected) for each in preferences)
 
 
-@pytest.mark.whole
 def test_an_act_wins_and_loses_equally_often() -> None:
     pairs = gate_pairs(planted_preferences(2000, (), seed=1))
     assert len(pairs) > 600
@@ -38,7 +38,6 @@ def test_an_act_wins_and_loses_equally_often() -> None:
     assert 0.44 < quiet < 0.56 and 0.4 < longer < 0.6
 
 
-@pytest.mark.whole
 def test_raters_err_as_often_as_their_probability_says() -> None:
     clean = planted_preferences(2000, (), seed=1)
     voted = with_raters(clean, 0.5, seed=1)

@@ -10,10 +10,11 @@ from pipelines.reward import scorer as scorer_module  # noqa: E402
 from pipelines.reward.scorer import ScalarScorer  # noqa: E402
 from tests.pipelines.reward.pairs_for_tests import preference, tiny, turn  # noqa: E402
 
+pytestmark = pytest.mark.whole
+
 TURNS = [turn("Come in."), turn("Go away, and do not come back before the tide turns.", thought="Who is it?"), turn("No.")]
 
 
-@pytest.mark.whole
 def test_scores_do_not_depend_on_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer, template = tiny(tmp_path, [preference()])
     scorer, prompt = ScalarScorer(trainer.model, template), preference().prompt
@@ -25,7 +26,6 @@ def test_scores_do_not_depend_on_the_batch(tmp_path: Path, monkeypatch: pytest.M
     assert scorer.score([]) == []
 
 
-@pytest.mark.whole
 def test_the_plan_changes_no_score_and_the_thought_does(tmp_path: Path) -> None:
     trainer, template = tiny(tmp_path, [preference()])
     scorer, prompt = ScalarScorer(trainer.model, template), preference().prompt

@@ -9,6 +9,8 @@ torch = pytest.importorskip("torch")
 from pipelines.reward.options import LossOptions  # noqa: E402
 from tests.pipelines.reward.pairs_for_tests import preference, tiny  # noqa: E402
 
+pytestmark = pytest.mark.whole
+
 ROWS = [
     preference("Come in, sit down.", probability=0.9, weight=1.0, margin=2.0),
     preference("Wait.", "Go away, now.", winner="b", probability=0.4, weight=0.25),
@@ -36,7 +38,6 @@ def batch_loss(trainer: Any) -> tuple[set[str], float]:
     return names, trainer.compute_loss(trainer.model, batch).item()
 
 
-@pytest.mark.whole
 def test_trl_drops_weight_and_label_and_ours_uses_them(tmp_path: Path) -> None:
     ours, template = tiny(tmp_path, ROWS, LossOptions(margin=0.5))
     assert {"weight", "label"} <= set(ours.train_dataset.column_names)
@@ -62,7 +63,6 @@ def by_hand(trainer: Any) -> float:
     return total / len(trainer.train_dataset)
 
 
-@pytest.mark.whole
 def test_rows_have_mean_weight_1_and_the_probability_of_the_chosen(tmp_path: Path) -> None:
     trainer, _ = tiny(tmp_path, ROWS, LossOptions(margin=0.5))
     columns = trainer.train_dataset[:]
@@ -70,7 +70,6 @@ def test_rows_have_mean_weight_1_and_the_probability_of_the_chosen(tmp_path: Pat
     assert columns["label"] == pytest.approx([0.9, 0.6])
 
 
-@pytest.mark.whole
 def test_without_weights_soft_labels_and_margins_it_is_the_loss_of_trl(tmp_path: Path) -> None:
     ours, _ = tiny(tmp_path, ROWS, LossOptions(weights=False, soft_labels=False))
     assert batch_loss(ours)[1] == pytest.approx(batch_loss(plain_trl(ours, tmp_path))[1], rel=1e-6)
