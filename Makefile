@@ -45,7 +45,9 @@ browser: $(VENV)/.test
 	$(WORKERS) -m browser tests/browser
 
 # Units in three groups side by side: each imports torch and scikit-learn, or gradio, once; pytest's own workers would all do.
-UNITS    := $(BIN)/python -m pytest -q -m "not browser and not whole"
+# Their files are in memory where 1 GB of it is free, because most of them write a database and wait for the disk.
+MEMORY   := $(shell df -k --output=avail /dev/shm 2>/dev/null | awk 'NR > 1 && $$1 > 1000000 {print "TMPDIR=/dev/shm"}')
+UNITS    := $(MEMORY) $(BIN)/python -m pytest -q -m "not browser and not whole"
 MODELS   := tests/pipelines tests/training_data tests/judging tests/feedback/test_agreement.py tests/feedback/test_people.py $(wildcard tests/test_statistics*.py tests/backends/test_local*.py)
 SERVICES := tests/backends tests/chat tests/feedback tests/inference tests/store
 without   = $(foreach path,$(1),--ignore=$(path))

@@ -72,11 +72,11 @@ NOTES = pytest.StashKey[list[str]]()
 def pytest_configure(config: pytest.Config) -> None:
     """Load the hypothesis profile: the same examples in every run, no deadline (it would depend on the load).
 
-    `HER_SEARCH=1` draws others in each run, and ten times as many, to look for faults.
+    `HER_SEARCH=1` draws others in each run, and many more, to look for faults.
     """
     gc.disable()  # until the tests are collected: imports make nothing that could be freed
     search = os.environ.get("HER_SEARCH") == "1"
-    examples = 500 if search else 50
+    examples = 500 if search else 30
     slow = [HealthCheck.too_slow]
     settings.register_profile("her", deadline=None, derandomize=not search, max_examples=examples, suppress_health_check=slow)
     settings.load_profile("her")

@@ -246,12 +246,12 @@ JSON = st.recursive(
             max_size=5,
         )
     ),
-    max_leaves=30,
+    max_leaves=15,
 )
 
 
 @given(content=JSON)
-@settings(max_examples=40)
+@settings(max_examples=30)
 def test_any_json_is_a_book_or_a_sentence(tmp_path_factory: pytest.TempPathFactory, content: Any) -> None:
     path = write(tmp_path_factory.getbasetemp(), content, "any.json")
     try:
