@@ -74,6 +74,7 @@ NO_MODULE = {
     "tests/pipelines/evaluate/test_known_faults.py": "faults E1 to E17 of the published evaluation code, by number",
     "tests/test_gpu_benchmark.py": "benchmarks/gpu.py and its steps, on a CPU",
     "tests/test_layers.py": "rules on the source",
+    "tests/test_selection.py": "tests/conftest.py: files that are not imported because -m deselects them",
     "tests/test_docs.py": "the pages in docs/ and README",
     "tests/training_data/test_published_defects.py": "faults of the published HER data code, across samples, splits and exports",
 }
