@@ -133,6 +133,8 @@ STARRED: Kind = "role_action"
 KINDS: tuple[Kind, ...] = tuple(entry.kind for entry in TABLE)
 REPLY_KINDS: tuple[Kind, ...] = tuple(entry.kind for entry in TABLE if entry.audience != "nobody")
 """All kinds but the plan, in the order of the table."""
+UNSPOKEN_KINDS: tuple[Kind, ...] = tuple(kind for kind in REPLY_KINDS if kind != BARE)
+"""Kinds of a reply that nobody hears."""
 VISIBLE_KINDS: tuple[Kind, ...] = tuple(entry.kind for entry in TABLE if entry.audience == "everyone")
 """Kinds that every character hears or sees."""
 PANEL_KINDS: tuple[Kind, ...] = tuple(entry.kind for entry in TABLE if entry.look == "panel")

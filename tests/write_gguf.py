@@ -1,4 +1,4 @@
-"""Write a tiny Qwen3 of tests/tiny.py as a GGUF file, with the package `gguf` alone. Run: `python -m tests.write_gguf FOLDER FILE`"""
+"""Write a tiny Qwen3 of tests/tiny.py as a GGUF file with the package `gguf`. Run: `python -m tests.write_gguf FOLDER FILE`"""
 
 import json
 import struct

@@ -11,6 +11,7 @@ from her.errors import BackendError, HerError, StoreError
 FULL_DISK = "the disk of this playground is full, nothing was saved; tell the person who runs it and try again later"
 NO_DATABASE = "this playground cannot reach its database, nothing was saved; tell the person who runs it and try again later"
 SERVER = "the model's server"
+_FULL = re.compile(r"full disk|disk is full")
 _ADDRESS = re.compile(
     r"""(?ix)
     (?: openai: | local: | vllm: )? \b [a-z][a-z0-9+.-]* :// [^\s'"<>()]+       # a URL, with or without the kind of a spec
@@ -29,7 +30,7 @@ def visitor_sentence(error: HerError, spec: str = "") -> str:
         spec: of the model that was asked.
     """
     if isinstance(error, StoreError):
-        return FULL_DISK if "full disk" in str(error) else NO_DATABASE
+        return FULL_DISK if _FULL.search(str(error)) else NO_DATABASE
     return without_addresses(str(error), spec) if isinstance(error, BackendError) else str(error)
 
 

@@ -12,6 +12,7 @@ from her.backends.open import open_backend
 from her.backends.openai_http import HttpLimits, OpenAIBackend
 from her.chat import generations
 from her.chat.generation import RunningGeneration
+from her.chat.sentences import FULL_DISK
 from her.errors import BackendError, InputError, Reason, StoreError
 from her.store import Generation, Store
 from her.types import Sampling
@@ -85,7 +86,7 @@ async def test_a_message_that_cannot_be_kept_takes_the_call_back(store: Store, m
         with pytest.raises(StoreError, match="disk is full"):
             await chats.send(ANNE, chat.id, "Hello.")
         [last] = await followed(chats, chat.id)
-    assert last.error == "the disk is full; free some space" and actor.left == len(actor.sent)
+    assert last.error == FULL_DISK and actor.left == len(actor.sent)
     await assert_unchanged(chats, chat, last)
 
 
@@ -101,7 +102,7 @@ async def test_a_reply_that_cannot_be_stored_fails(store: Store, monkeypatch: py
     monkeypatch.setattr(store, "add_turn", full)
     gate.set()
     last = await ended(live)
-    assert last.error == "the disk is full; free some space"
+    assert last.error == FULL_DISK
     await assert_unchanged(chats, chat, last)
 
 

@@ -202,14 +202,16 @@ def test_an_invalid_file_is_never_written() -> None:
 
 @pytest.mark.parametrize(("target", "file"), [("slurm", "x.sbatch"), ("skypilot", "x.sky.yaml")])
 def test_the_command_writes_once(target: str, file: str, tmp_path: Path) -> None:
-    words = (target, "synthesize", SMOKE, "--gpus", "1", "--gpu", "L4", "--name", "x", "--out", str(tmp_path / file))
+    folder = tmp_path / "out"
+    folder.mkdir()
+    words = (target, "synthesize", SMOKE, "--gpus", "1", "--gpu", "L4", "--name", "x", "--out", str(folder / file))
     dry = her(*words, "--dry-run")
     assert dry.exit_code == 0, dry.output
-    assert not list(tmp_path.iterdir())
+    assert not list(folder.iterdir())
     wrote = her(*words)
     assert (wrote.exit_code, wrote.stdout.count("\n")) == (0, 1)
-    assert f"submit it with: {clusters.submit_command(target, tmp_path / file)}" in wrote.stdout  # type: ignore[arg-type]
-    text = (tmp_path / file).read_text("utf-8")
+    assert f"submit it with: {clusters.submit_command(target, folder / file)}" in wrote.stdout  # type: ignore[arg-type]
+    text = (folder / file).read_text("utf-8")
     assert dry.stdout.startswith(text)
     assert "exists already; give --force" in her(*words).stderr
     assert her(*words, "--force").exit_code == 0

@@ -41,7 +41,6 @@ CALL_FAILS: dict[Reason, list[Expected]] = {
         Expected({"fault": "html"}, 1 + RETRIES, PROMPT),
         Expected({"fault": "not_json"}, 1 + RETRIES, PROMPT),
         Expected({"fault": "wrong_shape"}, 1 + RETRIES, PROMPT),
-        Expected({"reply_model": "another"}, 1 + RETRIES, PROMPT),
     ],
     "empty": [
         Expected({"fault": "empty"}, 2, PROMPT),

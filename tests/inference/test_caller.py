@@ -282,7 +282,6 @@ async def test_an_open_backend_is_used_and_left_open() -> None:
         ({"fault": "not_json"}, "not JSON"),
         ({"fault": "wrong_shape"}, "another protocol"),
         ({"fault": "truncated"}, "broke the connection"),
-        ({"reply_model": "somebody-else"}, "another model"),
         ({"status": 500}, "HTTP 500"),
         ({"status": 401}, "wants a key"),
         ({"fault": "redirect"}, "redirects"),

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from her.errors import InputError, NotFound
 from her.store import Ballot, Node, Store, Vote
 from her.store.exports import stars_given, voted_pairs
+from her.store.segments import TABLES
 from tests.store.samples import ANNE, BEN, DRAFT, SEEN, greeted, opened, rating, reply, sql, turn
 
 CARA = "c" * 64
@@ -235,7 +236,15 @@ def test_a_database_of_before_gains_the_tables_and_keeps_its_rows(tmp_path: Path
     chat, question = greeted(store)
     store.rate(ANNE, chat.id, question.id, rating(1))
     store.close()
-    drop = ("DROP TABLE votes", "DROP TABLE ballots", "UPDATE alembic_version SET version_num = '0001'")
+    notes = [f"DROP TRIGGER outbox_{table}_{event}" for table in TABLES for event in ("insert", "update", "delete")]
+    drop = (
+        *notes,
+        "DROP TABLE votes",
+        "DROP TABLE ballots",
+        "DROP TABLE outbox",
+        "DROP TABLE durable",
+        "UPDATE alembic_version SET version_num = '0001'",
+    )
     later = ("ALTER TABLE conversations DROP COLUMN ensemble", "ALTER TABLE ratings DROP COLUMN character")
     sql(tmp_path / "her.sqlite3", *drop, *later)
     store = opened(tmp_path)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from her.format.tags import TAG
+from her.kinds import PLAN, STARRED
 from her.types import Defect, Language, Turn
 from her.words import GARBLED, SENTENCE, ends_with_sentence, jaccard, longest_run, runs, words
 from pipelines.synthesize.checks.knowledge import Sight, hidden_piece
@@ -140,7 +141,7 @@ def _quotation_problems(plan: str, turn: Turn, language: Language) -> Iterable[D
     marked = [words(match[1] or match[2] or "") for match in _QUOTATION.finditer(plan)]
     sentence_least, run_least = IN_MARKS[language]
     for part in turn.parts:
-        if part.kind not in ("speech", "role_thinking"):
+        if part.kind in (PLAN, STARRED):
             continue
         said = words(part.text)
         # An act is told in a plan, so only speech and thoughts are compared.

@@ -6,6 +6,7 @@ The rules are HER's (docs/protocols.md, Synthesis). Every repair is counted by t
 import re
 
 from her.format import normalise, render
+from her.kinds import UNSPOKEN_KINDS
 from her.types import Defect, Language, Part, Turn
 from pipelines.synthesize.checks.knowledge import name_forms
 from pipelines.synthesize.checks.problems import problem
@@ -34,7 +35,7 @@ def repaired(turn: Turn, original: Turn, language: Language) -> tuple[Turn, tupl
         names: list[str] = []
         if part.kind == "role_action":
             text, names = _repaired_act(text, turn.speaker, original.text(), language)
-        if part.kind in ("role_action", "role_thinking") and (stripped := _END_MARKS.sub("", text)) != text and stripped.strip():
+        if part.kind in UNSPOKEN_KINDS and (stripped := _END_MARKS.sub("", text)) != text and stripped.strip():
             text, names = stripped.rstrip(), [*names, "end_mark"]
         parts.append(Part(kind=part.kind, text=text))
         found += [problem(name, part.text) for name in names]

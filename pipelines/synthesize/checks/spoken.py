@@ -8,7 +8,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 
-from her.kinds import Kind
+from her.kinds import UNSPOKEN_KINDS, Kind
 from her.types import Defect, Language, Turn
 from her.words import NUMBERS, kept_share, telling_words, words
 from pipelines.synthesize.checks.problems import problem
@@ -39,7 +39,7 @@ def speech_problems(original: Turn, written: Turn, language: Language) -> Iterab
     said, says = _numbered(words(original.text("speech"))), _numbered(words(written.text("speech")))
     lost, added, light = _changes(said, says, language)
     if lost and _NARRATES.search(original.text("speech")):
-        told = _numbered(words(written.text("role_action", "role_thinking")))
+        told = _numbered(words(written.text(*UNSPOKEN_KINDS)))
         lost = [run for run in lost if not _moved(run, told)]
     if lost:
         yield problem("speech_lost", _text(lost, language))
@@ -52,7 +52,7 @@ def speech_problems(original: Turn, written: Turn, language: Language) -> Iterab
 def act_problems(original: Turn, written: Turn, language: Language) -> Iterable[Defect]:
     """Yield acts and thoughts of the original that are gone altogether."""
     names: tuple[tuple[Kind, str], ...] = (("role_action", "action_lost"), ("role_thinking", "thought_lost"))
-    there = written.text("role_action", "role_thinking")
+    there = written.text(*UNSPOKEN_KINDS)
     for kind, name in names:
         if _is_lost(original.text(kind), there, bool(written.text(kind)), language):
             yield problem(name, original.text(kind))

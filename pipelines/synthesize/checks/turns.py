@@ -7,7 +7,7 @@ sentence that the original had already is no departure. What needs a reader is a
 import re
 from collections.abc import Iterable
 
-from her.kinds import Kind
+from her.kinds import UNSPOKEN_KINDS, Kind
 from her.types import Defect, Language, Turn
 from her.words import GARBLED, SENTENCE, kept_share, runs, words
 from pipelines.synthesize.checks.knowledge import Sight, hidden_piece
@@ -81,7 +81,7 @@ def _text_problems(original: Turn, written: Turn, seen: Sight) -> Iterable[Defec
         yield problem("language", word)
     if (garbled := GARBLED.search(after)) and garbled[0] not in before:
         yield problem("garbled", repr(garbled[0]))
-    inner = written.text("role_thinking", "role_action")
+    inner = written.text(*UNSPOKEN_KINDS)
     if refused := refusal(inner):
         yield problem("refusal", refused)
     if talk := task_talk_in_thought(inner, known):
@@ -115,7 +115,7 @@ def _knowledge_problems(original: Turn, written: Turn, seen: Sight) -> Iterable[
     # Longest name first, so that the whole name is matched and not its first word.
     names = "|".join(map(re.escape, sorted(seen.others, key=len, reverse=True)))
     mind_read = re.compile(rf"(?:{names}){gap}{stated}") if names else None
-    inner = [part.text for part in written.parts if part.kind in ("role_thinking", "role_action")]
+    inner = [part.text for part in written.parts if part.kind in UNSPOKEN_KINDS]
     for sentence in (sentence for text in inner for sentence in SENTENCE.findall(text)):
         if " ".join(words(sentence)) in before:
             continue

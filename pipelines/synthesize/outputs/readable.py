@@ -7,6 +7,7 @@ from typing import Any
 
 from her.characters.coser import BookScene
 from her.files import jsonl
+from her.kinds import VISIBLE_KINDS
 from her.types import ENVIRONMENT, Turn
 from pipelines.synthesize.notes import TurnRecord
 
@@ -68,7 +69,7 @@ def _shown(
         "book": scene.book,
         "speaker": original.speaker,
         "setting": scene.scenario.setting[:300],
-        "heard": f"{earlier[0].speaker}: {earlier[0].text('role_action', 'speech')}" if earlier else "",
+        "heard": f"{earlier[0].speaker}: {earlier[0].text(*VISIBLE_KINDS)}" if earlier else "",
         "before": _parts(original),
         "after": _parts(written),
         "stages": [record.model_dump(mode="json", exclude={"scene", "turn", "speaker"}) for record in records],

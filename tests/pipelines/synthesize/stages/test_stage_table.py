@@ -29,7 +29,6 @@ BAD: dict[str, Any] = {
     "truncated": {"fault": "truncated"},
     "endless": {"fault": "endless"},
     "empty": {"fault": "empty"},
-    "another model": {"reply_model": "somebody-else"},
 }
 ALL_QUESTIONS = (*QUESTIONS, *(question for stage in STAGES.values() for question in stage.questions))
 
