@@ -5,7 +5,7 @@ A run is the text since the last token, as the list of the pieces it came in; no
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -40,7 +40,10 @@ BARE_STOPS = {
     "auto": re.compile(r"[<＜◁\[\n]").search,  # stars and brackets: her.format.dialect
 }
 """By notation, the characters in bare text at which a token may begin; all other text is skipped at the speed of `re`."""
-ASCII_STOPS = {BARE_STOPS["auto"]: re.compile(r"[<\[\n]").search, FOREIGN_TAGS: re.compile(r"[<\[]").search}
+ASCII_STOPS: "dict[Callable[..., re.Match[str] | None], Callable[..., re.Match[str] | None]]" = {
+    BARE_STOPS["auto"]: re.compile(r"[<\[\n]").search,
+    FOREIGN_TAGS: re.compile(r"[<\[]").search,
+}
 """The same for a text in ASCII, which is searched faster."""
 INNER_STOPS = {
     **{
@@ -53,6 +56,7 @@ INNER_STOPS = {
 """The same inside a bracket or star, by mode."""
 
 BLANK = re.compile(r"[^\S\n]*")
+BLANK_LINES = re.compile(r"\s*")
 # Up to 12 letters name a language ("```xml"); three blanks bound how long the parser has to wait for a tag behind it.
 WRAPPER = re.compile(r"```\w{0,12}\s{0,3}")
 PLAIN_FENCES = frozenset(

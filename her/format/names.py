@@ -6,11 +6,20 @@ Wrappers have to be closed before or behind the colon. Without a colon a name co
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from her.format.mark_table import HEADED_OTHERS, HEADED_OWN, OTHER_NAMES, OTHER_ROLE_WORDS, OWN_NAMES, ROLE_WORDS
+from her.format.mark_table import (
+    BARE_CHANNELS,
+    HEADED_OTHERS,
+    HEADED_OWN,
+    OTHER_NAMES,
+    OTHER_ROLE_WORDS,
+    OWN_NAMES,
+    ROLE_WORDS,
+    WRAPPER_NAMES,
+)
 
 _HIDDEN = "\u200b-\u200f\u2060\ufeff\u00ad"
 _S = rf"[ \t\u00a0\u3000{_HIDDEN}]{{0,6}}"
@@ -24,6 +33,8 @@ _COLON_BEGUN = re.compile(rf"{_S}{_CLOSE}{{0,2}}[*_]{{0,3}}{_S}{_COLON}{_S}[\"�
 _BEFORE = re.compile(rf"[{_HIDDEN}]{{0,6}}(?:#{{1,6}}{_S})?[*_]{{0,3}}{_OPEN}{{0,2}}[*_]{{0,3}}{_S}")
 _LEADING = frozenset("\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad#*_[【(（〔［「『〖\"“'‘<{《")
 """What may stand at the beginning of a name's line beside a letter."""
+_MOST_BEFORE = 40
+"""Characters that `_BEFORE` matches at most, rounded up."""
 _ROOM = 110
 """Characters that may stand around a name."""
 
@@ -39,7 +50,10 @@ class NameFound(NamedTuple):
 
 def folded(text: str) -> str:
     """Return the text in lower case, of the same length."""
-    return text.lower() if text.isascii() else "".join(low if len(low := char.lower()) == 1 else char for char in text)
+    low = text.lower()
+    if text.isascii() or (len(low) == len(text) and "Σ" not in text):  # a sigma in lower case depends on its neighbours
+        return low
+    return "".join(low if len(low := char.lower()) == 1 else char for char in text)
 
 
 class WideNames:
@@ -56,29 +70,48 @@ class WideNames:
         self._words = (*ROLE_WORDS, *OTHER_ROLE_WORDS)
         everything = (*self._names, *self._headed, *self._words)
         self._firsts = frozenset(name[0] for name in (*self._names, *self._words) if name)
+        # What may stand behind one leading character; names behind `#` alone are looked for there.
+        seconds = {name[1] for name in everything if len(name) > 1 and name[0] in _LEADING}
+        headed = {name[0] for name in self._headed if name not in WRAPPER_NAMES}
+        self._behind = self._firsts | seconds | headed | _LEADING | frozenset(" \t\u00a0\u3000")
+        plain = f"{folded(speaker)}:"
+        # The canonical spelling needs no pattern, unless a longer name begins with it.
+        self._canonical = plain if not any(name.startswith(plain) for name in everything) else "\n"
         self._longest = max(map(len, everything))
         self._beginnings = frozenset(name[:size] for name in everything for size in range(1, len(name) + 1))
         self._any = re.compile("|".join(sorted(map(re.escape, everything), key=len, reverse=True)))
+        self.stops = _line_stops("<＜◁[", everything)
+        self.ascii_stops = _line_stops("<[", everything)
 
-    def look(self, text: str, at: int, final: bool, fresh: bool) -> "NameFound | int | None":
+    def look(self, text: str, at: int, final: bool, fresh: Callable[[], bool]) -> "NameFound | int | None":
         """Look for a name at this position.
 
         Args:
             final: the text ends here; no more comes.
-            fresh: nothing visible has come yet: a word of a chat template alone on its line counts as well.
+            fresh: says whether nothing visible has come yet: then a word of a chat template alone on its line counts as well.
         """
         char = text[at]
         if char.isalnum():
             if char not in self._firsts and folded(char) not in self._firsts:
                 return None
-        elif char not in _LEADING:
+        elif char not in _LEADING or (char != "#" and at + 1 < len(text) and folded(text[at + 1]) not in self._behind):
             return None
+        head = folded(text[at : at + self._longest + _MOST_BEFORE])
+        start = 0
+        if not char.isalnum():
+            start = before.end() if (before := _BEFORE.match(head)) else 0
+            if "#" not in head[:start] and start < len(head) and not self._firsts.intersection((head[start], head[0])):
+                return None
+        elif head.startswith(self._canonical):
+            end = at + len(self._canonical)
+            return NameFound(end, True, text[at:end])
+        # Every spelling has a name behind such marks: most lines are decided here.
+        if not self._any.match(head, start) and not (start and any(self._any.match(head, place) for place in range(start))):
+            waits = not final and at + len(head) == len(text) and self._may_grow(head, start)
+            return -1 if waits else None
         window = text[at : at + self._longest + _ROOM]
         fold = folded(window)
-        start = before.end() if not char.isalnum() and (before := _BEFORE.match(fold)) else 0
-        if "#" not in fold[:start] and start < len(fold) and fold[start] not in self._firsts and fold[0] not in self._firsts:
-            return None
-        if fresh and (found := self._role_word(fold, window, at)):
+        if fold.startswith(self._words) and (found := self._role_word(fold, window, at)) and fresh():
             return found
         # A longer name may still be coming: "Iago:" may be the beginning of "Iago: the Elder:".
         if not final and at + len(window) == len(text) and self._may_grow(fold, start):
@@ -103,7 +136,7 @@ class WideNames:
             return False
         if start == len(fold):
             return True
-        for begin in {0, start}:
+        for begin in (0, start) if start else (0,):
             rest = fold[begin:]
             if rest in self._beginnings:
                 return True
@@ -116,6 +149,19 @@ class WideNames:
     def _closes(self, rest: str, at: int, start: int) -> bool:
         """Return whether a wrapper may still close behind the colon."""
         return start > 0 and _COLON_BEGUN.fullmatch(rest, at) is not None
+
+
+def _line_stops(tokens: str, names: Sequence[str]) -> "Callable[..., re.Match[str] | None]":
+    """Return the search for the stops of the notation `auto` in bare text: where a token may begin, and ends of lines.
+
+    The end of a line is a stop only where the next one may begin with a name, a fence or a mark of a reply's start, or where
+    this cannot be seen yet; `look` decides. Two letters of a name are compared, so that most lines are skipped by `re`.
+    """
+    words = sorted({re.escape(name[:2]) for name in (*names, *BARE_CHANNELS)})
+    firsts = re.escape("".join(sorted({name[0] for name in (*names, *BARE_CHANNELS) if name})))
+    leading = re.escape("".join(sorted(_LEADING))) + r"\s"
+    line = rf"[^\S\n]*+(?:[\n`<&\\#]|\Z|[{leading}]{{0,{_MOST_BEFORE}}}(?:\Z|(?i:{'|'.join(words)})|(?i:[{firsts}])\Z))"
+    return re.compile(rf"[\n{re.escape(tokens)}](?:(?<!\n)|(?={line}))").search
 
 
 @lru_cache(256)

@@ -20,6 +20,8 @@ from her.format.turn_builder import TurnDraft
 from her.kinds import BARE, PLAN, STARRED, Kind
 from her.types import Defect, Part, Turn, new_id
 
+Stops = Callable[..., re.Match[str] | None]
+
 
 class Parser:
     """Parser of one turn while it streams.
@@ -63,6 +65,7 @@ class Parser:
         self._raw: list[str] = []
         self._held = ""  # text that may still become a token
         self._run: list[str] = []  # text since the last token
+        self._blank_in, self._blank = self._run, 0  # the run that `_fresh` looked at, and its pieces that are surely blank
         self._before_star: list[str] = []  # the run before a star that is not closed yet
         self._fed = 0  # characters fed so far
         self._base = 0  # position of the text in hand within all that was fed
@@ -82,7 +85,8 @@ class Parser:
         # None outside a code fence. Inside, the number of pieces of the run that `parts` may show; 0 means all. It is set at
         # the first token in the fence: if nothing closes the fence, the token counts, and what follows may be a thought.
         self._fence: int | None = None
-        self._bare_stops = marks.BARE_STOPS[notation]
+        self._bare_stops: Stops = self._wide_names.stops if self._wide_names else marks.BARE_STOPS[notation]
+        self._bare_ascii: Stops = self._wide_names.ascii_stops if self._wide_names else self._bare_stops
         self._enter(BARE)
 
     def feed(self, text: str) -> None:
@@ -197,7 +201,7 @@ class Parser:
         while at >= 0:
             line = at + 1
             line += len(text[line:]) - len(text[line:].lstrip(" \t")) if text[line : line + 1] in (" ", "\t") else 0
-            found = self._wide_names.look(text, line, True, False) if line < len(text) else None
+            found = self._wide_names.look(text, line, True, bool) if line < len(text) else None
             if isinstance(found, NameFound) and found.own:
                 return start + line
             at = text.find("\n", at + 1)
@@ -214,7 +218,7 @@ class Parser:
     def _finish(self) -> None:
         self._drop_star()
         if self._mode == "cut":
-            self._run.clear()
+            self._run = []
         elif self._mode == PLAN:
             self._draft.defect("unclosed_plan", self._opener.text)
             if self._plan_end is not None:
@@ -289,8 +293,13 @@ class Parser:
 
     def _begin_line(self, text: str, at: int, final: bool) -> int:
         """Read the start of a bare run or line: white space, a fence, a name, or none of these."""
-        if (blank := marks.BLANK.match(text, at)) and blank.end() > at:
-            return blank.end() if self._after_name else self._literal(blank[0], blank.end())
+        if text[at].isspace():
+            if not self._after_name:  # all blank lines in one step
+                blank = marks.BLANK_LINES.match(text, at)
+                assert blank is not None
+                return self._literal(blank[0], blank.end())
+            if (blank := marks.BLANK.match(text, at)) and blank.end() > at:
+                return blank.end()
         self._draft.at = self._base + at
         if self._opening and text[at] != "\n" and (after := self._open_reply(text, at, final)) != at:
             return after
@@ -340,7 +349,7 @@ class Parser:
 
     def _name(self, text: str, at: int, final: bool) -> int:
         if self._wide_names is not None:
-            found = self._wide_names.look(text, at, final, self._wide and self._fresh())
+            found = self._wide_names.look(text, at, final, self._fresh)
             if isinstance(found, int):
                 return ~at
             return at if found is None else self._take_name(found)
@@ -356,7 +365,7 @@ class Parser:
         if self._mode == "cut":  # another's line came first: the reply begins at the character's own
             if found.own and self._replayed:
                 self._replayed = False
-                self._run.clear()
+                self._run = []
                 self._enter(BARE)
             else:
                 self._run.append(found.text)
@@ -399,7 +408,15 @@ class Parser:
 
     def _fresh(self) -> bool:
         """Return whether nothing visible has come yet."""
-        return not self._draft.visible and not any(piece.strip() for piece in self._run)
+        if self._draft.visible:
+            return False
+        run = self._run
+        if self._blank_in is not run:
+            self._blank_in, self._blank = run, 0
+        # A run only grows, so pieces that were found blank are not looked at again.
+        while self._blank < len(run) and run[self._blank].isspace():
+            self._blank += 1
+        return self._blank == len(run)
 
     def _backtick(self, text: str, at: int, final: bool) -> int:
         if not text.startswith("```", at):
@@ -607,8 +624,6 @@ class Parser:
     def _claim_plan(self, tag: Tag) -> None:
         self._end_run(at_tag=True)
         self._draft.claim_as_plan(tag.text)
-        # The role tags and brackets so far were words of the plan, so they decide on no notation.
-        self._bare_stops = marks.BARE_STOPS[self.notation]
         self._opening = False
         self._enter(BARE)
 
@@ -658,5 +673,7 @@ class Parser:
         inner = marks.FOREIGN_TAGS if self._wide and mode == PLAN else marks.INNER_STOPS.get(mode, marks.TAGS_ONLY)
         self._next_stop = self._bare_stops if mode == BARE else inner
         self._next_ascii = marks.ASCII_STOPS.get(self._next_stop, self._next_stop)
+        if mode == BARE:
+            self._next_ascii = self._bare_ascii
         self._line_start = mode == BARE
         self._after_name = False

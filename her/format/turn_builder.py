@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
-from her.format.dialect import read_dialect
+from her.format.dialect import DialectReading, read_dialect
 from her.format.markers import name_prefixes
 from her.format.tags import unescape
 from her.kinds import BARE, PLAN, Kind
@@ -93,6 +93,8 @@ def _canonical(pairs: list[tuple[Kind, str]], speaker: str) -> list[tuple[Kind, 
 
 def _merge(texts: Sequence[str]) -> str:
     """Join texts by a space, or by nothing where both sides are Chinese or Japanese."""
+    if len(texts) == 1:
+        return texts[0]
     pieces = [*texts[:1]]
     for left, right in pairwise(texts):
         glued = (_CJK.match(left[-1]) and _CJK.match(right[0])) or right[0] in _STOPS_WORD
@@ -122,6 +124,7 @@ class TurnDraft:
     def __init__(self, speaker: str, dialect: bool = False) -> None:
         self.speaker = speaker
         self._dialect = dialect  # stars and brackets of bare text are read at the end, see her.format.dialect
+        self._final: DialectReading | None = None  # the dialect of the whole turn, read once at its end
         self._tagged: int | None = None  # runs before the first role tag
         self.wrapped_by: int | None = None  # runs within the fence around the reply, once it is closed
         self._before_claim: _Claimed | None = None
@@ -203,7 +206,7 @@ class TurnDraft:
         plans: list[tuple[Kind, str]] = [(PLAN, text) for text in self._distinct_plans()]
         runs = [*self.visible, *more]
         if self._dialect:
-            runs, self.foreign = read_dialect(runs, self._tagged)
+            runs, self.foreign = self._final or read_dialect(runs, self._tagged)
         return _settled([pair for pair in (*plans, *runs) if pair[1]], self.speaker)
 
     def _distinct_plans(self) -> list[str]:
@@ -221,7 +224,8 @@ class TurnDraft:
         """Note the defects that only the whole turn shows."""
         self.undo_claim()
         if self._dialect:
-            self.foreign = read_dialect(self.visible, self._tagged).foreign
+            self._final = read_dialect(self.visible, self._tagged)
+            self.foreign = self._final.foreign
         plans = len([text for text in self._distinct_plans() if text.strip()])
         # The text was cut inside the plan: that the reply is missing is no defect of its own.
         truncated = "unclosed_plan" in self.defects
