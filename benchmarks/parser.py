@@ -3,7 +3,7 @@
 Texts of 100 kB and 1 MB of UTF-8 are fed as one turn in chunks of 16 characters, with `done` read after each, then closed. The
 figure is the median of several repeats in CPU seconds, which a busy machine changes less; for 100 kB, of the mean of ten in a
 row. Turns as models write them must reach the speed. Hostile texts, with a token every few characters, must be linear as well;
-their speed is reported only. Prints one JSON object.
+they have a lower bar of their own. Prints one JSON object.
 """
 
 import gc
@@ -14,7 +14,12 @@ from benchmarks.report import report
 from her.format import Parser
 
 CHUNK, REPEATS = 16, 7
-BAR = {"mb_per_s_at_least": 1.0, "time_1mb_over_100kb_at_most": 12.0}
+HOSTILE_BAR, GROWTH_BAR = 1.0, 12.0
+BAR = {
+    "mb_per_s_at_least": {"canonical": 5.0, "chinese": 4.0, "coser": 1.5, "malformed": 2.5},
+    "mb_per_s_hostile_at_least": HOSTILE_BAR,
+    "time_1mb_over_100kb_at_most": GROWTH_BAR,
+}
 PLAN = "I need to portray Iago as a man who is trusted by all and who trusts nobody. " * 8
 TURNS = {
     "canonical": f"<system_thinking>{PLAN}</system_thinking>Iago: "
@@ -36,6 +41,11 @@ HOSTILE = {
     "fences": "```\n<role_action>\n```\n`\n" * 10,
     "entities": "&amp;&amp;lt;role_action>&lt;" * 10,
     "blanks": "\n \n\t" * 10,
+    "marks": "[THINK <|im_en ＜thin ◁thi </ans" * 10,
+    "spelled names": "**Iago\nUser\n### Hum\n" * 10,
+    "mixed stars": "*nods* Hi *a* b *" * 10,
+    "brackets": "[a](b)[[(( (a [b 【c " * 10,
+    "quotes": '"a *b* "c' * 10,
 }
 
 
@@ -71,15 +81,19 @@ def main() -> None:
     """Measure and report."""
     figures = {name: measure(pattern) for name, pattern in (TURNS | HOSTILE).items()}
     speed = {name: figures[name][0] for name in TURNS}
+    hostile = {name: figures[name][0] for name in HOSTILE}
     growth = {name: times for name, (_, times) in figures.items()}
     measured = {
         "mb_per_s": speed,
-        "mb_per_s_hostile": {name: figures[name][0] for name in HOSTILE},
+        "mb_per_s_hostile": hostile,
         "time_1mb_over_100kb": growth,
         "chunk_characters": CHUNK,
         "repeats": REPEATS,
     }
-    ok = min(speed.values()) >= BAR["mb_per_s_at_least"] and max(growth.values()) <= BAR["time_1mb_over_100kb_at_most"]
+    bars = BAR["mb_per_s_at_least"]
+    assert isinstance(bars, dict)
+    ok = all(speed[name] >= bar for name, bar in bars.items()) and min(hostile.values()) >= HOSTILE_BAR
+    ok = ok and max(growth.values()) <= GROWTH_BAR
     report("parser", BAR, measured, ok)
 
 
