@@ -155,6 +155,11 @@ class ModelServer:
         """The bodies of the chat requests, in order."""
         return [request.body for request in self.requests if request.path.endswith("/chat/completions")]
 
+    @property
+    def questions(self) -> list[dict[str, Any]]:
+        """The chat requests but those of a check, which asks for one token after a greeting."""
+        return [body for body in self.chats if [message["content"] for message in body["messages"]] != ["Hello."]]
+
     def __enter__(self) -> Self:
         self._thread.start()
         if not self._ready.wait(10):

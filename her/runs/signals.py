@@ -12,9 +12,16 @@ def sigterm_as_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    # SIGINT instead of KeyboardInterrupt: asyncio.run replaces the handler of SIGINT to cancel its main task in order.
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(*_: object) -> None:
+    # SIGINT instead of KeyboardInterrupt: asyncio.run replaces the handler of SIGINT to cancel its main task in order. A process
+    # that a script started in the background ignores SIGINT, and would go on for ever.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)

@@ -63,7 +63,7 @@ def test_the_tiny_checkpoint_plays_is_judged_over_http_and_judged_again(
         words = ["eval", "coser", "--data", cases, "--actor", f"local:{checkpoint}", "--judge", spec(server), *SETTINGS]
         done = her(*words)
         assert done.exit_code == 0 and (run_folder("coser") / "report.html").is_file(), done.output
-        asked = Counter(map(role_of, server.chats))
+        asked = Counter(map(role_of, server.questions))
         assert not asked["actor"] and asked["judge"] == 8
         (played,) = jsonl.read(run_folder("coser") / "transcripts.jsonl", Transcript)
         said = [turn for turn in played.turns if turn.speaker in ("Mira Vance", "Doctor Hale")]
@@ -71,7 +71,7 @@ def test_the_tiny_checkpoint_plays_is_judged_over_http_and_judged_again(
         server.requests.clear()
         again = her("eval", "judge", "coser")
         assert again.exit_code == 0 and (run_folder("coser-judged") / "report.html").is_file(), again.output
-        assert set(map(role_of, server.chats)) == {"judge"} and read_status("coser-judged").state == "done"
+        assert set(map(role_of, server.questions)) == {"judge"} and read_status("coser-judged").state == "done"
         weights = bytearray((checkpoint / "model.safetensors").read_bytes())
         (checkpoint / "model.safetensors").write_bytes(weights[:-100] + bytes(100))
         assert her(*words).exit_code == 2 and "the actor of run 'coser' was" in caplog.text, "other weights are another model"
@@ -87,21 +87,21 @@ def test_a_killed_evaluation_resumes_asks_nothing_twice_and_ends_as_if_undisturb
         command = [sys.executable, "-m", "her.cli", *words, "calls.in_flight=4"]
         where: Any = {"cwd": ROOT, "env": {**os.environ, "HER_HOME": str(home)}, "stderr": subprocess.DEVNULL}
         with subprocess.Popen(command, **where) as first:
-            while len(server.chats) < 9 and first.poll() is None:
+            while len(server.questions) < 9 and first.poll() is None:
                 time.sleep(0.01)
             first.send_signal(signal.SIGKILL)
         assert first.returncode == -signal.SIGKILL
         with closing(Ledger(run_folder("coser") / "calls.sqlite3")) as ledger:
             recorded = len(ledger)
-        lost = len(server.chats) - recorded
+        lost = len(server.questions) - recorded
         assert recorded > 0 and not (run_folder("coser") / "scores.jsonl").exists()
         resumed = her(*words)
         assert resumed.exit_code == 0, resumed.output
-        asked = Counter(json.dumps(chat, sort_keys=True) for chat in server.chats)
+        asked = Counter(json.dumps(chat, sort_keys=True) for chat in server.questions)
         assert sum(asked.values()) - len(asked) <= lost
         server.requests.clear()
         calm = her(*words, "--name", "calm")
-        assert calm.exit_code == 0 and {json.dumps(chat, sort_keys=True) for chat in server.chats} == set(asked)
+        assert calm.exit_code == 0 and {json.dumps(chat, sort_keys=True) for chat in server.questions} == set(asked)
     for name in FILES:
         written = (run_folder("coser") / name).read_text("utf-8")
         assert written == (run_folder("calm") / name).read_text("utf-8").replace("Evaluation calm", "Evaluation coser"), name
@@ -138,13 +138,13 @@ def test_an_arena_over_http_has_people_in_the_same_table(tmp_path: Path) -> None
     with ModelServer(Script(text=judge_of_plays, strict_model=True, model="reader")) as server:
         words = ["eval", "arena", *sides, "--family", "qwen", "--family", "llama", "--held-out-family", "gpt", "--people"]
         wrong = her(*words, "--held-out", spec(server, "weather-9b"))
-        assert wrong.exit_code == 2 and "nothing was asked" in wrong.output and not server.chats
+        assert wrong.exit_code == 2 and "nothing was asked" in wrong.output and not server.questions
         given = ["--held-out", spec(server), "--by-case", spec(server), "--by-case-family", "gpt"]
         held = her(*words, *given)
         assert held.exit_code == 0, held.output
-        assert len(server.chats) == 2 * 2 * 24 and "People: loud, plain" in held.stdout
+        assert len(server.questions) == 2 * 2 * 24 and "People: loud, plain" in held.stdout
         server.requests.clear()
-        assert her(*words, *given).exit_code == 0 and not server.chats
+        assert her(*words, *given).exit_code == 0 and not server.questions
     text = (tmp_path / "plain" / "arena" / "arena.md").read_text("utf-8")
     (row,) = re.findall(r"^\| loud \|(.*)\|$", text.partition("side by side")[2].partition("##")[0], re.MULTILINE)
     assert re.fullmatch(r"(?: \+\d\.\d\d \([+-]\d\.\d\d to \+\d\.\d\d\) \|?){3}", row), row
@@ -161,14 +161,14 @@ def test_role_play_bench_runs_over_http(tmp_path: Path) -> None:
         words = ["eval", "role-play-bench", "--data", str(data), "--turns", "20", "--runs", "1", "--published", "3"]
         roles = [word for role in ("actor", "user", "judge") for word in (f"--{role}", spec(server, role))]
         wrong = her(*words, *roles[:-1], spec(server, "weather-9b"))
-        assert wrong.exit_code == 2 and "nothing was asked" in wrong.output and not server.chats
+        assert wrong.exit_code == 2 and "nothing was asked" in wrong.output and not server.questions
         done = her(*words, *roles)
         assert done.exit_code == 0 and "CC BY-SA 4.0" in done.stdout, done.output
-        assert Counter(body["model"] for body in server.chats) == {
+        assert Counter(body["model"] for body in server.questions) == {
             "actor": 20,
             "user": 20,
             "judge": 2 + 1,
         }  # the published dialogues are equal
         server.requests.clear()
-        assert her(*words, *roles).exit_code == 0 and not server.chats
+        assert her(*words, *roles).exit_code == 0 and not server.questions
     assert {row.language for row in rows("role-play-bench")} == {"en", "zh"} and len(rows("role-play-bench")) == 12

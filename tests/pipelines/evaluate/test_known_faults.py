@@ -45,7 +45,7 @@ def test_e1_an_unknown_model_is_refused_before_the_first_call_and_scores_nothing
     with scene_server() as server:
         specs = {"actor": spec(server), "judge": spec(server), unknown: spec(server, "weather-9b")}
         assert evaluate(write_cases(tmp_path, case()), **specs) == 2
-        assert not server.chats
+        assert not server.questions
     assert "does not have this model; it has scene" in caplog.text
     assert not (run_folder("coser") / "scores.jsonl").exists()
 
