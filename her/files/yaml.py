@@ -1,7 +1,8 @@
 """Read and write YAML files that people edit by hand; every error names the file, the field and its line.
 
-Only texts, true/false, lists and mappings are read. YAML tags construct nothing and aliases are refused, so that a hostile
-file can neither run code nor expand in memory. Positions in a list count from 1 in messages.
+Only texts, true/false, lists and mappings are read, and plain decimal numbers where a file may hold them. YAML tags construct
+nothing and aliases are refused, so that a hostile file can neither run code nor expand in memory. Positions in a list count from
+1 in messages.
 """
 
 import difflib
@@ -26,7 +27,9 @@ MAX_DEPTH = 16
 """Deepest nesting that is read; personas and scenes need 3."""
 _STEM = re.compile(r"[\w.-]{1,200}")
 Model = TypeVar("Model", bound=Value)
-Plain = str | bool | list["Plain"] | dict[str, "Plain"]
+_NUMBER = re.compile(r"-?(0|[1-9]\d{0,15})(\.\d{1,15})?")
+"""Numbers that everybody reads alike; YAML 1.1 also takes 012, 1_000 and 12:30 for numbers."""
+Plain = str | bool | int | float | list["Plain"] | dict[str, "Plain"]
 Place = tuple[str | int, ...]
 
 # The C loader took 5 ms for the longest persona, the Python one 74 ms; builds without libyaml lack it.
@@ -47,13 +50,15 @@ class YamlFile:
     Args:
         path: the file.
         what: the word before the file's name in messages, such as `persona`.
+        numbers: whether numbers are read as such; elsewhere they belong into quotes.
 
     Raises:
         InputError: the file cannot be read, is too large, is not UTF-8 or YAML, or is not a mapping.
     """
 
-    def __init__(self, path: Path, what: str) -> None:
+    def __init__(self, path: Path, what: str, numbers: bool = False) -> None:
         self.name = f"{what} '{path.name}'"
+        self.numbers = numbers
         self.problems: list[str] = []
         if not _STEM.fullmatch(path.stem):
             self.problems.append(f"{self.name}: the file's name is the id; use letters, digits, '-', '_' and '.' in it")
@@ -152,6 +157,8 @@ class YamlFile:
         if kind == "bool":
             return text.lower() in ("yes", "true", "on")
         bare = text.strip()
+        if self.numbers and kind in ("int", "float") and _NUMBER.fullmatch(bare):
+            return float(bare) if "." in bare else int(bare)
         if kind == "null" or not bare:
             self._add_field(place, "is empty", "write one line or delete it")
             return ""
@@ -171,6 +178,8 @@ class YamlFile:
             self._add(place, f"field '{_path(place)}' is missing{self._line(place[:-1])}; write it")
         elif kind == "string_type" and isinstance(value, bool):
             self._add_field(place, f"is a bare yes, no, true or false (read as {str(value).lower()})", "put it in quotes")
+        elif kind == "string_type" and isinstance(value, (int, float)):
+            self._add_field(place, f"is {value}, a number where a text belongs", "put it in quotes")
         elif kind in _SHAPES:
             self._add_field(place, f"is {_short(value)}", f"write {_SHAPES[kind]}")
         elif kind == "literal_error":
@@ -275,7 +284,8 @@ def _keys(model: type[Value], place: Place) -> list[str]:
             inner = getattr(field.annotation, "__args__", (field.annotation,))[0]
             if isinstance(inner, type) and issubclass(inner, Value):
                 current = inner
-    return [key for key in current.model_fields if key != "id"]
+    names = [field.alias or key for key, field in current.model_fields.items()]
+    return names if place else [name for name in names if name != "id"]  # the id of a whole file is its name
 
 
 def _nearest(key: str, keys: Iterable[str]) -> str:
