@@ -17,6 +17,8 @@ ENVIRONMENT = "Environment"
 Language = Literal["en", "zh"]
 Winner = Literal["a", "b", "tie"]
 Outcome = Literal["a", "b", "tie", "both_bad"]
+Thinking = Literal["full", "no_plan", "no_thoughts"]
+"""Layers of thinking that a turn is asked for: all, all but the plan, neither plan nor thoughts."""
 Degree = Literal["slight", "clear", "significant"]
 Role = Literal["system", "user", "assistant"]
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]

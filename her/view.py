@@ -13,11 +13,12 @@ from functools import cache
 from typing import Literal
 
 from her.characters.personas import fill_slots
+from her.characters.presence import Presence
 from her.errors import InputError
 from her.format import parse, render
 from her.kinds import KINDS, REPLY_KINDS, VISIBLE_KINDS, Kind
 from her.prompts import fill
-from her.types import ENVIRONMENT, CastMember, Example, Language, Message, Part, Scenario, Transcript, Turn, Value
+from her.types import ENVIRONMENT, CastMember, Example, Language, Message, Part, Scenario, Thinking, Transcript, Turn, Value
 
 ViewerKind = Literal["character", "environment", "next_speaker", "person", "reward_model", "judge"]
 START = "===Conversation Start==="
@@ -100,13 +101,13 @@ def absences(transcript: Transcript) -> tuple[frozenset[str], ...]:
     Raises:
         InputError: a turn moves somebody who is not in the cast.
     """
-    presence = _Presence(transcript.cast)
+    presence = Presence(transcript.cast)
     return tuple(presence.follow(turn) for turn in transcript.turns)
 
 
 def absent(transcript: Transcript) -> frozenset[str]:
     """Return the characters who are not there after the last turn; raises as `absences`."""
-    presence = _Presence(transcript.cast)
+    presence = Presence(transcript.cast)
     for turn in transcript.turns:
         presence.follow(turn)
     return frozenset(presence.away)
@@ -167,7 +168,7 @@ def prompts(transcript: Transcript, speakers: Collection[str] | None = None) -> 
     histories = {name: _History(START) for name in wanted}
     heads: dict[tuple[str, frozenset[str]], Message] = {}
     outsider = Viewer(kind="environment")  # sees exactly what every other character sees
-    presence = _Presence(transcript.cast)
+    presence = Presence(transcript.cast)
     for turn in transcript.turns:
         name = turn.speaker
         if name in wanted:
@@ -185,7 +186,18 @@ def prompts(transcript: Transcript, speakers: Collection[str] | None = None) -> 
                 history.add("assistant" if other == name else "user", text)
 
 
-def prompt(transcript: Transcript, speaker: str, budget: int, count: Callable[[Sequence[Message]], int]) -> Prompt:
+def asked_kinds(thinking: Thinking) -> tuple[Kind, ...]:
+    """Return the kinds that a model is asked to write in this mode of thinking."""
+    return {"full": KINDS, "no_plan": REPLY_KINDS, "no_thoughts": VISIBLE_KINDS}[thinking]
+
+
+def prompt(
+    transcript: Transcript,
+    speaker: str,
+    budget: int,
+    count: Callable[[Sequence[Message]], int],
+    thinking: Thinking = "full",
+) -> Prompt:
     """Return `messages` without the oldest turns, so that at most `budget` tokens are left.
 
     The system message (persona and scene) and the last turn always stay.
@@ -195,13 +207,21 @@ def prompt(transcript: Transcript, speaker: str, budget: int, count: Callable[[S
         speaker: the character to play.
         budget: largest number of tokens.
         count: function that counts the tokens of messages.
+        thinking: what the turn is asked for; without thoughts, those of earlier turns are left out as well, since a model
+            goes on as it began.
 
     Raises:
         InputError: system message and last turn alone have more than `budget` tokens.
     """
     turns, viewer = transcript.turns, Viewer(kind="character", name=speaker)
-    head, away = system(transcript, speaker), absences(transcript)
-    return _cut(transcript, head, lambda at: (turns[at].speaker == speaker, line(turns[at], viewer, away[at])), (budget, count))
+    own_viewer = Viewer(kind="environment") if thinking == "no_thoughts" else viewer
+    head, away = system(transcript, speaker, thinking), absences(transcript)
+
+    def line_at(at: int) -> tuple[bool, str]:
+        own = turns[at].speaker == speaker
+        return own, line(turns[at], own_viewer if own else viewer, away[at])
+
+    return _cut(transcript, head, line_at, (budget, count))
 
 
 def _cut(
@@ -236,18 +256,18 @@ def continuation(so_far: Prompt, turn: Turn) -> Prompt:
     return so_far.model_copy(update={"messages": (*so_far.messages, own)})
 
 
-def system(transcript: Transcript, speaker: str) -> str:
+def system(transcript: Transcript, speaker: str, thinking: Thinking = "full") -> str:
     """Return the system message for `speaker`: role, persona, scene, other characters, examples and the format of a turn.
 
     A character who waited to come in is named once `speaker` has met them.
     """
-    presence = _Presence(transcript.cast)
+    presence = Presence(transcript.cast)
     for turn in transcript.turns if presence.waits else ():
         presence.follow(turn)
-    return _system(transcript, speaker, presence.unmet(speaker))
+    return _system(transcript, speaker, presence.unmet(speaker), thinking)
 
 
-def _system(transcript: Transcript, speaker: str, unmet: Collection[str]) -> str:
+def _system(transcript: Transcript, speaker: str, unmet: Collection[str], thinking: Thinking = "full") -> str:
     scenario, language = transcript.scenario, transcript.scenario.language
     member = transcript.member(speaker)
     others = [other for other in transcript.cast if other.name != speaker and other.name not in unmet]
@@ -263,9 +283,9 @@ def _system(transcript: Transcript, speaker: str, unmet: Collection[str]) -> str
         "place": _place(scenario),
         "setting": scenario.setting,
         "company": "\n".join(_introduction(other, language) for other in others if other.profile.strip()),
-        "examples": "\n\n".join(_example(example, speaker, others, scenario) for example in member.examples),
+        "examples": "\n\n".join(_example(example, speaker, others, scenario, thinking) for example in member.examples),
     }
-    return fill("roleplay", language, values)
+    return fill("roleplay", language, values, ending="" if thinking == "full" else f"turn_{thinking}")
 
 
 def _direction(name: str, transcript: Transcript) -> str:
@@ -289,12 +309,15 @@ def _introduction(member: CastMember, language: Language) -> str:
     return f"{member.name}{'：' if language == 'zh' else ': '}{member.profile.strip()}"
 
 
-def _example(example: Example, speaker: str, others: Sequence[CastMember], scenario: Scenario) -> str:
-    """Return one example exchange; the reply is in canonical notation and has its plan."""
+def _example(
+    example: Example, speaker: str, others: Sequence[CastMember], scenario: Scenario, thinking: Thinking = "full"
+) -> str:
+    """Return one example exchange; the reply is in canonical notation and has the layers that are asked for."""
     visitor = others[0].name if others else ("来客" if scenario.language == "zh" else "Visitor")
     place = scenario.place or ("此处" if scenario.language == "zh" else "this place")
     request, plan, reply = (fill_slots(text, visitor, place) for text in (example.visitor, example.plan, example.reply))
-    return f"{visitor}: {request}\n{render(parse(reply, speaker, notation='coser', reasoning=plan).parts, speaker)}"
+    parts = parse(reply, speaker, notation="coser", reasoning=plan).parts
+    return f"{visitor}: {request}\n{render(parts, speaker, kinds=asked_kinds(thinking))}"
 
 
 def _first_that_fits(total: int, fits: Callable[[int], bool]) -> int:
@@ -335,40 +358,6 @@ def _joined(head: str, lines: Iterable[tuple[bool, str]], language: Language) ->
         if text:
             history.add("assistant" if own else "user", text)
     return (Message(role="system", content=head), *history.messages(language))
-
-
-class _Presence:
-    """Presence of the characters, turn by turn.
-
-    Attributes:
-        away: characters who are not there now.
-        waits: whether somebody waits to come in; only then is it followed who has met whom.
-    """
-
-    def __init__(self, cast: Sequence[CastMember]) -> None:
-        self._names = {member.name for member in cast}
-        self.away = {member.name for member in cast if member.waits}
-        self.waits = bool(self.away)
-        self._unmet = {name: self.away - {name} for name in self._names} if self.waits else {}
-
-    def follow(self, turn: Turn) -> frozenset[str]:
-        """Take the next turn and return who is not there during it."""
-        for name in (*turn.enters, *turn.leaves):
-            if name not in self._names:
-                known = ", ".join(sorted(self._names))
-                raise InputError(f"turn {turn.id!r} moves {name!r}, who is not in the cast; the cast is {known}")
-        self.away.difference_update(turn.enters, (turn.speaker,))
-        during = frozenset(self.away)
-        if self.waits:
-            there = self._names - during
-            for name in there:
-                self._unmet[name] -= there
-        self.away.update(turn.leaves)
-        return during
-
-    def unmet(self, name: str) -> frozenset[str]:
-        """Return who waits, or waited, and was never there together with `name`."""
-        return frozenset(self._unmet.get(name, ()))
 
 
 class _History:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from her import view
 from her.errors import InputError
 from her.kinds import KINDS, Kind
-from her.types import ENVIRONMENT, CastMember, Example, Message, Part, Scenario, Transcript, Turn
+from her.types import ENVIRONMENT, CastMember, Example, Message, Part, Scenario, Thinking, Transcript, Turn
 from her.view import START, Prompt, Viewer, ViewerKind
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -269,6 +269,28 @@ def test_examples_are_canonical_turns(cast: tuple[str, ...], place: str, languag
         )
         in text
     )
+
+
+@pytest.mark.parametrize(("thinking", "gone"), [("no_plan", ["plan"]), ("no_thoughts", ["plan", "thought"])])
+def test_a_turn_may_be_asked_for_without_plan_or_thoughts(thinking: Thinking, gone: list[str]) -> None:
+    own = ("system_thinking", "role_thinking", "speech")
+    example = Example(visitor="Who?", reply="[Odd thought.] I.", plan="Mara's plan.")
+    for language in ("en", "zh"):
+        talk = scene(turn("Tom", "speech"), turn("Mara", *own), turn("Tom", "role_thinking", "speech"), language=language)
+        cast = (talk.cast[0].model_copy(update={"examples": (example,)}), *talk.cast[1:])
+        talk = talk.model_copy(update={"cast": cast})
+        full, asked = (view.prompt(talk, "Mara", 10_000, length, mode) for mode in ("full", thinking))
+        assert full.messages == view.messages(talk, "Mara")
+        words = {
+            "plan": ("<system_thinking>", "Mara's plan"),
+            "thought": ("<role_thinking>", "Odd thought", "role_thinking of Mara"),
+        }
+        written = "".join(message.content for message in asked.messages)
+        for layer, texts in words.items():
+            assert all((text in written) == (layer not in gone) for text in texts), (layer, language)
+        section = "===How to Write a Turn===" if language == "en" else "===一轮怎么写==="
+        before, of_full = (one.messages[0].content.partition(section) for one in (asked, full))
+        assert before[1] == of_full[1] == section and before[2] != of_full[2] and asked.messages[1] == full.messages[1]
 
 
 # -- prompts with a budget ---------------------------------------------------------------------------------------------

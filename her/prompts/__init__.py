@@ -24,13 +24,18 @@ def template(name: str, language: Language) -> str:
     return files(__package__).joinpath(f"{name}.{language}.md").read_text("utf-8").rstrip("\n")
 
 
-def fill(name: str, language: Language, values: Mapping[str, str]) -> str:
+def fill(name: str, language: Language, values: Mapping[str, str], ending: str = "") -> str:
     """Return the prompt `name` in `language` with its fields replaced by `values`.
+
+    Args:
+        ending: a template whose text stands in place of the last section; empty keeps that.
 
     Raises:
         InputError: `values` lacks a field of the template.
     """
     sections = _sections(name, language)
+    if ending:
+        sections = (*sections[:-1], *_sections(ending, language))
     if missing := sorted({field for section in sections for field in section.fields} - set(values)):
         raise InputError(f"prompt '{name}.{language}': no value for {', '.join(missing)}; give each one, '' to leave it out")
     stripped = {field: value.strip() for field, value in values.items()}

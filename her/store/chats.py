@@ -7,10 +7,11 @@ on the screen. Siblings are swipes: alternatives at one place.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, exc, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from her.errors import InputError, NotFound
 from her.store.core import Core, add_tombstones, node_in, nodes_of, now, owned, touch
+from her.store.node_rows import insert_generation, insert_nodes, node_row
 from her.store.records import Conversation, Draft, Generation, Node, Origin, PathNode, Summary
 from her.store.tables import conversations, edits, generations, nodes, visitors
 from her.types import Turn, new_id
@@ -58,11 +59,11 @@ class Chats(Core):
         above = first_turns[-2][0].id if len(first_turns) > 1 else None
         origin: Origin = first_turns[-1][1] if first_turns else "greeting"
         rows = _chain(conversation_id, first_turns, at)
-        rows += [_node_row(conversation_id, above, turn, origin, at) for turn in alternatives]
+        rows += [node_row(conversation_id, above, turn, origin, at) for turn in alternatives]
         with self.writing() as connection:
             _require_room(connection, visitor_id, most)
             connection.execute(insert(conversations).values(_conversation_row(conversation_id, visitor_id, draft, head, at)))
-            _insert_nodes(connection, rows)
+            insert_nodes(connection, rows)
         return self.conversation(visitor_id, conversation_id)
 
     def conversations(self, visitor_id: str, limit: int = 200) -> tuple[Summary, ...]:
@@ -110,8 +111,8 @@ class Chats(Core):
         with self.reading() as connection:
             owned(connection, visitor_id, conversation_id)
             parent = node_in(connection, conversation_id, node_id).parent_id
-            query = nodes_of(conversation_id).where(nodes.c.parent_id.is_not_distinct_from(parent)).order_by(nodes.c.seq)
-            return tuple(node_record(row) for row in connection.execute(query))
+            query = nodes_of(conversation_id).where(nodes.c.parent_id.is_not_distinct_from(parent), nodes.c.origin != "planted")
+            return tuple(node_record(row) for row in connection.execute(query.order_by(nodes.c.seq)))
 
     def leaf_of(self, visitor_id: str, conversation_id: str, node_id: str) -> str:
         """Return the end of the newest continuation of a node: the new head when a visitor swipes back to the node."""
@@ -166,12 +167,12 @@ class Chats(Core):
             owned(connection, visitor_id, conversation_id)
             for node_id in {parent_id, edit_of} - {None}:
                 node_in(connection, conversation_id, str(node_id))
-            row = _node_row(conversation_id, parent_id, turn, origin, at)
+            row = node_row(conversation_id, parent_id, turn, origin, at)
             if generation is not None:
                 place = {"conversation_id": conversation_id, "parent_id": parent_id, "node_id": turn.id}
-                _insert_generation(connection, generation.model_copy(update=place))
+                insert_generation(connection, generation.model_copy(update=place))
                 row["generation_id"] = generation.id
-            _insert_nodes(connection, [row | {"edit_of": edit_of}])
+            insert_nodes(connection, [row | {"edit_of": edit_of}])
             touch(connection, conversation_id, at, **({"head_id": turn.id} if move_head else {}))
         return _node_of(row | {"edit_of": edit_of})
 
@@ -182,7 +183,7 @@ class Chats(Core):
             if generation.parent_id is not None:
                 node_in(connection, generation.conversation_id, generation.parent_id)
             # The generation may have been meant for a node; as a failed one it has none.
-            _insert_generation(connection, generation.model_copy(update={"node_id": None}))
+            insert_generation(connection, generation.model_copy(update={"node_id": None}))
 
     def add_edit(self, visitor_id: str, conversation_id: str, original_id: str, turn: Turn, *, move_head: bool = True) -> Node:
         """Add a rewritten turn as a sibling of the original; for a turn of the model, also an edit for training."""
@@ -190,8 +191,8 @@ class Chats(Core):
         with self.writing() as connection:
             chat = _conversation(owned(connection, visitor_id, conversation_id))
             original = node_in(connection, conversation_id, original_id)
-            row = _node_row(conversation_id, original.parent_id, turn, "edit", at) | {"edit_of": original_id}
-            _insert_nodes(connection, [row])
+            row = node_row(conversation_id, original.parent_id, turn, "edit", at) | {"edit_of": original_id}
+            insert_nodes(connection, [row])
             if chat.plays(original.turn.speaker):  # a rewritten line of the visitor teaches the model nothing
                 ids = {"id": new_id(), "visitor_id": visitor_id, "conversation_id": conversation_id}
                 pair = {"original_id": original_id, "edited_id": turn.id, "created_at": at}
@@ -218,7 +219,7 @@ class Chats(Core):
         with self.writing() as connection:
             head = owned(connection, visitor_id, conversation_id).head_id
             parent = node_in(connection, conversation_id, node_id).parent_id
-            deleted = _with_descendants(_by_parent(_skeleton(connection, conversation_id)), node_id)
+            deleted = _with_descendants(_by_parent(_skeleton(connection, conversation_id, planted=True)), node_id)
             for start in range(0, len(deleted), 500):  # SQLite takes 32,766 variables in one statement, old versions 999
                 some = deleted[start : start + 500]
                 connection.execute(update(nodes).where(nodes.c.id.in_(some)).values(deleted_at=at))
@@ -281,7 +282,7 @@ class Chats(Core):
             row = _conversation_row(branch_id, visitor_id, draft, copies[-1]["id"], at)
             row |= {"branch_of": conversation_id, "branch_node": node_id}
             connection.execute(insert(conversations).values(row))
-            _insert_nodes(connection, copies)
+            insert_nodes(connection, copies)
         return self.conversation(visitor_id, branch_id)
 
 
@@ -328,23 +329,10 @@ def _conversation_row(conversation_id: str, visitor_id: str, draft: Draft, head_
     return {name: getattr(draft, name) for name in Draft.model_fields} | own
 
 
-def _node_row(conversation_id: str, parent_id: str | None, turn: Turn, origin: Origin, at: int) -> dict[str, Any]:
-    return {
-        "id": turn.id,
-        "conversation_id": conversation_id,
-        "parent_id": parent_id,
-        "turn": turn,
-        "origin": origin,
-        "generation_id": None,
-        "edit_of": None,
-        "created_at": at,
-    }
-
-
 def _chain(conversation_id: str, turns: Iterable[tuple[Turn, Origin]], at: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for turn, origin in turns:
-        rows.append(_node_row(conversation_id, rows[-1]["id"] if rows else None, turn, origin, at))
+        rows.append(node_row(conversation_id, rows[-1]["id"] if rows else None, turn, origin, at))
     return rows
 
 
@@ -354,24 +342,13 @@ def _copies(branch_id: str, line: list[Row[Any]], at: int) -> list[dict[str, Any
     return [copy | {"generation_id": row.generation_id, "edit_of": row.edit_of} for copy, row in zip(rows, line, strict=True)]
 
 
-def _insert_nodes(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        return
-    try:
-        connection.execute(insert(nodes), rows)
-    except exc.IntegrityError as error:
-        ids = ", ".join(row["id"] for row in rows[:3])
-        raise InputError(f"a turn of this id exists already ({ids}); give every turn an id of its own") from error
+def _skeleton(connection: Connection, conversation_id: str, *, planted: bool = False) -> dict[str, str | None]:
+    """Return the parent of every node that is not deleted, the oldest node first; a chat has a few thousand at most.
 
-
-def _insert_generation(connection: Connection, generation: Generation) -> None:
-    row = {name: getattr(generation, name) for name in Generation.model_fields}
-    connection.execute(insert(generations).values(**row, prompt_sha256=generation.prompt_sha256))
-
-
-def _skeleton(connection: Connection, conversation_id: str) -> dict[str, str | None]:
-    """Return the parent of every node that is not deleted, the oldest node first; a chat has a few thousand at most."""
-    columns = nodes_of(conversation_id).with_only_columns(nodes.c.id, nodes.c.parent_id).order_by(nodes.c.seq)
+    Planted turns are only asked for where everything is meant: they are no swipes, and no path leads through them.
+    """
+    query = nodes_of(conversation_id) if planted else nodes_of(conversation_id).where(nodes.c.origin != "planted")
+    columns = query.with_only_columns(nodes.c.id, nodes.c.parent_id).order_by(nodes.c.seq)
     return {row.id: row.parent_id for row in connection.execute(columns)}
 
 

@@ -83,7 +83,8 @@ class Feedback(Core):
         with self.writing() as connection:
             owned(connection, visitor_id, conversation_id)
             parent = node_in(connection, conversation_id, chosen_id).parent_id
-            query = nodes_of(conversation_id).where(nodes.c.parent_id.is_not_distinct_from(parent)).order_by(nodes.c.seq)
+            here = nodes.c.parent_id.is_not_distinct_from(parent) & (nodes.c.origin != "planted")
+            query = nodes_of(conversation_id).where(here).order_by(nodes.c.seq)
             others = [row for row in connection.execute(query.with_only_columns(nodes.c.id)).scalars() if row != chosen_id]
             for stranger in set(alternatives or ()) - set(others):
                 raise NotFound(f"the turn {stranger[:40]!r} is no swipe of the one kept; reload the page")

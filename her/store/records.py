@@ -18,6 +18,7 @@ from her.types import (
     Outcome,
     Sampling,
     Scenario,
+    Thinking,
     Turn,
     Value,
     Winner,
@@ -225,17 +226,31 @@ class Choice(Value):
 Side = Literal["a", "b"]
 
 
+class ShownArm(Value):
+    """Arm of a comparison that wrote a candidate; the rest stands in its generation.
+
+    Args:
+        name: of the arm in the playtest; `planted:KIND` for a side that was planted to be bad.
+        thinking: layers of thinking that it was asked for.
+    """
+
+    name: NonEmpty
+    thinking: Thinking = "full"
+
+
 class Ballot(Value):
     """Two replies at one place of a chat, as they are shown to one visitor for a blind vote; it holds no name of a model.
 
     The store gives the names a and b by the nodes' random ids, so they tell nothing about who wrote what, and the pair has one
-    name for every voter. `worse` never leaves the server before the vote.
+    name for every voter. `worse` and `arms` never leave the server before the vote.
 
     Args:
         visitor_id: who is asked; the chat may be another visitor's.
         first: candidate that is shown first, or on the left.
         worse: candidate that was planted to be bad, in a catch pair.
         repeat_of: earlier ballot of the same visitor that this one repeats with sides swapped.
+        arms: arms that wrote a and b; None where the two were no comparison of arms.
+        skipped_at: when the visitor said that they would not vote on it.
     """
 
     id: str = Field(default_factory=new_id)
@@ -246,7 +261,23 @@ class Ballot(Value):
     first: Side
     worse: Side | None = None
     repeat_of: str | None = None
+    arms: tuple[ShownArm, ShownArm] | None = None
+    skipped_at: int | None = None
     created_at: int
+
+    @property
+    def shown_ids(self) -> tuple[str, str]:
+        """Return the nodes in the order in which they are shown."""
+        return (self.a_id, self.b_id) if self.first == "a" else (self.b_id, self.a_id)
+
+    @property
+    def shown_arms(self) -> tuple[ShownArm, ShownArm] | None:
+        """Return the arms in the order in which their replies are shown."""
+        return self.arms if self.arms is None or self.first == "a" else (self.arms[1], self.arms[0])
+
+    def node(self, side: Side) -> str:
+        """Return the node of a candidate."""
+        return self.a_id if side == "a" else self.b_id
 
     @property
     def pair(self) -> str:
@@ -279,6 +310,24 @@ class Voted(Value):
 
     ballot: Ballot
     vote: Vote | None
+
+
+class PairSide(Value):
+    """One of two replies that are shown side by side: the turn, the call and the arm that made it."""
+
+    turn: Turn
+    origin: Origin
+    generation: Generation | None
+    arm: ShownArm
+
+
+class ShownPair(Value):
+    """A ballot with its two replies, in the order in which they are shown, and the turn that both answer."""
+
+    ballot: Ballot
+    vote: Vote | None
+    sides: tuple[Node, Node]
+    above: Node | None
 
 
 class Safety(Value):

@@ -2,8 +2,9 @@
 
 from her.store.chats import Chats
 from her.store.feedback import Feedback
+from her.store.shown_pairs import ShownPairs
 from her.store.votes import Votes
 
 
-class Store(Chats, Feedback, Votes):
+class Store(Chats, Feedback, Votes, ShownPairs):
     """Conversations, generations, ratings, choices, edits and votes; `her.store.exports` reads them for the exports."""

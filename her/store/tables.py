@@ -1,4 +1,5 @@
-"""Define the tables in SQLAlchemy Core. Rows never change, except a conversation's head and title and the deletion times.
+"""Define the tables in SQLAlchemy Core. Rows never change, except a conversation's head and title, the deletion times, and
+the time at which a ballot was skipped.
 
 `seq` grows with every row and tells which of two rows of one millisecond is newer. A change here needs a migration
 (migrations/versions/); tests/store/test_opening.py compares the two. `her.store.segments` deletes rows of withdrawn people.
@@ -14,7 +15,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from her.errors import InputError, StoreError
-from her.store.records import Ensemble, Seen
+from her.store.records import Ensemble, Seen, ShownArm
 from her.types import CastMember, Message, Sampling, Scenario, Turn, Winner
 
 
@@ -234,6 +235,8 @@ ballots = Table(
     Column("first", IdColumn, nullable=False),
     Column("worse", IdColumn),
     _to("repeat_of", "ballots.id", nullable=True),
+    Column("arms", JsonColumn(tuple[ShownArm, ShownArm])),
+    _at("skipped_at", nullable=True),
     _at("created_at"),
     Index("ix_ballots_visitor", "visitor_id", "seq"),
 )
