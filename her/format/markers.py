@@ -1,11 +1,11 @@
-"""Marks of a turn other than tags (names, brackets, stars, fences), and the characters at which the parser stops to look.
+"""Marks of a turn other than tags: names, brackets, stars, fences.
 
 A mode is what the parser is inside of: a part kind, an opening bracket, a star, or "cut" (text after another speaker's name).
 A run is the text since the last token, as the list of the pieces it came in; no piece is empty.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -25,35 +25,6 @@ KIND_OF_MODE: dict[Mode, Kind] = {
     "cut": BARE,
 }
 """Kind that a run in this mode becomes."""
-
-_OPENING = re.escape("".join(BRACKETS))
-TAGS_ONLY = re.compile(r"<").search
-FOREIGN_TAGS = re.compile(r"[<＜◁\[]").search
-ESCAPED_TAGS = re.compile(r"[<＜◁\[&\\]").search
-"""Stops of the notation `auto` inside a plan, and inside one whose opening mark was escaped."""
-BARE_CHANNEL = re.compile(r"assistant|a(?:s(?:s(?:i(?:s(?:t(?:an?)?)?)?)?)?)?\Z|[<＜◁\[]").search
-"""The same inside a plan of gpt-oss whose marks are stripped."""
-BARE_STOPS = {
-    "her": re.compile(r"[<\n]").search,
-    "asterisk": re.compile(r"[<\n*]").search,
-    "coser": re.compile(rf"[<\n*{_OPENING}]").search,
-    "auto": re.compile(r"[<＜◁\[\n]").search,  # stars and brackets: her.format.dialect
-}
-"""By notation, the characters in bare text at which a token may begin; all other text is skipped at the speed of `re`."""
-ASCII_STOPS: "dict[Callable[..., re.Match[str] | None], Callable[..., re.Match[str] | None]]" = {
-    BARE_STOPS["auto"]: re.compile(r"[<\[\n]").search,
-    FOREIGN_TAGS: re.compile(r"[<\[]").search,
-}
-"""The same for a text in ASCII, which is searched faster."""
-INNER_STOPS = {
-    **{
-        entry.brackets.opening[0]: re.compile(f"[<{re.escape(entry.brackets.opening + entry.brackets.closing)}]").search
-        for entry in TABLE
-        if entry.brackets
-    },
-    "*": re.compile(r"[<*\n]").search,
-}
-"""The same inside a bracket or star, by mode."""
 
 BLANK = re.compile(r"[^\S\n]*")
 BLANK_LINES = re.compile(r"\s*")

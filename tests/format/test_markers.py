@@ -2,7 +2,7 @@
 
 import pytest
 
-from her.format.markers import BARE_STOPS, HALF_ENTITY, WRAPPER, NameFinder, name_prefixes, sentence_starts, stands_free
+from her.format.markers import HALF_ENTITY, WRAPPER, NameFinder, name_prefixes, sentence_starts, stands_free
 
 
 def test_the_canonical_spelling_of_a_name_comes_first() -> None:
@@ -75,11 +75,6 @@ def test_a_sentence_may_start(run: list[str], starts: bool) -> None:
 )
 def test_a_bracket_stands_free(bracket: str, run: list[str], free: bool) -> None:
     assert stands_free(bracket, run) is free
-
-
-@pytest.mark.parametrize(("notation", "stops"), [("her", "<\n"), ("asterisk", "<\n*"), ("coser", "<\n*[(（"), ("auto", "<\n[")])
-def test_only_what_may_begin_a_token_stops_the_parser(notation: str, stops: str) -> None:
-    assert [char for char in "a <>&`\n*[](（)）:" if BARE_STOPS[notation](char)] == [char for char in "<\n*[(（" if char in stops]
 
 
 def test_a_wrapper_names_a_language_in_one_word() -> None:

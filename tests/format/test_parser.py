@@ -270,7 +270,7 @@ def test_law_an_open_plan_never_shows(before: str, after: str, name: str, closed
     text = f"{before}<{name}>{inside}" + (f"</{name}>{after}" if closed else "")
     parser = Parser(NAME, OTHERS)
     parser.feed(before)
-    if parser._fence is not None or parser._mode == PLAN:
+    if parser._state.fence is not None or parser._state.mode == PLAN:
         return
     for char in text[len(before) :]:
         parser.feed(char)
