@@ -195,7 +195,8 @@ def _open_scripted(spec: Spec, opening: OpeningContext) -> Backend:
 
 
 def _open_openai(spec: Spec, opening: OpeningContext) -> Backend:
-    from her.backends.openai_http import HttpLimits, OpenAIBackend
+    from her.backends.openai_connections import HttpLimits
+    from her.backends.openai_http import OpenAIBackend
 
     # A visitor chooses the address, so the operator's keys must not be sent there.
     key = check_key(opening.key or ("" if opening.visitor else key_for(spec.address)))

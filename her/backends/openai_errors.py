@@ -113,6 +113,15 @@ class ServerLabel:
         """Return a BackendError with the sentence `host (model) what; advice of her.errors.REASONS.`."""
         return BackendError.with_advice(f"{self} {what}", reason)
 
+    def silent(self, seconds: float) -> BackendError:
+        """Return the error for a server that said nothing for so long."""
+        return self.error_with_advice("timeout", f"said nothing for {seconds:g} s")
+
+    def refuse_web_page(self, content_type: str) -> None:
+        """Raise a BackendError for a response that is a page for people."""
+        if "html" in content_type:
+            raise self.error("invalid_reply", "answered with a web page; check the address, it often ends in /v1")
+
 
 def error_from_exception(error: Exception, server: ServerLabel, begun: bool = False) -> BackendError:
     """Return the BackendError for an exception of the HTTP package or of reading its bytes.

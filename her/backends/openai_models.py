@@ -1,12 +1,20 @@
 """The list of models of an OpenAI-compatible server: names, contexts, and the only or nearest one."""
 
+import asyncio
 import difflib
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from her.backends.openai_errors import ServerLabel
+import httpx2
+
+from her.backends.openai_connections import Connections
+from her.backends.openai_errors import ServerLabel, error_from_exception, error_from_status, error_hints, server_message
+from her.backends.wire import TooManyBytes, read_body
 from her.errors import BackendError
+
+_LIST_BYTES = 4_000_000
+"""Most bytes that are read of a list of models."""
 
 _CONTEXT_FIELDS = (
     "max_model_len",
@@ -17,6 +25,40 @@ _CONTEXT_FIELDS = (
     "n_ctx",
 )
 """vLLM and SGLang; OpenRouter and Together; Groq; Mistral and LM Studio; llama.cpp has its own under `meta`."""
+
+
+async def list_models(connections: Connections, server: ServerLabel, spec: str) -> dict[str, int] | None:
+    """Return name -> context (0 when unknown) of each model; None when the server has no list.
+
+    Args:
+        spec: the backend's spec without a model, for advice.
+
+    Raises:
+        BackendError: no list came, or one with too many bytes.
+    """
+    seconds = connections.limits.connect + connections.limits.token
+    try:
+        async with asyncio.timeout(seconds):
+            response = await connections.send("GET", "models", server)
+            try:
+                content = await read_body(response.aiter_raw(), response.headers.get("content-encoding", ""), _LIST_BYTES)
+            finally:
+                await response.aclose()
+    except TimeoutError:
+        raise server.silent(seconds) from None
+    except TooManyBytes:
+        what = f"sent a list of models of more than {_LIST_BYTES // 1_000_000} MB; name one: {spec}#MODEL"
+        raise server.error("invalid_reply", what) from None
+    except (ValueError, httpx2.HTTPError) as error:
+        raise error_from_exception(error, server) from None
+    status = response.status_code
+    if status in (403, 404, 405, 501):
+        return None
+    if status != 200:
+        retry = response.headers.get("retry-after", "")
+        raise error_from_status(status, server, server_message(content), retry, error_hints(content))
+    server.refuse_web_page(response.headers.get("content-type", ""))
+    return parse_models(content, server)
 
 
 def parse_models(content: bytes, server: ServerLabel) -> dict[str, int]:
@@ -45,8 +87,10 @@ def _context(entry: Any) -> int:
     return next((size for size in named if isinstance(size, int) and not isinstance(size, bool) and size > 0), 0)
 
 
-def adopt_only_model(listed: Mapping[str, int], server: ServerLabel, spec: str) -> str:
-    """Return the name of the only model; raise BackendError when there is none or several."""
+def adopt_only_model(listed: Mapping[str, int] | None, server: ServerLabel, spec: str) -> str:
+    """Return the name of the only model; raise BackendError when there is no list, none in it, or several."""
+    if listed is None:
+        raise server.error("bad_request", f"lists no models; name one: {spec}#MODEL")
     if len(listed) != 1:
         which = f"has {len(listed)} models ({first_names(list(listed))})" if listed else "has no model loaded"
         raise _no_choice(server, which, spec)

@@ -8,7 +8,7 @@ hundreds of calls per second. Error sentences are the same as for streamed answe
 import asyncio
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -19,9 +19,6 @@ from her.backends.openai_errors import ServerLabel, error_from_connection, error
 from her.backends.openai_stream import StreamedAnswer
 from her.backends.wire import Arrival, TooManyBytes, Unreadable, read_body, values_of
 from her.errors import BackendError
-
-if TYPE_CHECKING:
-    pass
 
 _BYTES_PER_CHARACTER = 12
 """Longest form of one character in JSON: a surrogate pair, each half escaped as six bytes."""
@@ -90,10 +87,6 @@ class UnstreamedClient:
         except Unreadable as error:
             raise error_from_exception(error, server) from None
 
-    def read(self, content: bytes, content_type: str, server: ServerLabel, characters: int) -> Completion:
-        """Return the completion in a body with status 200; see `parse_completion`."""
-        return parse_completion(content, content_type, server, characters)
-
     async def _post_or_retry(self, payload: bytes, limit: int) -> "tuple[int, Mapping[str, str], bytes]":
         """Post, and post once more when the server had closed a kept connection (RFC 9112, section 9.3.1)."""
         import aiohttp
@@ -118,8 +111,7 @@ def parse_completion(content: bytes, content_type: str, server: ServerLabel, cha
     Raises:
         BackendError: `invalid_reply` for a web page, broken JSON or another protocol; else as a streamed answer.
     """
-    if "html" in content_type:
-        raise server.error("invalid_reply", "answered with a web page; check the address, it often ends in /v1")
+    server.refuse_web_page(content_type)
     try:
         arrivals = [Arrival(json.loads(content))]
     except (ValueError, RecursionError):  # not one JSON value: perhaps a stream, or JSON with something around it

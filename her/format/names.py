@@ -151,8 +151,8 @@ class WideNames:
         return start > 0 and _COLON_BEGUN.fullmatch(rest, at) is not None
 
 
-def _line_stops(tokens: str, names: Sequence[str]) -> "Callable[..., re.Match[str] | None]":
-    """Return the search for the stops of the notation `auto` in bare text: where a token may begin, and ends of lines.
+def _line_stops(tokens: str, names: Sequence[str]) -> str:
+    """Return the pattern of the stops of the notation `auto` in bare text: where a token may begin, and ends of lines.
 
     The end of a line is a stop only where the next one may begin with a name, a fence or a mark of a reply's start, or where
     this cannot be seen yet; `look` decides. Two letters of a name are compared, so that most lines are skipped by `re`.
@@ -161,7 +161,7 @@ def _line_stops(tokens: str, names: Sequence[str]) -> "Callable[..., re.Match[st
     firsts = re.escape("".join(sorted({name[0] for name in (*names, *BARE_CHANNELS) if name})))
     leading = re.escape("".join(sorted(_LEADING))) + r"\s"
     line = rf"[^\S\n]*+(?:[\n`<&\\#]|\Z|[{leading}]{{0,{_MOST_BEFORE}}}(?:\Z|(?i:{'|'.join(words)})|(?i:[{firsts}])\Z))"
-    return re.compile(rf"[\n{re.escape(tokens)}](?:(?<!\n)|(?={line}))").search
+    return rf"[\n{re.escape(tokens)}](?:(?<!\n)|(?={line}))"
 
 
 @lru_cache(256)

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from her.format.foreign_marks import ESCAPED, ESCAPED_LONGEST, UNKNOWN, UNKNOWN_BEGUN, find_foreign, is_cut_foreign
 from her.format.mark_table import BARE_CHANNELS, HTML_NAMES
-from her.format.stops import BARE_CHANNEL, ESCAPED_TAGS, Stops
+from her.format.stops import BARE_CHANNEL, ESCAPED_TAGS, StopSearch
 from her.format.tags import Tag
 from her.kinds import PLAN
 
@@ -15,11 +15,11 @@ _BEHIND_CHANNEL = frozenset("\"'“‘<*(")
 
 
 class PlanStart(NamedTuple):
-    """A mark that begins a plan: its token, its end, the stops inside the plan where they are special, the pair's unknown name."""
+    """A mark that begins a plan: its token, its end, the stops inside where they are special, the name of an unknown pair."""
 
     tag: Tag
     end: int
-    stops: Stops | None = None
+    stops: StopSearch | None = None
     unknown: str = ""
 
 

@@ -25,7 +25,7 @@ _NEVER = 1 << 60
 
 
 class Guess(NamedTuple):
-    """What the scanner takes for granted until the end of the text shows otherwise; the text is then read again.
+    """Assumptions of the scanner; where the end of the text shows that one is wrong, the text is read again without it.
 
     Args:
         fences: whether tags in code fences are literal.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from her.format import markers as marks
 from her.format.markers import Mode, sentence_starts
 from her.format.names import NameFound
-from her.format.stops import BARE_STOPS, Stops
+from her.format.stops import BARE_STOPS, StopSearch
 from her.format.tags import Tag, ends_plan, follow_inner, unescape
 from her.format.turn_builder import TurnDraft
 from her.kinds import BARE, PLAN, STARRED, Kind
@@ -37,7 +37,7 @@ class TurnState:
             at the first token in the fence: if nothing closes the fence, the token counts, and what follows may be a thought.
     """
 
-    def __init__(self, speaker: str, wide: bool, stops: Mapping[Mode, Stops]) -> None:
+    def __init__(self, speaker: str, wide: bool, stops: Mapping[Mode, StopSearch]) -> None:
         self.speaker = speaker
         self.draft = TurnDraft(speaker, dialect=wide)
         self.run: list[str] = []
@@ -266,7 +266,7 @@ class TurnState:
             self.enter(BARE)
         self.line_start = self.mode == BARE and (opens or self.line_start)
 
-    def open_start(self, tag: Tag, stops: Stops | None) -> None:
+    def open_start(self, tag: Tag, stops: StopSearch | None) -> None:
         """Begin a plan at a mark that counts at the start of a reply only; `stops` where its end is another mark."""
         self.draft.defect("alias", tag.text)
         self._open_plan(tag)

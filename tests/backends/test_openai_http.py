@@ -10,7 +10,8 @@ import pytest
 
 from her.backends.base import Backend, Delta
 from her.backends.open import open_backend
-from her.backends.openai_http import HttpLimits, OpenAIBackend
+from her.backends.openai_connections import HttpLimits
+from her.backends.openai_http import OpenAIBackend
 from her.errors import BackendError
 from her.types import Message, Sampling
 from tests.servers import ModelServer
@@ -243,6 +244,22 @@ async def test_a_server_that_changes_its_name_runs_another_model(server: ModelSe
     server.script.reply_model = "other-model"
     error = await failure(backend)
     assert error.reason == "invalid_reply" and "'other-model'" in str(error)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+async def test_a_spec_without_a_model_follows_a_server_that_was_restarted_with_another(server: ModelServer, strict: bool) -> None:
+    """`strict`: the server refuses the old name, as vLLM does; else it answers under its new one, as llama.cpp does."""
+    backend = OpenAIBackend(server.url)
+    await backend.complete(HELLO, Sampling())
+    server.script.model, server.script.strict_model = "other-model", strict
+    server.script.reply_model = None if strict else "other-model"
+    await backend.complete(HELLO, Sampling())
+    await backend.ask(HELLO, Sampling())
+    assert (backend.describe().model, server.chats[-1]["model"]) == ("other-model", "other-model")
+    server.script.model, server.script.models = "third", ["third", "fourth"]
+    if strict:
+        assert "third, fourth" in str(await failure(backend))
+    await backend.close()
 
 
 def closed_port() -> int:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from her.backends.base import WholeAnswerBackend
-from her.backends.openai_http import HttpLimits, OpenAIBackend
+from her.backends.openai_connections import HttpLimits
+from her.backends.openai_http import OpenAIBackend
 from her.errors import BackendError
 from her.types import Message, Sampling
 from tests.servers import ModelServer, Script

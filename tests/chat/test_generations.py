@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from her.backends.open import open_backend
-from her.backends.openai_http import HttpLimits, OpenAIBackend
+from her.backends.openai_connections import HttpLimits
+from her.backends.openai_http import OpenAIBackend
 from her.chat import generations
 from her.chat.generation import RunningGeneration
 from her.chat.sentences import FULL_DISK
