@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,6 +129,13 @@ def endpoint(
     command += ["--refuse"] if refuse else []
     command += ["--scenes"] if scenes else []
     command += ["--log", str(log)] if log is not None else []
+    with served_by(command) as spec:
+        yield spec
+
+
+@contextmanager
+def served_by(command: Sequence[str]) -> Iterator[str]:
+    """Run a server in a separate process, which prints its port; yield its backend spec."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:

@@ -9,16 +9,14 @@ finds the thinking in `reasoning_content`, one in the text between `<think>` tag
 import argparse
 import asyncio
 import os
-import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.endpoint import MODEL, Connection, Places, received_calls, serve
+from benchmarks.endpoint import Connection, Places, received_calls, serve, served_by
 from benchmarks.report import report
 from her.backends.teacher import write_answer
 from her.errors import HerError
@@ -70,16 +68,9 @@ class ThinkingConnection(Connection):
         return str(self.body["messages"][0]["content"][:40].splitlines()[0])
 
 
-@contextmanager
-def thinking_server(place: str, log: Path) -> Iterator[str]:
-    """Run the server in a separate process; yield its backend spec."""
-    command = [sys.executable, "-m", "benchmarks.thinking_teacher", "--serve", place, "--log", str(log)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        try:
-            yield f"openai:http://127.0.0.1:{int(server.stdout.readline())}/v1#{MODEL}"
-        finally:
-            server.terminate()
+def thinking_server(place: str, log: Path) -> AbstractContextManager[str]:
+    """Run the server in a separate process; the context is its backend spec."""
+    return served_by([sys.executable, "-m", "benchmarks.thinking_teacher", "--serve", place, "--log", str(log)])
 
 
 def options(name: str, spec: str, teacher: TeacherOptions) -> SynthesisOptions:

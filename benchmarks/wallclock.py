@@ -2,7 +2,8 @@
 
 200 cases (those of the file again and again under other titles; without a file the scenes of this repository) are played and
 judged against a server of 300 ms latency with 64 slots. The ideal is the longest chain of calls of one case times the latency, or
-all calls times latency / slots, whichever is larger; CoSER's published script takes 2.4 times that.
+all calls times latency / slots, whichever is larger; CoSER's published script takes 2.4 times that. The client may have WAITING
+calls more in flight than the server has slots: they wait there, so that no slot is empty while an answer is read.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from pipelines.evaluate.options import EvaluateOptions, Role
 from pipelines.evaluate.role_callers import RoleCallers
 from pipelines.evaluate.simulation import PlayStage
 
-CASES, LATENCY, ROOM = 200, 0.3, 64
+CASES, LATENCY, ROOM, WAITING = 200, 0.3, 64, 16
 BAR = {"to_ideal": 1.1, "missing": 0}
 OWN = paths.ROOT / "pipelines/configs/evaluate_cases.json"
 
@@ -56,7 +57,7 @@ def two_hundred(path: Path, folder: Path) -> list[ActingCase]:
 async def measure(spec: str, cases: list[ActingCase], folder: Path) -> dict[str, float]:
     """Play and judge all cases."""
     options = EvaluateOptions(
-        cases=(folder,), runs=1, actor=(spec,), judge=(spec,), calls=CallOptions(in_flight=ROOM), thoughts=("hidden",)
+        cases=(folder,), runs=1, actor=(spec,), judge=(spec,), calls=CallOptions(in_flight=ROOM + WAITING), thoughts=("hidden",)
     )
     with Ledger(folder / "calls.sqlite3") as ledger:
         async with CountingCallers(options, ledger) as callers:

@@ -239,70 +239,76 @@ def _opening_en(facts: PlanFacts) -> str:
     return _pick(openings, facts.draw)
 
 
+_NOWHERE_EN = (
+    "No more than {spoken} can be known to {name} before {own}.",
+    "All that {name} has to go by is {spoken}, on the way to {own}.",
+)
+_PLACES_EN = (
+    "After {spoken} the setting still weighs on {name}: {place}, and {own} has to sound true in it.",
+    "The setting must be felt in {own}, {spoken} in: {place}.",
+    "{place} – that is where {name} stands after {spoken}, about to come to {own}.",
+    "Where {name} is matters for {own} as well, {spoken} into this: {place}.",
+)
+
+
 def _place_en(facts: PlanFacts) -> str:
-    name, count, place = facts.name, facts.number, facts.place
-    own = _quoted(facts.own[:1]) or "so little"
-    if not place:
-        bare = (
-            f"No more than {_utterances(count)} can be known to {name} before {own}.",
-            f"All that {name} has to go by is {_utterances(count)}, on the way to {own}.",
-        )
-        return _pick(bare, facts.draw // 3)
-    choices = (
-        f"After {_utterances(count)} the setting still weighs on {name}: {place}, and {own} has to sound true in it.",
-        f"The setting must be felt in {own}, {_utterances(count)} in: {place}.",
-        f"{place} – that is where {name} stands after {_utterances(count)}, about to come to {own}.",
-        f"Where {name} is matters for {own} as well, {_utterances(count)} into this: {place}.",
-    )
-    return _pick(choices, facts.draw // 3)
+    choices = _PLACES_EN if facts.place else _NOWHERE_EN
+    own, spoken = _quoted(facts.own[:1]) or "so little", _utterances(facts.number)
+    return _pick(choices, facts.draw // 3).format(name=facts.name, place=facts.place, own=own, spoken=spoken)
+
+
+_WANTS_EN = (
+    "Behind {own} there is what drives {name}: {want}.",
+    "{want}, and {own} should let that be felt without saying it.",
+    "What {name} is after decides the tone of {own}: {want}.",
+    "I should keep the aim in view while {name} comes to {own}: {want}.",
+    "If {own} sounds like chance, the aim is lost: {want}.",
+)
 
 
 def _want_en(facts: PlanFacts) -> str:
-    name, want = facts.name, facts.want
     own = _quoted(facts.own[-2:]) or f"even a bare sound after {_utterances(facts.number)}"
-    if not want:
-        return f"{name} wants to be understood, and {own} has to carry that."
-    choices = (
-        f"Behind {own} there is what drives {name}: {want}.",
-        f"{want}, and {own} should let that be felt without saying it.",
-        f"What {name} is after decides the tone of {own}: {want}.",
-        f"I should keep the aim in view while {name} comes to {own}: {want}.",
-        f"If {own} sounds like chance, the aim is lost: {want}.",
-    )
-    return _pick(choices, facts.draw // 5)
+    if not facts.want:
+        return f"{facts.name} wants to be understood, and {own} has to carry that."
+    return _pick(_WANTS_EN, facts.draw // 5).format(name=facts.name, want=facts.want, own=own)
+
+
+_STEPS_EN: dict[Kind, tuple[str, ...]] = {
+    "role_thinking": ("a thought kept back", "something only thought", "a reason that stays inside"),
+    "role_action": ("something that can be seen", "a visible act", "the body before the word"),
+    "speech": ("words said aloud", "what is spoken", "the voice"),
+}
+_COURSES_EN = (
+    "The way to {own} is {course}, and it ends on {end}.",
+    "First comes {course}; {own} should make it {end}.",
+    "With {own} in mind I should let it go by {course}, toward {end}.",
+    "{name} gets to {own} by {course}; it should be {end}.",
+)
 
 
 def _course_en(facts: PlanFacts) -> str:
-    name, own = facts.name, _quoted(facts.own[:2]) or f"what comes after {_utterances(facts.number)}"
-    steps: dict[Kind, tuple[str, ...]] = {
-        "role_thinking": ("a thought kept back", "something only thought", "a reason that stays inside"),
-        "role_action": ("something that can be seen", "a visible act", "the body before the word"),
-        "speech": ("words said aloud", "what is spoken", "the voice"),
-    }
-    course = ", then ".join(_pick(steps[part.kind], facts.draw + at) for at, part in enumerate(facts.parts) if part.kind in steps)
+    own = _quoted(facts.own[:2]) or f"what comes after {_utterances(facts.number)}"
+    kinds = [(at, part.kind) for at, part in enumerate(facts.parts) if part.kind in _STEPS_EN]
+    course = ", then ".join(_pick(_STEPS_EN[kind], facts.draw + at) for at, kind in kinds)
     asks = any(part.kind == "speech" and part.text.rstrip(" \"”’'").endswith("?") for part in facts.parts)
     end = "a question that wants an answer" if asks else "a statement that stands"
-    choices = (
-        f"The way to {own} is {course}, and it ends on {end}.",
-        f"First comes {course}; {own} should make it {end}.",
-        f"With {own} in mind I should let it go by {course}, toward {end}.",
-        f"{name} gets to {own} by {course}; it should be {end}.",
-    )
-    return _pick(choices, facts.draw // 11)
+    return _pick(_COURSES_EN, facts.draw // 11).format(name=facts.name, own=own, course=course, end=end)
+
+
+_ENDS_EN = (
+    "I should add nothing that {name} has not seen or heard by {heard}, and leave {other} room after {own}.",
+    "Between {heard} and {own} there must be no knowledge that {name} cannot have, and {other} must be able to reply.",
+    "The voice stays that of the profile from {heard} to {own}, with room left for {other}.",
+    "{other} must be able to answer {own}; {name} keeps to what is known since {heard}.",
+    "I should stop at {own}, before it grows longer than {heard} deserves, and let {other} take it up.",
+)
 
 
 def _end_en(facts: PlanFacts) -> str:
-    name, other = facts.name, facts.other or "the others"
     own = _quoted(facts.own[-1:]) or f"utterance {facts.number + 1}"
     heard = _quoted(facts.heard[-1:]) or f"utterance {facts.number}"
-    choices = (
-        f"I should add nothing that {name} has not seen or heard by {heard}, and leave {other} room after {own}.",
-        f"Between {heard} and {own} there must be no knowledge that {name} cannot have, and {other} must be able to reply.",
-        f"The voice stays that of the profile from {heard} to {own}, with room left for {other}.",
-        f"{other} must be able to answer {own}; {name} keeps to what is known since {heard}.",
-        f"I should stop at {own}, before it grows longer than {heard} deserves, and let {other} take it up.",
-    )
-    return _pick(choices, facts.draw // 13)
+    other = facts.other or "the others"
+    return _pick(_ENDS_EN, facts.draw // 13).format(name=facts.name, other=other, own=own, heard=heard)
 
 
 def _plan_zh(facts: PlanFacts) -> str:

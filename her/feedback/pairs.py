@@ -44,7 +44,7 @@ class ComparedReplies(NamedTuple):
 
 
 def compared_pairs(store: Store, left_out: Counter[str]) -> Iterator[ComparedReplies]:
-    """Yield pairs from votes, edits, kept swipes and stars, in this order; `left_out` counts what is none, by reason."""
+    """Yield pairs from votes, edits, kept swipes and stars, in this order; `left_out` counts what makes no pair, by reason."""
     yield from _voted(store, left_out)
     yield from _edited(store, left_out)
     for row in chosen_replies(store):
