@@ -104,6 +104,15 @@ def calls_at_once(page: Playground) -> bool:
     return bool(live > 3)
 
 
+def follows_without_end(page: Playground) -> bool:
+    """Return whether one visitor holds 45 streams of a reply that is being written."""
+    visitor, chat = _chat(page)
+    reply = visitor.run("send", chat=chat, text="Hello.")
+    next(reply)
+    streams = [visitor.run("follow", chat=chat) for _ in range(45)]  # kept, so that none of them is closed
+    return not any("error" in next(each) for each in streams)
+
+
 def opens_chats_without_end(page: Playground) -> bool:
     """Return whether a visitor gets more chats than the list shows."""
     visitor = Visitor(page.url)
@@ -168,6 +177,14 @@ ATTACKS = (
     Attack(
         "sixty at once", calls_at_once, "her.chat.ceilings:Places.take", "raise InputError(sentence)", "pass", "scripted:?rate=1"
     ),
+    Attack(
+        "streams without end",
+        follows_without_end,
+        "her.ui.stage:Stage.run",
+        "with self.service.stream_place(request.visitor):",
+        "if True:",
+        "scripted:?rate=1",
+    ),
     Attack("chats without end", opens_chats_without_end, "her.store.chats:_require_room", "if not most:", "if True:"),
     Attack("bare errors", breaks_in_the_open, "her.ui.guard:Guard._pass", "if began:", "if True:"),
     Attack("deep nesting", fills_the_log, "her.ui.requests:_readable", "if level > DEEPEST:", "if False:"),
@@ -194,7 +211,8 @@ ATTACKS = (
 def _answers(address: str) -> bool:
     """Return whether an address answers, or keeps a stream open."""
     try:
-        return httpx.get(address, timeout=3).status_code < 400
+        with httpx.stream("GET", address, timeout=3) as answer:  # the body may be endless, or break off
+            return answer.status_code < 400
     except httpx.ReadTimeout:
         return True
 
