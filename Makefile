@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Rules on the source belong to `make check`; a plain `pytest` runs them as well.
 RULES := tests/test_layers.py tests/test_docs.py
 
-.PHONY: play test units units-models units-services units-rest whole browser check types style page rules format mutants lock clean
+.PHONY: play test units units-models units-judging units-services units-rest whole browser check types style page rules format mutants lock clean
 .DEFAULT_GOAL := play
 
 play: $(VENV)/.base
@@ -44,25 +44,29 @@ whole: $(VENV)/.test
 browser: $(VENV)/.test
 	$(WORKERS) -m browser tests/browser
 
-# Units in three groups side by side: each imports torch and scikit-learn, or gradio, once; pytest's own workers would all do.
-# Their files are in memory where 1 GB of it is free, because most of them write a database and wait for the disk.
+# Units in four groups side by side, by what they import: torch, scikit-learn, gradio, or none of them; pytest's own workers would
+# all import all. Their files are in memory where 1 GB of it is free, because most of them write a database and wait for the disk.
 MEMORY   := $(shell df -k --output=avail /dev/shm 2>/dev/null | awk 'NR > 1 && $$1 > 1000000 {print "TMPDIR=/dev/shm"}')
 UNITS    := $(MEMORY) $(BIN)/python -m pytest -q -m "not browser and not whole"
-MODELS   := tests/pipelines tests/training_data tests/judging tests/feedback/test_agreement.py tests/feedback/test_people.py $(wildcard tests/test_statistics*.py tests/backends/test_local*.py)
-SERVICES := tests/backends tests/chat tests/feedback tests/inference tests/store
+MODELS   := $(addprefix tests/pipelines/,models reward rl sft) tests/training_data $(wildcard tests/backends/test_local*.py)
+JUDGING  := tests/judging tests/pipelines tests/feedback $(wildcard tests/test_statistics*.py)
+SERVICES := tests/backends tests/chat tests/inference tests/store tests/rollouts tests/format
 without   = $(foreach path,$(1),--ignore=$(path))
 
 units: $(VENV)/.test
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync units-models units-services units-rest
+	@$(MAKE) --no-print-directory --jobs=4 --output-sync units-models units-judging units-services units-rest
 
 units-models:
 	$(UNITS) $(MODELS)
+
+units-judging:
+	$(UNITS) $(JUDGING) $(call without,$(MODELS))
 
 units-services:
 	$(UNITS) $(SERVICES) $(call without,$(MODELS))
 
 units-rest:
-	$(UNITS) $(call without,$(MODELS) $(SERVICES) tests/browser $(RULES))
+	$(UNITS) $(call without,$(MODELS) $(JUDGING) $(SERVICES) tests/browser $(RULES))
 
 PAGE := $(if $(wildcard package.json),page)
 # Types take the longest, so they come first and the rest runs beside them.
@@ -118,6 +122,7 @@ TRAIN_cuda := -r requirements/train-cuda.txt
 $(VENV)/.test: pyproject.toml $(wildcard requirements/t*.txt) | $(BIN)/python
 	$(LOCKED) $(TRAIN_$(TORCH))
 	$(HERE)
+	@$(BIN)/python -c "from hypothesis import strategies; strategies.text().validate()"  # its table of letters, 4 s, once and not in each process
 	@touch $@
 
 # The Space comes first, because its builder adds packages that move others (gradio's extra `mcp` wants pydantic below 2.13).

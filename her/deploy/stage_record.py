@@ -4,6 +4,7 @@ The order of the lines counts, not their clock. `her play` with no backend named
 """
 
 import getpass
+import logging
 import platform
 import time
 from collections.abc import Sequence
@@ -13,11 +14,14 @@ from typing import Literal
 from filelock import FileLock
 
 from her import paths
+from her.backends.open import named_spec
 from her.deploy.checkpoints import checkpoint_hash, deciding_files
 from her.deploy.hub.manifest import FileRecord, differences, record_files
 from her.errors import InputError
 from her.files import jsonl
 from her.types import Value
+
+log = logging.getLogger(__name__)
 
 
 class StageCondition(Value):
@@ -128,6 +132,19 @@ def staged_spec() -> str:
         return ""
     _require_whole(line, hashes=False)
     return f"local:{line.folder}"
+
+
+def chosen_spec(backend: str | None) -> str | None:
+    """Return the backend that settings or environment name, else the checkpoint on stage (`her promote`); None for neither.
+
+    Raises:
+        InputError: the checkpoint on stage is gone or was changed.
+    """
+    if backend or named_spec():
+        return backend
+    if spec := staged_spec():
+        log.info("on stage: %s (her promote shows since when; her play --backend names another model)", spec)
+    return spec or None
 
 
 def _require_whole(line: StagedModel, hashes: bool) -> None:

@@ -12,13 +12,13 @@ from gradio import http_server
 from starlette.middleware import Middleware
 
 from her import paths
-from her.backends.open import named_spec, open_backend
+from her.backends.open import open_backend
 from her.characters.coser import load_book
 from her.characters.personas import load_personas
 from her.characters.scenes import load_scenes
 from her.chat.service import ChatService
 from her.config import Settings
-from her.deploy.stage_record import staged_spec
+from her.deploy.stage_record import chosen_spec
 from her.errors import InputError
 from her.runs.signals import sigterm_as_interrupt
 from her.store import Store
@@ -40,21 +40,8 @@ def service(settings: Settings) -> ChatService:
     for book in books:
         for reason in book.skipped:
             log.warning("%s: left out: %s", book.title, reason)
-    backend = open_backend(chosen_spec(settings), personas=personas)
+    backend = open_backend(chosen_spec(settings.backend), personas=personas)
     return ChatService(Store(), backend, personas, load_scenes(), books)
-
-
-def chosen_spec(settings: Settings) -> str | None:
-    """Return the backend that settings or environment name, else the checkpoint on stage (`her promote`); None for neither.
-
-    Raises:
-        InputError: the checkpoint on stage is gone or was changed.
-    """
-    if settings.backend or named_spec():
-        return settings.backend
-    if spec := staged_spec():
-        log.info("on stage: %s (her promote shows since when; her play --backend names another model)", spec)
-    return spec or None
 
 
 def build(chats: ChatService, settings: Settings) -> gr.Blocks:

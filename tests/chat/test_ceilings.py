@@ -63,6 +63,7 @@ def test_a_pace_lets_a_crowd_in_and_then_one_after_the_other() -> None:
         pace.take("")
 
 
+@pytest.mark.whole
 async def test_sixty_sends_at_once_call_the_model_as_often_as_allowed(store: Store) -> None:
     """All of them pass a check that awaits before it counts."""
     door = asyncio.Event()

@@ -76,6 +76,7 @@ def test_two_tastes_are_two_camps(seed: int) -> None:
     assert "11-left" not in first.raters + second.raters
 
 
+@pytest.mark.whole
 def test_one_taste_is_one_camp_however_careful_its_raters_are() -> None:
     world = World(3, tastes=1)
     weights = {rater: found.weight for rater, found in reliabilities(world.votes).items()}

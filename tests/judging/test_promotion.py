@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from her.config import Settings
 from her.deploy import stage_record
 from her.deploy.checkpoints import checkpoint_hash
+from her.deploy.stage_record import chosen_spec
 from her.errors import HerError, InputError
 from her.files import jsonl
 from her.files.atomic import file_hash
 from her.judging.promotion import promote, require_promoted
 from her.runs.folder import RunStatus
 from her.types import Defect, Outcome, Transcript
-from her.ui.build import chosen_spec
 from pipelines.evaluate.scores import CaseScore
 from pipelines.rl.alarms import Alarm
 from tests.cli.commands import her
@@ -114,11 +113,11 @@ def test_a_better_checkpoint_goes_on_stage_and_comes_back(contest: Path) -> None
     line = stage_record.on_stage()
     assert line is not None and (line.run, line.folder, line.checkpoint) == ("new", str(folder), checkpoint_hash(folder))
     assert line.files["model.safetensors"].sha256 == file_hash(folder / "model.safetensors") and "@" in line.by and line.at > 0
-    assert chosen_spec(Settings()) == f"local:{folder}" and chosen_spec(Settings(backend="scripted:")) == "scripted:"
+    assert chosen_spec(None) == f"local:{folder}" and chosen_spec("scripted:") == "scripted:"
     with pytest.raises(InputError, match="of run 'new' is on stage already"):
         promote("new")
     assert "on stage: run 'old'" in her("promote", "--back").stdout
-    assert her("promote", "--back").stdout.startswith("nothing is on stage") and chosen_spec(Settings()) is None
+    assert her("promote", "--back").stdout.startswith("nothing is on stage") and chosen_spec(None) is None
     with pytest.raises(InputError, match="nothing to roll back"):
         stage_record.take_back()
     assert [line.act for line in stage_record.read_record()] == ["promote", "promote", "back", "back"]
@@ -185,7 +184,7 @@ def test_nothing_overrules_what_was_changed(contest: Path) -> None:
         promote("fallen", overrule="it is fine")
     (contest / "runs" / "old" / "model" / "model.safetensors").write_bytes(b"")
     with pytest.raises(InputError, match="checkpoint of run 'old' is not what was promoted: model.safetensors has 0 bytes"):
-        chosen_spec(Settings())
+        chosen_spec(None)
 
 
 def test_a_template_that_was_changed_is_another_checkpoint(contest: Path) -> None:

@@ -106,6 +106,7 @@ BOOTS = {
 }
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("when", ["before", "middle", "after"])
 def test_nothing_that_was_safe_is_lost_wherever_the_line_is_cut(machine: Callable[..., Machine], hub: Hub, when: When) -> None:
     first = machine()

@@ -65,6 +65,7 @@ def test_a_trainer_marks_complete_checkpoints_and_keeps_the_last(tmp_path: Path)
     assert (kept.name, (kept / "complete").read_text("utf-8")) == ("checkpoint-2", "NO 1")
 
 
+@pytest.mark.whole
 def test_fsdp2_sums_gradients_in_float32() -> None:
     import torch
     from torch.distributed.fsdp import MixedPrecisionPolicy

@@ -133,6 +133,7 @@ async def test_no_honest_turn_is_refused(language: str) -> None:
         assert not [(record.problems, record.refused) for record in notes.turns if record.fate == "kept"]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("language", ["en", "zh"])
 async def test_every_planted_fault_in_a_turn_is_refused_or_repaired(language: str) -> None:
     before = planted_scene(language)

@@ -136,6 +136,7 @@ async def test_no_honest_plan_is_refused(language: str) -> None:
         assert all(scene.turns[at].text("system_thinking") == text for at, text in over.items())
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("language", ["en", "zh"])
 async def test_every_planted_fault_in_a_plan_is_refused(language: str) -> None:
     for over in batches("faulty_plans", language):
