@@ -5,20 +5,68 @@ The prompt of a reply is that of its generation; the prompt of an edited reply i
 
 from collections.abc import Iterator
 from functools import cache, lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, exists, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Row,
+    Select,
+    String,
+    and_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    type_coerce,
+)
 
 from her.store.chats import generation_record, node_record
 from her.store.core import Core
 from her.store.feedback import choice_record, newest, rated_record
 from her.store.records import Ballot, Choice, Generation, Node, Rated, TombstoneKind, Vote
-from her.store.tables import ballots, choices, conversations, edits, generations, nodes, ratings, tombstones, visitors, votes
+from her.store.tables import (
+    JsonColumn,
+    ballots,
+    choices,
+    conversations,
+    edits,
+    generations,
+    nodes,
+    ratings,
+    tombstones,
+    visitors,
+    votes,
+)
 from her.store.votes import vote_columns, voted_record
-from her.types import Language, Message, Value
+from her.types import Language, Message, Sampling, Value
 
 BATCH = 200
 """Rows that are fetched together."""
+_STARTS_MESSAGE = '{"role":"'
+"""Start of a message in stored JSON; inside a text its quotes have backslashes, so it is found nowhere else."""
+
+
+class ExportFilter(Value):
+    """What an export is limited to; an empty field limits nothing.
+
+    Args:
+        since: first moment, in milliseconds since 1970; `until` the first moment after.
+        personas: ids of personas; a chat without one, such as a scene of a book, has the empty id.
+        raters: first 12 digits of visitors' ids.
+        dimension: of the rubric; ratings without stars in it and votes without a winner in it are left out.
+    """
+
+    since: int | None = None
+    until: int | None = None
+    personas: tuple[str, ...] = ()
+    raters: tuple[str, ...] = ()
+    dimension: str = ""
+
+
+EVERYTHING = ExportFilter()
 
 
 class ExportedReply(Value):
@@ -81,15 +129,102 @@ class VotedPair(Value):
     created_at: int
 
 
-def rated_replies(store: Core) -> Iterator[RatedReply]:
+class StoredRating(NamedTuple):
+    """A rating that counts as its row holds it, with the reply and the call; columns with JSON are texts, not parsed.
+
+    None in the columns of a reply or a call where there is none. `messages` are without the beginning of a continued reply.
+    """
+
+    visitor_id: str
+    conversation_id: str
+    persona_id: str
+    language: str
+    speaker: str
+    character: str
+    rubric: str
+    thumb: int | None
+    stars: str
+    tags: str
+    comment: str
+    seen: str
+    created_at: int
+    origin: str | None
+    turn: str | None
+    messages: str | None
+    model: str | None
+    revision: str | None
+    sampling: str | None
+    finish: str | None
+
+
+def stored_ratings(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[StoredRating]:
+    """Yield the ratings that count and are not withdrawn, oldest first, as texts: a million of them is exported in a minute."""
+    joined = ratings.join(conversations, ratings.c.conversation_id == conversations.c.id)
+    joined = joined.outerjoin(nodes, ratings.c.node_id == nodes.c.id).outerjoin(
+        generations, nodes.c.generation_id == generations.c.id
+    )
+    of_rating = (
+        "visitor_id",
+        "conversation_id",
+        "character",
+        "rubric",
+        "thumb",
+        "stars",
+        "tags",
+        "comment",
+        "seen",
+        "created_at",
+    )
+    of_call = ("messages", "model", "revision", "sampling", "finish")
+    columns = {name: ratings.c[name] for name in of_rating}
+    columns |= {name: conversations.c[name] for name in ("persona_id", "language", "speaker")}
+    columns |= {name: nodes.c[name] for name in ("origin", "turn")} | {name: generations.c[name] for name in of_call}
+    plain = [type_coerce(columns[name], Integer if name in ("thumb", "created_at") else String) for name in StoredRating._fields]
+    query = select(*plain, nodes.c.generation_id, nodes.c.edit_of, ratings.c.node_id).select_from(joined)
+    query = query.where(*_counting(), *_selected(only, ratings)).order_by(ratings.c.seq)
+    size = len(StoredRating._fields)
+    with store.reading() as connection:
+        for row in connection.execution_options(yield_per=5 * BATCH).execute(query):
+            found = StoredRating._make(row[:size])
+            generation_id, edit_of = row.generation_id, row.edit_of
+            if generation_id is None and edit_of is not None:
+                found = _with_call_of(connection, found, str(row.node_id))
+            yield found._replace(messages=_answered(found.messages)) if found.messages else found
+
+
+def _with_call_of(connection: Connection, found: StoredRating, node_id: str) -> StoredRating:
+    """Return an edited reply with the call that its text was made from."""
+    call = _reply(connection, node_id).generation
+    if call is None:
+        return found
+    messages = JsonColumn(tuple[Message, ...]).process_bind_param(call.messages, connection.dialect)
+    sampling = JsonColumn(Sampling).process_bind_param(call.sampling, connection.dialect)
+    return found._replace(model=call.model, revision=call.revision, finish=call.finish, messages=messages, sampling=sampling)
+
+
+def _answered(messages: str) -> str:
+    """Return the JSON of the messages up to the reply, as `Generation.prompt`."""
+    last = messages.rfind(_STARTS_MESSAGE)
+    if not messages.startswith("assistant", last + len(_STARTS_MESSAGE)):
+        return messages
+    return messages[:last].rstrip(", ") + "]"
+
+
+def old_dimensions(store: Core, rubric: str) -> tuple[str, ...]:
+    """Return the dimensions that have stars by other versions of the rubric, sorted."""
+    query = select(ratings.c.stars).where(ratings.c.rubric != rubric).distinct()
+    with store.reading() as connection:
+        return tuple(sorted({name for stars in connection.execute(query).scalars() for name in stars}))
+
+
+def rated_replies(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[RatedReply]:
     """Yield the ratings that count and are not withdrawn; those of one visitor on the swipes of one place are neighbours."""
     columns = (ratings, conversations.c.persona_id, conversations.c.language, conversations.c.speaker, nodes.c.parent_id)
     joined = ratings.join(conversations, ratings.c.conversation_id == conversations.c.id)
     joined = joined.outerjoin(nodes, ratings.c.node_id == nodes.c.id)
     # Preferences between swipes are read from neighbours, in one pass and bounded memory.
     order = (ratings.c.visitor_id, ratings.c.conversation_id, nodes.c.parent_id, ratings.c.seq)
-    query = select(*columns).select_from(joined).where(_live(ratings), _kept("rating", ratings.c.id))
-    query = query.where(ratings.c.seq.in_(newest()), _kept("node", ratings.c.node_id))
+    query = select(*columns).select_from(joined).where(*_counting(), *_selected(only, ratings))
     with store.reading() as connection:
         for row in connection.execution_options(yield_per=BATCH).execute(query.order_by(*order)):
             rated = rated_record(row)
@@ -101,10 +236,13 @@ def rated_replies(store: Core) -> Iterator[RatedReply]:
                 yield RatedReply(rated=rated, reply=reply, **about)
 
 
-def edited_replies(store: Core) -> Iterator[EditedReply]:
-    """Yield the edits of the model's replies, oldest first."""
+def edited_replies(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[EditedReply]:
+    """Yield the edits of the model's replies, oldest first; they say nothing of a dimension."""
+    if only.dimension:
+        return
     query = select(edits, conversations.c.persona_id).join(conversations, edits.c.conversation_id == conversations.c.id)
     query = query.where(_live(edits), _kept("node", edits.c.original_id), _kept("node", edits.c.edited_id))
+    query = query.where(*_selected(only, edits))
     with store.reading() as connection:
         for row in connection.execution_options(yield_per=BATCH).execute(query.order_by(edits.c.seq)):
             yield EditedReply(
@@ -118,13 +256,15 @@ def edited_replies(store: Core) -> Iterator[EditedReply]:
             )
 
 
-def chosen_replies(store: Core) -> Iterator[ChosenReply]:
-    """Yield the choice that counts at each place, oldest first; deleted alternatives are left out."""
+def chosen_replies(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[ChosenReply]:
+    """Yield the choice that counts at each place, oldest first; deleted alternatives are left out. None for a dimension."""
+    if only.dimension:
+        return
     place = (choices.c.visitor_id, choices.c.conversation_id, choices.c.parent_id)
     last = select(func.max(choices.c.seq)).group_by(*place)
     query = select(choices, conversations.c.persona_id)
     query = query.join(conversations, choices.c.conversation_id == conversations.c.id)
-    query = query.where(choices.c.seq.in_(last), _live(choices), _kept("node", choices.c.chosen_id))
+    query = query.where(choices.c.seq.in_(last), _live(choices), _kept("node", choices.c.chosen_id), *_selected(only, choices))
     with store.reading() as connection:
         for row in connection.execution_options(yield_per=BATCH).execute(query.order_by(choices.c.seq)):
             choice = choice_record(row)
@@ -141,29 +281,28 @@ def chosen_replies(store: Core) -> Iterator[ChosenReply]:
 
 def stars_given(store: Core) -> Iterator[tuple[str, dict[str, int]]]:
     """Yield visitor and stars of each rating that counts and is not withdrawn, without the turns, for statistics of raters."""
-    query = select(ratings.c.visitor_id, ratings.c.stars).where(_live(ratings), _kept("rating", ratings.c.id))
-    query = query.where(ratings.c.seq.in_(newest()), _kept("node", ratings.c.node_id)).order_by(ratings.c.seq)
+    query = select(ratings.c.visitor_id, ratings.c.stars).where(*_counting()).order_by(ratings.c.seq)
     with store.reading() as connection:
         for row in connection.execution_options(yield_per=BATCH).execute(query):
             if row.stars:
                 yield row.visitor_id, row.stars
 
 
-def votes_cast(store: Core) -> Iterator[tuple[Ballot, Vote]]:
+def votes_cast(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[tuple[Ballot, Vote]]:
     """Yield the votes without the replies, oldest first."""
     with store.reading() as connection:
-        for row in connection.execution_options(yield_per=BATCH).execute(_votes()):
+        for row in connection.execution_options(yield_per=BATCH).execute(_votes(only)):
             voted = voted_record(row)
             assert voted.vote is not None
             yield voted.ballot, voted.vote
 
 
-def voted_pairs(store: Core) -> Iterator[VotedPair]:
+def voted_pairs(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[VotedPair]:
     """Yield the votes with their replies, oldest first."""
     with store.reading() as connection:
         # Raters vote on the same pairs, so the replies read last are often the next ones as well.
         reply = lru_cache(maxsize=BATCH)(partial(_reply, connection))
-        for row in connection.execution_options(yield_per=BATCH).execute(_votes()):
+        for row in connection.execution_options(yield_per=BATCH).execute(_votes(only)):
             voted = voted_record(row)
             assert voted.vote is not None
             yield VotedPair(
@@ -177,14 +316,15 @@ def voted_pairs(store: Core) -> Iterator[VotedPair]:
             )
 
 
-def _votes() -> Select[Any]:
+def _votes(only: ExportFilter) -> Select[Any]:
     """Return the query of votes; the chat may be another visitor's, whose withdrawal takes the vote out as well."""
     joined = ballots.join(votes, votes.c.ballot_id == ballots.c.id)
     joined = joined.join(conversations, ballots.c.conversation_id == conversations.c.id)
     columns = [ballots, *vote_columns(), votes.c.created_at.label("voted_at")]
     query = select(*columns, conversations.c.persona_id, conversations.c.language).select_from(joined)
     query = query.where(_live(ballots), _kept("visitor", conversations.c.visitor_id), _kept("vote", votes.c.id))
-    return query.where(_kept("node", ballots.c.a_id), _kept("node", ballots.c.b_id)).order_by(votes.c.seq)
+    query = query.where(_kept("node", ballots.c.a_id), _kept("node", ballots.c.b_id), *_selected(only, votes))
+    return query.order_by(votes.c.seq)
 
 
 def totals(store: Core) -> dict[str, Any]:
@@ -211,6 +351,20 @@ def _kept(kind: TombstoneKind, target: ColumnElement[Any]) -> ColumnElement[bool
     """Return the condition that a row has no tombstone of this kind; a rating of a whole chat has no node to check."""
     tombstone = and_(tombstones.c.kind == kind, tombstones.c.target_id == target)
     return or_(target.is_(None), ~exists(select(tombstones.c.seq).where(tombstone)))
+
+
+def _counting() -> list[ColumnElement[bool]]:
+    """Return the conditions of a rating that counts: the newest of its target, and nothing it refers to is withdrawn."""
+    return [_live(ratings), _kept("rating", ratings.c.id), ratings.c.seq.in_(newest()), _kept("node", ratings.c.node_id)]
+
+
+def _selected(only: ExportFilter, table: Any) -> list[ColumnElement[bool]]:
+    """Return the conditions of a filter on rows of a table with a visitor and a time, in a query with `conversations`."""
+    found = [table.c.created_at >= only.since] if only.since is not None else []
+    found += [table.c.created_at < only.until] if only.until is not None else []
+    found += [conversations.c.persona_id.in_(only.personas)] if only.personas else []
+    found += [func.substr(table.c.visitor_id, 1, 12).in_(only.raters)] if only.raters else []
+    return found
 
 
 def _live(table: Any) -> ColumnElement[bool]:
