@@ -26,12 +26,11 @@ from her.store.exports import (
     EVERYTHING,
     ExportedReply,
     ExportFilter,
-    StoredRating,
     VotedPair,
     rated_replies,
-    stored_ratings,
     voted_pairs,
 )
+from her.store.rating_rows import StoredRating, stored_ratings
 from her.types import Message, Turn, Value
 
 ExportFormat = Literal["jsonl", "sft", "preference", "kto", "rm", "verdicts"]

@@ -5,22 +5,19 @@ The prompt of a reply is that of its generation; the prompt of an edited reply i
 
 from collections.abc import Iterator
 from functools import cache, lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Integer,
     Row,
     Select,
-    String,
     and_,
     bindparam,
     exists,
     func,
     or_,
     select,
-    type_coerce,
 )
 
 from her.store.chats import generation_record, node_record
@@ -28,7 +25,6 @@ from her.store.core import Core
 from her.store.feedback import choice_record, newest, rated_record
 from her.store.records import Ballot, Choice, Generation, Node, Rated, TombstoneKind, Vote
 from her.store.tables import (
-    JsonColumn,
     ballots,
     choices,
     conversations,
@@ -41,12 +37,10 @@ from her.store.tables import (
     votes,
 )
 from her.store.votes import vote_columns, voted_record
-from her.types import Language, Message, Sampling, Value
+from her.types import Language, Message, Value
 
 BATCH = 200
 """Rows that are fetched together."""
-_STARTS_MESSAGE = '{"role":"'
-"""Start of a message in stored JSON; inside a text its quotes have backslashes, so it is found nowhere else."""
 
 
 class ExportFilter(Value):
@@ -129,87 +123,6 @@ class VotedPair(Value):
     created_at: int
 
 
-class StoredRating(NamedTuple):
-    """A rating that counts as its row holds it, with the reply and the call; columns with JSON are texts, not parsed.
-
-    None in the columns of a reply or a call where there is none. `messages` are without the beginning of a continued reply.
-    """
-
-    visitor_id: str
-    conversation_id: str
-    persona_id: str
-    language: str
-    speaker: str
-    character: str
-    rubric: str
-    thumb: int | None
-    stars: str
-    tags: str
-    comment: str
-    seen: str
-    created_at: int
-    origin: str | None
-    turn: str | None
-    messages: str | None
-    model: str | None
-    revision: str | None
-    sampling: str | None
-    finish: str | None
-
-
-def stored_ratings(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[StoredRating]:
-    """Yield the ratings that count and are not withdrawn, oldest first, as texts: a million of them is exported in a minute."""
-    joined = ratings.join(conversations, ratings.c.conversation_id == conversations.c.id)
-    joined = joined.outerjoin(nodes, ratings.c.node_id == nodes.c.id).outerjoin(
-        generations, nodes.c.generation_id == generations.c.id
-    )
-    of_rating = (
-        "visitor_id",
-        "conversation_id",
-        "character",
-        "rubric",
-        "thumb",
-        "stars",
-        "tags",
-        "comment",
-        "seen",
-        "created_at",
-    )
-    of_call = ("messages", "model", "revision", "sampling", "finish")
-    columns = {name: ratings.c[name] for name in of_rating}
-    columns |= {name: conversations.c[name] for name in ("persona_id", "language", "speaker")}
-    columns |= {name: nodes.c[name] for name in ("origin", "turn")} | {name: generations.c[name] for name in of_call}
-    plain = [type_coerce(columns[name], Integer if name in ("thumb", "created_at") else String) for name in StoredRating._fields]
-    query = select(*plain, nodes.c.generation_id, nodes.c.edit_of, ratings.c.node_id).select_from(joined)
-    query = query.where(*_counting(), *_selected(only, ratings)).order_by(ratings.c.seq)
-    size = len(StoredRating._fields)
-    with store.reading() as connection:
-        for row in connection.execution_options(yield_per=5 * BATCH).execute(query):
-            found = StoredRating._make(row[:size])
-            generation_id, edit_of = row.generation_id, row.edit_of
-            if generation_id is None and edit_of is not None:
-                found = _with_call_of(connection, found, str(row.node_id))
-            yield found._replace(messages=_answered(found.messages)) if found.messages else found
-
-
-def _with_call_of(connection: Connection, found: StoredRating, node_id: str) -> StoredRating:
-    """Return an edited reply with the call that its text was made from."""
-    call = _reply(connection, node_id).generation
-    if call is None:
-        return found
-    messages = JsonColumn(tuple[Message, ...]).process_bind_param(call.messages, connection.dialect)
-    sampling = JsonColumn(Sampling).process_bind_param(call.sampling, connection.dialect)
-    return found._replace(model=call.model, revision=call.revision, finish=call.finish, messages=messages, sampling=sampling)
-
-
-def _answered(messages: str) -> str:
-    """Return the JSON of the messages up to the reply, as `Generation.prompt`."""
-    last = messages.rfind(_STARTS_MESSAGE)
-    if not messages.startswith("assistant", last + len(_STARTS_MESSAGE)):
-        return messages
-    return messages[:last].rstrip(", ") + "]"
-
-
 def old_dimensions(store: Core, rubric: str) -> tuple[str, ...]:
     """Return the dimensions that have stars by other versions of the rubric, sorted."""
     query = select(ratings.c.stars).where(ratings.c.rubric != rubric).distinct()
@@ -224,12 +137,12 @@ def rated_replies(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[Rate
     joined = joined.outerjoin(nodes, ratings.c.node_id == nodes.c.id)
     # Preferences between swipes are read from neighbours, in one pass and bounded memory.
     order = (ratings.c.visitor_id, ratings.c.conversation_id, nodes.c.parent_id, ratings.c.seq)
-    query = select(*columns).select_from(joined).where(*_counting(), *_selected(only, ratings))
+    query = select(*columns).select_from(joined).where(*counting(), *selected(only, ratings))
     with store.reading() as connection:
         for row in connection.execution_options(yield_per=BATCH).execute(query.order_by(*order)):
             rated = rated_record(row)
             if not rated.rating.empty:
-                reply = _reply(connection, rated.node_id) if rated.node_id else None
+                reply = reply_of(connection, rated.node_id) if rated.node_id else None
                 # In a scene the model plays several, so the rated turn or the rating itself names the character.
                 speaker = rated.character or (reply.node.turn.speaker if reply else row.speaker)
                 about = {"persona_id": row.persona_id, "language": row.language, "speaker": speaker}
@@ -242,7 +155,7 @@ def edited_replies(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[Edi
         return
     query = select(edits, conversations.c.persona_id).join(conversations, edits.c.conversation_id == conversations.c.id)
     query = query.where(_live(edits), _kept("node", edits.c.original_id), _kept("node", edits.c.edited_id))
-    query = query.where(*_selected(only, edits))
+    query = query.where(*selected(only, edits))
     with store.reading() as connection:
         for row in connection.execution_options(yield_per=BATCH).execute(query.order_by(edits.c.seq)):
             yield EditedReply(
@@ -250,8 +163,8 @@ def edited_replies(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[Edi
                 visitor_id=row.visitor_id,
                 conversation_id=row.conversation_id,
                 persona_id=row.persona_id,
-                original=_reply(connection, row.original_id),
-                edited=_reply(connection, row.edited_id),
+                original=reply_of(connection, row.original_id),
+                edited=reply_of(connection, row.edited_id),
                 created_at=row.created_at,
             )
 
@@ -264,7 +177,7 @@ def chosen_replies(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[Cho
     last = select(func.max(choices.c.seq)).group_by(*place)
     query = select(choices, conversations.c.persona_id)
     query = query.join(conversations, choices.c.conversation_id == conversations.c.id)
-    query = query.where(choices.c.seq.in_(last), _live(choices), _kept("node", choices.c.chosen_id), *_selected(only, choices))
+    query = query.where(choices.c.seq.in_(last), _live(choices), _kept("node", choices.c.chosen_id), *selected(only, choices))
     with store.reading() as connection:
         for row in connection.execution_options(yield_per=BATCH).execute(query.order_by(choices.c.seq)):
             choice = choice_record(row)
@@ -274,14 +187,14 @@ def chosen_replies(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[Cho
             yield ChosenReply(
                 choice=choice,
                 persona_id=row.persona_id,
-                chosen=_reply(connection, choice.chosen_id),
-                alternatives=tuple(_reply(connection, node_id) for node_id in others),
+                chosen=reply_of(connection, choice.chosen_id),
+                alternatives=tuple(reply_of(connection, node_id) for node_id in others),
             )
 
 
 def stars_given(store: Core) -> Iterator[tuple[str, dict[str, int]]]:
     """Yield visitor and stars of each rating that counts and is not withdrawn, without the turns, for statistics of raters."""
-    query = select(ratings.c.visitor_id, ratings.c.stars).where(*_counting()).order_by(ratings.c.seq)
+    query = select(ratings.c.visitor_id, ratings.c.stars).where(*counting()).order_by(ratings.c.seq)
     with store.reading() as connection:
         for row in connection.execution_options(yield_per=BATCH).execute(query):
             if row.stars:
@@ -301,7 +214,7 @@ def voted_pairs(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[VotedP
     """Yield the votes with their replies, oldest first."""
     with store.reading() as connection:
         # Raters vote on the same pairs, so the replies read last are often the next ones as well.
-        reply = lru_cache(maxsize=BATCH)(partial(_reply, connection))
+        reply = lru_cache(maxsize=BATCH)(partial(reply_of, connection))
         for row in connection.execution_options(yield_per=BATCH).execute(_votes(only)):
             voted = voted_record(row)
             assert voted.vote is not None
@@ -323,7 +236,7 @@ def _votes(only: ExportFilter) -> Select[Any]:
     columns = [ballots, *vote_columns(), votes.c.created_at.label("voted_at")]
     query = select(*columns, conversations.c.persona_id, conversations.c.language).select_from(joined)
     query = query.where(_live(ballots), _kept("visitor", conversations.c.visitor_id), _kept("vote", votes.c.id))
-    query = query.where(_kept("node", ballots.c.a_id), _kept("node", ballots.c.b_id), *_selected(only, votes))
+    query = query.where(_kept("node", ballots.c.a_id), _kept("node", ballots.c.b_id), *selected(only, votes))
     return query.order_by(votes.c.seq)
 
 
@@ -353,12 +266,12 @@ def _kept(kind: TombstoneKind, target: ColumnElement[Any]) -> ColumnElement[bool
     return or_(target.is_(None), ~exists(select(tombstones.c.seq).where(tombstone)))
 
 
-def _counting() -> list[ColumnElement[bool]]:
+def counting() -> list[ColumnElement[bool]]:
     """Return the conditions of a rating that counts: the newest of its target, and nothing it refers to is withdrawn."""
     return [_live(ratings), _kept("rating", ratings.c.id), ratings.c.seq.in_(newest()), _kept("node", ratings.c.node_id)]
 
 
-def _selected(only: ExportFilter, table: Any) -> list[ColumnElement[bool]]:
+def selected(only: ExportFilter, table: Any) -> list[ColumnElement[bool]]:
     """Return the conditions of a filter on rows of a table with a visitor and a time, in a query with `conversations`."""
     found = [table.c.created_at >= only.since] if only.since is not None else []
     found += [table.c.created_at < only.until] if only.until is not None else []
@@ -371,7 +284,8 @@ def _live(table: Any) -> ColumnElement[bool]:
     return and_(_kept("visitor", table.c.visitor_id), _kept("conversation", table.c.conversation_id))
 
 
-def _reply(connection: Connection, node_id: str) -> ExportedReply:
+def reply_of(connection: Connection, node_id: str) -> ExportedReply:
+    """Return a turn with the call that its text comes from."""
     row = connection.execute(_node(), {"node": node_id}).one()
     return ExportedReply(node=node_record(row), generation=_generation_of(connection, row))
 
