@@ -35,7 +35,7 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 
 
 class ExportedFacts(Value):
-    """What the footer of an exported file says: its format, rows, what was left out and what it was limited to."""
+    """Footer of an exported file: its format, rows, what was left out and what it was limited to."""
 
     format: str
     rows: int

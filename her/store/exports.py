@@ -44,7 +44,7 @@ BATCH = 200
 
 
 class ExportFilter(Value):
-    """What an export is limited to; an empty field limits nothing.
+    """Limits of an export; an empty field limits nothing.
 
     Args:
         since: first moment, in milliseconds since 1970; `until` the first moment after.
