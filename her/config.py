@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date, time
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import tomli_w
 from pydantic import BaseModel, Field, JsonValue, ValidationError
@@ -36,6 +36,8 @@ class Settings(Value):
         port: TCP port; 0 takes a free one.
         allow_visitor_urls: whether visitors may connect models by URL. A public server must not set it: the server would
             send requests to any address a visitor names.
+        playtest: file that describes a playtest (her/feedback/playtest.py); empty for a playground without.
+        share_with: `lan` answers at the addresses of this machine in its network, and at no other name.
     """
 
     backend: str | None = None
@@ -43,6 +45,8 @@ class Settings(Value):
     host: str = Field(default_factory=paths.server_host)
     port: int = Field(default_factory=paths.server_port, ge=0, le=65535)
     allow_visitor_urls: bool = False
+    playtest: str = ""
+    share_with: Literal["", "lan"] = ""
 
 
 class ParsedWords(NamedTuple):

@@ -11,12 +11,12 @@ from her.errors import InputError
 from her.format import parse, plain_turn
 from her.format.markers import LONE_SURROGATE
 from her.store import Draft, Origin
+from her.store.stand_ins import STAND_IN
 from her.types import ENVIRONMENT, CastMember, Language, Part, Persona, Scenario, Turn, new_id
 
 MAX_NAME_CHARS = 60
 MAX_ABOUT_CHARS = 4_000
 MAX_TITLE_CHARS = 120
-_VISITOR = {"en": "Visitor", "zh": "来客"}
 HERE = {"en": "here", "zh": "这里"}
 """Word in place of `{place}` when no scene is chosen."""
 _JOINERS = "\u200c\u200d"  # format characters that Persian names and emoji need
@@ -117,7 +117,7 @@ def clean_name(name: str, language: Language) -> str:
     """
     cleaned = _one_line(name)
     if not cleaned:
-        return _VISITOR[language]
+        return STAND_IN[language]
     if len(cleaned) > MAX_NAME_CHARS:
         raise InputError(f"the name has {len(cleaned)} characters; at most {MAX_NAME_CHARS} are allowed, use a shorter one")
     if mark := re.search(r"[:：<>＜＞]", cleaned):

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from her import view
 from her.backends.base import Backend, Description
 from her.characters.coser import BookScene
-from her.chat.views import BallotView, ChatSummary, ChatView, Meter, Replay, TurnView
+from her.chat.views import ChatView, Meter, Replay, TurnView
 from her.errors import InputError, NotFound
 from her.store import Choice, Conversation, PathNode, Rated, Store
+from her.store.stand_ins import stand_in
 from her.types import ENVIRONMENT, CastMember, Persona, Sampling, Transcript, Turn
 
 DEFAULT_COLOUR = "#5b4a6b"
@@ -32,6 +33,12 @@ class Page:
         """Return a transcript of this chat with these turns; default the shown ones."""
         chat, shown = self.conversation, self.turns if turns is None else tuple(turns)
         return Transcript(id=chat.id, scenario=chat.scenario, cast=chat.cast, turns=shown)
+
+    def nameless(self) -> Transcript:
+        """Return the transcript with a word in place of the visitor's own name, as training gets it."""
+        chat = self.conversation
+        name = stand_in(chat.visitor_name, chat.cast, chat.scenario, chat.language)
+        return name.transcript(self.transcript()) if name else self.transcript()
 
     def before(self, node_id: str) -> tuple[Turn, ...]:
         """Return the shown turns above a node of the path."""
@@ -64,22 +71,6 @@ class Page:
 def read_page(store: Store, visitor: str, chat: str) -> Page:
     """Read a chat from disk; NotFound when it does not belong to this visitor."""
     return Page(store.conversation(visitor, chat), store.path(visitor, chat))
-
-
-def read_list(store: Store, visitor: str, personas: Mapping[str, Persona]) -> list[ChatSummary]:
-    """Return the visitor's chats, the last used first; those with a persona in its colour."""
-    return [
-        ChatSummary(
-            id=row.id,
-            title=row.title,
-            speaker=row.speaker,
-            language=row.language,
-            turns=row.turns,
-            updated_at=row.updated_at,
-            colour=personas[row.persona_id].colour if row.persona_id in personas else DEFAULT_COLOUR,
-        )
-        for row in store.conversations(visitor)
-    ]
 
 
 def fitted(sampling: Sampling, description: Description) -> tuple[Sampling, int]:
@@ -123,7 +114,6 @@ def read_view(
     live: bool,
     personas: Mapping[str, Persona],
     scenes: Mapping[str, BookScene],
-    ballot: BallotView | None = None,
 ) -> ChatView:
     """Return the page as its visitor sees it.
 
@@ -134,7 +124,6 @@ def read_view(
         live: whether a reply is being written.
         personas: by id.
         scenes: scenes of the open books, by scenario id.
-        ballot: two replies that wait for a vote.
     """
     chat = page.conversation
     ratings = store.ratings(chat.visitor_id, chat.id)
@@ -160,7 +149,6 @@ def read_view(
         meter=meter,
         replay=Replay(shown=replayed(page), total=len(scene.turns)) if scene else None,
         rating=ratings.get(None),
-        ballot=ballot,
     )
 
 

@@ -23,7 +23,8 @@ app.add_typer(space_app, name="space", rich_help_panel=PANEL)
 app.add_typer(backends_app, name="backends", rich_help_panel=PANEL)
 
 Serving = Literal["router", "endpoint", "zero"]
-ExportFormat = Literal["jsonl", "sft", "preference", "kto", "rm", "verdicts"]
+Share = Literal["lan"]
+ExportFormat = Literal["jsonl", "sft", "preference", "kto"]
 PersonaFolder = Annotated[Path | None, typer.Argument(help="Folder of persona files; default: the personas of this project.")]
 
 
@@ -36,12 +37,22 @@ def play(
     allow_visitor_urls: Annotated[
         bool, typer.Option("--allow-visitor-urls", help="Let visitors connect models by URL; never on a public server.")
     ] = False,
+    playtest: Annotated[
+        Path | None, typer.Option(metavar="FILE.yaml", help="Consent, missions and comparisons; see personas/playtests.")
+    ] = None,
+    share_with: Annotated[
+        Share | None, typer.Option(help="lan: open it to the local network; prints the addresses and a QR code.")
+    ] = None,
 ) -> None:
     """Start the playground and print its address."""
     from her import paths
     from her.config import Settings
 
-    overrides: dict[str, Any] = {"backend": backend, "host": host, "port": port}
+    if share_with and host is None:
+        host = "0.0.0.0"
+    overrides: dict[str, Any] = {"backend": backend, "host": host, "port": port, "share_with": share_with}
+    if playtest is not None:
+        overrides["playtest"] = str(playtest)
     settings = Settings(
         scenes=tuple(scenes or ()),
         allow_visitor_urls=allow_visitor_urls,
@@ -95,32 +106,20 @@ def ratings_stats() -> None:
 
 @ratings_app.command("export")
 def ratings_export(
-    format: Annotated[ExportFormat, typer.Option(help="What to write; README.md says what the rows are.")],
-    out: Annotated[
-        Path,
-        typer.Option(
-            help="File to write or replace: Parquet with the ending .parquet, else one JSON object a line; '-' for stdout. "
-            "A folder, or a new name without an ending, gets FORMAT.parquet and a dataset card."
-        ),
-    ],
-    since: Annotated[str, typer.Option(metavar="DATE", help="First day or moment, UTC: 2026-11-28 or 2026-11-28T18:30.")] = "",
-    until: Annotated[str, typer.Option(metavar="DATE", help="Last day, or the first moment after.")] = "",
-    persona: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only chats with this persona; repeatable.")] = None,
-    rater: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this rater, as in files; repeatable.")] = None,
-    dimension: Annotated[str, typer.Option(metavar="ID", help="Only ratings and votes on this dimension of the rubric.")] = "",
+    format: Annotated[ExportFormat, typer.Option(help="What to write; all are one JSON object a line.")],
+    out: Annotated[Path, typer.Option(help="File to write or replace; '-' for stdout.")],
 ) -> None:
-    """Write ratings and votes as JSON lines or Parquet: as they are, or as training rows of TRL."""
-    from her.feedback.export import export
-    from her.feedback.export_card import write_export
-    from her.feedback.export_filter import read_filter
+    """Write ratings as JSONL, or as training rows for SFT, preference optimisation or KTO."""
+    from her.feedback.preferences import export
+    from her.files.atomic import replacing
     from her.store import Store
 
-    only = read_filter(since=since, until=until, personas=persona or (), raters=rater or (), dimension=dimension)
     store = Store()
     if str(out) == "-":
-        exported = export(store, format, sys.stdout.write, only)
+        exported = export(store, format, sys.stdout.write)
     else:
-        out, exported = write_export(store, format, out, only)
+        with replacing(out) as file:
+            exported = export(store, format, file.write)
     reasons = "".join(f"; left out: {count} {reason}" for reason, count in exported.left_out.items())
     typer.echo(f"{out}: {exported.written} lines{reasons}", err=True)
 

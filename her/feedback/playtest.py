@@ -8,16 +8,20 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from her.errors import InputError
 from her.feedback.rubric import RUBRIC
 from her.files.yaml import YamlFile
-from her.types import Language, Sampling, Thinking, Value
+from her.types import Language, Sampling, Value
 
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
+FREED_MINUTES = 60
+"""Minutes without a turn after which the place of a mission that is not done goes to somebody else."""
+Thinking = Literal["full", "no_plan", "no_thoughts"]
+"""Layers of thinking that an arm of a comparison writes: all, all but plans (system_thinking), neither plans nor thoughts."""
 
 
 def _repeated(names: Iterable[str]) -> str:
@@ -48,7 +52,7 @@ Share = Annotated[float, Field(ge=0, le=0.5)]
 
 
 class Consent(Value):
-    """What a person agrees to before anything is stored; another `version` asks everybody again. Texts are plain."""
+    """Text that a person agrees to before anything is stored; another `version` asks everybody again. Texts are plain."""
 
     version: Slug
     en: ConsentText
@@ -60,7 +64,7 @@ class Consent(Value):
 
 
 class Goal(Value):
-    """What a person is asked to do in a mission, in both languages."""
+    """Task of a person in a mission, in both languages."""
 
     en: GoalText
     zh: GoalText
@@ -71,7 +75,7 @@ class Goal(Value):
 
 
 class Mission(Value):
-    """One task of a playtest: whom to meet, what to do, and what to rate.
+    """One task of a playtest: a persona or scene, a goal, and dimensions to rate.
 
     Args:
         persona: id of the persona to chat with; with a `scene` it is met there.

@@ -4,6 +4,7 @@ No other package uses SQL.
 """
 
 from her.store.records import (
+    Assignment,
     Ballot,
     Choice,
     Conversation,
@@ -11,6 +12,7 @@ from her.store.records import (
     Ensemble,
     Finish,
     Generation,
+    MissionProgress,
     Node,
     Origin,
     PairSide,
@@ -27,6 +29,7 @@ from her.store.records import (
 from her.store.store import Store
 
 __all__ = [
+    "Assignment",
     "Ballot",
     "Choice",
     "Conversation",
@@ -34,6 +37,7 @@ __all__ = [
     "Ensemble",
     "Finish",
     "Generation",
+    "MissionProgress",
     "Node",
     "Origin",
     "PathNode",

@@ -25,8 +25,10 @@ from her.errors import StoreError
 from her.store.core import Core
 from her.store.migrations import REVISIONS
 from her.store.tables import (
+    assignments,
     ballots,
     choices,
+    consents,
     conversations,
     durable,
     edits,
@@ -42,7 +44,20 @@ from her.types import Value
 
 TABLES = {
     table.name: table
-    for table in (visitors, conversations, generations, nodes, ratings, choices, edits, ballots, votes, tombstones)
+    for table in (
+        visitors,
+        conversations,
+        generations,
+        nodes,
+        ratings,
+        choices,
+        edits,
+        ballots,
+        votes,
+        consents,
+        assignments,
+        tombstones,
+    )
 }
 """Tables that are kept, each after those that it refers to."""
 PART_CHARACTERS = 8_000_000

@@ -1,5 +1,5 @@
-"""Define the tables in SQLAlchemy Core. Rows never change, except a conversation's head and title, the deletion times, and
-the time at which a ballot was skipped.
+"""Define the tables in SQLAlchemy Core. Rows never change, except a conversation's head and title, the deletion times, the time
+at which a ballot was skipped, and how far a person is with a mission.
 
 `seq` grows with every row and tells which of two rows of one millisecond is newer. A change here needs a migration
 (migrations/versions/); tests/store/test_opening.py compares the two. `her.store.segments` deletes rows of withdrawn people.
@@ -267,6 +267,37 @@ tombstones = Table(
     _at("created_at"),
     Index("ix_tombstones_target", "kind", "target_id"),
 )
+
+consents = Table(
+    "consents",
+    metadata,
+    *_seq(),
+    _to("visitor_id", "visitors.id"),
+    Column("playtest", PlainColumn, nullable=False),
+    Column("version", IdColumn, nullable=False),
+    Column("language", IdColumn, nullable=False),
+    Column("text_sha256", IdColumn, nullable=False),
+    _at("created_at"),
+    Index("ix_consents_visitor", "visitor_id", "playtest"),
+)
+"""What people agreed to: the version, and the SHA-256 of the text that they read."""
+
+assignments = Table(
+    "assignments",
+    metadata,
+    *_seq(),
+    _to("visitor_id", "visitors.id"),
+    Column("playtest", PlainColumn, nullable=False),
+    Column("mission", IdColumn, nullable=False),
+    _to("conversation_id", "conversations.id", nullable=True),
+    _at("created_at"),
+    _at("used_at"),
+    _at("done_at", nullable=True),
+    _at("ended_at", nullable=True),
+    Index("ix_assignments_mission", "playtest", "mission"),
+    Index("ix_assignments_visitor", "visitor_id", "seq"),
+)
+"""Missions that people were given; `ended_at` when one was given up for another."""
 
 outbox = Table(
     "outbox",

@@ -15,7 +15,7 @@ from her.errors import Forbidden, NotFound
 from her.feedback.rubric import read_rating
 from her.rollouts import live_scenes
 from her.store import Ensemble
-from her.ui import first_page, patches, requests
+from her.ui import first_page, patches, playtest_acts, requests
 from her.ui.answers import ChatPatch, Done, ExportedFile, PageAnswer, SavedRating, TurnSource
 from her.ui.words import words
 from her.view import visible_parts
@@ -177,6 +177,12 @@ async def stop(service: ChatService, request: requests.StopRequest) -> Done:
 HANDLERS: Mapping[type[requests.Request], Handler] = {
     requests.BootRequest: first_page.boot,
     requests.SafetyRequest: first_page.safety,
+    requests.AgreeRequest: playtest_acts.agree,
+    requests.MissionRequest: playtest_acts.mission,
+    requests.BeginMissionRequest: playtest_acts.begin_mission,
+    requests.GiveUpMissionRequest: playtest_acts.give_up_mission,
+    requests.PersonalFileRequest: playtest_acts.personal_file,
+    requests.DeleteEverythingRequest: playtest_acts.delete_everything,
     requests.PersonaRequest: first_page.persona_detail,
     requests.ListChatsRequest: first_page.chat_list,
     requests.StartRequest: start,

@@ -176,12 +176,13 @@ class ShelvedScene(TypedDict):
 
 
 class StagedScene(TypedDict):
-    """A scene in which a cast of personas may meet."""
+    """A scene in which a cast of personas may meet; `personas` are the ids of those that it was written for."""
 
     id: str
     title: str
     setting: str
     language: Language
+    personas: list[str]
 
 
 class ShelvedBook(TypedDict):
@@ -209,8 +210,49 @@ class SafetyAnswer(TypedDict):
     safety: ShownSafety | None
 
 
+class ShownPlaytest(TypedDict):
+    """The playtest as the page needs it: its name, the text to agree to (empty when that is done), whether it has missions."""
+
+    name: str
+    consent: str
+    version: str
+    missions: bool
+
+
+class AskedDimension(TypedDict):
+    """A dimension that a mission asks for; `done` when something in its chat was rated in it."""
+
+    id: str
+    label: str
+    done: bool
+
+
+class ShownMission(TypedDict):
+    """The visitor's mission; `place` names persona and scene, `chat` is empty until it is begun.
+
+    `turns` are the visitor's own of `least`; `before` are the missions that the visitor did before this one.
+    """
+
+    id: str
+    place: str
+    goal: str
+    chat: str
+    turns: int
+    least: int
+    rate: list[AskedDimension]
+    done: bool
+    before: int
+    asks_name: bool
+
+
+class MissionAnswer(TypedDict):
+    """The visitor's mission; None when every mission is done or has enough people."""
+
+    mission: ShownMission | None
+
+
 class Boot(TypedDict):
-    """Everything the first page needs."""
+    """Everything the first page needs. `rater` is the made-up name of the visitor, under which exports know them."""
 
     words: dict[str, str]
     rubric: ShownRubric
@@ -221,6 +263,8 @@ class Boot(TypedDict):
     scripted: bool
     notice: str
     safety: ShownSafety | None
+    rater: str
+    playtest: ShownPlaytest | None
 
 
 class OfferedScene(TypedDict):
@@ -256,5 +300,17 @@ class ChatList(TypedDict):
     chats: list[ListedChat]
 
 
-PageAnswer = Boot | SafetyAnswer | PersonaDetail | ChatList | ChatPatch | SavedRating | TurnSource | ExportedFile | Refusal | Done
+PageAnswer = (
+    Boot
+    | SafetyAnswer
+    | MissionAnswer
+    | PersonaDetail
+    | ChatList
+    | ChatPatch
+    | SavedRating
+    | TurnSource
+    | ExportedFile
+    | Refusal
+    | Done
+)
 """Return type of the endpoint `act`."""

@@ -25,6 +25,7 @@ STYLES = (
     "scene.css",
     "first_page.css",
     "popups.css",
+    "playtest.css",
 )
 """Style sheets in the order of the cascade."""
 _IMMUTABLE = "public, max-age=31536000, immutable"

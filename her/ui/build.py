@@ -20,16 +20,18 @@ from her.chat.service import ChatService
 from her.config import Settings
 from her.deploy.stage_record import chosen_spec
 from her.errors import InputError
+from her.feedback.playtest import load_playtest
 from her.runs.signals import sigterm_as_interrupt
 from her.store import Store
 from her.ui import assets
 from her.ui.connect_tab import ConnectTab
 from her.ui.guard import Guard
+from her.ui.playtest_acts import check_missions
+from her.ui.sharing import LOOPBACK, answered_hosts, invitation
 from her.ui.stage import Stage
 
 MOST_EVENTS = 1_000
 """Events of Gradio's queue that run at once; the ceilings of `her.chat.jobs.ChatLimits` are below it, so none waits."""
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 log = logging.getLogger(__name__)
 
 
@@ -40,8 +42,12 @@ def service(settings: Settings) -> ChatService:
     for book in books:
         for reason in book.skipped:
             log.warning("%s: left out: %s", book.title, reason)
+    playtest = load_playtest(Path(settings.playtest)) if settings.playtest else None
     backend = open_backend(chosen_spec(settings.backend), personas=personas)
-    return ChatService(Store(), backend, personas, load_scenes(), books)
+    opened = ChatService(Store(), backend, personas, load_scenes(), books)
+    opened.people.playtest = playtest
+    check_missions(opened)
+    return opened
 
 
 def build(chats: ChatService, settings: Settings) -> gr.Blocks:
@@ -77,6 +83,8 @@ def launch(settings: Settings) -> None:
         page = build(chats, settings)
         page.launch(**launch_arguments(settings))
         log.info("HER is open on %s  (control-C closes it)", page.local_url.rstrip("/"))
+        if invited := invitation(settings, page.server_port):
+            log.info("%s", invited)
         page.block_thread()
 
 
@@ -122,9 +130,8 @@ def _warm() -> str:
 def launch_arguments(settings: Settings) -> dict[str, Any]:
     """Return the arguments for Gradio: local address by default, no share link, no monitoring, no remote fonts."""
     fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "PingFang SC", "Noto Sans CJK SC", "sans-serif"]
-    hosts = LOOPBACK if settings.host in ("127.0.0.1", "localhost", "::1") else ()
     ancestors = "'self' https://huggingface.co https://*.hf.space" if paths.space_id() else "'self'"
-    guard: dict[str, Any] = {"hosts": hosts, "ancestors": ancestors, "proxies": paths.proxies()}
+    guard: dict[str, Any] = {"hosts": answered_hosts(settings), "ancestors": ancestors, "proxies": paths.proxies()}
     return {
         "server_name": f"[{settings.host}]" if ":" in settings.host else settings.host,
         "server_port": settings.port or None,

@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 
 from her import paths
 from her.characters.coser import Book
+from her.chat import participation
 from her.chat.openings import HERE, greeting_turn
 from her.chat.service import ChatService
 from her.errors import NotFound
+from her.feedback.pseudonyms import pseudonym
 from her.feedback.rubric import RUBRIC, Label
 from her.types import Language, Persona, Scenario
 from her.ui import bubbles, requests
@@ -20,6 +22,7 @@ from her.ui.answers import (
     RubricLabel,
     SafetyAnswer,
     ShelvedBook,
+    ShownPlaytest,
     ShownRubric,
     ShownSafety,
     StagedScene,
@@ -41,6 +44,21 @@ async def boot(service: ChatService, request: requests.BootRequest) -> Boot:
         "scripted": model.scripted,
         "notice": texts["ephemeral"] if paths.ephemeral() else "",
         "safety": await _shown_safety(service),
+        "rater": pseudonym(request.visitor),
+        "playtest": await _shown_playtest(service, request),
+    }
+
+
+async def _shown_playtest(service: ChatService, request: requests.BootRequest) -> ShownPlaytest | None:
+    playtest = service.people.playtest
+    if playtest is None:
+        return None
+    asked = playtest.consent if await participation.needs_consent(service, request.visitor) else None
+    return {
+        "name": playtest.name,
+        "consent": asked.text(request.language) if asked else "",
+        "version": asked.version if asked else "",
+        "missions": bool(playtest.missions),
     }
 
 
@@ -114,7 +132,13 @@ def persona_card(persona: Persona) -> PersonaCard:
 
 def staged_scene(scene: Scenario) -> StagedScene:
     """Return what the form of a scene shows of a setting."""
-    return {"id": scene.id, "title": scene.title, "setting": scene.setting.strip(), "language": scene.language}
+    return {
+        "id": scene.id,
+        "title": scene.title,
+        "setting": scene.setting.strip(),
+        "language": scene.language,
+        "personas": list(scene.personas),
+    }
 
 
 def shelved_book(book: Book) -> ShelvedBook:

@@ -5,7 +5,6 @@ secret nobody can read or change a chat, through either endpoint. A request carr
 read from the store.
 """
 
-import hashlib
 import logging
 import reprlib
 from typing import Annotated, Any, Literal, TypeVar
@@ -16,44 +15,41 @@ from her.chat.export import ChatFormat
 from her.chat.openings import whole_characters
 from her.errors import Forbidden, InputError
 from her.store.records import Seen
-from her.types import Language, Value
+from her.ui.playtest_requests import (
+    AgreeRequest,
+    BeginMissionRequest,
+    DeleteEverythingRequest,
+    GiveUpMissionRequest,
+    MissionRequest,
+    PersonalFileRequest,
+)
+from her.ui.request_fields import (
+    ChatRequest,
+    Count,
+    Id,
+    Name,
+    OptionalId,
+    Request,
+    Text,
+    Token,
+    TurnRequest,
+    visitor_id,
+)
 
-Token = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-# The length stands beside the pattern: compiled as `{1,200}` in every field it cost 0.3 s at import.
-Id = Annotated[str, StringConstraints(pattern=r"^[\w.\-]+$", max_length=200)]
-OptionalId = Annotated[str, StringConstraints(pattern=r"^[\w.\-]*$", max_length=200)]
-Text = Annotated[str, StringConstraints(max_length=1_000_000)]
-Name = Annotated[str, StringConstraints(max_length=400)]
-Count = Annotated[int, Field(ge=0, le=100_000)]
+__all__ = [
+    "AgreeRequest",
+    "BeginMissionRequest",
+    "DeleteEverythingRequest",
+    "GiveUpMissionRequest",
+    "MissionRequest",
+    "PersonalFileRequest",
+    "Request",
+    "visitor_id",
+]
 DEEPEST = 8
 """Levels of nesting in a request; the page sends 4 at most. Recursive code would fail at about 900."""
 R = TypeVar("R")
 log = logging.getLogger(__name__)
-
-
-class Request(Value):
-    """Fields of every request: `token` the visitor's secret, `director` the switch in a scene (her/view.py, `reader`)."""
-
-    token: Token
-    language: Language = "en"
-    director: bool | None = None
-
-    @property
-    def visitor(self) -> str:
-        """Return the visitor's id: the SHA-256 of the token."""
-        return visitor_id(self.token)
-
-
-class ChatRequest(Request):
-    """A request about one chat of the visitor."""
-
-    chat: Id
-
-
-class TurnRequest(ChatRequest):
-    """A request about one turn of a chat; `node` is the turn's id."""
-
-    node: Id
 
 
 # The endpoint `act`: one answer for each request
@@ -297,9 +293,13 @@ class FollowRequest(ChatRequest):
 
 
 _FirstPageRequest = BootRequest | SafetyRequest | PersonaRequest | ListChatsRequest
+_PlaytestRequest = (
+    AgreeRequest | MissionRequest | BeginMissionRequest | GiveUpMissionRequest | PersonalFileRequest | DeleteEverythingRequest
+)
 _OpeningRequest = StartRequest | StartBookRequest | StartSceneRequest | StartBookSceneRequest
 ActRequest = (
     _FirstPageRequest
+    | _PlaytestRequest
     | _OpeningRequest
     | SayRequest
     | MoveRequest
@@ -346,11 +346,6 @@ def token_owner(token: object) -> str:
         return visitor_id(_TOKEN.validate_python(token, strict=True))
     except ValidationError as error:
         raise Forbidden("this request carries no visitor token; open the page in a browser and try again") from error
-
-
-def visitor_id(token: str) -> str:
-    """Return the id under which the holder of this token is stored; the token itself is never stored."""
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _read(adapter: TypeAdapter[R], payload: object) -> R:

@@ -21,6 +21,7 @@ from her.ui import assets
 from her.ui.acts import HANDLERS
 from her.ui.answers import ChatPatch, PageAnswer
 from her.ui.guard import UNREAD_SECONDS
+from her.ui.playtest_acts import require_allowed
 from her.ui.readers import Patience
 from her.ui.requests import read_act, read_run
 from her.ui.runs import stream
@@ -74,6 +75,7 @@ class Stage:
         """Answer one request; what cannot be done comes back as `{"error": sentence}`."""
         try:
             request = read_act(payload)
+            await require_allowed(self.service, request)
             return await HANDLERS[type(request)](self.service, request)
         except HerError as error:
             return {"error": _told(error)}
@@ -89,6 +91,7 @@ class Stage:
         patience = Patience(str(client.session_hash or "") if client else "", UNREAD_SECONDS)
         try:
             request = read_run(payload)
+            await require_allowed(self.service, request)
             with self.service.stream_place(request.visitor):
                 async for patch in stream(self.service, request):
                     yield self._stamped(patch)

@@ -196,6 +196,45 @@ WORDS: dict[str, tuple[str, str]] = {
         "The server cannot be reached. Your text is kept here; try again.",
         "无法连接服务器。你写的内容仍保留在此处，请重试。",
     ),
+    # a playtest
+    "playtest": ("Playtest", "试玩"),
+    "agree": ("I agree", "我同意"),
+    "disagree": ("I do not agree", "我不同意"),
+    "disagreed": (
+        "Nothing was stored. You can close this page; to take part after all, agree to the text above.",
+        "没有保存任何内容。你可以关闭本页；若仍想参加，请同意上面的文字。",
+    ),
+    "mission": ("Your mission", "你的任务"),
+    "mission_next": ("Your next mission", "你的下一个任务"),
+    "mission_begin": ("Begin the mission", "开始任务"),
+    "mission_go_on": ("Go on with the mission", "继续任务"),
+    "mission_turns": ("{turns} of {least} turns", "{turns} / {least} 轮"),
+    "mission_rate": ("Rate", "请评分"),
+    "mission_done": ("Done. Thank you!", "完成了，谢谢！"),
+    "mission_another": ("Take another mission", "换一个任务"),
+    "mission_another_sure": (
+        "Give this mission back and take another? What you wrote stays in your chats.",
+        "放弃此任务并换一个？你写下的内容仍保留在会话中。",
+    ),
+    "mission_more": ("Next mission", "下一个任务"),
+    "mission_details": ("Mission", "任务"),
+    "no_mission": (
+        "There is no mission left for you: every one is done or has enough people. Chat with whom you like.",
+        "没有剩下的任务了：都已完成或人数已满。请随意选人聊天。",
+    ),
+    "open_choice": ("Or choose freely", "或自由选择"),
+    "my_rows": ("My data", "我的数据"),
+    "my_rows_help": (
+        "Exports and the organiser know you as {name}. The file holds every row that is stored about you.",
+        "导出文件和组织者只知道你叫 {name}。下载的文件包含所保存的、关于你的每一条记录。",
+    ),
+    "download": ("Download", "下载"),
+    "delete_all": ("Delete my data", "删除我的数据"),
+    "delete_all_sure": (
+        "Delete all your chats, ratings and votes, for good? They are left out of every export from now on, and you begin anew.",
+        "永久删除你的全部会话、评分和投票？此后它们不会出现在任何导出中，你将重新开始。",
+    ),
+    "link_unknown": ("The link names nothing that is here.", "此链接所指的内容不在这里。"),
 }
 
 

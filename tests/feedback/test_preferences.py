@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from her.feedback.export import Exported, ExportFormat, export
-from her.feedback.preferences import preferences, stats, well_rated
+from her.feedback.preferences import Exported, ExportFormat, export, preferences, stats, well_rated
 from her.feedback.votes import rater
 from her.files.jsonl import read, write
 from her.format import render
@@ -49,7 +48,7 @@ def test_a_rating_exports_with_all_that_it_refers_to(store: Store) -> None:
     rate(store, answer, rating(1, {"voice": 5}, tags=("lovely_line",), comment="好", seen=SEEN))
     store.rate(ANNE, chat.id, None, rating(stars={"engaging": 4}))
     whole, turned = sorted(exported(store, "jsonl")[0], key=lambda row: row["turn"] is not None)
-    assert turned["conversation_id"] == chat.id and turned["rater"] == "rater:aaaaaaaaaaaa"
+    assert turned["conversation_id"] == chat.id and turned["rater"] == rater(ANNE)
     assert Turn.model_validate_json(json.dumps(turned["turn"])) == answer.turn
     assert turned["rating"] == {"thumb": 1, "stars": {"voice": 5}, "tags": ["lovely_line"], "comment": "好"}
     assert turned["seen"] == SEEN.model_dump(mode="json") and turned["rubric"] == "2026-11"

@@ -40,6 +40,10 @@ def lived(store: Store) -> dict[str, bytes]:
     store.rate(ANNE, chat.id, first.id, rating(-1))
     store.add_choice(ANNE, chat.id, second.id)
     store.add_ballot(ANNE, chat.id, (first.id, second.id))
+    store.agree(ANNE, "evening", "v1", "en", "Yes.")
+    mission = store.assign(ANNE, "evening", {"one": 1}, since=0)
+    assert mission is not None
+    store.begin_mission(ANNE, mission.id, chat.id)
     store.rename(ANNE, chat.id, "Night")
     store.move_head(ANNE, chat.id, first.id)
     other, line = greeted(store, BEN)
@@ -149,6 +153,10 @@ def test_rows_of_who_withdrew_are_deleted_with_votes_of_others_on_them(tmp_path:
         one, two = (reply(store, question, text, visitor_id=visitor) for text in ("One.", "Two."))
         store.rate(visitor, chat.id, one.id, rating(1))
         store.branch(visitor, chat.id, two.id)
+        store.agree(visitor, "evening", "v1", "en", "Yes.")
+        mission = store.assign(visitor, "evening", {"one": 2}, since=0)
+        assert mission is not None
+        store.begin_mission(visitor, mission.id, chat.id)
         store.add_choice(visitor, chat.id, one.id)
         pairs[visitor] = chat.id, (one.id, two.id)
     store.add_ballot(BEN, *pairs[ANNE])
@@ -158,6 +166,7 @@ def test_rows_of_who_withdrew_are_deleted_with_votes_of_others_on_them(tmp_path:
     assert withdrawals.has_withdrawn(store, 0, through) and not withdrawals.has_withdrawn(store, through, through + 1)
     withdrawals.erase_withdrawn(store)
     left = json.dumps(rows(tmp_path) | {"tombstones": []})
+    assert sql(tmp_path / "her.sqlite3", "SELECT count(*) FROM assignments", "SELECT count(*) FROM consents") == [(1,)]
     assert ANNE not in left and pairs[ANNE][0] not in left and BEN in left
     assert [voted.ballot for voted in store.ballots(BEN)] == [kept] and len(list(rated_replies(store))) == 1
     assert [row[3] for row in rows(tmp_path)["tombstones"]] == [ANNE], "exports elsewhere still need it"

@@ -6,11 +6,12 @@ import { button, find, findOptional, make, monogram } from "./dom.js";
 import { paintFirstPage } from "./first_page.js";
 import { forgetUnanswered, run, scrollToEnd, setRunning, unansweredText, wasTaken } from "./generation.js";
 import { openDialog, toggleMenu } from "./menus.js";
+import { showMyRows } from "./my_rows.js";
 import { apply } from "./patches.js";
 import { showCode } from "./return_code.js";
 import { paintSceneHome } from "./scene_home.js";
 import { playFirst } from "./scene_play.js";
-import { ask, complain, suggest, toast, word } from "./stage.js";
+import { ask, complain, saveFile, suggest, word } from "./stage.js";
 
 /**
  * @typedef {import("./menus.js").MenuItem} MenuItem
@@ -199,6 +200,7 @@ export function chatMenu(stage, anchor) {
   /** @type {MenuItem[]} */
   const always = [
     [word(stage, "other_device"), () => showCode(stage)],
+    [word(stage, "my_rows"), () => showMyRows(stage)],
     [word(stage, "shortcuts"), () => showKeys(stage)],
     [stage.language === "en" ? "中文" : "English", () => switchLanguage(stage)],
   ];
@@ -226,11 +228,7 @@ function chatItems(stage) {
 async function exportChat(stage, format) {
   if (!stage.chat) return;
   const answer = await ask(stage, "export", { chat: stage.chat.id, format });
-  if (!answer) return;
-  const address = URL.createObjectURL(new Blob([answer.text], { type: "text/plain" }));
-  make("a", { href: address, download: answer.name }).click();
-  URL.revokeObjectURL(address);
-  toast(stage, word(stage, "copied"));
+  if (answer) saveFile(stage, answer);
 }
 
 /** @param {Stage} stage */

@@ -2,6 +2,7 @@
 // The first page: cards of the personas, with a search, and scenes from books.
 
 import { button, make, monogram } from "./dom.js";
+import { missionCard } from "./missions.js";
 import { openBook, openPersona } from "./openings.js";
 import { word } from "./stage.js";
 
@@ -29,6 +30,7 @@ export function paintFirstPage(stage, enter) {
   const page = make(
     "div",
     { class: "page" },
+    missionCard(stage, enter),
     make("h1", {}, word(stage, "welcome")),
     make("p", { class: "lead" }, word(stage, "welcome_more")),
     make("div", { class: "sift" }, filter, languageButtons(stage, sift)),

@@ -4,10 +4,13 @@
 
 import { chatMenu, goHome, openChat, toggleDrawer, wireDrawer, yieldChats } from "./chats.js";
 import { wireComposer } from "./composer.js";
+import { askConsent } from "./consent.js";
 import { find, findAll, make } from "./dom.js";
 import { run, send, watchSilence } from "./generation.js";
 import { wireKeys } from "./keys.js";
+import { followLink } from "./links.js";
 import { isDurable } from "./memory.js";
+import { watchMission } from "./missions.js";
 import { apply } from "./patches.js";
 import { giveThumb } from "./rating.js";
 import { rateChat, toggleRating } from "./rating_panel.js";
@@ -90,6 +93,12 @@ export async function start(element, doors, kind) {
   paintWords(stage);
   paintBadge(stage);
   watchSafety(stage, asked);
+  await askConsent(stage);
+  watchMission(stage);
+  if (await followLink(stage)) {
+    stage.root.dataset.ready = "1";
+    return;
+  }
   const last = stage.memory.recall("chat");
   if (last) await openChat(stage, last);
   else goHome(stage);

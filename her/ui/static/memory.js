@@ -39,6 +39,15 @@ export function createMemory(kind) {
         console.info("her: localStorage is refused; settings last until this page is left", error);
       }
     },
+    forget() {
+      page.clear();
+      try {
+        const names = Object.keys(localStorage).filter((name) => name.startsWith(PREFIX));
+        for (const name of names) if (name !== `${PREFIX}language`) localStorage.removeItem(name);
+      } catch (error) {
+        console.info("her: localStorage is refused; there is nothing to forget", error);
+      }
+    },
   };
 }
 

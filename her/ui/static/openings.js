@@ -24,11 +24,12 @@ const LONGEST_ABOUT = 300;
  * @param {Stage} stage
  * @param {PersonaCard} persona
  * @param {Enter} enter
+ * @param {string} [wanted] id of the scene that a link names
  */
-export async function openPersona(stage, persona, enter) {
+export async function openPersona(stage, persona, enter, wanted = "") {
   const detail = await ask(stage, "persona", { persona: persona.id });
   if (!detail) return;
-  const { scene, setting } = scenePicker(stage, detail.scenes);
+  const { scene, setting } = scenePicker(stage, detail.scenes, wanted);
   const name = make("input", {
     maxlength: LONGEST_NAME,
     value: stage.memory.recall("name") ?? "",
@@ -81,12 +82,16 @@ function personaHead(persona) {
  * Return a choice of scenes and the paragraph that shows the setting of the chosen one.
  * @param {Stage} stage
  * @param {OfferedScene[]} scenes the ones that suit the persona first
+ * @param {string} wanted id of the scene to choose, empty for the first that suits
  */
-function scenePicker(stage, scenes) {
-  const [first] = scenes;
+function scenePicker(stage, scenes, wanted) {
+  const first = scenes.find(({ id }) => id === wanted) ?? scenes[0];
   /** @type {[string, string][]} */
   const titles = scenes.map(({ id, title }) => [id, title]);
-  const scene = choice([["", word(stage, "no_scene")], ...titles], first?.suits ? first.id : "");
+  const scene = choice(
+    [["", word(stage, "no_scene")], ...titles],
+    first?.suits || wanted ? (first?.id ?? "") : "",
+  );
   const setting = make("p", { class: "note setting" });
   const describe = () => {
     setting.textContent = scenes.find(({ id }) => id === scene.value)?.setting ?? "";

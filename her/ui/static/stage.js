@@ -2,7 +2,7 @@
 // Create the state that the modules share, and show what the server refuses.
 
 import { createApi } from "./api.js";
-import { find } from "./dom.js";
+import { find, make } from "./dom.js";
 import { createMemory, visitorToken } from "./memory.js";
 
 /**
@@ -32,6 +32,8 @@ const BEFORE_BOOT = {
   scripted: false,
   notice: "",
   safety: null,
+  rater: "",
+  playtest: null,
 };
 
 /**
@@ -194,4 +196,16 @@ export function toast(stage, sentence) {
   toastTimer = window.setTimeout(() => {
     line.hidden = true;
   }, TOAST_MILLISECONDS);
+}
+
+/**
+ * Save a file of the server's to the visitor's disk.
+ * @param {Stage} stage
+ * @param {import("./types.js").ExportedFile} file
+ */
+export function saveFile(stage, file) {
+  const address = URL.createObjectURL(new Blob([file.text], { type: "text/plain" }));
+  make("a", { href: address, download: file.name }).click();
+  URL.revokeObjectURL(address);
+  toast(stage, word(stage, "copied"));
 }

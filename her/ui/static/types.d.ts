@@ -188,6 +188,8 @@ export interface StagedScene {
   title: string;
   setting: string;
   language: Language;
+  /** Ids of the personas that it was written for. */
+  personas: string[];
 }
 
 export interface ShelvedBook {
@@ -223,6 +225,41 @@ export interface Boot {
   scripted: boolean;
   notice: string;
   safety: ShownSafety | null;
+  /** The made-up name of the visitor, under which exports know them. */
+  rater: string;
+  playtest: ShownPlaytest | null;
+}
+
+/** The playtest; `consent` is the text to agree to, empty when that is done. */
+export interface ShownPlaytest {
+  name: string;
+  consent: string;
+  version: string;
+  missions: boolean;
+}
+
+export interface AskedDimension {
+  id: string;
+  label: string;
+  done: boolean;
+}
+
+/** The visitor's mission; `chat` is empty until it is begun, `before` are the missions that were done before this one. */
+export interface ShownMission {
+  id: string;
+  place: string;
+  goal: string;
+  chat: string;
+  turns: number;
+  least: number;
+  rate: AskedDimension[];
+  done: boolean;
+  before: number;
+  asks_name: boolean;
+}
+
+export interface MissionAnswer {
+  mission: ShownMission | null;
 }
 
 export interface OfferedScene {
@@ -267,6 +304,19 @@ export interface ChatRequest {
 /** `node` is the id of a turn. */
 export interface TurnRequest extends ChatRequest {
   node: string;
+}
+
+export interface AgreeRequest {
+  version: string;
+}
+
+/** `mission` is the one of a link; empty for any. */
+export interface MissionRequest {
+  mission: string;
+}
+
+export interface BeginMissionRequest {
+  name: string;
 }
 
 export interface PersonaRequest {
@@ -358,6 +408,12 @@ export interface ExportRequest extends ChatRequest {
 export interface Acts {
   boot: [Nothing, Boot];
   safety: [Nothing, SafetyAnswer];
+  agree: [AgreeRequest, Nothing];
+  mission: [MissionRequest, MissionAnswer];
+  begin_mission: [BeginMissionRequest, OpenedChat];
+  give_up_mission: [Nothing, MissionAnswer];
+  my_rows: [Nothing, ExportedFile];
+  delete_everything: [Nothing, Nothing];
   persona: [PersonaRequest, PersonaDetail];
   chats: [Nothing, ChatList];
   start: [StartRequest, OpenedChat];
@@ -421,6 +477,8 @@ export interface Api {
 export interface Memory {
   recall(key: string): string | null;
   keep(key: string, value: string | null): void;
+  /** Forget the visitor, their drafts and settings; the language stays. */
+  forget(): void;
 }
 
 export interface Elements {
