@@ -59,6 +59,7 @@ class Turn(Value):
     """One utterance. `raw` is the text of the model or person, byte for byte; `parts` is what the parser read in it.
 
     `enters` and `leaves` name members of the cast who come in before this turn, so that they witness it, and who go after it.
+    `merged` has the ids of the turns of the same speaker that were merged into this one, in order (her/format/neighbours.py).
     """
 
     id: str = Field(default_factory=new_id)
@@ -69,6 +70,7 @@ class Turn(Value):
     # Written only where somebody moves: files and database rows of other turns stay as they were.
     enters: tuple[NonEmpty, ...] = Field(default=(), exclude_if=_is_empty)
     leaves: tuple[NonEmpty, ...] = Field(default=(), exclude_if=_is_empty)
+    merged: tuple[NonEmpty, ...] = Field(default=(), exclude_if=_is_empty)
 
     def text(self, *kinds: Kind) -> str:
         """Return the texts of these kinds (default: all kinds), in order, joined by a space."""
@@ -298,6 +300,7 @@ class Sample(Value):
         trained: indices into `messages` of the assistant messages that are trained.
         transcript: id of the transcript it comes from.
         turn: id of the turn that is trained.
+        merged: ids of the turns that were merged into it (see `Turn`).
         speaker: whose turn it is.
         source: book or chat that the transcript comes from.
     """
@@ -306,5 +309,6 @@ class Sample(Value):
     trained: tuple[int, ...]
     transcript: str = ""
     turn: str = ""
+    merged: tuple[NonEmpty, ...] = Field(default=(), exclude_if=_is_empty)
     speaker: str = ""
     source: str = ""

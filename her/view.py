@@ -15,7 +15,7 @@ from typing import Literal
 from her.characters.personas import fill_slots
 from her.characters.presence import Presence
 from her.errors import InputError
-from her.format import parse, render
+from her.format import merged, parse, render
 from her.kinds import KINDS, REPLY_KINDS, VISIBLE_KINDS, Kind
 from her.prompts import fill
 from her.types import ENVIRONMENT, CastMember, Example, Language, Message, Part, Scenario, Thinking, Transcript, Turn, Value
@@ -23,6 +23,8 @@ from her.types import ENVIRONMENT, CastMember, Example, Language, Message, Part,
 ViewerKind = Literal["character", "environment", "next_speaker", "person", "reward_model", "judge"]
 START = "===Conversation Start==="
 """First line of the first user message, as in the data of HER."""
+GOES_ON = "===Conversation Continues==="
+"""The last user message where the character spoke last: a mark, nobody's line, so that nothing is invented."""
 
 
 class Viewer(Value):
@@ -116,8 +118,8 @@ def absent(transcript: Transcript) -> frozenset[str]:
 def messages(transcript: Transcript, speaker: str, turns: Sequence[Turn] | None = None) -> tuple[Message, ...]:
     """Return the messages from which `speaker` plays the next turn.
 
-    Turns of `speaker` are assistant messages, all others user messages; neighbours of one role are joined by a blank line; the
-    first user message begins with `START`. When `speaker` spoke last, a user message with a fixed sentence comes last.
+    Turns of `speaker` are assistant messages, all others user messages; turns of one speaker are merged, other neighbours of one
+    role joined by a blank line. The first user message begins with `START`; when `speaker` spoke last, `GOES_ON` comes last.
 
     Args:
         transcript: scenario, cast and all turns so far.
@@ -133,29 +135,29 @@ def messages(transcript: Transcript, speaker: str, turns: Sequence[Turn] | None 
         transcript = transcript.model_copy(update={"turns": _until(transcript.turns, shown)})
     viewer = Viewer(kind="character", name=speaker)
     away = {turn.id: names for turn, names in zip(transcript.turns, absences(transcript), strict=True)}
-    lines = [(turn.speaker == speaker, line(turn, viewer, away[turn.id])) for turn in shown]
-    return _joined(system(transcript, speaker), lines, transcript.scenario.language)
+    lines = [(turn.speaker == speaker, line(turn, viewer, away[turn.id])) for turn in merged(shown)]
+    return _joined(system(transcript, speaker), lines)
 
 
 def narrator_prompt(transcript: Transcript, budget: int, count: Callable[[Sequence[Message]], int]) -> Prompt:
     """Return the prompt from which the environment plays the next turn: its own turns are the assistant's. See `prompt`."""
-    turns, viewer = transcript.turns, Viewer(kind="environment")
+    turns, viewer = merged(transcript.turns), Viewer(kind="environment")
     head = _direction("narrate_scene", transcript)
-    return _cut(transcript, head, lambda at: (turns[at].speaker == ENVIRONMENT, line(turns[at], viewer)), (budget, count))
+    return _cut(turns, head, lambda at: (turns[at].speaker == ENVIRONMENT, line(turns[at], viewer)), (budget, count))
 
 
 def next_speaker_prompt(
     transcript: Transcript, choices: Sequence[str], budget: int, count: Callable[[Sequence[Message]], int]
 ) -> Prompt:
     """Return the prompt that asks which of `choices` has the next turn; the question stands last. See `prompt`."""
-    turns, viewer, zh = transcript.turns, Viewer(kind="next_speaker"), transcript.scenario.language == "zh"
+    turns, viewer, zh = merged(transcript.turns), Viewer(kind="next_speaker"), transcript.scenario.language == "zh"
     asked = f"下一位是谁？从中选一个：{'、'.join(choices)}" if zh else f"Who is next? Choose one of: {', '.join(choices)}"
     head = _direction("choose_speaker", transcript)
-    return _cut(transcript, head, lambda at: (False, line(turns[at], viewer)), (budget, count), [(False, asked)])
+    return _cut(turns, head, lambda at: (False, line(turns[at], viewer)), (budget, count), [(False, asked)])
 
 
 def prompts(transcript: Transcript, speakers: Collection[str] | None = None) -> Iterator[tuple[Turn, tuple[Message, ...]]]:
-    """Yield every turn with the messages from which its speaker plays it.
+    """Yield every turn with the messages from which its speaker plays it; neighbouring turns of one speaker are one turn.
 
     The messages equal `messages(transcript, turn.speaker, turns before it)`. One pass over the transcript builds them all, so
     that the cost is linear in its length and not quadratic.
@@ -169,14 +171,14 @@ def prompts(transcript: Transcript, speakers: Collection[str] | None = None) -> 
     heads: dict[tuple[str, frozenset[str]], Message] = {}
     outsider = Viewer(kind="environment")  # sees exactly what every other character sees
     presence = Presence(transcript.cast)
-    for turn in transcript.turns:
+    for turn in merged(transcript.turns):
         name = turn.speaker
         if name in wanted:
             head = (name, presence.unmet(name))
             if head not in heads:
                 # Built on first use: members of the cast who never speak need none.
                 heads[head] = Message(role="system", content=_system(transcript, *head))
-            yield turn, (heads[head], *histories[name].messages(transcript.scenario.language))
+            yield turn, (heads[head], *histories[name].messages())
         seen_by_others = line(turn, outsider)  # rendered once for all other characters
         away = presence.follow(turn)
         for other, history in histories.items():
@@ -213,6 +215,7 @@ def prompt(
     Raises:
         InputError: system message and last turn alone have more than `budget` tokens.
     """
+    transcript = transcript.model_copy(update={"turns": merged(transcript.turns)})
     turns, viewer = transcript.turns, Viewer(kind="character", name=speaker)
     own_viewer = Viewer(kind="environment") if thinking == "no_thoughts" else viewer
     head, away = system(transcript, speaker, thinking), absences(transcript)
@@ -221,23 +224,23 @@ def prompt(
         own = turns[at].speaker == speaker
         return own, line(turns[at], own_viewer if own else viewer, away[at])
 
-    return _cut(transcript, head, line_at, (budget, count))
+    return _cut(turns, head, line_at, (budget, count))
 
 
 def _cut(
-    transcript: Transcript,
+    turns: Sequence[Turn],
     head: str,
     line_at: Callable[[int], tuple[bool, str]],
     room: tuple[int, Callable[[Sequence[Message]], int]],
     closing: Sequence[tuple[bool, str]] = (),
 ) -> Prompt:
     """Return the prompt of a system text, the newest turns that fit and closing lines; `line_at` returns the line of a turn."""
-    turns, (budget, count) = transcript.turns, room
+    budget, count = room
     rendered = cache(line_at)  # the search below asks for overlapping ranges of turns; each turn is rendered once
 
     def since(first: int) -> tuple[Message, ...]:
         lines = [*(rendered(index) for index in range(first, len(turns))), *closing]
-        return _joined(head, lines, transcript.scenario.language)
+        return _joined(head, lines)
 
     counted = cache(lambda first: count(since(first)))  # the range that is chosen was counted in the search already
     first = _first_that_fits(len(turns), lambda index: counted(index) <= budget)
@@ -247,7 +250,8 @@ def _cut(
             f"persona, scene and the last message have about {tokens} tokens and the model has room for {budget}; "
             "shorten the message, or connect a model with a longer context"
         )
-    return Prompt(messages=kept, dropped=tuple(turn.id for turn in turns[:first]), tokens=tokens, budget=budget)
+    dropped = tuple(each for turn in turns[:first] for each in (turn.id, *turn.merged))
+    return Prompt(messages=kept, dropped=dropped, tokens=tokens, budget=budget)
 
 
 def continuation(so_far: Prompt, turn: Turn) -> Prompt:
@@ -351,13 +355,13 @@ def _until(turns: Sequence[Turn], shown: Sequence[Turn]) -> tuple[Turn, ...]:
     return (*turns[: last + 1], *(turn for turn in shown if turn.id not in places))
 
 
-def _joined(head: str, lines: Iterable[tuple[bool, str]], language: Language) -> tuple[Message, ...]:
+def _joined(head: str, lines: Iterable[tuple[bool, str]]) -> tuple[Message, ...]:
     """Return the messages of a system text and of lines, each a pair (spoken by the model, text)."""
     history = _History(START)
     for own, text in lines:
         if text:
             history.add("assistant" if own else "user", text)
-    return (Message(role="system", content=head), *history.messages(language))
+    return (Message(role="system", content=head), *history.messages())
 
 
 class _History:
@@ -374,16 +378,11 @@ class _History:
             self._role, self._texts = role, []
         self._texts.append(text)
 
-    def messages(self, language: Language) -> list[Message]:
-        """Return the messages so far; more may be added afterwards.
-
-        The last one is always a user message, because chat templates generate after one: when the character spoke last, a
-        sentence of the environment follows.
-        """
+    def messages(self) -> list[Message]:
+        """Return the messages so far; the last is a user message, as chat templates need; more may be added afterwards."""
         if self._role == "user":
             return [*self._complete, self._last()]
-        silence = f"{ENVIRONMENT}: {'一时无人说话。' if language == 'zh' else 'For a moment nobody speaks.'}"
-        return [*self._complete, self._last(), Message(role="user", content=silence)]
+        return [*self._complete, self._last(), Message(role="user", content=GOES_ON)]
 
     def _last(self) -> Message:
         return Message(role=self._role, content="\n\n".join(self._texts))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from her import view
 from her.errors import InputError
+from her.format import merged
 from her.kinds import KINDS, Kind
 from her.types import ENVIRONMENT, CastMember, Example, Message, Part, Scenario, Thinking, Transcript, Turn
 from her.view import START, Prompt, Viewer, ViewerKind
@@ -100,16 +101,17 @@ def test_own_turns_are_the_assistants_and_neighbours_are_joined() -> None:
         (
             "assistant",
             "Mara: <role_thinking>role_thinking of Mara 2</role_thinking><role_action>role_action of Mara 2</role_action>"
-            "speech of Mara 2\n\nMara: speech of Mara 3",
+            "speech of Mara 2\n\nspeech of Mara 3",
         ),
         ("user", "Tom: speech of Tom 4"),
     ]
 
 
-@pytest.mark.parametrize(("language", "words"), [("en", "For a moment nobody speaks."), ("zh", "一时无人说话。")])
-def test_a_user_message_comes_last(language: str, words: str) -> None:
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_user_message_comes_last_and_nothing_is_invented(language: str) -> None:
     talk = scene(turn("Tom", "speech"), turn("Mara", "speech"), language=language)
-    assert view.messages(talk, "Mara")[-1] == Message(role="user", content=f"{ENVIRONMENT}: {words}")
+    assert view.messages(talk, "Mara")[-1] == Message(role="user", content=view.GOES_ON)
+    assert view.GOES_ON == "===Conversation Continues==="  # a mark like START: nobody's line
     assert view.messages(talk, "Tom")[-1] == Message(role="user", content="Mara: speech of Mara")
     assert view.messages(scene(language=language), "Mara")[1:] == (Message(role="user", content=START),)
 
@@ -136,9 +138,10 @@ def test_law_one_pass_gives_the_messages_of_every_turn(
 ) -> None:
     talk = scene(*(turn(name, *kinds, id=str(number)) for number, (name, kinds) in enumerate(turns)), language=language)
     wanted = {"Mara", "Tom", "Ann"} & set(speakers if speakers is not None else ("Mara", "Tom", "Ann"))
+    at = {each.id: index for index, each in enumerate(talk.turns)}
     expected = [
-        (each, view.messages(talk, each.speaker, talk.turns[:index]))
-        for index, each in enumerate(talk.turns)
+        (each, view.messages(talk, each.speaker, talk.turns[: at[each.id]]))
+        for each in merged(talk.turns)
         if each.speaker in wanted
     ]
     assert list(view.prompts(talk, speakers)) == expected
@@ -297,7 +300,7 @@ def test_a_turn_may_be_asked_for_without_plan_or_thoughts(thinking: Thinking, go
 
 
 def long_talk(count: int) -> Transcript:
-    return scene(*(turn("Tom" if number % 3 else "Mara", "speech", id=f"{number:03}") for number in range(count)))
+    return scene(*(turn(("Mara", "Tom", "Ann")[number % 3], "speech", id=f"{number:03}") for number in range(count)))
 
 
 @pytest.mark.parametrize("count", [1, 2, 32, 33, 34, 70, 165])

@@ -2,7 +2,8 @@
 
 A row is one plot with its conversations (dataset of the HER paper, arXiv:2601.21459). Of each text the latest version is
 taken: enriched before original, enhanced before plain, revised before draft. A turn gets its id from the line of the book
-that it comes from (`origin_id`). The chat files of the dataset hold no scenes and are refused.
+that it comes from (`origin_id`); of several lines that HER merged from the first, and `merged` has the ids of the others. The
+chat files of the dataset hold no scenes and are refused.
 """
 
 import re
@@ -111,9 +112,9 @@ def _completed(scene: BookScene, talk: Json, people: dict[str, Json]) -> BookSce
     turns = {}
     for turn in scene.turns:
         parsed = _turn(turn, lines[turn.id], scene.id)
-        # Two lines may name the same origin; the later one then keeps the id that its position gave it.
+        # Two lines may name the same origin; the later one gets a new id, since that of its position may be an origin too.
         if parsed.id in turns:
-            parsed = parsed.model_copy(update={"id": turn.id})
+            parsed = parsed.model_copy(update={"id": stable_id(turn.id, "again")})
         turns[parsed.id] = parsed
     summary = scene.plot_summary
     cast = tuple(
@@ -128,7 +129,11 @@ def _completed(scene: BookScene, talk: Json, people: dict[str, Json]) -> BookSce
 def _turn(turn: Turn, line: Json, scene_id: str) -> Turn:
     origin = line.get("origin_id")
     origins = [index for index in (origin if isinstance(origin, list) else [origin]) if isinstance(index, (int, str))]
-    turn_id = stable_id(scene_id, *origins) if origins else turn.id
+    turn_id, *others = [stable_id(scene_id, origin) for origin in origins] or [turn.id]
+    return _parsed(turn, line, turn_id).model_copy(update={"merged": tuple(others)})
+
+
+def _parsed(turn: Turn, line: Json, turn_id: str) -> Turn:
     if turn.speaker == ENVIRONMENT:
         return turn.model_copy(update={"id": turn_id})
     parsed = parse(turn.raw, turn.speaker, notation="auto", turn_id=turn_id)

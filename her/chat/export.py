@@ -56,7 +56,7 @@ def to_sharegpt(transcript: Transcript, speaker: str) -> str:
 def _sharegpt(transcript: Transcript, speaker: str) -> dict[str, Any]:
     messages = view.messages(transcript, speaker)
     is_own_last = any(turn.speaker == speaker and turn.parts for turn in transcript.turns[-1:])
-    if is_own_last and messages[-1].role == "user":  # the fixed sentence that asks for the next turn
+    if is_own_last and messages[-1].role == "user":  # the mark that asks for the next turn
         messages = messages[:-1]
     rows = [{"from": _FROM[message.role], "value": message.content} for message in messages]
     return {"id": transcript.id, "conversations": rows}

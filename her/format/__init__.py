@@ -5,6 +5,7 @@ docs/format.md describes the format.
 
 from her.format.foreign_marks import without_end
 from her.format.markers import Notation
+from her.format.neighbours import merged
 from her.format.parser import Parser
 from her.format.patterns import pattern, pattern_entropy
 from her.format.read import parse, plain_turn
@@ -18,6 +19,7 @@ __all__ = [
     "Parser",
     "after_thinking",
     "coser_notation",
+    "merged",
     "normalise",
     "parse",
     "pattern",

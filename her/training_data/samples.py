@@ -8,9 +8,11 @@ never by position; an unknown id is an error.
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+from pydantic import Field
+
 from her import view
 from her.errors import InputError
-from her.format import normalise, render
+from her.format import merged, normalise, render
 from her.kinds import PLAN, VISIBLE_KINDS
 from her.tokens import estimate_tokens
 from her.types import ENVIRONMENT, Message, Part, Sample, Transcript, Turn, Value
@@ -27,10 +29,11 @@ REASONS: dict[str, str] = {
 
 
 class Dropped(Value):
-    """Turn without a sample; `reason` is one of `REASONS`."""
+    """Turn without a sample; `reason` is one of `REASONS`. For `merged` see `Turn`."""
 
     transcript: str
     turn: str
+    merged: tuple[str, ...] = Field(default=(), exclude_if=lambda ids: not ids)
     speaker: str
     reason: str
 
@@ -45,6 +48,8 @@ def samples(
 ) -> Iterator[Sample | Dropped]:
     """Yield a sample, or the reason for none, for every turn of every character; the environment is never trained.
 
+    Neighbouring turns of one speaker are one turn, as in `her.view`; its sample names all their ids.
+
     Args:
         transcript: the turns.
         plans: whether to drop turns without a plan; False is for books without plans and for ablations.
@@ -56,6 +61,7 @@ def samples(
         InputError: two turns have the same id.
     """
     turn_ids(transcript)
+    transcript = transcript.model_copy(update={"turns": merged(transcript.turns)})
     cast = {member.name for member in transcript.cast}
     wanted = (cast if speakers is None else set(speakers)) - {ENVIRONMENT}
     prompts = view.prompts(transcript, wanted & cast)
@@ -69,7 +75,7 @@ def samples(
             before = _truncated(transcript, index, budget, count)
             reason = "" if before else "too_long"
         if reason or not before:
-            yield Dropped(transcript=transcript.id, turn=turn.id, speaker=turn.speaker, reason=reason)
+            yield Dropped(transcript=transcript.id, turn=turn.id, merged=turn.merged, speaker=turn.speaker, reason=reason)
         else:
             yield sample(transcript, turn, before)
 
@@ -82,6 +88,7 @@ def sample(transcript: Transcript, turn: Turn, prompt: Sequence[Message]) -> Sam
         trained=(len(prompt),),
         transcript=transcript.id,
         turn=turn.id,
+        merged=turn.merged,
         speaker=turn.speaker,
         source=transcript.scenario.source,
     )

@@ -17,6 +17,7 @@ from pydantic_core import from_json
 
 from her.characters.coser import BookScene, load_book
 from her.errors import InputError
+from her.format import merged
 from her.types import NonEmpty, Transcript, Value
 
 By = Literal["conversation", "book"]
@@ -100,7 +101,8 @@ def title_key(title: str) -> str:
 
 def fingerprints(transcript: Transcript) -> frozenset[int]:
     """Return 63-bit hashes of the setting and of the speech of each turn, without case, blanks and punctuation."""
-    texts = [transcript.scenario.setting, *(turn.text("speech") for turn in transcript.turns)]
+    # Merged as samples are: a line that stands in two turns of one file and in one of another is the same line.
+    texts = [transcript.scenario.setting, *(turn.text("speech") for turn in merged(transcript.turns))]
     keys = (title_key(text) for text in texts)
     return frozenset(line_fingerprint(key) for key in keys if len(key) >= LINE_LETTERS)
 

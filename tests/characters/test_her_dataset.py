@@ -100,7 +100,8 @@ def test_turns_have_plans_and_tags(tmp_path: Path) -> None:
 def test_ids_are_those_of_the_books_lines(tmp_path: Path) -> None:
     scene = read(tmp_path, ROW)[0][0]
     assert scene.id == scenarios.stable_id("The Lamp", 4, 0)
-    assert [turn.id for turn in scene.turns] == [scenarios.stable_id(scene.id, *own) for own in ([0], [1, 2], [3])]
+    ids = [scenarios.stable_id(scene.id, number) for number in range(4)]
+    assert [(turn.id, *turn.merged) for turn in scene.turns] == [(ids[0],), (ids[1], ids[2]), (ids[3],)]
     claimed = {**ROW, "conversation": [{**ROW["conversation"][0], "dialogues": [LINES[1], LINES[1]]}]}
     one, two = read(tmp_path, claimed)[0][0].turns
     assert one.id != two.id

@@ -62,8 +62,11 @@ def everything(sample: Sample) -> str:
 
 
 def test_d2_plans_are_joined_by_id_not_position(talk: Transcript) -> None:
-    for number, sample in enumerate(made(talk)):
-        assert f"Plan {number} for {sample.speaker}." in target(sample)
+    of = {turn.id: turn.text("system_thinking") for turn in talk.turns}
+    for sample in made(talk):
+        plans = [of[own] for own in (sample.turn, *sample.merged)]
+        assert plans == target(sample)[len("<system_thinking>") :].partition("</system_thinking>")[0].split("\n\n")
+    assert [len(sample.merged) for sample in made(talk)] == [1, 0, 0, 0, 0]  # both ids of the merged turn are kept
     shuffled = talk.model_copy(update={"turns": talk.turns[::-1]})
     again = with_plans(shuffled, {talk.turns[3].id: "For this one."})
     assert [turn.id for turn in again.turns if "For this one." in turn.text("system_thinking")] == [talk.turns[3].id]
@@ -72,7 +75,7 @@ def test_d2_plans_are_joined_by_id_not_position(talk: Transcript) -> None:
 
 
 def test_d3_every_character_is_trained_not_only_major_ones(talk: Transcript) -> None:
-    assert Counter(sample.speaker for sample in made(talk)) == {"Mara": 3, "Tom": 2, "Ann": 1}
+    assert Counter(sample.speaker for sample in made(talk)) == {"Mara": 2, "Tom": 2, "Ann": 1}
 
 
 def test_d4_the_prompt_keeps_profile_scene_and_the_books_name(talk: Transcript, tmp_path: Path) -> None:
@@ -92,7 +95,7 @@ def test_d5_others_turns_are_the_enhanced_ones(talk: Transcript) -> None:
     tom = talk.turns[3]
     parts = (*tom.parts[:1], Part(kind="role_action", text="grips the rail with both hands"), *tom.parts[3:])
     changed = with_turns(talk, {tom.id: tom.model_copy(update={"parts": parts})})
-    for sample in made(changed)[3:]:
+    for sample in made(changed)[2:]:
         assert "grips the rail with both hands" in everything(sample)
         assert "grips the rail<" not in everything(sample)
 
@@ -102,7 +105,8 @@ def test_d6_merged_messages_keep_start_and_white_space(talk: Transcript) -> None
         assert sample.messages[1].content.startswith("===Conversation Start===\n\n")
         assert "Rain on the  glass.\n\nThe lamp gutters." in sample.messages[1].content
     merged = made(talk)[-1].messages[1].content
-    assert merged.count("Mara: ") == 2
+    assert merged.count("Mara: ") == 1
+    assert "Mara: Hold the ladder.<role_action>shields the flame</role_action>Hold it, I said." in merged
     changed = with_turns(
         talk, {talk.turns[4].id: talk.turns[4].model_copy(update={"parts": (Part(kind="speech", text="New."),)})}
     )
@@ -172,8 +176,9 @@ def test_d15_nothing_is_looked_for_by_comparing(monkeypatch: pytest.MonkeyPatch)
     def compared(self: Any, other: object) -> bool:
         raise AssertionError("two values were compared")
 
-    turns = tuple(Turn(speaker="Mara", parts=(Part(kind="speech", text="Aye."),)) for _ in range(50))
-    talk = Transcript(scenario=Scenario(source="b"), cast=(CastMember(name="Mara"),), turns=turns)
+    aye = (Part(kind="speech", text="Aye."),)
+    turns = tuple(Turn(speaker=("Mara", "Tom")[number % 2], parts=aye) for number in range(50))
+    talk = Transcript(scenario=Scenario(source="b"), cast=(CastMember(name="Mara"), CastMember(name="Tom")), turns=turns)
     conversations = [splits.SplitUnit(id=f"c{number}", book="b", turns=1) for number in range(500)]
     for value in (Turn, Sample, Transcript, splits.SplitUnit):
         monkeypatch.setattr(value, "__eq__", compared)
@@ -185,7 +190,7 @@ def test_d15_nothing_is_looked_for_by_comparing(monkeypatch: pytest.MonkeyPatch)
 def test_d15_a_reason_is_never_trained(talk: Transcript) -> None:
     """A text that could not be read or judged is named and left out, never a sample."""
     silent = talk.model_copy(
-        update={"turns": (*talk.turns, Turn(speaker="Tom", parts=(Part(kind="role_thinking", text="Hm."),)))}
+        update={"turns": (*talk.turns, Turn(speaker="Ann", parts=(Part(kind="role_thinking", text="Hm."),)))}
     )
     rows = list(samples(silent))
     assert [row.reason for row in rows if not isinstance(row, Sample)] == ["unspoken"]

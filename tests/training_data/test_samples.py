@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from her import view
 from her.errors import InputError
-from her.format import parse
+from her.format import merged, parse
 from her.kinds import KINDS, Kind
 from her.training_data import samples
 from her.training_data.samples import Dropped
@@ -69,10 +69,11 @@ def test_the_prompt_is_the_playgrounds_byte_for_byte(turns: tuple[Turn, ...], la
 @settings(max_examples=40)
 def test_every_turn_is_a_sample_or_a_reason(turns: tuple[Turn, ...]) -> None:
     kept, dropped = made(scene(*turns))
-    assert sorted([row.turn for row in (*kept, *dropped)]) == sorted(turn.id for turn in turns if turn.speaker != ENVIRONMENT)
+    told = [each for row in (*kept, *dropped) for each in (row.turn, *row.merged)]
+    assert sorted(told) == sorted(turn.id for turn in turns if turn.speaker != ENVIRONMENT)
     assert {row.reason for row in dropped} <= samples.REASONS.keys()
     for sample in kept:
-        own = next(turn for turn in turns if turn.id == sample.turn)
+        own = next(turn for turn in merged(turns) if turn.id == sample.turn)
         read = parse(sample.messages[-1].content, sample.speaker, notation="her")
         assert read.parts[0].kind == "system_thinking"
         assert (read.parts, read.defects) == (samples.normalise(own.parts, own.speaker), ())
@@ -87,7 +88,7 @@ def test_a_sample_says_where_it_is_from() -> None:
 
 def test_no_plan_is_in_any_history() -> None:
     kept, dropped = made(TALK)
-    assert (len(kept), dropped) == (5, [])
+    assert (len(kept), dropped) == (4, [])  # the two turns of Tom are one
     for sample in kept:
         history = "".join(message.content for message in sample.messages[1:-1])
         assert "must" not in history

@@ -227,6 +227,10 @@ def test_kept_splits_that_do_not_fit(keep: dict[str, str], sentence: str) -> Non
         splits.split([talk("a", 1, 2), talk("b", 1, 2)], SHARES, keep=keep)
 
 
+NAMES = ("Ann", "Bob")
+"""Who speaks in turn: neighbouring lines of one speaker would be one line."""
+
+
 def case(book: str, i_p: int, tag: str, *lines: str) -> dict[str, Any]:
     return {
         "book": book,
@@ -234,7 +238,7 @@ def case(book: str, i_p: int, tag: str, *lines: str) -> dict[str, Any]:
         "i_c": 0,
         "tag": tag,
         "scenario": "A room.",
-        "dialogues": [{"character": "Ann", "message": line} for line in lines],
+        "dialogues": [{"character": NAMES[number % 2], "message": line} for number, line in enumerate(lines)],
     }
 
 
@@ -248,8 +252,9 @@ def test_set(tmp_path: Path) -> Path:
 
 
 def transcript(book: str, *lines: str, setting: str = "") -> Transcript:
-    turns = tuple(plain_turn("Ann", line) for line in lines)
-    return Transcript(scenario=Scenario(source=book, setting=setting), cast=(CastMember(name="Ann"),), turns=turns)
+    turns = tuple(plain_turn(NAMES[number % 2], line) for number, line in enumerate(lines))
+    cast = tuple(CastMember(name=name) for name in NAMES)
+    return Transcript(scenario=Scenario(source=book, setting=setting), cast=cast, turns=turns)
 
 
 def test_fingerprints_are_of_long_lines_whatever_their_spelling() -> None:

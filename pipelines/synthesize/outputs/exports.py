@@ -80,13 +80,17 @@ class ParquetRows:
 
 
 def trl_table(samples: Sequence[Sample]) -> Table:
-    """Return the columns `prompt` and `completion` (lists of role and content), then the origin of the sample."""
+    """Return the columns `prompt` and `completion` (lists of role and content), then the origin of the sample.
+
+    `turn` is the id of the turn, `merged` those of the neighbouring turns of its speaker that were merged into it.
+    """
     import pyarrow as pa
 
     columns = {
         "prompt": _messages([sample.messages[:-1] for sample in samples]),
         "completion": _messages([sample.messages[-1:] for sample in samples]),
         **{name: _texts([getattr(sample, name) for sample in samples]) for name in ("turn", "transcript", "speaker", "source")},
+        "merged": _lists([sample.merged for sample in samples]),
     }
     return pa.table(columns)
 
@@ -149,19 +153,28 @@ def sharegpt(sample: Sample) -> str:
     return json.dumps({"id": sample.turn, "conversations": rows}, ensure_ascii=False) + "\n"
 
 
-def _messages(rows: Iterable[Sequence[Any]]) -> Any:
+def _messages(rows: Sequence[Sequence[Any]]) -> Any:
     """Return lists of messages as an Arrow column, built from flat columns: about ten times as fast as from dicts."""
     import pyarrow as pa
 
-    offsets: list[int] = [0]
-    flat: list[Message] = []
-    for row in rows:
-        flat.extend(row)
-        offsets.append(len(flat))
+    flat: list[Message] = [message for row in rows for message in row]
     roles, contents = _texts([message.role for message in flat]), _texts([message.content for message in flat])
-    pairs = pa.StructArray.from_arrays([roles, contents], names=["role", "content"])
-    starts = np.asarray(offsets, dtype=np.int32)
-    return pa.ListArray.from_arrays(pa.Array.from_buffers(pa.int32(), len(starts), [None, pa.py_buffer(starts)]), pairs)
+    return pa.ListArray.from_arrays(_starts(rows), pa.StructArray.from_arrays([roles, contents], names=["role", "content"]))
+
+
+def _lists(rows: Sequence[Sequence[str]]) -> Any:
+    """Return lists of texts as an Arrow column."""
+    import pyarrow as pa
+
+    return pa.ListArray.from_arrays(_starts(rows), _texts([text for row in rows for text in row]))
+
+
+def _starts(rows: Iterable[Sequence[Any]]) -> Any:
+    """Return the place in the flat column where each list begins, and the end of the last."""
+    import pyarrow as pa
+
+    places = np.cumsum([0, *map(len, rows)], dtype=np.int32)
+    return pa.Array.from_buffers(pa.int32(), len(places), [None, pa.py_buffer(places)])
 
 
 def _texts(texts: Sequence[str]) -> Any:

@@ -6,6 +6,7 @@ from pathlib import Path
 from her.characters.coser import BookScene, load_book
 from her.characters.her_dataset import read_rows
 from her.errors import InputError
+from her.format import merged
 from her.training_data.splits import title_key
 from pipelines.synthesize.notes import Skip
 
@@ -39,7 +40,10 @@ def finished_files(paths: Iterable[Path], skip: Skip) -> list[Path]:
 
 
 def read_scenes(files: Iterable[Path], skip: Skip) -> Iterator[BookScene]:
-    """Read the scenes of these files, one file or JSONL line in memory; an unreadable file is skipped with its reason."""
+    """Read the scenes of these files, one file or JSONL line in memory; an unreadable file is skipped with its reason.
+
+    Neighbouring turns of one speaker are merged before any stage sees them: a plan leads to the whole turn that is trained.
+    """
     seen: set[str] = set()
     for file in files:
         try:
@@ -50,7 +54,7 @@ def read_scenes(files: Iterable[Path], skip: Skip) -> Iterator[BookScene]:
                     skip(file.name, f"{place} was in an earlier file")
                     continue
                 seen.add(scene.id)
-                yield scene
+                yield scene.model_copy(update={"turns": merged(scene.turns)})
         except InputError as error:
             skip(file.name, str(error))
 
