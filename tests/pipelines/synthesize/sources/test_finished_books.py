@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from her.characters.coser import stable_id
 from her.errors import InputError
+from her.training_data.samples import samples
+from her.types import Sample
+from pipelines.synthesize.outputs.exports import trl_table
 from pipelines.synthesize.sources.finished_books import finished_files, read_scenes
 from tests.characters.test_her_dataset import ROW
 from tests.pipelines.synthesize.books import lines, write_book
@@ -52,3 +56,17 @@ def test_a_path_without_scenes_is_an_error(tmp_path: Path) -> None:
         listed(tmp_path)
     with pytest.raises(InputError, match="does not exist"):
         listed(tmp_path / "none")
+
+
+def test_neighbouring_lines_of_one_speaker_are_one_turn_with_both_ids(tmp_path: Path) -> None:
+    said = [("Ann", "[Now.] Go."), ("Ann", "(points) There."), ("Bo", "Where?")]
+    case = {"book": "The Lamp", "i_p": 1, "i_c": 0, "dialogues": [{"character": who, "message": text} for who, text in said]}
+    (tmp_path / "case.json").write_text(json.dumps([case]), "utf-8")
+    (scene,) = read_scenes([tmp_path / "case.json"], lambda where, reason: None)
+    ids = [stable_id(scene.id, number) for number in range(3)]
+    assert [(turn.id, *turn.merged) for turn in scene.turns] == [(ids[0], ids[1]), (ids[2],)]
+    ann, bo = (row for row in samples(scene.transcript(), plans=False) if isinstance(row, Sample))
+    assert ann.messages[-1].content == (
+        "Ann: <role_thinking>Now.</role_thinking>Go.<role_action>points</role_action>There."
+    ) and bo.messages[1].content.endswith("Ann: Go.<role_action>points</role_action>There.")
+    assert trl_table([ann, bo]).column("merged").to_pylist() == [[ids[1]], []]
