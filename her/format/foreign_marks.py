@@ -8,7 +8,7 @@ import re
 from functools import cache, lru_cache
 
 from her.format.mark_table import MARKS, PLAN_ELEMENT, WRAPPER_NAMES, Mark
-from her.format.tags import MARKERS, NAMES, Tag
+from her.format.tags import GAP, MARKERS, NAMES, Tag, word_or_beginning
 from her.kinds import BARE, PLAN
 
 _NAMES = [*NAMES, *WRAPPER_NAMES, PLAN_ELEMENT]
@@ -21,9 +21,8 @@ def _tag(mark: Mark, text: str, closes: bool) -> Tag:
     return Tag(text, "wrap" if mark.role == "wrapper" else mark.role, BARE, text)
 
 
-_GAP = r"[ \t]{0,3}"
 _ATTRIBUTES = r"(?:[ \t][^<>＜＞\n]{0,200})?"
-_ANGLE = re.compile(rf"[<＜]{_GAP}(?:[/／]{_GAP})?([A-Za-z][\w:]*){_ATTRIBUTES}/?{_GAP}[>＞]", re.ASCII)
+_ANGLE = re.compile(rf"[<＜]{GAP}(?:[/／]{GAP})?([A-Za-z][\w:]*){_ATTRIBUTES}/?{GAP}[>＞]", re.ASCII)
 _PIPE = re.compile(r"<[|｜][^|｜<>\n]{1,40}[|｜]>")
 # A token with more behind its pipes, such as `<|channel|>analysis`, by what stands before it; the others by their first two
 # characters. Markers of gpt-oss and Command come in both cases.
@@ -34,7 +33,7 @@ class _Tables:
     """The tokens that do not stand in `_NAMES`, and how they are looked up; made at the first use.
 
     A token with more behind its pipes, such as `<|channel|>analysis`, is found by what stands before it; the others by their
-    first two characters.
+    first two characters. `anywhere`, `in_ascii` and `inside` (no role) are patterns, see `_begins`.
     """
 
     def __init__(self) -> None:
@@ -56,10 +55,24 @@ class _Tables:
         ]
         self.beginnings = frozenset(word[:size] for word in spellings for size in range(1, len(word)))
         self.longest = max(map(len, spellings)) + 9
+        self.anywhere, self.in_ascii, self.inside = self._begins("<＜◁["), self._begins("<["), self._begins("<")
+
+    def _begins(self, firsts: str) -> str:
+        """Return the pattern of the places where a token begins, or may begin at the end of the text, in lower case."""
+        names = word_or_beginning(_NAMES)
+        others = {
+            first: word_or_beginning(text[1:].lower() for text in self.tokens if text[0] == first)
+            for first in firsts
+            if first in "<◁["
+        }
+        branches = [rf"(?<=[<＜]){GAP}(?:[/／]{GAP})?(?:{names}(?=[ \t/>＞]|\Z)|\Z)"]
+        branches += [f"(?<={re.escape(first)}){tree}" for first, tree in others.items()]
+        return f"[{re.escape(firsts)}](?i:{'|'.join(branches)})"
 
 
 @cache
-def _tables() -> _Tables:
+def foreign_tables() -> _Tables:
+    """Return the tables of all tokens; made once, in 50 ms."""
     return _Tables()
 
 
@@ -70,18 +83,26 @@ def find_foreign(text: str, at: int) -> str:
             if match[1].lower() in _KNOWN:
                 return match[0]
         elif match := _PIPE.match(text, at):
-            for behind in _tables().behind_pipes.get(match[0].lower(), ()):
+            for behind in foreign_tables().behind_pipes.get(match[0].lower(), ()):
                 if text[match.end() : match.end() + len(behind)].lower() == behind:
                     return match[0] + behind
-            return match[0] if match[0] in _tables().tokens or match[0].lower() in MARKERS else ""
-    for token in _tables().by_start.get(text[at : at + 2].lower(), ()):
+            return match[0] if match[0] in foreign_tables().tokens or match[0].lower() in MARKERS else ""
+    for token in foreign_tables().by_start.get(text[at : at + 2].lower(), ()):
         if text.startswith(token, at) or (token in MARKERS and text[at : at + len(token)].lower() == token):
             return text[at : at + len(token)]
     return ""
 
 
+@cache
+def whole_tokens() -> dict[str, Tag]:
+    """Return the tokens that end at their first `>` and are written exactly so; most are, and a dict finds them at once."""
+    words = [f"<{slash}{name}>" for slash in ("", "/") for name in _NAMES] + list(foreign_tables().tokens)
+    whole = [word for word in words if word[0] == "<" and word.find(">") == len(word) - 1]
+    return {word: read_foreign(word) for word in whole if find_foreign(word, 0) == word}
+
+
 _OPEN_ATTRIBUTES = re.compile(
-    rf"[<＜]{_GAP}(?:[/／]{_GAP})?(?ai:{'|'.join(map(re.escape, _NAMES))})[ \t][^<>＜＞\n]{{0,201}}/?{_GAP}\Z"
+    rf"[<＜]{GAP}(?:[/／]{GAP})?(?ai:{'|'.join(map(re.escape, _NAMES))})[ \t][^<>＜＞\n]{{0,201}}/?{GAP}\Z"
 )
 _WIDE = str.maketrans("＜＞／", "<>/")
 UNKNOWN = re.compile(r"<([A-Za-z][\w:.-]{0,40})(?:[ \t][^<>\n]{0,200})?>")
@@ -98,7 +119,7 @@ ESCAPED_LONGEST = 80
 @lru_cache(2048)
 def read_foreign(text: str) -> Tag:
     """Return the token that `FOREIGN` matched."""
-    if tag := _tables().tokens.get(text) or _tables().tokens.get(text.lower()):
+    if tag := foreign_tables().tokens.get(text) or foreign_tables().tokens.get(text.lower()):
         return tag
     bare = text.translate(_WIDE).strip("<> \t")
     closes, empty = bare.startswith("/"), bare.endswith("/")
@@ -118,7 +139,7 @@ def is_cut_foreign(text: str, at: int) -> bool:
     size = len(text) - at
     if size > 240:
         return False
-    rest, tables = text[at:], _tables()
+    rest, tables = text[at:], foreign_tables()
     if size <= tables.longest:
         bare = rest.lower() if rest.isascii() else rest.translate(_WIDE).lower()
         if bare in tables.beginnings:
@@ -133,6 +154,6 @@ def is_cut_foreign(text: str, at: int) -> bool:
 def without_end(text: str) -> str:
     """Return the text of a turn without the token that ended it, so that it can be continued."""
     bare = text.rstrip()
-    ends = [token for token, tag in _tables().tokens.items() if tag.move in ("turn_end", "turn_start", "end")]
+    ends = [token for token, tag in foreign_tables().tokens.items() if tag.move in ("turn_end", "turn_start", "end")]
     ending = next((token for token in ends if bare.endswith(token)), "")
     return bare[: -len(ending)] if ending else text

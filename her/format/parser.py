@@ -19,6 +19,8 @@ from her.format.turn_state import TurnState
 from her.kinds import PLAN
 from her.types import Defect, Part, Turn, new_id
 
+_MOST_PLAN_ENDS = 4
+"""Plans without an end that are ended at a name, each by one more reading of the text; a further one goes to the text's end."""
 _BLANK = re.compile(r"[ \t]*")
 
 
@@ -46,7 +48,9 @@ class Parser:
         self.others = tuple(name for name in others if name and name != speaker)
         self.notation: Notation = notation
         self._guess = guess or Guess()
-        self._state = TurnState(speaker, notation == "auto", stops_by_mode(notation, speaker, self.others))
+        self._state = TurnState(
+            speaker, notation == "auto", stops_by_mode(notation, speaker, self.others, named=bool(self._guess.wrapper))
+        )
         self._scanner = Scanner(self._state, self.others, notation, self._guess)
         self._raw: list[str] = []
         self._fed = 0  # characters fed so far
@@ -132,20 +136,23 @@ class Parser:
         if scanner.unknown and (state.mode == PLAN or not state.says_more(0)):
             # An unknown pair around everything is a wrapper; one that nothing closes is text.
             return self._again(guess._replace(wrapper=scanner.unknown if state.mode != PLAN else ""))
-        if self.notation == "auto" and state.mode == PLAN and (name := self._name_in_plan()) is not None:
-            return self._again(guess, plan_end=name)
+        if self.notation == "auto" and state.mode == PLAN and len(guess.plan_ends) < _MOST_PLAN_ENDS:
+            name = self._name_in_plan()
+            return None if name is None else self._again(guess._replace(plan_ends=(*guess.plan_ends, name)))
         return None
 
-    def _again(self, guess: Guess, plan_end: int | None = None) -> "Parser":
-        """Read the text again; `plan_end` is where an open plan ends without a mark."""
+    def _again(self, guess: Guess) -> "Parser":
+        """Read the text again with another guess."""
         again = Parser(self.speaker, self.others, self.notation, guess=guess)
         again.feed_reasoning("".join(self._state.draft.reasoning))
-        raw = self.raw
-        again.feed(raw[:plan_end])
-        if plan_end is not None:
+        raw, at = self.raw, 0
+        for end in guess.plan_ends:
+            again.feed(raw[at:end])
             again._scanner.scan("", again._fed, final=True)
+            again._state.draft.at = end
             again._state.end_open_plan()
-            again.feed(raw[plan_end:])
+            at = end
+        again.feed(raw[at:])
         return again
 
     def _name_in_plan(self) -> int | None:

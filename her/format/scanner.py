@@ -11,12 +11,21 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from her.format import markers as marks
-from her.format.foreign_marks import ESCAPED_END, ESCAPED_LONGEST, find_foreign, is_cut_foreign, read_foreign
+from her.format.foreign_marks import (
+    ESCAPED_END,
+    ESCAPED_LONGEST,
+    find_foreign,
+    foreign_tables,
+    is_cut_foreign,
+    read_foreign,
+    whole_tokens,
+)
 from her.format.mark_table import BARE_FINAL
 from her.format.markers import Notation, stands_free
 from her.format.names import wide_names
 from her.format.reply_start import find_start
-from her.format.tags import Tag, find_tag, is_cut, read_tag
+from her.format.stops import stops_by_mode
+from her.format.tags import Tag, find_tag, is_cut, read_tag, tag_begins
 from her.format.turn_state import TurnState
 from her.kinds import BARE, PLAN
 
@@ -31,11 +40,13 @@ class Guess(NamedTuple):
         fences: whether tags in code fences are literal.
         wraps: whether a fence around the whole reply is taken off.
         wrapper: name in angle brackets that is taken off; None while none is known, and an unknown pair may begin a plan.
+        plan_ends: positions at which a plan that no mark closes ends, because the character's own line begins there.
     """
 
     fences: bool = True
     wraps: bool = True
     wrapper: str | None = None
+    plan_ends: tuple[int, ...] = ()
 
 
 class Scanner:
@@ -53,7 +64,7 @@ class Scanner:
         self.unknown = ""
         self.outer = self.wrapped = False
         self._state = state
-        self._notation = notation
+        self._others, self._notation = others, notation
         self._guess = guess
         self._base = 0  # position of the text in hand within all that came
         self._wide = notation == "auto"
@@ -62,6 +73,10 @@ class Scanner:
         self._find: Callable[[str, int], str] = find_foreign if self._wide else find_tag
         self._read: Callable[[str], Tag] = read_foreign if self._wide else read_tag
         self._cut: Callable[[str, int], bool] = is_cut_foreign if self._wide else is_cut
+        self._whole = whole_tokens() if self._wide else {}
+        self._may_begin = re.compile(foreign_tables().anywhere).match if self._wide else tag_begins().match
+        self._firsts = "<＜[◁" if self._wide else "<"
+        self._any_angle = bool(guess.wrapper)  # tags count that stand in no table
 
     def scan(self, more: str, fed: int, final: bool = False) -> None:
         """Read the text held back and what came behind it; `fed` is the length of all that came."""
@@ -76,15 +91,30 @@ class Scanner:
 
     def _step(self, text: str, at: int, final: bool) -> int:
         state = self._state
-        stop = state.stops.any_text(text, at)
-        if stop is None:
-            return self._literal(text[at:], len(text))
-        if stop.start() > at:
-            state.run.append(text[at : stop.start()])
+        place = self._next_stop(text, at)
+        if place > at:
+            state.run.append(text[at:place])
+        if place == len(text):
+            return place
+        state.draft.at = self._base + place
+        return self._read_stop(text, place, final)
+
+    def _next_stop(self, text: str, at: int) -> int:
+        """Return the next place where a line may begin, or a token, or something that may become one; else the text's end."""
+        search = self._state.stops.any_text
+        while stop := search(text, at):
             at = stop.start()
-        state.draft.at = self._base + at
+            if self._any_angle or text[at] not in self._firsts or self._may_begin(text, at):
+                return at
+            at += 1
+        return len(text)
+
+    def _read_stop(self, text: str, at: int, final: bool) -> int:
         match text[at]:
             case "<":
+                # Most tokens are written exactly as in the table; 30 characters are more than the longest has.
+                if tag := self._whole.get(text[at : text.find(">", at, at + 30) + 1]):
+                    return self._apply(tag, at + len(tag.text))
                 return self._angle(text, at, final)
             case "\n":
                 return self._newline(at)
@@ -152,7 +182,9 @@ class Scanner:
         found = find_start(text, at, final, unknown=self._guess.wrapper is None)
         if found is None or found == "wait":
             return at if found is None else ~at
-        self.unknown = found.unknown or self.unknown
+        if found.unknown:
+            self.unknown, self._any_angle = found.unknown, True
+            state.use_stops(stops_by_mode("auto", state.speaker, self._others, named=True))
         state.open_start(found.tag, found.stops)
         return found.end
 

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 
+from her.format.foreign_marks import foreign_tables
 from her.format.markers import BRACKETS, Mode, Notation
 from her.format.names import wide_names
+from her.format.tags import tag_begins
 from her.kinds import BARE, KINDS, PLAN, TABLE
 
 Search = Callable[..., re.Match[str] | None]
@@ -18,7 +20,7 @@ class StopSearch:
 
     def __init__(self, pattern: str, in_ascii: str = "") -> None:
         self.any_text: Search = re.compile(pattern).search
-        self.ascii_text: Search = re.compile(in_ascii).search if in_ascii else self.any_text
+        self.ascii_text: Search = re.compile(in_ascii or pattern).search
 
 
 _OPENING = re.escape("".join(BRACKETS))
@@ -48,11 +50,26 @@ _INNER_STOPS: dict[Mode, StopSearch] = {
 
 
 @lru_cache(256)
-def stops_by_mode(notation: Notation, speaker: str, others: tuple[str, ...]) -> Mapping[Mode, StopSearch]:
-    """Return the stops in each mode of a turn of this speaker; kept, since all turns of a chat have them."""
+def stops_by_mode(notation: Notation, speaker: str, others: tuple[str, ...], named: bool = False) -> Mapping[Mode, StopSearch]:
+    """Return the stops in each mode of a turn of this speaker; kept, since all turns of a chat have them.
+
+    Args:
+        named: whether tags count that stand in no table, so that each `<` is a stop.
+    """
     bare = BARE_STOPS[notation]
+    inside, plan = _TAGS_ONLY, _TAGS_ONLY
     if notation == "auto":
         names = wide_names(speaker, others)
-        bare = StopSearch(names.stops, names.ascii_stops)
-    plan = _FOREIGN_TAGS if notation == "auto" else _TAGS_ONLY
-    return {**dict.fromkeys((*KINDS, "cut"), _TAGS_ONLY), **_INNER_STOPS, PLAN: plan, BARE: bare}
+        bare, plan = StopSearch(names.stops, names.ascii_stops), _FOREIGN_TAGS
+    if not named:
+        inside, plan = _tokens(notation == "auto")
+    return {**dict.fromkeys((*KINDS, "cut"), inside), **_INNER_STOPS, PLAN: plan, BARE: bare}
+
+
+@cache
+def _tokens(wide: bool) -> tuple[StopSearch, StopSearch]:
+    """Return the stops inside a role tag and inside a plan: only places where a token of the table may begin."""
+    if not wide:
+        return (StopSearch(tag_begins().pattern),) * 2
+    tables = foreign_tables()
+    return StopSearch(tables.inside), StopSearch(tables.anywhere, tables.in_ascii)

@@ -5,8 +5,9 @@ first character, and no token is the beginning of another one: a token is known 
 """
 
 import re
-from functools import lru_cache
-from typing import Literal, NamedTuple
+from collections.abc import Iterable
+from functools import cache, lru_cache
+from typing import Any, Literal, NamedTuple
 
 from her.kinds import BARE, KINDS, PLAN, TABLE, Kind
 
@@ -39,11 +40,12 @@ WRITTEN: dict[Kind, tuple[str, str]] = {kind: (f"<{kind}>", f"</{kind}>") for ki
 """Canonical opening and closing tag of each kind that has one."""
 
 _CANONICAL = {tag for pair in WRITTEN.values() for tag in pair}
-_GAP = r"[ \t]{0,3}"
-TAG = re.compile(rf"(?ai:<{_GAP}(?:/{_GAP})?(?:{'|'.join(map(re.escape, NAMES))}){_GAP}>|{'|'.join(map(re.escape, MARKERS))})")
+GAP = r"[ \t]{0,3}"
+"""Blanks that may stand beside the name in a tag."""
+TAG = re.compile(rf"(?ai:<{GAP}(?:/{GAP})?(?:{'|'.join(map(re.escape, NAMES))}){GAP}>|{'|'.join(map(re.escape, MARKERS))})")
 _SPELLINGS = [f"<{slash}{name}>" for slash in ("", "/") for name in NAMES] + list(MARKERS)
 _BEGINNINGS = frozenset(word[:size] for word in _SPELLINGS for size in range(1, len(word)))
-# The longest token with all its blanks: three gaps of up to three each (`_GAP`).
+# The longest token with all its blanks: three gaps of up to three each (`GAP`).
 _LONGEST = max(map(len, _SPELLINGS)) + 9
 
 
@@ -68,6 +70,33 @@ def read_tag(text: str) -> Tag:
         return Tag(text, move, PLAN, "|")
     name = text.strip("<>/ \t").lower()
     return Tag(text, "close" if "/" in text else "open", NAMES[name], name)
+
+
+def word_or_beginning(words: Iterable[str]) -> str:
+    """Return a pattern that matches where one of the words stands, or at the end of the text the beginning of one.
+
+    It is a tree of letters, so that a place without a word is given up at the first letter that fits none.
+    """
+    tree: dict[str, Any] = {}
+    for word in words:
+        node = tree
+        for char in word:
+            node = node.setdefault(char, {})
+        node[""] = {}
+    return _branches(tree)
+
+
+def _branches(node: dict[str, Any]) -> str:
+    longer = [re.escape(char) + _branches(after) for char, after in node.items() if char]
+    ends = "" if "" in node else r"\Z"  # a word ends here, or only the text may
+    return f"(?:{'|'.join([*longer, ends])})" if longer else ends
+
+
+@cache
+def tag_begins() -> re.Pattern[str]:
+    """Return the pattern of the places where a token of `TAG` begins, or may begin at the end of the text."""
+    names, markers = word_or_beginning(NAMES), word_or_beginning(marker.removeprefix("<") for marker in MARKERS)
+    return re.compile(rf"<(?i:{GAP}(?:/{GAP})?(?:{names}(?=[ \t>]|\Z)|\Z)|{markers})")
 
 
 def find_tag(text: str, at: int) -> str:

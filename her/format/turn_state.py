@@ -62,6 +62,11 @@ class TurnState:
         self.line_start = mode == BARE
         self.after_name = False
 
+    def use_stops(self, stops: Mapping[Mode, StopSearch]) -> None:
+        """Take other stops from here on."""
+        self._stops_by_mode = stops
+        self.stops = stops[self.mode]
+
     def end_run(self, kind: Kind | None = None, at_tag: bool = False) -> bool:
         """Make the run a part of this kind, else of the mode's; return False when it was blank."""
         text, self.run = "".join(self.run), []
