@@ -70,6 +70,8 @@ class WideNames:
         self._words = (*ROLE_WORDS, *OTHER_ROLE_WORDS)
         everything = (*self._names, *self._headed, *self._words)
         self._firsts = frozenset(name[0] for name in (*self._names, *self._words) if name)
+        self._pairs = frozenset(name[:2] for name in (*self._names, *self._words) if name)
+        self._odd = tuple(name for name in everything if not name[0].isalnum())
         # What may stand behind one leading character; names behind `#` alone are looked for there.
         seconds = {name[1] for name in everything if len(name) > 1 and name[0] in _LEADING}
         headed = {name[0] for name in self._headed if name not in WRAPPER_NAMES}
@@ -77,6 +79,7 @@ class WideNames:
         plain = f"{folded(speaker)}:"
         # The canonical spelling needs no pattern, unless a longer name begins with it.
         self._canonical = plain if not any(name.startswith(plain) for name in everything) else "\n"
+        self._exact = f"{speaker}:" if self._canonical == plain else "\n"
         self._longest = max(map(len, everything))
         self._beginnings = frozenset(name[:size] for name in everything for size in range(1, len(name) + 1))
         self._any = re.compile("|".join(sorted(map(re.escape, everything), key=len, reverse=True)))
@@ -92,8 +95,14 @@ class WideNames:
         """
         char = text[at]
         if char.isalnum():
+            # Two letters decide about most lines; a name of one letter has only one.
             if char not in self._firsts and folded(char) not in self._firsts:
                 return None
+            if at + 1 < len(text) and (pair := folded(text[at : at + 2])) not in self._pairs and pair[0] not in self._pairs:
+                return None
+            if text.startswith(self._exact, at):
+                end = at + len(self._exact)
+                return NameFound(end, True, self._exact)
         elif char not in _LEADING or (char != "#" and at + 1 < len(text) and folded(text[at + 1]) not in self._behind):
             return None
         head = folded(text[at : at + self._longest + _MOST_BEFORE])
@@ -106,7 +115,9 @@ class WideNames:
             end = at + len(self._canonical)
             return NameFound(end, True, text[at:end])
         # Every spelling has a name behind such marks: most lines are decided here.
-        if not self._any.match(head, start) and not (start and any(self._any.match(head, place) for place in range(start))):
+        if not self._any.match(head, start) and not (
+            start and any(head.find(name, 0, start + len(name)) >= 0 for name in self._odd)
+        ):
             waits = not final and at + len(head) == len(text) and self._may_grow(head, start)
             return -1 if waits else None
         window = text[at : at + self._longest + _ROOM]

@@ -90,31 +90,38 @@ class Scanner:
                 return
 
     def _step(self, text: str, at: int, final: bool) -> int:
-        state = self._state
-        place = self._next_stop(text, at)
+        """Read the text up to the next stop, and the stop."""
+        state, place = self._state, at
+        search = state.stops.any_text
+        while stop := search(text, place):
+            place = stop.start()
+            char = text[place]
+            if char not in self._firsts or self._any_angle:
+                break
+            # Most tokens are written exactly as in the table; 30 characters are more than the longest has.
+            end = text.find(">", place, place + 30) if char == "<" else -1
+            if end > 0 and (tag := self._whole.get(text[place : end + 1])):
+                if place > at:
+                    state.run.append(text[at:place])
+                state.draft.at = self._base + place
+                return self._apply(tag, end + 1)
+            if begun := self._may_begin(text, place):
+                if end < 0 and char == "<" and not final and begun.end() == len(text):  # the beginning of a token
+                    if place > at:
+                        state.run.append(text[at:place])
+                    return ~place
+                break
+            place += 1
+        if stop is None:
+            return self._literal(text[at:], len(text))
         if place > at:
             state.run.append(text[at:place])
-        if place == len(text):
-            return place
         state.draft.at = self._base + place
         return self._read_stop(text, place, final)
-
-    def _next_stop(self, text: str, at: int) -> int:
-        """Return the next place where a line may begin, or a token, or something that may become one; else the text's end."""
-        search = self._state.stops.any_text
-        while stop := search(text, at):
-            at = stop.start()
-            if self._any_angle or text[at] not in self._firsts or self._may_begin(text, at):
-                return at
-            at += 1
-        return len(text)
 
     def _read_stop(self, text: str, at: int, final: bool) -> int:
         match text[at]:
             case "<":
-                # Most tokens are written exactly as in the table; 30 characters are more than the longest has.
-                if tag := self._whole.get(text[at : text.find(">", at, at + 30) + 1]):
-                    return self._apply(tag, at + len(tag.text))
                 return self._angle(text, at, final)
             case "\n":
                 return self._newline(at)

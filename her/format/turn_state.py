@@ -6,6 +6,7 @@ The scanner (`her.format.scanner`) finds the tokens and calls one method for eac
 from collections.abc import Mapping
 
 from her.format import markers as marks
+from her.format.mark_table import PLAN_ELEMENT
 from her.format.markers import Mode, sentence_starts
 from her.format.names import NameFound
 from her.format.stops import BARE_STOPS, StopSearch
@@ -13,6 +14,9 @@ from her.format.tags import Tag, ends_plan, follow_inner, unescape
 from her.format.turn_builder import TurnDraft
 from her.kinds import BARE, PLAN, STARRED, Kind
 from her.types import Part
+
+_ELEMENTS = (PLAN_ELEMENT, f"{PLAN_ELEMENT}?")
+"""Names of an element of a page that may be a plan, and of one that does not say whether it is."""
 
 
 class TurnState:
@@ -225,31 +229,32 @@ class TurnState:
             self._structure(tag, after)
 
     def _structure(self, tag: Tag, after: int) -> None:
-        if tag.name == "details?" or (tag.name == "details" and tag.move == "close"):  # an element of a page that is no plan
-            if self.fresh() and not self.draft.plans and tag.move == "open":
-                self._open_plan(tag._replace(name="details"))
-            else:
-                self.run.append(tag.text)
+        if tag.name in _ELEMENTS and self._is_no_plan(tag):
             return
         if tag.alias:
             self.draft.defect("alias", tag.text)
-        match tag.kind, tag.move:
-            case _, "turn_end" | "turn_start":
-                self._turn_token(tag, after)
-            case _, "wrap":
-                self._unwrap(tag)
-            case _, "end" if self._wide and not self.fresh():
-                self._end_turn(after)
-            case _, "end" | "drop":  # outside a plan a marker of the server is nothing; a line may still start behind it
-                self.line_start = self.mode == BARE and (not self.run or self.run[-1][-1] == "\n")
-            case kind, "open" if kind == PLAN:
-                self._open_plan(tag)
-            case kind, _ if kind == PLAN:
-                self._claim_plan(tag)
-            case _, "open":
-                self._open_role(tag)
-            case _:
-                self._close_role(tag)
+        if tag.move == "open":
+            (self._open_plan if tag.kind == PLAN else self._open_role)(tag)
+        elif tag.move == "close":
+            (self._claim_plan if tag.kind == PLAN else self._close_role)(tag)
+        elif tag.move in ("turn_end", "turn_start"):
+            self._turn_token(tag, after)
+        elif tag.move == "wrap":
+            self._unwrap(tag)
+        elif tag.move == "end" and self._wide and not self.fresh():
+            self._end_turn(after)
+        else:  # outside a plan a marker of the server is nothing; a line may still start behind it
+            self.line_start = self.mode == BARE and (not self.run or self.run[-1][-1] == "\n")
+
+    def _is_no_plan(self, tag: Tag) -> bool:
+        """Read an element of a page, which is a plan at the start of a reply only; return whether it was none."""
+        if tag.name == PLAN_ELEMENT and tag.move == "open":
+            return False
+        if tag.move == "open" and self.fresh() and not self.draft.plans:
+            self._open_plan(tag._replace(name=PLAN_ELEMENT))
+        else:
+            self.run.append(tag.text)
+        return True
 
     def _turn_token(self, tag: Tag, after: int) -> None:
         """End the turn at a token that ends or starts one; before anything was said it is left over from the prompt."""
