@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from her.format.mark_table import LABELS, NOTE_WORDS, THOUGHT_WORDS
 from her.format.markers import stands_free
+from her.format.tags import any_word
 from her.kinds import BARE, STARRED, Kind
 
 THOUGHT: Kind = "role_thinking"
@@ -20,9 +21,9 @@ _LETTER = r"[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
 """A letter or digit of a script that is written with blanks."""
 _MOST = 1_200
 """Longest span in characters."""
-_LABEL_WORDS = "|".join(sorted(map(re.escape, LABELS), key=len, reverse=True))
-_NOTES = "|".join(sorted(map(re.escape, NOTE_WORDS), key=len, reverse=True))
+_LABEL_WORDS, _NOTES = any_word(LABELS), any_word(NOTE_WORDS)
 _BRACKETS, _ROUND, _SQUARE = "[(（【［〔〖", "(（", "[［【〔〖"
+_OVER_LINES = r'(?:\A|(?<=[\s.!?…"”]))\*(?![\s*])(?>[^*\n]{1,600})\n(?>[^*]{1,600})(?<!\s)\*(?![\w*])'
 _FORMS: tuple[tuple[str, str, str], ...] = (
     ("`", "literal", r"```[\s\S]*?(?:```|\Z)"),
     ("!", "literal", r"!\[[^\[\]\n]{0,300}\]\([^()\s]{1,500}\)"),
@@ -48,7 +49,7 @@ _FORMS: tuple[tuple[str, str, str], ...] = (
     ),
     ("*", "star", rf"(?<={_LETTER})\*(?=[^\W\d])(?>[^*\n]{{3,80}})(?<!\s)\*(?!\*)(?!{_LETTER})"),
     ("*", "star", r"(?:(?<=\n)|\A)\*[ \t]{1,3}(?>[^*\n]{1,300})(?<=[ \t])\*(?=\s|\Z)"),
-    ("*", "star", r'(?:\A|(?<=[\s.!?…"”]))\*(?![\s*])(?>[^*\n]{1,600})\n(?>[^*]{1,600})(?<!\s)\*(?![\w*])'),
+    ("*", "star", _OVER_LINES),
     ("＊", "star", rf"(?<!＊)＊(?!\s)(?>[^＊\n]{{1,{_MOST}}})＊"),
     ("*", "begun", rf'(?:\A|(?<=\s)|(?<=[.!?…。！？"”)）]))\*(?![\s*])(?>[^*\n]{{2,{_MOST}}})(?=\n|\Z)'),
     ("_", "under", rf"(?<!\w)_(?![\s_])(?>[^_\n]{{1,{_MOST}}})(?<!\s)_(?!\w)"),
@@ -66,6 +67,15 @@ _PATTERNS = {
     )
     for char in dict.fromkeys("".join(chars for chars, _, _ in _FORMS))
 }
+_LONE_STAR = re.compile(
+    "|".join(
+        f"(?P<{name}{n}>{form})"
+        for n, (chars, name, form) in enumerate(_FORMS)
+        if "*" in chars and (name in ("label", "begun") or form == _OVER_LINES)
+    ),
+    re.VERBOSE,
+)
+"""The patterns for a star behind which no other one stands on its line."""
 _NEXT = re.compile(f"[{re.escape(''.join(_PATTERNS))}]").search
 _NEXT_ASCII = re.compile(r"[`!\[(*\"_>]").search
 _MAY_HOLD = re.compile(r"[*＊_`>\[(（【［〔〖]").search
@@ -131,7 +141,7 @@ _NOT_DOING = frozenset(
 )
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _LONE_STOP = re.compile(r"[ \t]*(?:[.,;:。，；：、]|[!?！？]+)(?=\s|\Z)")
-_THOUGHT_WORD = re.compile(rf"(?i:{'|'.join(sorted(map(re.escape, THOUGHT_WORDS), key=len, reverse=True))})\s*[:：，,]\s*(?=\S)")
+_THOUGHT_WORD = re.compile(rf"(?i:{any_word(THOUGHT_WORDS)})\s*[:：，,]\s*(?=\S)")
 _INNER_LABEL = re.compile(rf"(?i:({_LABEL_WORDS}))\s*[:：]\s*(?=\S)")
 _CODE = re.compile(r"[=;{}<>\\/|$]|\w\(|^\S*[_.]\S*$")
 _SENTENCE = re.compile(r"[.!?…。！？~]\W*$|\s\S+\s|[\u3400-\u9fff]")
@@ -188,7 +198,10 @@ def _matches(text: str, start: int, end: int) -> Iterable[tuple[str, re.Match[st
     at = start
     while at < end and (stop := search(text, at, end)):
         at = stop.start()
-        match = _PATTERNS[text[at]].match(text, at, end)
+        pattern = _PATTERNS[text[at]]
+        if text[at] == "*" and ((next_star := text.find("*", at + 1, end)) < 0 or text.find("\n", at, next_star) > 0):
+            pattern = _LONE_STAR
+        match = pattern.match(text, at, end)
         if match is None:
             at += 1
             continue

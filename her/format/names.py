@@ -31,6 +31,9 @@ _EMOTE_BEGUN = re.compile(
 )
 _COLON_BEGUN = re.compile(rf"{_S}{_CLOSE}{{0,2}}[*_]{{0,3}}{_S}{_COLON}{_S}[\"”'’\]】)）〕］」』}}*_]{{0,4}}")
 _BEFORE = re.compile(rf"[{_HIDDEN}]{{0,6}}(?:#{{1,6}}{_S})?[*_]{{0,3}}{_OPEN}{{0,2}}[*_]{{0,3}}{_S}")
+_DECIDED = re.compile(rf"[#\]】］〕{_COLON[1:]}")
+"""One of these stands in the line of each spelling, or `_CLOSED` does behind its first two characters."""
+_CLOSED = re.compile(r"[*_]")
 _LEADING = frozenset("\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad#*_[【(（〔［「『〖\"“'‘<{《")
 """What may stand at the beginning of a name's line beside a letter."""
 _MOST_BEFORE = 40
@@ -71,7 +74,7 @@ class WideNames:
         everything = (*self._names, *self._headed, *self._words)
         self._firsts = frozenset(name[0] for name in (*self._names, *self._words) if name)
         self._pairs = frozenset(name[:2] for name in (*self._names, *self._words) if name)
-        self._odd = tuple(name for name in everything if not name[0].isalnum())
+        self._odd = frozenset(name[0] for name in everything if name and not name[0].isalnum())
         # What may stand behind one leading character; names behind `#` alone are looked for there.
         seconds = {name[1] for name in everything if len(name) > 1 and name[0] in _LEADING}
         headed = {name[0] for name in self._headed if name not in WRAPPER_NAMES}
@@ -105,28 +108,30 @@ class WideNames:
                 return NameFound(end, True, self._exact)
         elif char not in _LEADING or (char != "#" and at + 1 < len(text) and folded(text[at + 1]) not in self._behind):
             return None
-        head = folded(text[at : at + self._longest + _MOST_BEFORE])
-        start = 0
-        if not char.isalnum():
-            start = before.end() if (before := _BEFORE.match(head)) else 0
-            if "#" not in head[:start] and start < len(head) and not self._firsts.intersection((head[start], head[0])):
-                return None
-        elif head.startswith(self._canonical):
-            end = at + len(self._canonical)
-            return NameFound(end, True, text[at:end])
-        # Every spelling has a name behind such marks: most lines are decided here.
-        if not self._any.match(head, start) and not (
-            start and any(head.find(name, 0, start + len(name)) >= 0 for name in self._odd)
-        ):
-            waits = not final and at + len(head) == len(text) and self._may_grow(head, start)
-            return -1 if waits else None
         window = text[at : at + self._longest + _ROOM]
         fold = folded(window)
-        if fold.startswith(self._words) and (found := self._role_word(fold, window, at)) and fresh():
+        start = 0
+        if not char.isalnum():
+            start = before.end() if (before := _BEFORE.match(fold)) else 0
+            first = fold[start : start + 1]
+            if first and first not in self._firsts and fold[0] not in self._firsts and "#" not in fold[:start]:
+                return None
+        elif fold.startswith(self._canonical):
+            end = at + len(self._canonical)
+            return NameFound(end, True, text[at:end])
+        line = fold.find("\n")
+        grows = not final and line < 0 and at + len(window) == len(text)
+        # Every spelling has a name behind such marks: most lines are decided here.
+        if not self._any.match(fold, start) and self._odd.isdisjoint(fold[:start]):
+            return -1 if grows and self._may_grow(fold, start) else None
+        if fold.startswith(self._words) and fresh() and (found := self._role_word(fold, window, at)):
             return found
         # A longer name may still be coming: "Iago:" may be the beginning of "Iago: the Elder:".
-        if not final and at + len(window) == len(text) and self._may_grow(fold, start):
+        if grows and self._may_grow(fold, start):
             return -1
+        line = len(fold) if line < 0 else line
+        if not _DECIDED.search(fold, 0, line) and not _CLOSED.search(fold, 2, line):
+            return None
         match = self._patterns.match(fold)
         if match is None:
             return None
@@ -143,8 +148,6 @@ class WideNames:
 
     def _may_grow(self, fold: str, start: int) -> bool:
         """Return whether the text, which goes to the end of what has come, may be the beginning of a name or of a longer one."""
-        if "\n" in fold:
-            return False
         if start == len(fold):
             return True
         for begin in (0, start) if start else (0,):

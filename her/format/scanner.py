@@ -158,7 +158,7 @@ class Scanner:
         if self._state.mode == "*":  # no action runs over a line's end; the newline is then read as one of bare text
             self._state.drop_star()
             return at
-        self._state.line_start = True
+        self._state.line_start, self._state.after_name = True, False
         return self._literal("\n", at + 1)
 
     # Beginnings of lines
@@ -171,6 +171,8 @@ class Scanner:
                 blank = marks.BLANK_LINES.match(text, at)
                 assert blank is not None
                 return self._literal(blank[0], blank.end())
+            if text[at] == "\n":
+                return self._newline(at)
             if (blank := marks.BLANK.match(text, at)) and blank.end() > at:
                 return blank.end()
         state.draft.at = self._base + at

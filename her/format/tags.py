@@ -72,10 +72,13 @@ def read_tag(text: str) -> Tag:
     return Tag(text, "close" if "/" in text else "open", NAMES[name], name)
 
 
-def word_or_beginning(words: Iterable[str]) -> str:
-    """Return a pattern that matches where one of the words stands, or at the end of the text the beginning of one.
+def any_word(words: Iterable[str], cut: str | None = None) -> str:
+    """Return a pattern that matches where one of the words stands, the longest first.
 
     It is a tree of letters, so that a place without a word is given up at the first letter that fits none.
+
+    Args:
+        cut: pattern of what may stand in place of the rest of a word; None for nothing.
     """
     tree: dict[str, Any] = {}
     for word in words:
@@ -83,13 +86,20 @@ def word_or_beginning(words: Iterable[str]) -> str:
         for char in word:
             node = node.setdefault(char, {})
         node[""] = {}
-    return _branches(tree)
+    return _branches(tree, cut)
 
 
-def _branches(node: dict[str, Any]) -> str:
-    longer = [re.escape(char) + _branches(after) for char, after in node.items() if char]
-    ends = "" if "" in node else r"\Z"  # a word ends here, or only the text may
-    return f"(?:{'|'.join([*longer, ends])})" if longer else ends
+def word_or_beginning(words: Iterable[str]) -> str:
+    """Return a pattern that matches where one of the words stands, or at the end of the text the beginning of one."""
+    return any_word(words, cut=r"\Z")
+
+
+def _branches(node: dict[str, Any], cut: str | None) -> str:
+    branches = [re.escape(char) + _branches(after, cut) for char, after in node.items() if char]
+    ends = "" if "" in node else cut
+    if ends is not None:
+        branches.append(ends)
+    return branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})"
 
 
 @cache

@@ -51,6 +51,7 @@ class TurnState:
         self.plan_ended: int | None = None
         self.fence: int | None = None
         self.opening = self._wide = wide
+        self._plain_names = (f"{speaker}:", f"{speaker}：")
         self._stops_by_mode = stops
         self._blank_in, self._blank = self.run, 0  # the run that `fresh` looked at, and its pieces that are surely blank
         self._before_star: list[str] = []  # the run before a star that is not closed yet
@@ -139,7 +140,7 @@ class TurnState:
             self.draft.defect("name_misplaced", spelling)
         if "：" in spelling:
             self.draft.defect("name_fullwidth_colon", spelling)
-        if spelling.rstrip() not in (f"{self.speaker}:", f"{self.speaker}："):
+        if spelling.rstrip() not in self._plain_names:
             self.draft.defect("alias", spelling)
         self.draft.named = self.after_name = True
 
