@@ -248,7 +248,7 @@ def test_law_any_split_gives_the_whole(text: str, cuts: list[int], notation: Not
     whole = parse(text, NAME, OTHERS, notation, reasoning, "id")
     assert stream(text, cuts, notation, reasoning) == whole
     assert stream(text, list(range(len(text))), notation, reasoning) == whole
-    assert whole.raw == text
+    assert text.startswith(whole.raw) and (notation == "auto" or whole.raw == text)
 
 
 @given(TEXT, NOTATIONS)

@@ -44,6 +44,64 @@ PIECES = [
     *("*", "**", "[", "]", "(", ")", "（", "）", ".", "!", ":", "：", "hi", "he bows", "你好", "é", "😀"),
     *("&lt;", "&amp;lt;", "&amp;", "&", "&grave;", "&amp;grave;``", "lt;", "amp;", "|", ">"),
 ]
+MARKS = [
+    *(
+        "[THINK]",
+        "[/THINK]",
+        "[think]",
+        "◁think▷",
+        "◁/think▷",
+        "＜think＞",
+        "＜/think＞",
+        "<think/>",
+        '<think kind="x">',
+        "< /think >",
+    ),
+    *("<|channel|>", "commentary", "<|begin_of_thought|>", "<|end_of_thought|>", "<|begin_of_box|>", "<answer>", "</answer>"),
+    *("<|im_end|>", "</s>", "<end_of_turn>", "<eos>", "<｜end▁of▁sentence｜>", "[/INST]", "<|im_start|>", "<bos>", "[INST]"),
+    *(
+        "&lt;think&gt;",
+        "&lt;/think&gt;",
+        "\\<think\\>",
+        "<musing>",
+        "</musing>",
+        "<details>",
+        "</details>",
+        "analysisWe",
+        "assistantfinal",
+    ),
+    *(
+        "IAGO:",
+        "*Iago:*",
+        "[Iago]",
+        "【Iago】：",
+        "### Iago\n",
+        "Iago (smiling):",
+        "{{char}}:",
+        "User:",
+        "### Human:",
+        "assistant\n",
+        "\u200b",
+    ),
+    *(
+        "*nods*",
+        "*nods",
+        "_late_",
+        "`so late.`",
+        "> ",
+        '"',
+        "“",
+        "【心理】",
+        "〔",
+        "〕",
+        "（心想：",
+        "[1]",
+        "```markdown\n",
+        "＊",
+    ),
+]
+"""Marks that only the notation `auto` reads, see her/format/mark_table.py."""
+PIECES += MARKS
 TEXT = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=3)), max_size=14).map("".join)
 PARTS = st.lists(st.builds(Part, kind=st.sampled_from(KINDS), text=TEXT), max_size=4)
 NOTATIONS = st.sampled_from(["her", "coser", "asterisk", "auto"])
