@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Insert, Row, Select, bindparam, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Insert, Row, Select, bindparam, func, insert, select
 
 from her.errors import InputError, NotFound
 from her.store.core import Core, add_tombstones, no_chat, no_turn, node_in, nodes_of, now, owned
 from her.store.records import Choice, Rated, Rating, Seen
 from her.store.tables import choices, conversations, nodes, ratings, tombstones
 from her.types import new_id
+
+RECENT = 20
+"""Newest ratings of one turn that are looked through for a newer act of the same browser."""
 
 
 class Feedback(Core):
@@ -21,6 +24,8 @@ class Feedback(Core):
 
         Check it first with `her.feedback.rubric.check_rating`, which knows the rubric. With a `character` the rating of the chat
         is for how this member of the cast was played.
+
+        A rating that is sent again, or comes after a newer one of the same browser (`Seen.act`), adds nothing.
 
         Returns:
             The time of saving (UTC, ms). The rating is on disk when this returns.
@@ -37,6 +42,9 @@ class Feedback(Core):
         if node_id is not None and row.node is None:
             raise no_turn(node_id)
         with self.writing() as connection:
+            # Read under the lock, since the older of two requests may be on its way at the same time.
+            if rating.seen.act and (saved := _saved_before(connection, ids, rating.seen)):
+                return saved
             connection.execute(_insert_rating(), ids | values | {"created_at": at})
         return at
 
@@ -145,6 +153,22 @@ def _target() -> Select[Any]:
     mine = (conversations.c.visitor_id == bindparam("visitor")) & conversations.c.deleted_at.is_(None)
     query = select(nodes.c.id.label("node")).select_from(both)
     return query.where(conversations.c.id == bindparam("chat"), mine)
+
+
+def _saved_before(connection: Connection, ids: dict[str, Any], seen: Seen) -> int | None:
+    """Return when this act, or a newer one of its browser, was saved for the same turn or chat; None when neither was."""
+    target = {name: ids[name] for name in ("visitor_id", "conversation_id", "node_id", "character")}
+    for row in connection.execute(_recent(), target):
+        if row.seen.browser == seen.browser and row.seen.act >= seen.act:
+            return int(row.created_at)
+    return None
+
+
+@cache
+def _recent() -> Select[Any]:
+    same = (ratings.c.visitor_id == bindparam("visitor_id")) & (ratings.c.conversation_id == bindparam("conversation_id"))
+    here = ratings.c.node_id.is_not_distinct_from(bindparam("node_id")) & (ratings.c.character == bindparam("character"))
+    return select(ratings.c.seen, ratings.c.created_at).where(same & here).order_by(ratings.c.seq.desc()).limit(RECENT)
 
 
 @cache

@@ -4,12 +4,12 @@ A visitor is identified by `visitor_id`, the SHA-256 in hexadecimal of the secre
 """
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from her.errors import Reason
-from her.kinds import Kind
+from her.kinds import BY_KIND, Kind
 from her.types import (
     CastMember,
     Language,
@@ -32,7 +32,10 @@ Finish = Literal["stop", "length", "stopped", "failed"]
 Thumb = Literal[-1, 0, 1]
 Star = Annotated[int, Field(ge=1, le=5)]
 TombstoneKind = Literal["visitor", "conversation", "node", "rating", "vote"]
+Layer = Literal["chat", "turn"] | Kind
 LONGEST_COMMENT = 4_000
+LONGEST_SIGHT = 30 * 24 * 3_600_000
+"""Milliseconds that something can have stood in view: a page is not open for longer than a month."""
 
 
 class Ensemble(Value):
@@ -161,25 +164,72 @@ class Generation(Value):
         return self.messages[:-1] if continues else self.messages
 
 
-class Seen(Value):
-    """View that the rater had of the turn.
+class LayerSight(Value):
+    """How a layer of a turn stood before the rater when they acted, measured in the page (her/ui/static/sight.js).
 
     Args:
-        system_thinking: the panels of this kind were open in the whole transcript; `role_thinking` likewise.
-        opened: kinds of panels that were opened in this turn only.
+        open: it was drawn on the page; a folded panel is not.
+        in_view: half of it, or half of what the window can hold, stood within the window of a visible page.
+        ms: how long it had stood in view since the page was loaded.
+    """
+
+    open: bool
+    in_view: bool
+    ms: Annotated[int, Field(ge=0, le=LONGEST_SIGHT)]
+
+
+class Seen(Value):
+    """View that the rater had when they acted: rated, kept a reply, or voted.
+
+    Rows of version 1 know the switches and no more: a panel that the rater closed in one turn is not told from an open one, and
+    `dwell_ms` is the time since the chat was opened. Version 2 says in `sights` what was measured.
+
+    Args:
+        system_thinking: the switch in the bar that opens the panels of this kind in all turns; `role_thinking` likewise.
+        opened: kinds whose panels were opened in this turn only.
+        shut: kinds whose panels were closed in this turn only; version 2.
         swipe_index: place of the turn among its swipes, from 0.
         swipe_count: number of swipes.
         layout: of the page.
-        dwell_ms: how long the turn was on the screen.
+        dwell_ms: version 1 only.
+        sights: version 2: the turn, and by its kind each layer that it has; for a whole chat, `chat` alone.
+        browser: random name of the browser, and `act` the number of the act there: of two ratings of one browser the one with
+            the higher number is newer, whichever arrives first.
     """
 
+    version: Literal[1, 2] = 1
     system_thinking: bool = False
     role_thinking: bool = False
     opened: tuple[Kind, ...] = ()
+    shut: tuple[Kind, ...] = ()
     swipe_index: Annotated[int, Field(ge=0)] = 0
     swipe_count: Annotated[int, Field(ge=1)] = 1
     layout: Literal["wide", "narrow"] = "wide"
     dwell_ms: Annotated[int, Field(ge=0)] = 0
+    sights: dict[Layer, LayerSight] = Field(default_factory=dict)
+    browser: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]*$", max_length=16)] = ""
+    act: Annotated[int, Field(ge=0, le=2**53 - 1)] = 0
+
+    def saw(self, layer: Layer) -> bool | None:
+        """Tell whether this layer was open at the act; None where it is not known: version 1, or no such layer."""
+        return self.sights[layer].open if layer in self.sights else None
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.version == 1:
+            if self.sights or self.shut or self.act:
+                raise ValueError("sights, shut and act belong to version 2; send version 2, or leave them out")
+            return self
+        if self.dwell_ms or max(len(self.opened), len(self.shut)) > len(BY_KIND) or self.swipe_index >= self.swipe_count:
+            raise ValueError("version 2 has no dwell_ms, each kind once in opened or shut, and swipe_index below swipe_count")
+        if ("turn" in self.sights) == ("chat" in self.sights) or ("chat" in self.sights and len(self.sights) > 1):
+            raise ValueError("sights need either the turn with its layers, or the chat alone")
+        whole = self.sights.get("turn") or self.sights["chat"]
+        for name, sight in self.sights.items():
+            beyond = (sight.open and not whole.open) or (sight.in_view and not whole.in_view) or sight.ms > whole.ms
+            if beyond or (sight.in_view and not sight.open):
+                raise ValueError(f"sights.{name}: what is in view is open, and no layer is seen without its turn")
+        return self
 
 
 class Rating(Value):

@@ -9,6 +9,7 @@ from typing import Any
 
 from her.feedback.rubric import RUBRIC
 from her.store import Conversation, Draft, Finish, Generation, Node, Rating, Seen, Store
+from her.store.records import LayerSight
 from her.types import CastMember, Message, Part, Sampling, Scenario, Turn
 
 ANNE, BEN = "a" * 64, "b" * 64
@@ -105,4 +106,14 @@ def rating(thumb: int | None = None, stars: dict[str, int] | None = None, **fiel
     return Rating(rubric=RUBRIC.version, thumb=thumb, stars=stars or {}, **fields)
 
 
-SEEN = Seen(system_thinking=True, opened=("role_thinking",), swipe_index=1, swipe_count=3, layout="narrow", dwell_ms=4200)
+OPEN = LayerSight(open=True, in_view=True, ms=4_200)
+SHUT = LayerSight(open=False, in_view=False, ms=300)
+SEEN = Seen(
+    version=2,
+    system_thinking=True,
+    shut=("system_thinking",),
+    swipe_index=1,
+    swipe_count=3,
+    layout="narrow",
+    sights={"turn": OPEN, "speech": OPEN, "system_thinking": SHUT},
+)

@@ -40,6 +40,28 @@ def test_the_newest_counts_for_each_turn_and_for_the_chat(store: Store, tmp_path
     assert sql(tmp_path / "her.sqlite3", "SELECT count(*) FROM ratings") == [(7,)], "rows are only added"
 
 
+def test_the_older_of_two_acts_of_one_browser_never_counts_whichever_comes_first(store: Store, tmp_path: Path) -> None:
+    chat, question = greeted(store)
+    answer = reply(store, question, "one")
+
+    def rate(act: int, stars: int, browser: str = "aa", node: str | None = answer.id) -> int:
+        seen = SEEN.model_copy(update={"browser": browser, "act": act})
+        return store.rate(ANNE, chat.id, node, rating(stars={"voice": stars}, seen=seen))
+
+    newer = rate(8, 5)
+    assert rate(7, 1) == newer, "it waited in another tab, or on a slow line"
+    assert rate(8, 5) == newer, "it was sent again, since its answer was lost"
+    assert store.ratings(ANNE, chat.id)[answer.id].rating.stars == {"voice": 5}
+    rate(3, 2, browser="bb")  # another device counts for itself
+    assert rate(6, 1) == newer
+    assert store.ratings(ANNE, chat.id)[answer.id].rating.stars == {"voice": 2}
+    rate(1, 4, node=None)
+    rate(9, 3)
+    kept = store.ratings(ANNE, chat.id)
+    assert (kept[answer.id].rating.stars, kept[None].rating.stars) == ({"voice": 3}, {"voice": 4})
+    assert sql(tmp_path / "her.sqlite3", "SELECT count(*) FROM ratings") == [(4,)]
+
+
 def test_a_choice_is_over_all_other_swipes_and_can_be_changed(store: Store) -> None:
     chat, question = greeted(store)
     one, two, three = (reply(store, question, text) for text in ("one", "two", "three"))
