@@ -23,6 +23,7 @@ from sqlalchemy import func, insert, select
 from benchmarks.report import report
 from benchmarks.store import open_chat, stored
 from her.errors import HerError
+from her.feedback.rubric import RUBRIC
 from her.store import Rating, Seen, Store
 from her.store.segments import TABLES, waiting
 from her.store.tables import generations, nodes, ratings
@@ -58,7 +59,7 @@ def lose_machines(hub: Hub, folder: Path) -> dict[str, int]:
         for _ in range(chance.randint(1, 4)):
             for _ in range(chance.randint(1, 5)):
                 comment = f"rating {next(numbers)}"
-                store.rate(VISITOR, chat, turn, Rating(rubric="2026-11", thumb=1, comment=comment))
+                store.rate(VISITOR, chat, turn, Rating(rubric=RUBRIC.version, thumb=1, comment=comment))
                 written[comment] = time.monotonic()
             if chance.random() < 0.6:
                 hub.cut(chance.randint(1, 6), chance.choice(["before", "middle", "after"]))
@@ -90,7 +91,7 @@ def write_events(store: Store, count: int) -> None:
         calls.append({**call, "id": identity})
         place = {"id": reply.id, "conversation_id": chat, "parent_id": turn, "turn": reply}
         replies.append({**place, "origin": "model", "generation_id": identity, "created_at": 3})
-        values = {"visitor_id": VISITOR, "conversation_id": chat, "node_id": reply.id, "rubric": "2026-11", "thumb": 1}
+        values = {"visitor_id": VISITOR, "conversation_id": chat, "node_id": reply.id, "rubric": RUBRIC.version, "thumb": 1}
         values |= {"stars": {"voice": 4}, "tags": (), "comment": f"{number}", "seen": Seen(), "character": ""}
         rated += [{**values, "id": new_id(), "created_at": 4} for _ in range(3)]
     with store.writing() as connection:

@@ -16,6 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 from benchmarks.report import report
+from her.feedback.rubric import RUBRIC
 from her.store import Draft, Rating, Store
 from her.types import CastMember, Part, Scenario, Turn
 
@@ -39,7 +40,7 @@ def write(database: str, name: str, count: int) -> None:
     sys.stdin.readline()
     for number in range(count):
         stars = {"in_character": 1 + number % 5, "voice": 4}
-        rating = Rating(rubric="2026-11", thumb=1, stars=stars, comment=f"{name}-{number}")
+        rating = Rating(rubric=RUBRIC.version, thumb=1, stars=stars, comment=f"{name}-{number}")
         started = time.perf_counter()
         store.rate(visitor_id, chat, turn, rating)
         took = (time.perf_counter() - started) * 1000

@@ -15,13 +15,21 @@ from her.types import Language, Value
 
 
 class Label(Value):
-    """A dimension or tag on the rating bar: its name in two languages, and one line that explains it."""
+    """A dimension or tag on the rating bar: its name in two languages, and one line that explains it.
+
+    Args:
+        low_en: name of one star, `high_en` of five; tags have no scale.
+    """
 
     id: str
     en: str
     zh: str
     hint_en: str = ""
     hint_zh: str = ""
+    low_en: str = ""
+    low_zh: str = ""
+    high_en: str = ""
+    high_zh: str = ""
 
     def label(self, language: Language) -> str:
         """Return the name in this language."""
@@ -30,6 +38,10 @@ class Label(Value):
     def hint(self, language: Language) -> str:
         """Return the explanation in this language."""
         return self.hint_zh if language == "zh" else self.hint_en
+
+    def ends(self, language: Language) -> tuple[str, str]:
+        """Return the names of one star and of five in this language."""
+        return (self.low_zh, self.high_zh) if language == "zh" else (self.low_en, self.high_en)
 
 
 class Rubric(Value):
@@ -41,7 +53,7 @@ class Rubric(Value):
 
 
 RUBRIC = Rubric(
-    version="2026-11",
+    version="2026-12",
     dimensions=(
         Label(
             id="in_character",
@@ -49,6 +61,10 @@ RUBRIC = Rubric(
             zh="符合人物",
             hint_en="Says and does what this character would, knows what they would know",
             hint_zh="言行像这个人物，只知道人物该知道的事",
+            low_en="someone else",
+            low_zh="完全不像",
+            high_en="wholly this character",
+            high_zh="活脱脱此人",
         ),
         Label(
             id="voice",
@@ -56,6 +72,10 @@ RUBRIC = Rubric(
             zh="语言风格",
             hint_en="The words and rhythm are this character's own",
             hint_zh="用词和语气是这个人物自己的",
+            low_en="anybody's words",
+            low_zh="谁都会这么说",
+            high_en="unmistakably theirs",
+            high_zh="一听便知是谁",
         ),
         Label(
             id="coherence",
@@ -63,6 +83,10 @@ RUBRIC = Rubric(
             zh="连贯",
             hint_en="Fits what was said before and the place you are in",
             hint_zh="与前文和场景相合，没有矛盾",
+            low_en="contradicts itself",
+            low_zh="前后矛盾",
+            high_en="everything fits",
+            high_zh="处处相合",
         ),
         Label(
             id="emotional_depth",
@@ -70,6 +94,10 @@ RUBRIC = Rubric(
             zh="情感深度",
             hint_en="The feelings are particular, and have a reason",
             hint_zh="情感具体而有来由",
+            low_en="nothing is felt",
+            low_zh="毫无感情",
+            high_en="deeply felt",
+            high_zh="真切动人",
         ),
         Label(
             id="thought_and_speech_agree",
@@ -77,6 +105,10 @@ RUBRIC = Rubric(
             zh="心口相应",
             hint_en="The inner thoughts explain the words and acts, even when these conceal them",
             hint_zh="内心活动能解释言行，即使言行有所掩饰",
+            low_en="unrelated",
+            low_zh="互不相干",
+            high_en="each explains the other",
+            high_zh="互相印证",
         ),
         Label(
             id="engaging",
@@ -84,6 +116,10 @@ RUBRIC = Rubric(
             zh="引人入胜",
             hint_en="You want to answer",
             hint_zh="让人想接着聊下去",
+            low_en="I would stop here",
+            low_zh="不想再聊",
+            high_en="I want to go on",
+            high_zh="欲罢不能",
         ),
     ),
     tags=(

@@ -108,9 +108,10 @@ class ChatPatch(TypedDict):
 
 
 class Refusal(TypedDict):
-    """Answer to a request that was refused: one sentence for the visitor."""
+    """Answer to a request that was refused: one sentence for the visitor, and whether the same request may succeed later."""
 
     error: str
+    again: NotRequired[bool]
 
 
 class Done(TypedDict):
@@ -137,11 +138,13 @@ class ExportedFile(TypedDict):
 
 
 class RubricLabel(TypedDict):
-    """A dimension or tag of the rubric in the language of the page."""
+    """A dimension or tag of the rubric in the language of the page; `low` and `high` name the ends of a scale."""
 
     id: str
     label: str
     hint: str
+    low: str
+    high: str
 
 
 class ShownRubric(TypedDict):

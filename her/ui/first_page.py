@@ -168,4 +168,7 @@ def shown_rubric(language: Language) -> ShownRubric:
 
 
 def _labels(labels: Sequence[Label], language: Language) -> list[RubricLabel]:
-    return [{"id": label.id, "label": label.label(language), "hint": label.hint(language)} for label in labels]
+    return [
+        {"id": label.id, "label": label.label(language), "hint": label.hint(language), "low": low, "high": high}
+        for label, (low, high) in ((label, label.ends(language)) for label in labels)
+    ]

@@ -72,16 +72,16 @@ class Stage:
         return stage
 
     async def act(self, payload: object) -> PageAnswer:
-        """Answer one request; what cannot be done comes back as `{"error": sentence}`."""
+        """Answer one request; what cannot be done comes back as `{"error": sentence, "again": whether it may be later}`."""
         try:
             request = read_act(payload)
             await require_allowed(self.service, request)
             return await HANDLERS[type(request)](self.service, request)
         except HerError as error:
-            return {"error": _told(error)}
+            return {"error": _told(error), "again": isinstance(error, (StoreError, BackendError))}
         except Exception:
             log.exception("act failed")
-            return {"error": UNEXPECTED}
+            return {"error": UNEXPECTED, "again": True}
 
     async def run(self, event: gr.EventData, client: gr.Request | None = None) -> AsyncIterator[str]:
         """Start or join a generation and stream its patches as JSON texts, as long as somebody reads them."""

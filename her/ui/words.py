@@ -149,7 +149,11 @@ WORDS: dict[str, tuple[str, str]] = {
     "comment": ("Comment", "评语"),
     "saved_at": ("saved", "已保存"),
     "saving": ("saving", "保存中"),
-    "not_saved": ("not saved", "未保存"),
+    "not_saved": ("not saved yet", "尚未保存"),
+    "unsaved": ("{n} not saved yet", "{n} 项尚未保存"),
+    "rating_refused": ("This rating cannot be saved: {why}", "此评分无法保存：{why}"),
+    "scale": ("1 = {low} · 5 = {high}", "1 = {low} · 5 = {high}"),
+    "tags": ("Tags", "标签"),
     "star": ("{n} of 5", "{n} 星（共 5 星）"),
     # the meter
     "meter": ("{tokens} of {budget} tokens", "{tokens} / {budget} 词元"),

@@ -73,8 +73,13 @@ def test_the_stars_of_a_dimension_are_one_tab_stop_and_arrows_move_them(page: Pa
     expect(panel.locator(".stamp.saved")).to_be_visible()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.closest('.dimension')?.dataset.dimension") == "coherence"
-    groups, tags = panel.get_by_role("group").count(), panel.locator(".tag").count()
-    assert tab_stops(page, panel_selector=".her-rating") == groups + tags + 2  # the comment and its button
+    assert tab_stops(page, panel_selector=".her-rating") == panel.locator(".dimension").count() + 2  # the tags, the comment
+    panel.locator(".tag").first.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(panel.locator(".tag").last).to_be_focused()
+    page.keyboard.press("Space")
+    expect(panel.locator(".tag").last).to_have_attribute("aria-pressed", "true")
+    expect(reply.locator(".count")).to_have_text("2/2")
 
 
 def test_a_star_that_is_chosen_again_is_taken_back(page: Page, app: Playground) -> None:

@@ -157,7 +157,7 @@ def test_ratings_are_stamped_when_they_are_stored(page: Page, written: Playgroun
     expect(panel.locator('[data-dimension="coherence"] .on')).to_have_count(3)
     panel.locator('[data-tag="lovely_line"]').click()
     panel.locator("textarea").fill("The belly speaks first.")
-    panel.locator(".save-comment").click()
+    panel.locator("textarea").blur()
     expect(panel.locator(".stamp.saved")).to_be_visible()
     node = reply.get_attribute("data-id")
     with database(written) as rows:
@@ -167,7 +167,7 @@ def test_ratings_are_stamped_when_they_are_stored(page: Page, written: Playgroun
     thumb, stars, tags, comment, seen = stored[-1]
     assert (thumb, json.loads(stars)) == (1, {"in_character": 4, "voice": 5, "coherence": 3})
     assert (json.loads(tags), comment) == (["lovely_line"], "The belly speaks first.")
-    assert json.loads(seen)["role_thinking"] is True
+    assert json.loads(seen)["sights"]["role_thinking"]["open"] is True
     page.reload()
     expect(page.locator(".turn.persona").last.locator('[data-act="like"]')).to_have_attribute("aria-pressed", "true")
 

@@ -9,6 +9,7 @@ import pytest
 from her import view
 from her.chat.service import ChatService
 from her.errors import InputError, NotFound
+from her.feedback.rubric import RUBRIC
 from her.store import Rating, Store
 from her.types import Part, Sampling
 from tests.players import (
@@ -24,7 +25,7 @@ from tests.players import (
     texts,
 )
 
-RATING = Rating(rubric="2026-11", thumb=1)
+RATING = Rating(rubric=RUBRIC.version, thumb=1)
 
 
 GREETING = "opens the door Come in, Anne. Wet."

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from her.feedback.preferences import Exported, ExportFormat, export, preferences, stats, well_rated
+from her.feedback.rubric import RUBRIC
 from her.feedback.votes import rater
 from her.files.jsonl import read, write
 from her.format import render
@@ -51,7 +52,7 @@ def test_a_rating_exports_with_all_that_it_refers_to(store: Store) -> None:
     assert turned["conversation_id"] == chat.id and turned["rater"] == rater(ANNE)
     assert Turn.model_validate_json(json.dumps(turned["turn"])) == answer.turn
     assert turned["rating"] == {"thumb": 1, "stars": {"voice": 5}, "tags": ["lovely_line"], "comment": "好"}
-    assert turned["seen"] == SEEN.model_dump(mode="json") and turned["rubric"] == "2026-11"
+    assert turned["seen"] == SEEN.model_dump(mode="json") and turned["rubric"] == RUBRIC.version
     assert (turned["model"], turned["finish"], turned["prompt"]) == ("scripted", "stop", PROMPT_ROWS)
     assert whole["turn"] is None and whole["rating"]["stars"] == {"engaging": 4} and whole["prompt"] == []
 

@@ -40,7 +40,7 @@ def test_a_good_rating_is_read(sent: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("sent", "sentence"),
     [
-        ({"stars": {"charm": 3}}, "dimension 'charm' is not in rubric 2026-11; known are in_character, voice"),
+        ({"stars": {"charm": 3}}, "dimension 'charm' is not in rubric 2026-12; known are in_character, voice"),
         ({"stars": {"voice": 6}}, "dimension 'voice' has 6 stars; give 1, 2, 3, 4 or 5"),
         ({"stars": {"voice": 0}}, "dimension 'voice' has 0 stars"),
         ({"stars": {"voice": 4.5}}, "dimension 'voice' has 4.5 stars"),

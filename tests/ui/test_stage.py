@@ -136,7 +136,7 @@ async def test_an_unexpected_error_is_logged_and_shown_as_one_sentence(
     monkeypatch.setattr(ChatService, "send", broken)
     stage = Stage(service(store, Actor()))
     with caplog.at_level(logging.ERROR):
-        assert await act(stage, "open", chat="c") == {"error": UNEXPECTED}
+        assert await act(stage, "open", chat="c") == {"error": UNEXPECTED, "again": True}
         [patch] = await run(stage, sent("c"))
     assert patch["error"] == UNEXPECTED and patch["give_back"] == "Hello."
     assert caplog.messages == ["act failed", "run failed"] and "a secret detail" in caplog.text

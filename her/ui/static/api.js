@@ -28,16 +28,35 @@ export function createApi(doors, token, language, lostConnection, memory) {
           ...fields,
         });
         // Gradio answers null for a request that never arrived
-        return /** @type {any} */ (answer ?? { error: lostConnection() });
+        return /** @type {any} */ (answer ?? { error: lostConnection(), again: true });
       } catch (error) {
         console.error("her: a request failed", error);
-        return { error: lostConnection() };
+        return { error: lostConnection(), again: true };
       }
     },
     run(name, fields) {
       doors.run({ act: name, token, language, director: directorIn(memory, fields), ...fields });
     },
+    leave(name, fields) {
+      post({ act: name, token, language, director: directorIn(memory, fields), ...fields });
+    },
   };
+}
+
+/**
+ * Send a request as Gradio's client does, but so that the browser finishes it after the page is gone.
+ * @param {object} request
+ */
+function post(request) {
+  const { components } = /** @type {any} */ (window).gradio_config ?? { components: [] };
+  const stage = components.find((/** @type {any} */ { props }) => props.elem_id === "stage");
+  if (!stage) return;
+  fetch(new URL("./gradio_api/component_server/", document.baseURI), {
+    method: "POST",
+    keepalive: true,
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ data: request, component_id: stage.id, fn_name: "act", session_hash: "leaving" }),
+  }).catch(() => {}); // what was not saved is kept, and sent when the page is opened again
 }
 
 /**

@@ -70,7 +70,6 @@ export async function openChat(stage, id) {
 export function enterChat(stage, patch) {
   stage.chat = { id: patch.chat, ...patch.view };
   stage.chosen = null;
-  stage.opened = Date.now();
   stage.memory.keep("chat", patch.chat);
   stage.auto = 0;
   const kept = stage.memory.recall(`director.${patch.chat}`);

@@ -12,7 +12,7 @@ import { followLink } from "./links.js";
 import { isDurable } from "./memory.js";
 import { watchMission } from "./missions.js";
 import { apply } from "./patches.js";
-import { giveThumb } from "./rating.js";
+import { giveThumb, watchRatings } from "./rating.js";
 import { rateChat, toggleRating } from "./rating_panel.js";
 import { showCode } from "./return_code.js";
 import { watchSafety } from "./safety.js";
@@ -25,6 +25,7 @@ import {
   sayInScene,
   toggleDirector,
 } from "./scene_play.js";
+import { watchSights } from "./sight.js";
 import { ask, createStage, PANELS, word } from "./stage.js";
 import { paintToggles, peek, togglePanel } from "./toggles.js";
 import { keepReply, regenerate, swipe, turnMenu } from "./turn_tools.js";
@@ -94,6 +95,7 @@ export async function start(element, doors, kind) {
   paintBadge(stage);
   watchSafety(stage, asked);
   await askConsent(stage);
+  watchRatings(stage);
   watchMission(stage);
   if (await followLink(stage)) {
     stage.root.dataset.ready = "1";
@@ -114,6 +116,7 @@ function wire(stage, doors) {
   wireComposer(stage, () => (stage.chat?.scene ? sayInScene(stage) : send(stage)));
   yieldChats(stage);
   wireDrawer(stage);
+  watchSights(stage);
   wireKeys(stage);
   stage.root.addEventListener("click", (event) => onClick(stage, event));
   doors.watch("value", () => {

@@ -20,6 +20,16 @@ export function createMemory(kind) {
   const nameOf = (/** @type {string} */ key) =>
     kind === "scene" && OWN.includes(key) ? `scene.${key}` : key;
   return {
+    names(start) {
+      const keys = new Set(page.keys());
+      try {
+        for (const key of Object.keys(localStorage))
+          if (key.startsWith(PREFIX)) keys.add(key.slice(PREFIX.length));
+      } catch {
+        // what this page kept is all there is
+      }
+      return [...keys].filter((key) => key.startsWith(start) && this.recall(key) !== null);
+    },
     recall(name) {
       const key = nameOf(name);
       try {
@@ -51,6 +61,30 @@ export function createMemory(kind) {
   };
 }
 
+const BROWSER_BYTES = 8;
+let browser = "";
+let lastAct = 0;
+
+/**
+ * Return the name of this browser and the number of the next act in it. Two tabs count together, so that the server can
+ * tell which of two ratings is newer; a clock could be set back.
+ * @param {Memory} memory
+ */
+export function nextAct(memory) {
+  browser = memory.recall("browser") || browser;
+  if (!/^[0-9a-f]{16}$/.test(browser)) browser = randomHex(BROWSER_BYTES);
+  lastAct = Math.max(lastAct, Number.parseInt(memory.recall("act") ?? "", 10) || 0) + 1;
+  memory.keep("browser", browser);
+  memory.keep("act", String(lastAct));
+  return { browser, act: lastAct };
+}
+
+/** @param {number} count of bytes */
+function randomHex(count) {
+  const bytes = crypto.getRandomValues(new Uint8Array(count));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 /** The secret of this page, where the storage keeps none: both stages of the page are one visitor. */
 let drawn = "";
 
@@ -74,10 +108,7 @@ export function isDurable() {
  */
 export function visitorToken(memory) {
   drawn = codeInAddress(memory) || drawn || memory.recall("visitor") || "";
-  if (!isCode(drawn)) {
-    const bytes = crypto.getRandomValues(new Uint8Array(SECRET_BYTES));
-    drawn = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  }
+  if (!isCode(drawn)) drawn = randomHex(SECRET_BYTES);
   memory.keep("visitor", drawn);
   // the tab that connects a model reads it, since it may not read the storage
   Object.assign(window, { herVisitor: drawn });

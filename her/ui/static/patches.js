@@ -1,22 +1,13 @@
 // @ts-check
 // Apply what the server says has changed (her/ui/patches.py): turns by id, their order, and the frame around them.
 
-import {
-  button,
-  clock,
-  find,
-  findAll,
-  findOptional,
-  fragment,
-  make,
-  markLongWords,
-  monogram,
-} from "./dom.js";
+import { button, find, findAll, findOptional, fragment, make, markLongWords, monogram } from "./dom.js";
 import { endRun, scrollToEnd, setRunning } from "./generation.js";
+import { paintRating } from "./rating.js";
 import { paintDirector, paintScene, paintSpeaker } from "./scene_bar.js";
 import { ask, word } from "./stage.js";
 import { paintPeeks, paintToggles } from "./toggles.js";
-import { idOf, placeEditor, stateOf, turnById } from "./turns.js";
+import { idOf, placeEditor, turnById } from "./turns.js";
 
 /**
  * @typedef {import("./types.js").DrawnTurn} DrawnTurn
@@ -251,8 +242,7 @@ function paintAfter(stage, frame) {
 function complete(stage, article) {
   article.dataset.stamped = "1";
   paintPeeks(stage, article);
-  const { saved } = stateOf(article);
-  if (saved) find(article, ".stamp").textContent = `${word(stage, "saved_at")} ${clock(saved)}`;
+  paintRating(stage, article);
 }
 
 /**

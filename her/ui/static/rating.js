@@ -1,33 +1,33 @@
 // @ts-check
-// The rating of a turn or of a chat. It is drawn at once and saved in order: while one save is in flight only the
-// newest rating waits, and only an answer of the server shows "saved". Two quick keys never overwrite each other.
+// The rating of a turn or of a chat, as it is drawn: at once, and again when the server or another tab has a newer one.
 
 import { clock, find, findAll, findOptional } from "./dom.js";
-import { ask, word } from "./stage.js";
-import { idOf, seenOf, stateOf } from "./turns.js";
+import { keepRating, lastKept, saveOf, watchSaves } from "./rating_saves.js";
+import { word } from "./stage.js";
+import { idOf, seenOf, stateOf, turnById } from "./turns.js";
 
 /**
+ * @typedef {import("./rating_saves.js").Save} Save
  * @typedef {import("./types.js").Rating} Rating
  * @typedef {import("./types.js").Stage} Stage
  * @typedef {import("./types.js").Thumb} Thumb
- * @typedef {import("./types.js").SentRating} SentRating
  * @typedef {import("./types.js").SceneCharacter} SceneCharacter
- * @typedef {{ chat: string, node: string | null, character: string | null, busy: boolean, next: SentRating | null }} Save
  */
 
 /** @type {Rating} */
 const UNRATED = { thumb: null, stars: {}, tags: [], comment: "" };
-/** @type {Map<string, Save>} */
-const saves = new Map();
 
 /**
- * Return the rating of a turn, or of the open chat when there is no turn.
+ * Return the rating of a turn, or of the open chat when there is no turn: the newest that this browser knows.
  * @param {Stage} stage
  * @param {HTMLElement | null} article
  * @returns {Rating}
  */
 export function ratingOf(stage, article) {
-  return (article ? stateOf(article).rating : (ratedCharacter(stage) ?? stage.chat)?.rating) ?? UNRATED;
+  if (!stage.chat) return UNRATED;
+  const save = saveOf(stage.chat.id, article ? idOf(article) : null, characterOf(stage, article));
+  const drawn = article ? stateOf(article) : { ...(ratedCharacter(stage) ?? stage.chat), saved: 0 };
+  return lastKept(save, drawn.saved ?? 0) ?? drawn.rating ?? UNRATED;
 }
 
 /**
@@ -39,55 +39,36 @@ function ratedCharacter(stage) {
   return stage.chat?.scene?.cast.find(({ name }) => name === stage.rated);
 }
 
-// ---- save ----------------------------------------------------------------------------------------------------
+/**
+ * @param {Stage} stage
+ * @param {HTMLElement | null} article
+ */
+function characterOf(stage, article) {
+  return article ? null : (ratedCharacter(stage)?.name ?? null);
+}
+
+// ---- change --------------------------------------------------------------------------------------------------
 
 /**
- * Change a rating, draw it and save it.
+ * Change a rating, draw it and save it; `typing` waits for the next key.
  * @param {Stage} stage
  * @param {HTMLElement | null} article
  * @param {Partial<Rating>} change
+ * @param {{ typing?: boolean }} [how]
  */
-export function rate(stage, article, change) {
+export function rate(stage, article, change, { typing = false } = {}) {
   if (!stage.chat) return;
-  const rating = { ...ratingOf(stage, article), ...change };
-  const character = article ? null : (ratedCharacter(stage)?.name ?? null);
-  const save = saveOf(stage.chat.id, article ? idOf(article) : null, character);
-  paintChange(stage, article, rating);
-  save.next = { ...rating, rubric: stage.boot.rubric.id, seen: seenOf(stage, article) };
-  paintStamp(stage, save, word(stage, "saving"), "");
-  if (!save.busy) saveRating(stage, save);
-}
-
-/**
- * @param {string} chat
- * @param {string | null} node
- * @param {string | null} character
- * @returns {Save}
- */
-function saveOf(chat, node, character) {
-  const key = `${chat} ${node} ${character}`;
-  const save = saves.get(key) ?? { chat, node, character, busy: false, next: null };
-  saves.set(key, save);
-  return save;
-}
-
-/**
- * @param {Stage} stage
- * @param {Save} save
- */
-async function saveRating(stage, save) {
-  save.busy = true;
-  while (save.next) {
-    const { chat, node, character, next: rating } = save;
-    save.next = null;
-    const answer = character
-      ? await ask(stage, "rate_character", { chat, character, rating })
-      : await ask(stage, "rate", { chat, node, rating });
-    if (save.next) continue; // a newer rating is drawn already
-    if (answer) paintStamp(stage, save, `${word(stage, "saved_at")} ${clock(answer.saved)}`, "saved");
-    else paintStamp(stage, save, word(stage, "not_saved"), "failed");
-  }
-  save.busy = false;
+  const { thumb, stars, tags, comment } = { ...ratingOf(stage, article), ...change };
+  const rating = {
+    thumb,
+    stars,
+    tags,
+    comment,
+    rubric: stage.boot.rubric.id,
+    seen: seenOf(stage, article),
+  };
+  const save = saveOf(stage.chat.id, article ? idOf(article) : null, characterOf(stage, article));
+  keepRating(stage, save, rating, typing);
 }
 
 /**
@@ -126,18 +107,65 @@ export function toggleTag(stage, article, tag) {
 // ---- draw ----------------------------------------------------------------------------------------------------
 
 /**
- * Write a rating on its turn or on the chat, and draw it.
+ * Draw ratings from now on whenever one changes, and send those that an earlier page could not save.
  * @param {Stage} stage
- * @param {HTMLElement | null} article
- * @param {Rating} rating
  */
-function paintChange(stage, article, rating) {
-  if (article) {
-    article.dataset.state = JSON.stringify({ ...stateOf(article), rating });
-    paintFooter(article, rating);
-  } else if (stage.chat) Object.assign(ratedCharacter(stage) ?? stage.chat, { rating });
-  const panel = article ? findOptional(article, ".her-rating") : findOptional(stage.root, ".her-chat-rating");
-  if (panel) paintPanel(stage, panel, article);
+export function watchRatings(stage) {
+  watchSaves(stage, (save) => paintSave(stage, save));
+}
+
+/**
+ * Draw the rating of a turn that the server has just drawn, where this browser knows a newer one, and its stamp.
+ * @param {Stage} stage
+ * @param {HTMLElement} article
+ */
+export function paintRating(stage, article) {
+  if (!stage.chat || !stateOf(article).played) return;
+  const { saved } = stateOf(article);
+  if (saved) stamp(article, `${word(stage, "saved_at")} ${clock(saved)}`, "");
+  const save = saveOf(stage.chat.id, idOf(article), null);
+  if (save.waiting || save.last) paintSave(stage, save);
+}
+
+/**
+ * Draw a rating and the state of its save where it stands on the page.
+ * @param {Stage} stage
+ * @param {Save} save
+ */
+function paintSave(stage, save) {
+  if (stage.chat?.id !== save.chat) return;
+  const article = save.node ? turnById(save.node) : null;
+  if (save.node && (!article || !stage.root.contains(article))) return;
+  if (save.character !== characterOf(stage, article)) return;
+  const place = article ?? findOptional(stage.root, ".her-chat-rating");
+  if (article) paintFooter(article, ratingOf(stage, article));
+  const panel = article ? findOptional(article, ".her-rating") : place;
+  // what was refused stays on the panel, so that a comment can be copied
+  if (panel && !save.refused) paintPanel(stage, panel, article);
+  if (place) stamp(place, ...sentenceOf(stage, save));
+}
+
+/**
+ * @param {Stage} stage
+ * @param {Save} save
+ * @returns {[sentence: string, state: string]}
+ */
+function sentenceOf(stage, save) {
+  if (save.refused) return [save.refused, "failed"];
+  if (save.waiting) return save.tries ? [word(stage, "not_saved"), "failed"] : [word(stage, "saving"), ""];
+  return [`${word(stage, "saved_at")} ${clock(save.saved)}`, "saved"];
+}
+
+/**
+ * @param {HTMLElement} place
+ * @param {string} sentence
+ * @param {string} state class of the stamp
+ */
+function stamp(place, sentence, state) {
+  for (const line of findAll(place, ".stamp")) {
+    line.textContent = sentence;
+    line.className = `stamp ${state}`;
+  }
 }
 
 /**
@@ -162,7 +190,7 @@ function paintThumbs(from, rating) {
 }
 
 /**
- * Draw a rating on its panel.
+ * Draw a rating on its panel. A comment that is being written is left alone.
  * @param {Stage} stage
  * @param {HTMLElement} panel
  * @param {HTMLElement | null} article
@@ -180,21 +208,7 @@ export function paintPanel(stage, panel, article) {
   for (const tag of findAll(panel, ".tag")) {
     tag.setAttribute("aria-pressed", String(rating.tags.includes(tag.dataset.tag ?? "")));
   }
+  const area = /** @type {HTMLTextAreaElement} */ (find(panel, "textarea"));
+  if (area !== document.activeElement && area.value !== rating.comment) area.value = rating.comment;
   if (!article) paintThumbs(panel, rating);
-}
-
-/**
- * Draw the state of a save, beside the turn and in its panel, or in the panel of the chat.
- * @param {Stage} stage
- * @param {Save} save
- * @param {string} sentence
- * @param {string} state class of the stamp
- */
-function paintStamp(stage, save, sentence, state) {
-  if (stage.chat?.id !== save.chat) return;
-  const place = save.node ? `#t-${CSS.escape(save.node)} .stamp` : ".her-chat-rating .stamp";
-  for (const stamp of findAll(stage.root, place)) {
-    stamp.textContent = sentence;
-    stamp.className = `stamp ${state}`;
-  }
 }

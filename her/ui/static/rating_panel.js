@@ -3,7 +3,8 @@
 
 import { button, findAll, findOptional, icon, make } from "./dom.js";
 import { openDialog } from "./menus.js";
-import { giveStars, giveThumb, paintPanel, rate, ratingOf, toggleTag } from "./rating.js";
+import { giveStars, giveThumb, paintPanel, paintRating, rate, ratingOf, toggleTag } from "./rating.js";
+import { flushRatings } from "./rating_saves.js";
 import { word } from "./stage.js";
 import { idOf } from "./turns.js";
 
@@ -33,6 +34,7 @@ export function closeRating(article) {
   if (!panel) return false;
   const inside = panel.contains(document.activeElement);
   panel.remove();
+  flushRatings();
   if (inside) findOptional(article, 'footer [data-act="rate"]')?.focus();
   return true;
 }
@@ -48,6 +50,7 @@ function openRating(stage, article) {
   for (const other of findAll(stage.elements.turns, ".her-rating")) other.remove();
   const panel = ratingPanel(stage, article);
   article.append(panel);
+  paintRating(stage, article);
   panel.scrollIntoView({ block: "nearest" });
   return panel;
 }
@@ -61,6 +64,7 @@ export function rateChat(stage) {
   const close = button(word(stage, "back"), () => stage.elements.dialog.close());
   const heading = make("h2", {}, word(stage, "rate_chat"));
   openDialog(stage, heading, ratingPanel(stage, null), make("div", { class: "row end" }, close));
+  stage.elements.dialog.addEventListener("close", flushRatings, { once: true });
 }
 
 /**
@@ -74,7 +78,11 @@ export function rateCharacter(stage, name, closed) {
   const close = button(word(stage, "back"), () => stage.elements.dialog.close());
   const heading = make("h2", {}, word(stage, "rate_character").replace("{name}", name));
   openDialog(stage, heading, ratingPanel(stage, null), make("div", { class: "row end" }, close));
-  stage.elements.dialog.addEventListener("close", closed, { once: true });
+  const leave = () => {
+    flushRatings();
+    closed();
+  };
+  stage.elements.dialog.addEventListener("close", leave, { once: true });
 }
 
 /**
@@ -97,6 +105,8 @@ export function starByKey(stage, article, count) {
 }
 
 /**
+ * Draw the one form of a rating. All of it is saved as it is given; the Tab key stops once at each scale, once at the tags,
+ * and at the comment.
  * @param {Stage} stage
  * @param {HTMLElement | null} article
  */
@@ -106,26 +116,31 @@ function ratingPanel(stage, article) {
   const comment = word(stage, "comment");
   const area = make("textarea", { rows: 2, maxlength: 4000, placeholder: comment, "aria-label": comment });
   area.value = ratingOf(stage, article).comment;
-  const saveComment = () => rate(stage, turnOf(area), { comment: area.value });
+  area.addEventListener("input", () => rate(stage, turnOf(area), { comment: area.value }, { typing: true }));
+  area.addEventListener("blur", flushRatings);
   const panel = make(
     "section",
     {
       class: article ? "her-rating" : "her-chat-rating",
       "aria-label": word(stage, article ? "rate" : "rate_chat"),
+      onkeydown: keepArrows,
     },
     article ? null : chatThumbs(stage),
     make("div", { class: "dimensions" }, ...dimensions.map((dimension) => starRow(stage, dimension, group))),
-    make("div", { class: "tags" }, ...tags.map((tag) => tagButton(stage, tag))),
+    tagGroup(stage, tags),
     area,
-    make(
-      "div",
-      { class: "row" },
-      make("span", { class: "stamp", role: "status" }),
-      button(word(stage, "save"), saveComment, { class: "tool wordy save-comment" }),
-    ),
+    make("span", { class: "stamp", role: "status" }),
   );
   paintPanel(stage, panel, article);
   return panel;
+}
+
+/**
+ * Keep the arrow keys within the form: elsewhere on the page they swipe replies and choose turns.
+ * @param {KeyboardEvent} event
+ */
+function keepArrows(event) {
+  if (event.key.startsWith("Arrow")) event.stopPropagation();
 }
 
 /**
@@ -160,29 +175,39 @@ function chatThumbs(stage) {
 }
 
 /**
- * Draw the stars of one dimension: a group of radio buttons, so that Tab stops once and the arrow keys choose.
+ * Draw the stars of one dimension: a group of radio buttons, so that Tab stops once and the arrow keys choose. What it means
+ * and what its ends are called stands there to be read: a touch screen shows no tooltip.
  * @param {Stage} stage
  * @param {RubricLabel} dimension
  * @param {string} group part of the name that tells the panels apart
  */
 function starRow(stage, dimension, group) {
-  const stars = STARS.map((count) => star(stage, dimension.id, `stars-${group}-${dimension.id}`, count));
+  const name = `stars-${group}-${dimension.id}`;
+  const stars = STARS.map((count) => star(stage, dimension, name, count));
+  const ends = word(stage, "scale").replace("{low}", dimension.low).replace("{high}", dimension.high);
   return make(
     "fieldset",
-    { class: "dimension", "data-dimension": dimension.id, title: dimension.hint },
+    { class: "dimension", "data-dimension": dimension.id, "aria-describedby": `${name}-hint` },
     make("legend", {}, dimension.label),
     make("span", { class: "stars" }, ...stars),
+    make(
+      "small",
+      { class: "hint", id: `${name}-hint` },
+      dimension.hint,
+      make("span", { class: "ends" }, ends),
+    ),
   );
 }
 
 /**
  * @param {Stage} stage
- * @param {string} dimension
+ * @param {RubricLabel} label
  * @param {string} name of the radio group
  * @param {number} count
  */
-function star(stage, dimension, name, count) {
-  const label = word(stage, "star").replace("{n}", String(count));
+function star(stage, { id: dimension, low, high }, name, count) {
+  const end = { 1: low, 5: high }[count];
+  const label = word(stage, "star").replace("{n}", String(count)) + (end ? `: ${end}` : "");
   const input = make("input", { type: "radio", name, value: count, "aria-label": label });
   const isGiven = () => ratingOf(stage, turnOf(input)).stars[dimension] === count;
   const takeBack = () => giveStars(stage, turnOf(input), dimension, null);
@@ -198,21 +223,51 @@ function star(stage, dimension, name, count) {
   input.addEventListener("change", () => {
     if (input.checked) giveStars(stage, turnOf(input), dimension, count);
   });
-  return make(
-    "label",
-    { class: "star", "data-star": count },
-    input,
-    make("span", { "aria-hidden": "true" }, "★"),
-  );
+  return make("label", { class: "star", "data-star": count }, input, make("span", { "aria-hidden": "true" }));
+}
+
+/**
+ * Draw the tags as one group: Tab stops once, the arrow keys move in it (WAI-ARIA APG, "roving tabindex").
+ * @param {Stage} stage
+ * @param {RubricLabel[]} tags
+ */
+function tagGroup(stage, tags) {
+  const buttons = tags.map((tag, place) => tagButton(stage, tag, place === 0 ? 0 : -1));
+  const group = make("div", { class: "tags", role: "group", "aria-label": word(stage, "tags") }, ...buttons);
+  group.addEventListener("keydown", (event) => {
+    const at = buttons.indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
+    const next = nextPlace(event.key, at, buttons.length);
+    if (next === null) return;
+    event.preventDefault();
+    buttons[next]?.focus();
+  });
+  group.addEventListener("focusin", ({ target }) => {
+    for (const each of buttons) each.tabIndex = each === target ? 0 : -1;
+  });
+  return group;
+}
+
+/**
+ * Return where a key moves to in a group; null for a key that does not move.
+ * @param {string} key
+ * @param {number} at
+ * @param {number} count
+ */
+function nextPlace(key, at, count) {
+  if (key === "Home") return 0;
+  if (key === "End") return count - 1;
+  if (key === "ArrowRight" || key === "ArrowDown") return (at + 1) % count;
+  return key === "ArrowLeft" || key === "ArrowUp" ? (at + count - 1) % count : null;
 }
 
 /**
  * @param {Stage} stage
  * @param {RubricLabel} tag
+ * @param {number} tabindex
  */
-function tagButton(stage, tag) {
+function tagButton(stage, tag, tabindex) {
   /** @type {HTMLButtonElement} */
-  const node = make("button", { type: "button", class: "tag", "data-tag": tag.id }, tag.label);
+  const node = make("button", { type: "button", class: "tag", "data-tag": tag.id, tabindex }, tag.label);
   node.addEventListener("click", () => toggleTag(stage, turnOf(node), tag.id));
   return node;
 }

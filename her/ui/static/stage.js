@@ -67,7 +67,6 @@ export function createStage(element, doors, kind) {
     rated: null,
     ended: () => {},
     chosen: null,
-    opened: Date.now(),
     lastPatch: 0,
   };
   return stage;

@@ -2,6 +2,8 @@
 // Read the state of the turns on the page, and choose the one that the keys act on.
 
 import { find, findAll } from "./dom.js";
+import { nextAct } from "./memory.js";
+import { sightsOf } from "./sight.js";
 import { PANELS, showsPanel } from "./stage.js";
 
 /**
@@ -71,7 +73,7 @@ export function chooseTurn(stage, article) {
 }
 
 /**
- * Return what the person sees of a turn, or of the chat when there is no turn.
+ * Return what the person sees of a turn at this moment, or of the chat when there is no turn.
  * @param {Stage} stage
  * @param {HTMLElement | null} article
  * @returns {Seen}
@@ -79,19 +81,18 @@ export function chooseTurn(stage, article) {
 export function seenOf(stage, article) {
   const [index, count] = article ? stateOf(article).swipe : LIVE.swipe;
   return {
+    version: 2,
     role_thinking: showsPanel(stage, "role_thinking"),
     system_thinking: showsPanel(stage, "system_thinking"),
     opened: PANELS.filter((kind) => article?.classList.contains(`open-${kind}`)),
+    shut: PANELS.filter((kind) => article?.classList.contains(`shut-${kind}`)),
     swipe_index: index,
     swipe_count: count,
     layout: window.innerWidth < NARROW_PIXELS ? "narrow" : "wide",
-    dwell_ms: Math.max(0, Date.now() - stage.opened),
+    sights: sightsOf(stage, article),
+    ...nextAct(stage.memory),
   };
 }
-
-/** Bodies of the turns that are being edited, by the form that stands in their place. */
-/** @type {WeakMap<HTMLElement, HTMLElement>} */
-const editedBodies = new WeakMap();
 
 /**
  * Put the form that edits a turn in the place of its body.
@@ -100,15 +101,16 @@ const editedBodies = new WeakMap();
  */
 export function placeEditor(article, editor) {
   const body = find(article, ".body");
-  editedBodies.set(editor, body);
-  body.replaceWith(editor);
+  body.hidden = true;
+  body.before(editor);
 }
 
 /**
- * Put the body of a turn back in the place of the form that edits it.
+ * Show the body of a turn again in the place of the form that edits it.
  * @param {HTMLElement} editor
  */
 export function closeEditor(editor) {
-  const body = editedBodies.get(editor);
-  if (body) editor.replaceWith(body);
+  const body = editor.nextElementSibling;
+  if (body instanceof HTMLElement) body.hidden = false;
+  editor.remove();
 }

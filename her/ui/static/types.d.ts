@@ -19,21 +19,39 @@ export interface Rating {
   rubric?: string;
 }
 
-/** What the person saw when they rated or chose a turn. */
+/** How a layer of a turn stood before the person; `ms` is how long it was in view since the page was loaded. */
+export interface LayerSight {
+  open: boolean;
+  in_view: boolean;
+  ms: number;
+}
+
+export type Layer = "chat" | "turn" | "system_thinking" | "role_thinking" | "role_action" | "speech";
+/** The turn with the layers that it has, or the chat. */
+export type Sights = Partial<Record<Layer, LayerSight>>;
+
+/** What the person saw when they rated or chose a turn: `Seen` of her/store/records.py. */
 export interface Seen {
+  version: 2;
   role_thinking: boolean;
   system_thinking: boolean;
   opened: PanelKind[];
+  shut: PanelKind[];
   swipe_index: number;
   swipe_count: number;
   layout: "narrow" | "wide";
-  dwell_ms: number;
+  sights: Sights;
+  browser: string;
+  act: number;
 }
 
+/** `low` and `high` name the ends of the scale of a dimension. */
 export interface RubricLabel {
   id: string;
   label: string;
   hint: string;
+  low: string;
+  high: string;
 }
 
 export interface ShownRubric {
@@ -288,8 +306,10 @@ export interface ChatList {
   chats: ListedChat[];
 }
 
+/** `again` is true where the same request may succeed later: the server cannot be reached, or its disk is full. */
 export interface Refusal {
   error: string;
+  again?: boolean;
 }
 
 // ---- requests of the browser -------------------------------------------------------------------------------
@@ -472,9 +492,13 @@ export interface Doors {
 export interface Api {
   act<Name extends Act>(name: Name, fields: Fields<Name>): Promise<Answer<Name> | Refusal>;
   run<Name extends Run>(name: Name, fields: Runs[Name]): void;
+  /** Send a request that outlives the page; nobody reads its answer. */
+  leave<Name extends Act>(name: Name, fields: Fields<Name>): void;
 }
 
 export interface Memory {
+  /** Return the names that begin so and have a value. */
+  names(start: string): string[];
   recall(key: string): string | null;
   keep(key: string, value: string | null): void;
   /** Forget the visitor, their drafts and settings; the language stays. */
@@ -526,7 +550,6 @@ export interface Stage {
   ended(end: Pick<ChatPatch, "error" | "hint">): void;
   /** The turn that the keys act on, when the person chose one. */
   chosen: HTMLElement | null;
-  /** When the chat was opened, and when the last patch came: Unix milliseconds. */
-  opened: number;
+  /** When the last patch came: Unix milliseconds. */
   lastPatch: number;
 }

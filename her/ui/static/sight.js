@@ -1,0 +1,243 @@
+// @ts-check
+// Measure what stands before the person: of each turn and each of its layers, whether it is open, whether it is in view,
+// and for how long it has been since the page was loaded.
+//
+// In view is what has half its height, or half the height of the chat's window, within the window of a visible page. An
+// IntersectionObserver, changes of the page's visibility and new drawings say when to look again; the look itself is one
+// function, which an act of the person calls too. Another window that covers the browser's is known only where the browser
+// reports the page as hidden.
+
+import { findAll } from "./dom.js";
+
+/**
+ * @typedef {import("./types.js").Layer} Layer
+ * @typedef {import("./types.js").LayerSight} LayerSight
+ * @typedef {import("./types.js").Sights} Sights
+ * @typedef {import("./types.js").Stage} Stage
+ * @typedef {{ ms: number, since: number | null, pieces: Set<Element> }} Watch time in view, and what is in view now
+ */
+
+/** Classes of the parts by their kind; those of her/kinds.py. */
+/** @type {[Layer, string][]} */
+const PARTS = [
+  ["system_thinking", ".panel.reasoning"],
+  ["role_thinking", ".panel.thought"],
+  ["role_action", ".lines .act"],
+  ["speech", ".lines .speech"],
+];
+/** Steps of the share in view at which the browser reports. */
+const STEPS = Array.from({ length: 21 }, (_, step) => step / 20);
+
+/** By `turn-id layer`; kept when a turn is drawn again, swiped away, or its chat is left. */
+/** @type {Map<string, Watch>} */
+const watches = new Map();
+/** Whose pieces an element is: the keys of its watches. */
+/** @type {Map<Element, { scroll: Element, keys: string[] }>} */
+const observed = new Map();
+/** @type {IntersectionObserver | undefined} */
+let observer;
+
+/**
+ * Watch the turns of a stage from now on.
+ * @param {Stage} stage
+ */
+export function watchSights(stage) {
+  if (!observer) {
+    observer = new IntersectionObserver(onIntersection, { threshold: STEPS });
+    document.addEventListener("visibilitychange", () => settleAll());
+  }
+  new MutationObserver(() => observeTurns(stage)).observe(stage.root, { childList: true, subtree: true });
+}
+
+/**
+ * Return what the person sees of a turn, or of the chat when there is no turn.
+ * @param {Stage} stage
+ * @param {HTMLElement | null} article
+ * @returns {Sights}
+ */
+export function sightsOf(stage, article) {
+  observeTurns(stage);
+  const { scroll } = stage.elements;
+  if (!article) return { chat: sightOf(chatKey(stage), [scroll], look([scroll])) };
+  const pieces = piecesOf(article);
+  const now = look([...pieces.keys()]);
+  /** @type {Sights} */
+  const sights = {};
+  const id = article.dataset.id ?? "";
+  sights.turn = sightOf(`${id} turn`, [article], now);
+  for (const [layer] of PARTS) {
+    const parts = [...pieces].filter(([, name]) => name === layer).map(([piece]) => piece);
+    if (parts.length === 0) continue;
+    const sight = sightOf(`${id} ${layer}`, parts, now);
+    sights[layer] = { ...sight, ms: Math.min(sight.ms, sights.turn.ms) };
+  }
+  return sights;
+}
+
+/**
+ * @param {string} key
+ * @param {Element[]} pieces
+ * @param {number} now
+ * @returns {LayerSight}
+ */
+function sightOf(key, pieces, now) {
+  const watch = watchOf(key);
+  settle(watch, now);
+  const open = pieces.some(isDrawn);
+  return { open, in_view: open && watch.since !== null, ms: Math.floor(watch.ms) };
+}
+
+// ---- look ----------------------------------------------------------------------------------------------------
+
+/**
+ * Tell whether an element is drawn: neither it nor what it stands in is folded, hidden, or off the page.
+ * @param {Element} element
+ */
+export function isDrawn(element) {
+  if (element.getClientRects().length === 0) return false;
+  return getComputedStyle(element).visibility === "visible";
+}
+
+/**
+ * Tell whether enough of an element stands in the window of the chat and of the browser.
+ * @param {Element} element
+ * @param {Element} scroll
+ */
+function isInWindow(element, scroll) {
+  const box = element.getBoundingClientRect();
+  const frame = scroll.getBoundingClientRect();
+  const top = Math.max(frame.top, 0);
+  const bottom = Math.min(frame.bottom, window.innerHeight);
+  const shown = Math.min(box.bottom, bottom) - Math.max(box.top, top);
+  return shown > 0 && shown >= Math.min(box.height, bottom - top) / 2;
+}
+
+/**
+ * Look at elements now, and return the time: milliseconds of the page's clock, which nobody sets.
+ * @param {Element[]} elements
+ */
+function look(elements) {
+  const now = performance.now();
+  for (const element of elements) {
+    const { scroll, keys } = observed.get(element) ?? { scroll: null, keys: [] };
+    const inView = scroll !== null && isDrawn(element) && isInWindow(element, scroll);
+    for (const key of keys) mark(watchOf(key), element, inView, now);
+  }
+  return now;
+}
+
+// ---- keep time -----------------------------------------------------------------------------------------------
+
+/** @param {string} key */
+function watchOf(key) {
+  const watch = watches.get(key) ?? { ms: 0, since: null, pieces: new Set() };
+  watches.set(key, watch);
+  return watch;
+}
+
+/**
+ * @param {Watch} watch
+ * @param {Element} element
+ * @param {boolean} inView
+ * @param {number} now
+ */
+function mark(watch, element, inView, now) {
+  if (inView) watch.pieces.add(element);
+  else watch.pieces.delete(element);
+  settle(watch, now);
+}
+
+/**
+ * Add the time since the last look, and go on only while something is in view of a visible page.
+ * @param {Watch} watch
+ * @param {number} now
+ */
+function settle(watch, now) {
+  if (watch.since !== null) watch.ms += now - watch.since;
+  watch.since = watch.pieces.size > 0 && !document.hidden ? now : null;
+}
+
+function settleAll() {
+  const now = performance.now();
+  for (const watch of watches.values()) settle(watch, now);
+}
+
+/** @param {IntersectionObserverEntry[]} entries */
+function onIntersection(entries) {
+  const now = performance.now();
+  // What a browser has not laid out, since it is far from the window, is not measured: that would lay it out.
+  look(entries.filter((entry) => entry.isIntersecting).map(({ target }) => target));
+  for (const { target, isIntersecting } of entries) {
+    if (isIntersecting) continue;
+    for (const key of observed.get(target)?.keys ?? []) mark(watchOf(key), target, false, now);
+  }
+}
+
+// ---- follow the drawings -------------------------------------------------------------------------------------
+
+/**
+ * Return the pieces of a turn that are measured, with their layer.
+ * @param {HTMLElement} article
+ * @returns {Map<Element, Layer>}
+ */
+function piecesOf(article) {
+  /** @type {Map<Element, Layer>} */
+  const pieces = new Map([[article, "turn"]]);
+  for (const [layer, selector] of PARTS)
+    for (const part of findAll(article, selector)) pieces.set(part, layer);
+  return pieces;
+}
+
+/** @param {Stage} stage */
+function chatKey(stage) {
+  return `${stage.chat?.id ?? ""} chat`;
+}
+
+/**
+ * Observe what was drawn since, and let go of what is gone. A turn that is drawn again while it is in view is looked at at
+ * once, since the browser reports only with its next frame.
+ * @param {Stage} stage
+ */
+function observeTurns(stage) {
+  const { scroll } = stage.elements;
+  const gone = forget(stage);
+  /** @type {Element[]} */
+  const again = [];
+  for (const article of findAll(stage.root, ".turn[data-id]")) {
+    for (const [piece, layer] of piecesOf(article)) {
+      if (observed.has(piece)) continue;
+      const id = article.dataset.id ?? "";
+      const keys = [...new Set([`${id} turn`, `${id} ${layer}`])];
+      observed.set(piece, { scroll, keys });
+      observer?.observe(piece);
+      if (keys.some((key) => gone.has(key) && watchOf(key).since !== null)) again.push(piece);
+    }
+  }
+  if (!observed.has(scroll)) {
+    observed.set(scroll, { scroll, keys: [chatKey(stage)] });
+    observer?.observe(scroll);
+    again.push(scroll);
+  }
+  const now = look(again);
+  for (const key of gone) settle(watchOf(key), now);
+}
+
+/**
+ * Let go of pieces that left the page, and of the window when it shows another chat; return the keys of their watches.
+ * @param {Stage} stage
+ */
+function forget(stage) {
+  /** @type {Set<string>} */
+  const gone = new Set();
+  for (const [piece, { scroll, keys }] of observed) {
+    const left = piece === scroll && piece === stage.elements.scroll && keys[0] !== chatKey(stage);
+    if (piece.isConnected && !left) continue;
+    observed.delete(piece);
+    observer?.unobserve(piece);
+    for (const key of keys) {
+      gone.add(key);
+      watches.get(key)?.pieces.delete(piece);
+    }
+  }
+  return gone;
+}
