@@ -25,7 +25,9 @@ def stored(app: Playground, reply: Locator) -> list[dict[str, Any]]:
     query = "select thumb, stars, comment, seen from ratings where node_id = ? order by seq"
     with database(app) as rows:
         found = rows.execute(query, (reply.get_attribute("data-id"),)).fetchall()
-    return [{"thumb": thumb, "stars": json.loads(stars), "comment": text, **json.loads(seen)} for thumb, stars, text, seen in found]
+    return [
+        {"thumb": thumb, "stars": json.loads(stars), "comment": text, **json.loads(seen)} for thumb, stars, text, seen in found
+    ]
 
 
 def saved(reply: Locator) -> None:
