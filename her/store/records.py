@@ -32,7 +32,7 @@ Finish = Literal["stop", "length", "stopped", "failed"]
 Thumb = Literal[-1, 0, 1]
 Star = Annotated[int, Field(ge=1, le=5)]
 TombstoneKind = Literal["visitor", "conversation", "node", "rating", "vote"]
-Layer = Literal["chat", "turn"] | Kind
+Layer = Literal["chat", "turn", Kind]
 LONGEST_COMMENT = 4_000
 LONGEST_SIGHT = 30 * 24 * 3_600_000
 """Milliseconds that something can have stood in view: a page is not open for longer than a month."""
@@ -165,7 +165,7 @@ class Generation(Value):
 
 
 class LayerSight(Value):
-    """How a layer of a turn stood before the rater when they acted, measured in the page (her/ui/static/sight.js).
+    """Sight of a layer of a turn that the rater had when they acted, measured in the page (her/ui/static/sight.js).
 
     Args:
         open: it was drawn on the page; a folded panel is not.
