@@ -4,6 +4,7 @@ Whoever did not agree is refused here, not by the page: nothing is stored for th
 """
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,13 +78,16 @@ async def agree(service: ChatService, visitor: str, version: str, language: Lang
 # Missions
 
 
-async def current_mission(service: ChatService, visitor: str, wanted: str = "") -> AssignedMission | None:
+async def current_mission(
+    service: ChatService, visitor: str, wanted: str = "", language: Language | None = None
+) -> AssignedMission | None:
     """Return the mission that a visitor is at, or give them one; None when there is none for them.
 
     Args:
         service: the chat service.
         visitor: who asks.
         wanted: id of a mission, from a link; empty for any.
+        language: of the page; missions in it are given first. None for any.
 
     Raises:
         InputError: the wanted mission has no place left.
@@ -94,14 +98,25 @@ async def current_mission(service: ChatService, visitor: str, wanted: str = "") 
         return None
     if wanted and playtest.mission(wanted) is None:
         raise NotFound("there is no such mission in this playtest; check the link")
-    return await service.in_thread(_current, service, playtest, visitor, wanted)
+    readable = {mission.id for mission in playtest.missions if language_of(service, mission) == language}
+    return await service.in_thread(_current, service, playtest, visitor, wanted, readable)
 
 
-def _current(service: ChatService, playtest: Playtest, visitor: str, wanted: str) -> AssignedMission | None:
+def language_of(service: ChatService, mission: Mission) -> Language:
+    """Return the language in which a mission is played."""
+    if mission.persona:
+        return service.personas[mission.persona].language
+    known = service.scenes.get(mission.scene)
+    return (known or service.book_scene(mission.scene).scenario).language
+
+
+def _current(
+    service: ChatService, playtest: Playtest, visitor: str, wanted: str, readable: Collection[str]
+) -> AssignedMission | None:
     store, places = service.store, {mission.id: mission.people for mission in playtest.missions}
     given = None if wanted else store.current_assignment(visitor, playtest.name, places)
     since = now() - FREED_MINUTES * 60_000
-    given = given or store.assign(visitor, playtest.name, places, since=since, wanted=wanted)
+    given = given or store.assign(visitor, playtest.name, places, since=since, wanted=wanted, readable=readable)
     mission = playtest.mission(given.mission) if given else None
     if given is None or mission is None:
         return None

@@ -48,6 +48,8 @@ def play(
     from her import paths
     from her.config import Settings
 
+    if share_with and host in ("127.0.0.1", "localhost", "::1"):
+        raise InputError(f"--host {host} answers this machine alone; leave it out with --share-with lan")
     if share_with and host is None:
         host = "0.0.0.0"
     overrides: dict[str, Any] = {"backend": backend, "host": host, "port": port, "share_with": share_with}

@@ -50,7 +50,14 @@ class Playtests(Chats):
             return sum(row.done_at is not None for row in _assigned(connection, visitor_id, playtest))
 
     def assign(
-        self, visitor_id: str, playtest: str, places: Mapping[str, int], *, since: int, wanted: str = ""
+        self,
+        visitor_id: str,
+        playtest: str,
+        places: Mapping[str, int],
+        *,
+        since: int,
+        wanted: str = "",
+        readable: Collection[str] = (),
     ) -> Assignment | None:
         """Return the mission that a visitor is at, or give them one: the one with fewest people, then by chance.
 
@@ -62,6 +69,7 @@ class Playtests(Chats):
             places: people that each mission is for, by its id.
             since: moment (UTC, ms) before which a mission that is not done and was not used counts as given up.
             wanted: mission of a link; empty for any.
+            readable: missions in the visitor's language, which are given before all others.
 
         Raises:
             InputError: the wanted mission has no place left.
@@ -84,7 +92,7 @@ class Playtests(Chats):
             for row in own:  # a link takes the place of a mission that was not begun
                 if row.done_at is None and row.conversation_id is None:
                     _set(connection, row.id, ended_at=now())
-            mission = min(free, key=lambda name: (taken.get(name, 0), _chance(visitor_id, name)))
+            mission = min(free, key=lambda name: (name not in readable, taken.get(name, 0), _chance(visitor_id, name)))
             given = Assignment(
                 id=new_id(), visitor_id=visitor_id, playtest=playtest, mission=mission, created_at=now(), used_at=now()
             )

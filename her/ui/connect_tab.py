@@ -10,6 +10,7 @@ import gradio as gr
 
 from her.backends.base import Backend
 from her.backends.open import open_backend
+from her.chat.participation import require_participant
 from her.chat.sentences import visitor_sentence, without_addresses
 from her.chat.service import ChatService
 from her.errors import BackendError, Forbidden, HerError
@@ -73,7 +74,9 @@ class ConnectTab:
     async def check(self, token: str) -> str:
         """Say in one sentence which model answers, or why none does."""
         try:
-            backend = self.service.backend_for(token_owner(token))
+            visitor = token_owner(token)
+            await require_participant(self.service, visitor)
+            backend = self.service.backend_for(visitor)
         except HerError as error:
             return _plain(f"⚠ {error}")
         own, spec = backend is not self.service.backend, backend.describe().spec
@@ -88,6 +91,7 @@ class ConnectTab:
         """Connect this visitor's chats to `spec` once it has answered; an empty spec returns to the server's backend."""
         try:
             visitor = token_owner(token)
+            await require_participant(self.service, visitor)
             if not self.allow_urls:
                 raise Forbidden("this server was started without --allow-visitor-urls, so its model cannot be changed here")
             backend: Backend | None = open_backend(spec, personas=self.service.personas, visitor=True) if spec.strip() else None

@@ -49,7 +49,7 @@ async def give_up_mission(service: ChatService, request: requests.GiveUpMissionR
 
 async def begin_mission(service: ChatService, request: requests.BeginMissionRequest) -> ChatPatch:
     """Open the chat of the visitor's mission, a new one when there is none."""
-    found = await participation.current_mission(service, request.visitor)
+    found = await participation.current_mission(service, request.visitor, language=request.language)
     if found is None:
         raise InputError(words(request.language)["no_mission"])
     if chat := found.assignment.conversation_id:
@@ -87,7 +87,7 @@ def check_missions(service: ChatService) -> None:
 
 
 async def _answer(service: ChatService, request: requests.Request, wanted: str = "") -> MissionAnswer:
-    found = await participation.current_mission(service, request.visitor, wanted)
+    found = await participation.current_mission(service, request.visitor, wanted, request.language)
     return {"mission": None if found is None else _shown(service, found, request.language)}
 
 

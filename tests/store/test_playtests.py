@@ -51,6 +51,11 @@ def test_the_first_of_many_evenings_is_not_always_the_first_card(store: Store) -
     assert len(firsts) == 3
 
 
+def test_missions_in_a_language_that_a_person_reads_come_first(store: Store) -> None:
+    missions = [store.assign(person(number), "evening", {"en": 2, "zh": 2}, since=0, readable=["zh"]) for number in range(4)]
+    assert [each.mission for each in missions if each] == ["zh", "zh", "en", "en"]
+
+
 def test_asked_again_a_visitor_stays_with_the_mission(store: Store) -> None:
     first = store.assign(ANNE, "evening", PLACES, since=LONG_AGO)
     assert first is not None and store.current_assignment(ANNE, "evening", PLACES) == first
