@@ -35,7 +35,7 @@ def test_a_person_comes_by_a_link_and_goes_again(visitors: Callable[..., Browser
         phone.goto(f"{playground.url}/#mission=quarrel")
         consent = phone.locator("#stage .consent")
         expect(consent).to_contain_text("你同意被阅读吗？")
-        assert database(tmp_path, "SELECT count(*) FROM visitors") == [(0,)]
+        assert database(playground).execute("SELECT count(*) FROM visitors").fetchall() == [(0,)]
         consent.get_by_role("button", name="我同意", exact=True).click()
         _plays_the_mission(phone)
         code = phone.evaluate("localStorage.getItem('her.visitor')")
@@ -44,10 +44,10 @@ def test_a_person_comes_by_a_link_and_goes_again(visitors: Callable[..., Browser
         laptop.goto(f"{playground.url}/#her={code}")
         expect(laptop.locator("#stage .mission-card .goal")).to_have_text("Drink with him.")
         expect(laptop.locator("#stage .consent")).to_have_count(0)
-        assert database(tmp_path, "SELECT count(*) FROM visitors") == [(1,)], "both devices are one rater"
+        assert database(playground).execute("SELECT count(*) FROM visitors").fetchall() == [(1,)], "both devices are one rater"
         _takes_it_all_and_deletes_it(laptop)
         left = "SELECT visitor_id FROM conversations UNION SELECT visitor_id FROM ratings UNION SELECT visitor_id FROM consents"
-        assert database(tmp_path, left) == []
+        assert database(playground).execute(left).fetchall() == []
 
 
 def _plays_the_mission(page: Page) -> None:
@@ -58,13 +58,11 @@ def _plays_the_mission(page: Page) -> None:
     page.locator("#stage .her-composer textarea").fill("你好。")
     page.locator("#stage .her-composer .send").click()
     expect(line.locator("li.done")).to_contain_text(["1 / 1 轮"])
-    page.evaluate(RATE, page.locator("#stage .turn.played").last.get_attribute("data-id"))
+    page.locator('#stage .turn.persona [data-act="rate"]').last.click()
+    page.locator('#stage [data-dimension="voice"] [data-star="4"]').click()
     expect(line.get_by_role("status")).to_have_text("完成了，谢谢！")
     line.get_by_role("button", name="下一个任务").click()
     expect(page.locator("#stage .mission-card h2")).to_have_text("你的下一个任务")
-
-
-RATE = "() => 0"
 
 
 def _takes_it_all_and_deletes_it(page: Page) -> None:
