@@ -7,6 +7,7 @@ come on top.
 
 import asyncio
 import contextlib
+import importlib
 import inspect
 import json
 import os
@@ -16,7 +17,6 @@ import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import httpx
@@ -203,7 +203,7 @@ ATTACKS = (
         "if path.stat().st_mode & 0o077:",
         "if path.chmod(0o644) is not None:",
     ),
-    Attack("a key as spec", echoes_a_key, "her.backends.open:_hidden", 'return _KEY.sub("***", bare)', "return bare"),
+    Attack("a key as spec", echoes_a_key, "her.backends.addresses:hidden", 'return _KEY.sub("***", bare)', "return bare"),
 )
 """Every attack with the guard that stops it."""
 
@@ -234,25 +234,30 @@ class Attacked(Playground):
     command = (sys.executable, "-m", "benchmarks.attacks", "serve")
 
 
-def take_out(name: str) -> None:
-    """Take the guard of an attack out of the code of this process.
+def guard_of(attack: Attack) -> tuple[Any, str]:
+    """Return the function that holds an attack's guard, and its source without the guard.
 
     Raises:
         LookupError: its source has changed, so the benchmark would test nothing.
     """
-    attack = next(each for each in ATTACKS if each.name == name)
     place, _, path = attack.guard.partition(":")
-    module: ModuleType = __import__(place, fromlist=["x"])
-    *owners, function = path.split(".")
-    owner: Any = module
-    for each in owners:
-        owner = getattr(owner, each)
-    source = textwrap.dedent(inspect.getsource(getattr(owner, function)))
+    found: Any = importlib.import_module(place)
+    for name in path.split("."):
+        if not hasattr(found, name):
+            raise LookupError(f"there is no {attack.guard}; bring benchmarks/attacks.py up to date")
+        found = getattr(found, name)
+    source = textwrap.dedent(inspect.getsource(found))
     if attack.piece not in source:
         raise LookupError(f"{attack.guard} has no '{attack.piece}'; bring benchmarks/attacks.py up to date")
+    return found, source.replace(attack.piece, attack.changed)
+
+
+def take_out(name: str) -> None:
+    """Take the guard of an attack out of the code of this process."""
+    function, source = guard_of(next(each for each in ATTACKS if each.name == name))
     made: dict[str, Any] = {}
-    exec(compile(source.replace(attack.piece, attack.changed), place, "exec"), module.__dict__, made)  # noqa: S102
-    setattr(owner, function, made[function])
+    exec(compile(source, function.__module__, "exec"), function.__globals__, made)  # noqa: S102
+    function.__code__ = made[function.__name__].__code__  # in the function itself, which other modules have imported by name
 
 
 def succeeded(attack: Attack, taken_out: bool) -> bool:

@@ -276,7 +276,7 @@ def test_examples_are_canonical_turns(cast: tuple[str, ...], place: str, languag
 
 @pytest.mark.parametrize(("thinking", "gone"), [("no_plan", ["plan"]), ("no_thoughts", ["plan", "thought"])])
 def test_a_turn_may_be_asked_for_without_plan_or_thoughts(thinking: Thinking, gone: list[str]) -> None:
-    own = ("system_thinking", "role_thinking", "speech")
+    own: tuple[Kind, ...] = ("system_thinking", "role_thinking", "speech")
     example = Example(visitor="Who?", reply="[Odd thought.] I.", plan="Mara's plan.")
     for language in ("en", "zh"):
         talk = scene(turn("Tom", "speech"), turn("Mara", *own), turn("Tom", "role_thinking", "speech"), language=language)

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from her.backends.base import Delta, FinishReason, Usage
+from her.backends.base import Backend, Delta, FinishReason, Usage
 from her.chat.continuation import Continuation
 from her.chat.jobs import ReplyJob
 from her.chat.views import GenerationSnapshot, LiveState
@@ -151,6 +151,25 @@ class RunningGeneration:
         if self._reading is not None and not self._reading.done():
             self.stopping = True
             self._reading.cancel()
+
+    @property
+    def read(self) -> bool:
+        """Tell whether the stream has ended."""
+        return self._reading is not None and self._reading.done()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Return what may be shown of the reply now."""
+        return self._parser.parts
+
+    @property
+    def backends(self) -> tuple[Backend, ...]:
+        """Return the backends that it needs."""
+        return (self.job.backend,)
+
+    def failures(self, error: Exception) -> list[Generation]:
+        """Return the records of its calls when it made no turn."""
+        return [self.record(error)]
 
     async def close_stream(self) -> None:
         """Cancel the reading of the stream, whatever its state, and wait at most CLOSING_SECONDS."""

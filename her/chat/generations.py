@@ -16,6 +16,7 @@ from her.backends.base import Backend
 from her.chat.ceilings import ADDRESS, Places
 from her.chat.generation import RunningGeneration, StoppedEarly, reason_of
 from her.chat.jobs import ChatLimits, ReplyJob
+from her.chat.running_pair import PairJob, RunningPair
 from her.chat.sentences import visitor_sentence
 from her.chat.views import LiveState
 from her.errors import HerError, InputError
@@ -45,7 +46,7 @@ class RunningGenerations:
         self._released = released
         self._changing: set[str] = set()
         self._running: dict[str, RunningGeneration] = {}
-        self._give_back: dict[str, Callable[[], None]] = {}
+        self._give_back: dict[str, list[Callable[[], None]]] = {}
         self._ended: dict[str, RunningGeneration] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._limiter: CapacityLimiter | None = None
@@ -72,7 +73,7 @@ class RunningGenerations:
 
     def uses(self, backend: Backend) -> bool:
         """Tell whether a running generation needs this backend."""
-        return any(generation.job.backend is backend for generation in self._running.values())
+        return any(backend is used for generation in self._running.values() for used in generation.backends)
 
     @asynccontextmanager
     async def exclusive(self, visitor: str, chat: str) -> AsyncIterator[None]:
@@ -87,8 +88,8 @@ class RunningGenerations:
         finally:
             self._changing.discard(chat)
 
-    async def start(self, visitor: str, chat: str, build_job: Callable[[], ReplyJob]) -> RunningGeneration:
-        """Call the model and return once the visitor's turn is on disk.
+    async def start(self, visitor: str, chat: str, build_job: Callable[[], ReplyJob | PairJob]) -> RunningGeneration:
+        """Call the model and return once the visitor's turn is on disk. A comparison takes two places, or is none.
 
         The call begins before the commit, because its first token takes longer. When the commit fails, the call is cancelled
         and the error of the commit is raised.
@@ -96,11 +97,15 @@ class RunningGenerations:
         async with self.exclusive(visitor, chat):
             give_back = self._places.take(visitor, ADDRESS.get())  # before the first await, or a crowd comes through
             try:
-                generation = RunningGeneration(await self.in_thread(build_job))
+                job = await self.in_thread(build_job)
+                places = [give_back]
+                if isinstance(job, PairJob):
+                    places += self._second_place(visitor)
+                generation = _running(job, len(places))
             except BaseException:
                 give_back()
                 raise
-            self._running[chat], self._give_back[chat] = generation, give_back
+            self._running[chat], self._give_back[chat] = generation, places
             self._ended.pop(chat, None)
             generation.begin()
         task = asyncio.create_task(self._play(generation), name=f"reply {chat}")
@@ -123,18 +128,47 @@ class RunningGenerations:
         """Run one generation to its commit; in every case its followers get a last snapshot."""
         try:
             await self._commit_question(generation)
-            await generation.finished(self.limits.max_reply_seconds)
-            turn = generation.turn()
-            await self._commit_reply(generation, turn)
-            self._close(generation)
-            generation.end("stopped" if generation.stopping else "done", turn)
+            if isinstance(generation, RunningPair):
+                await self._finish_pair(generation)
+            else:
+                await self._finish(generation)
         except Exception as error:
             await self._undo(generation, error)
         finally:
             self._close(generation)
             if generation.running:  # this task was cancelled: the event loop is being closed
                 generation.end("failed", error=UNEXPECTED)
-        await self._released(generation.job.backend)
+        for backend in generation.backends:
+            await self._released(backend)
+
+    async def _finish(self, generation: RunningGeneration) -> None:
+        await generation.finished(self.limits.max_reply_seconds)
+        turn = generation.turn()
+        await self._commit_reply(generation, turn)
+        self._close(generation)
+        generation.end("stopped" if generation.stopping else "done", turn)
+
+    async def _finish_pair(self, pair: RunningPair) -> None:
+        """Store both replies and the ballot on them; where one is not whole, the other is the turn and there is no ballot."""
+        job = pair.job
+        if sides := await pair.ended(self.limits.max_reply_seconds):
+            await self.in_thread(self.store.add_pair, job.visitor, job.chat, job.parent_id, sides)
+            self._close(pair)
+            pair.end_as_pair()
+            return
+        kept, turn = pair.remaining()
+        for record in pair.others(kept):
+            await self.in_thread(self.store.record_failure, job.visitor, record)
+        await self._commit_reply(kept, turn)
+        self._close(pair)
+        pair.end("stopped" if kept.stopping else "done", turn)
+
+    def _second_place(self, visitor: str) -> list[Callable[[], None]]:
+        """Take the place of the second reply of a comparison; empty when there is none left."""
+        try:
+            return [self._places.take(visitor, ADDRESS.get())]
+        except InputError:
+            return []
 
     async def _commit_question(self, generation: RunningGeneration) -> None:
         job = generation.job
@@ -174,7 +208,8 @@ class RunningGenerations:
     def _record_failure(self, generation: RunningGeneration, error: Exception) -> None:
         job = generation.job
         try:
-            self.store.record_failure(job.visitor, generation.record(error))
+            for record in generation.failures(error):
+                self.store.record_failure(job.visitor, record)
         finally:
             if job.question is not None:
                 self.store.delete_turn(job.visitor, job.chat, job.question.id)
@@ -183,10 +218,18 @@ class RunningGenerations:
         """Let the chat be changed again; the last snapshot stays available for ENDED_SECONDS."""
         if self._running.get(generation.chat) is generation:
             del self._running[generation.chat]
-            self._give_back.pop(generation.chat)()
+            for give_back in self._give_back.pop(generation.chat):
+                give_back()
             self._ended[generation.chat] = generation
             asyncio.get_running_loop().call_later(ENDED_SECONDS, self._forget, generation)
 
     def _forget(self, generation: RunningGeneration) -> None:
         if self._ended.get(generation.chat) is generation:
             del self._ended[generation.chat]
+
+
+def _running(job: ReplyJob | PairJob, places: int) -> RunningGeneration:
+    """Return the generation of a job; of a comparison without two places, the reply of one side."""
+    if isinstance(job, PairJob):
+        return RunningPair(job) if places > 1 else RunningGeneration(job.honest)
+    return RunningGeneration(job)

@@ -15,7 +15,7 @@ from her.chat.pages import Page, fitted
 from her.errors import InputError
 from her.format import Parser, plain_turn
 from her.store import Origin, PathNode
-from her.types import ENVIRONMENT, Message, Sampling, Turn, Value
+from her.types import ENVIRONMENT, Message, Sampling, Thinking, Turn, Value
 
 
 class ChatLimits(Value):
@@ -65,6 +65,8 @@ class ReplyJob:
         base: the turn that the reply continues.
         reasoning: the native reasoning that came with `base`.
         character: who plays in a scene of several; empty for the character of the chat.
+        thinking: layers of thinking that are asked for.
+        planted: the reply is made bad on purpose, for a catch pair.
         again: makes prompt and sampling anew, by what the backend has learned since about its context and tokens.
     """
 
@@ -81,6 +83,8 @@ class ReplyJob:
     base: Turn | None = None
     reasoning: str = ""
     character: str = ""
+    thinking: Thinking = "full"
+    planted: bool = False
     again: Callable[[], tuple[view.Prompt, Sampling]] | None = None
 
     @property
@@ -101,7 +105,7 @@ class ReplyJob:
     @property
     def origin(self) -> Origin:
         """Origin of the reply's turn."""
-        return "continue" if self.base else "model"
+        return "planted" if self.planted else "continue" if self.base else "model"
 
     def asked_by(self, question: Turn, parent_id: str | None, edit_of: str | None = None) -> "ReplyJob":
         """Return the same job as the answer to `question`, which is to be stored under `parent_id` first."""
@@ -132,14 +136,15 @@ class ReplyJobBuilder:
     sampling: Sampling
     limits: ChatLimits
     character: str = ""
+    thinking: Thinking = "full"
 
     def send(self, text: str) -> ReplyJob:
         """Answer a message at the end of the path."""
         return self._answer_to(text, self.page.turns, self.page.conversation.head_id)
 
-    def answer(self) -> ReplyJob:
-        """Play the next turn, whoever spoke last."""
-        return self._reply(self.page.turns, self.page.conversation.head_id)
+    def answer(self, others: int = 0) -> ReplyJob:
+        """Play the next turn, whoever spoke last; `others` is the number of replies that are there already."""
+        return self._reply(self.page.turns, self.page.conversation.head_id, swipes=others)
 
     def play(self, name: str) -> ReplyJob:
         """Let this character of a scene, or its narrator, play the next turn."""
@@ -214,6 +219,7 @@ class ReplyJobBuilder:
             parent_id=parent_id,
             replaces=replaces,
             character=self.character,
+            thinking=self.thinking,
         )
 
     def _responder(self, after: Sequence[PathNode]) -> "ReplyJobBuilder":
@@ -238,7 +244,7 @@ class ReplyJobBuilder:
         transcript, speaker = self.page.transcript(turns), self.character or self.page.conversation.speaker
         if speaker == ENVIRONMENT:
             return view.narrator_prompt(transcript, budget, self.backend.count_tokens)
-        return view.prompt(transcript, speaker, budget, self.backend.count_tokens)
+        return view.prompt(transcript, speaker, budget, self.backend.count_tokens, self.thinking)
 
     def _with_seed(self, sampling: Sampling, swipes: int) -> Sampling:
         """Return the sampling with another seed for each swipe, so that asking again gives another reply.

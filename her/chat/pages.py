@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from her import view
 from her.backends.base import Backend, Description
 from her.characters.coser import BookScene
-from her.chat.views import ChatView, Meter, Replay, TurnView
+from her.chat.views import BallotView, ChatSummary, ChatView, Meter, Replay, TurnView
 from her.errors import InputError, NotFound
 from her.store import Choice, Conversation, PathNode, Rated, Store
 from her.store.stand_ins import stand_in
@@ -73,6 +73,22 @@ def read_page(store: Store, visitor: str, chat: str) -> Page:
     return Page(store.conversation(visitor, chat), store.path(visitor, chat))
 
 
+def read_list(store: Store, visitor: str, personas: Mapping[str, Persona]) -> list[ChatSummary]:
+    """Return the visitor's chats, the last used first; those with a persona in its colour."""
+    return [
+        ChatSummary(
+            id=row.id,
+            title=row.title,
+            speaker=row.speaker,
+            language=row.language,
+            turns=row.turns,
+            updated_at=row.updated_at,
+            colour=personas[row.persona_id].colour if row.persona_id in personas else DEFAULT_COLOUR,
+        )
+        for row in store.conversations(visitor)
+    ]
+
+
 def fitted(sampling: Sampling, description: Description) -> tuple[Sampling, int]:
     """Fit a call into the model's context: return the sampling and the budget of the prompt (tokens).
 
@@ -114,6 +130,7 @@ def read_view(
     live: bool,
     personas: Mapping[str, Persona],
     scenes: Mapping[str, BookScene],
+    ballot: BallotView | None = None,
 ) -> ChatView:
     """Return the page as its visitor sees it.
 
@@ -124,6 +141,7 @@ def read_view(
         live: whether a reply is being written.
         personas: by id.
         scenes: scenes of the open books, by scenario id.
+        ballot: two replies that wait for a vote.
     """
     chat = page.conversation
     ratings = store.ratings(chat.visitor_id, chat.id)
@@ -149,6 +167,7 @@ def read_view(
         meter=meter,
         replay=Replay(shown=replayed(page), total=len(scene.turns)) if scene else None,
         rating=ratings.get(None),
+        ballot=ballot,
     )
 
 

@@ -13,14 +13,17 @@ from dataclasses import replace
 from her.backends.base import Backend
 from her.characters.coser import Book, BookScene
 from her.chat.ceilings import ADDRESS, Pace, Places
+from her.chat.comparisons import Choose, Comparing
 from her.chat.edits import played_node, rewrite
 from her.chat.export import export as export_text
 from her.chat.generation import RunningGeneration
 from her.chat.generations import RunningGenerations
 from her.chat.jobs import ChatLimits, ReplyJob, ReplyJobBuilder
 from her.chat.openings import Opening, book_turns, clean_message, clean_title, open_book, open_persona
-from her.chat.pages import Page, meter_of, read_meter, read_page, read_view, replayed
+from her.chat.pages import Page, meter_of, read_list, read_meter, read_page, read_view, replayed
+from her.chat.pairs import drawn, others_of, read_ballot, read_decided
 from her.chat.participants import Participants
+from her.chat.running_pair import PairJob, RunningPair
 from her.chat.views import ChatSummary, ChatView, GenerationSnapshot
 from her.errors import InputError, NotFound
 from her.feedback.rubric import check_rating
@@ -67,6 +70,8 @@ class ChatService:
         self.sampling = sampling or Sampling()
         self.safety: Callable[[], Safety | None] = lambda: None
         """How far the store is kept outside this machine, where it is; a call of the database."""
+        self.comparing: Comparing | None = None
+        """Which turns are answered twice, in a playtest with comparisons."""
         self._backend = backend
         self.choosing: dict[str, asyncio.Task[str]] = {}
         """Choices of the next speaker of a scene that a model is making now, by chat; `stop` cancels them."""
@@ -75,17 +80,10 @@ class ChatService:
         self._generations = RunningGenerations(store, self.limits, self._retire)
         self._in_thread = self.in_thread = self._generations.in_thread
         limits = self.limits
-        self._streams = Places(
-            limits.max_streams_per_visitor,
-            limits.max_streams_per_address,
-            limits.max_streams,
-            "{count} tabs of yours are following a reply; close one of them",
-        )
-        self._new_chats = Pace(
-            limits.new_chats_per_address,
-            limits.new_chat_seconds,
-            "many chats were started from your network address; wait a minute and start this one then",
-        )
+        most = (limits.max_streams_per_visitor, limits.max_streams_per_address, limits.max_streams)
+        self._streams = Places(*most, "{count} tabs of yours are following a reply; close one of them")
+        many = "many chats were started from your network address; wait a minute and start this one then"
+        self._new_chats = Pace(limits.new_chats_per_address, limits.new_chat_seconds, many)
 
     # Backends
 
@@ -137,19 +135,7 @@ class ChatService:
 
     async def chats(self, visitor: str) -> list[ChatSummary]:
         """Return the visitor's chats, the last used first."""
-        rows = await self._in_thread(self.store.conversations, visitor)
-        return [
-            ChatSummary(
-                id=row.id,
-                title=row.title,
-                speaker=row.speaker,
-                language=row.language,
-                turns=row.turns,
-                updated_at=row.updated_at,
-                **({"colour": self.personas[row.persona_id].colour} if row.persona_id in self.personas else {}),
-            )
-            for row in rows
-        ]
+        return await self._in_thread(read_list, self.store, visitor, self.personas)
 
     async def export(self, visitor: str, chat: str, form: str) -> tuple[str, str]:
         """Return file name and text of the shown path: `jsonl` (a Transcript), `markdown` or `sharegpt`."""
@@ -172,11 +158,11 @@ class ChatService:
             InputError: the message is empty or too long, or a reply is being written in this chat.
             StoreError: the message could not be stored; the call of the model was cancelled.
         """
-        return await self._generate(visitor, chat, lambda jobs: jobs.send(text))
+        return await self._generate(visitor, chat, lambda jobs: jobs.send(text), compared=True)
 
     async def answer(self, visitor: str, chat: str) -> RunningGeneration:
-        """Let the model play the next turn without a message."""
-        return await self._generate(visitor, chat, lambda jobs: jobs.answer())
+        """Let the model play the next turn without a message; a new reply where two were found bad."""
+        return await self._generate(visitor, chat, lambda jobs: jobs.answer(others_of(self.store, jobs.page)), anew=True)
 
     async def play(self, visitor: str, chat: str, name: str) -> RunningGeneration:
         """Let a character of a scene, or its narrator, play the next turn; `her.rollouts.live_scenes` chooses whose it is."""
@@ -287,7 +273,7 @@ class ChatService:
             if nearest_first and shown is not None and page.played(shown):
                 self.store.move_head(visitor, chat, self.store.leaf_of(visitor, chat, nearest_first[0]))
 
-        return await self.change(visitor, chat, change)
+        return await self.change(visitor, chat, change, decided=False)
 
     async def replay(self, visitor: str, chat: str, count: int) -> ChatView:
         """Show the next `count` turns of the book, or fewer when its scene ends before."""
@@ -349,10 +335,13 @@ class ChatService:
     async def aclose(self) -> None:
         """Stop every generation, keep its text, and close every backend."""
         await self._generations.aclose()
-        for backend in {id(backend): backend for backend in (self._backend, *self._connected.values())}.values():
+        for backend in {id(backend): backend for backend in self._backends()}.values():
             await backend.close()
 
     # Inside
+
+    def _backends(self) -> tuple[Backend, ...]:
+        return (self._backend, *self._connected.values(), *(self.comparing.backends if self.comparing else ()))
 
     async def _open(self, visitor: str, opening: Opening) -> ChatView:
         self._new_chats.take(ADDRESS.get())
@@ -362,36 +351,48 @@ class ChatService:
 
     def _read_view(self, visitor: str, chat: str) -> ChatView:
         generation = self.running(chat)
-        if generation is not None and generation.visitor == visitor:
+        is_pair = isinstance(generation, RunningPair)  # whose meter would tell the context of its model
+        if generation is not None and generation.visitor == visitor and not is_pair:
             # The path does not change while a reply is being written, so it is not read again.
             page = replace(generation.job.page, conversation=self.store.conversation(visitor, chat))
             meter = meter_of(generation.job.prompt, generation.job.backend.describe())
         else:
             page = read_page(self.store, visitor, chat)
             meter = read_meter(page, self.backend_for(visitor), self.sampling)
-        live = generation is not None
-        return read_view(self.store, page, meter=meter, live=live, personas=self.personas, scenes=self._book_scenes)
+        live, known, scenes = generation is not None, self.personas, self._book_scenes
+        ballot = None if live else read_ballot(self.store, page, self.comparing is not None)
+        return read_view(self.store, page, meter=meter, live=live, personas=known, scenes=scenes, ballot=ballot)
 
-    async def change(self, visitor: str, chat: str, change: Callable[[Page], None]) -> ChatView:
-        """Change the tree while nothing else changes it, and return the new view."""
+    async def change(self, visitor: str, chat: str, change: Callable[[Page], None], *, decided: bool = True) -> ChatView:
+        """Change the tree while nothing else changes it, and return the new view.
+
+        Raises:
+            InputError: two replies wait for a vote; not where a change need not be `decided`.
+        """
 
         def change_and_read() -> ChatView:
-            change(read_page(self.store, visitor, chat))
+            change(read_decided(self.store, visitor, chat) if decided else read_page(self.store, visitor, chat))
             return self._read_view(visitor, chat)
 
         async with self._generations.exclusive(visitor, chat):
             return await self._in_thread(change_and_read)
 
-    async def _generate(self, visitor: str, chat: str, choose: Callable[[ReplyJobBuilder], ReplyJob]) -> RunningGeneration:
-        def build_job() -> ReplyJob:
-            page = read_page(self.store, visitor, chat)
-            return choose(ReplyJobBuilder(page, self.backend_for(visitor), self.sampling, self.limits))
+    async def _generate(
+        self, visitor: str, chat: str, choose: Choose, *, compared: bool = False, anew: bool = False
+    ) -> RunningGeneration:
+        comparing = self.comparing if compared else None
+
+        def build_job() -> ReplyJob | PairJob:
+            page = read_decided(self.store, visitor, chat, anew=anew)
+            jobs = ReplyJobBuilder(page, self.backend_for(visitor), self.sampling, self.limits)
+            draw = drawn(self.store, page, comparing) if comparing else None
+            return comparing.pair_job(draw, jobs, self._backend, choose) if comparing and draw else choose(jobs)
 
         return await self._generations.start(visitor, chat, build_job)
 
     async def _retire(self, backend: Backend) -> None:
         """Close a backend that nobody uses any more."""
-        in_use = any(used is backend for used in (self._backend, *self._connected.values()))
+        in_use = any(used is backend for used in self._backends())
         if in_use or self._generations.uses(backend):
             return
         try:

@@ -69,6 +69,32 @@ class Replay(Value):
     total: int
 
 
+Sides = tuple[tuple[Part, ...], tuple[Part, ...]]
+"""Parts of two replies, in the order in which they are shown."""
+
+
+class BallotView(Value):
+    """Two replies that wait for a vote; nothing in it tells who wrote what.
+
+    Args:
+        id: of the ballot.
+        state: `vote` while it is asked for; `choice` when both were found bad, and the chat waits for the one to go on with.
+        repeat: shown once more; the chat does not depend on it.
+        language: of the replies.
+        speaker: the character who says either.
+        sides: what may be seen of the replies, in the order in which they are shown.
+        question: turn that they answer, for a repeat, whose chat may be another one.
+    """
+
+    id: str
+    state: Literal["vote", "choice"]
+    repeat: bool = False
+    language: Language
+    speaker: str
+    sides: Sides
+    question: Turn | None = None
+
+
 class ChatView(Value):
     """One chat as its visitor sees it; `live` while a reply is being written.
 
@@ -94,6 +120,7 @@ class ChatView(Value):
     meter: Meter
     replay: Replay | None = None
     rating: Rated | None = None
+    ballot: BallotView | None = None
 
 
 class ChatSummary(Value):
@@ -123,6 +150,8 @@ class GenerationSnapshot(Value):
         node: id of the stored turn once `state` is `done`, or `stopped` with something to show.
         error: one sentence when `state` is `failed`, or `stopped` before anything was said.
         reason: reason of a failed call of the model.
+        pair: of a comparison, what may be shown of its two replies; `parts` is empty then.
+        fallen: it was a comparison, and only one of its replies became whole; that one is the turn.
         notice: one sentence about the prompt when turns were left out because the server refused it; else empty.
         give_back: the visitor's text, when it was not stored.
         seconds: time since the call began.
@@ -134,6 +163,8 @@ class GenerationSnapshot(Value):
     language: Language = "en"
     speaker: str
     parts: tuple[Part, ...] = ()
+    pair: Sides | None = None
+    fallen: bool = False
     pending: str
     question: Turn | None = None
     replaces: str | None = None

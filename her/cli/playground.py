@@ -23,8 +23,8 @@ app.add_typer(space_app, name="space", rich_help_panel=PANEL)
 app.add_typer(backends_app, name="backends", rich_help_panel=PANEL)
 
 Serving = Literal["router", "endpoint", "zero"]
+ExportFormat = Literal["jsonl", "sft", "preference", "kto", "rm", "verdicts"]
 Share = Literal["lan"]
-ExportFormat = Literal["jsonl", "sft", "preference", "kto"]
 PersonaFolder = Annotated[Path | None, typer.Argument(help="Folder of persona files; default: the personas of this project.")]
 
 
@@ -108,20 +108,32 @@ def ratings_stats() -> None:
 
 @ratings_app.command("export")
 def ratings_export(
-    format: Annotated[ExportFormat, typer.Option(help="What to write; all are one JSON object a line.")],
-    out: Annotated[Path, typer.Option(help="File to write or replace; '-' for stdout.")],
+    format: Annotated[ExportFormat, typer.Option(help="What to write; README.md says what the rows are.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="File to write or replace: Parquet with the ending .parquet, else one JSON object a line; '-' for stdout. "
+            "A folder, or a new name without an ending, gets FORMAT.parquet and a dataset card."
+        ),
+    ],
+    since: Annotated[str, typer.Option(metavar="DATE", help="First day or moment, UTC: 2026-11-28 or 2026-11-28T18:30.")] = "",
+    until: Annotated[str, typer.Option(metavar="DATE", help="Last day, or the first moment after.")] = "",
+    persona: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only chats with this persona; repeatable.")] = None,
+    rater: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this rater, as in files; repeatable.")] = None,
+    dimension: Annotated[str, typer.Option(metavar="ID", help="Only ratings and votes on this dimension of the rubric.")] = "",
 ) -> None:
-    """Write ratings as JSONL, or as training rows for SFT, preference optimisation or KTO."""
-    from her.feedback.preferences import export
-    from her.files.atomic import replacing
+    """Write ratings and votes as JSON lines or Parquet: as they are, or as training rows of TRL."""
+    from her.feedback.export import export
+    from her.feedback.export_card import write_export
+    from her.feedback.export_filter import read_filter
     from her.store import Store
 
+    only = read_filter(since=since, until=until, personas=persona or (), raters=rater or (), dimension=dimension)
     store = Store()
     if str(out) == "-":
-        exported = export(store, format, sys.stdout.write)
+        exported = export(store, format, sys.stdout.write, only)
     else:
-        with replacing(out) as file:
-            exported = export(store, format, file.write)
+        out, exported = write_export(store, format, out, only)
     reasons = "".join(f"; left out: {count} {reason}" for reason, count in exported.left_out.items())
     typer.echo(f"{out}: {exported.written} lines{reasons}", err=True)
 

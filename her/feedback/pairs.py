@@ -16,7 +16,9 @@ from her.feedback.votes import merged_raters, opinions, rater, rater_votes, vote
 from her.format import normalise
 from her.store import Store
 from her.store.exports import (
+    EVERYTHING,
     ExportedReply,
+    ExportFilter,
     RatedReply,
     VotedPair,
     chosen_replies,
@@ -43,19 +45,19 @@ class ComparedReplies(NamedTuple):
     margin: float = 1.0
 
 
-def compared_pairs(store: Store, left_out: Counter[str]) -> Iterator[ComparedReplies]:
+def compared_pairs(store: Store, left_out: Counter[str], only: ExportFilter = EVERYTHING) -> Iterator[ComparedReplies]:
     """Yield pairs from votes, edits, kept swipes and stars, in this order; `left_out` counts what makes no pair, by reason."""
-    yield from _voted(store, left_out)
-    yield from _edited(store, left_out)
-    for row in chosen_replies(store):
+    yield from _voted(store, left_out, only)
+    yield from _edited(store, left_out, only)
+    for row in chosen_replies(store, only):
         verdict = Verdict(winner="a", reason="kept among swipes", judge=rater(row.choice.visitor_id))
         for swipe in row.alternatives:
             yield ComparedReplies(row.choice.visitor_id, row.chosen, swipe, verdict)
     spread = spreads(store)
-    rated = (row for row in rated_replies(store) if row.reply is not None and row.rated.rating.stars)
+    rated = (row for row in rated_replies(store, only) if row.reply is not None and row.rated.rating.stars)
     for _, swipes in groupby(rated, key=_place):  # the store yields the swipes of one place as neighbours
         for first, second in combinations(list(swipes), 2):
-            yield from _star_pair(first, second, spread, left_out)
+            yield from _star_pair(first, second, _shared(first, second, only.dimension), spread, left_out)
 
 
 def spreads(store: Store) -> dict[str, float]:
@@ -77,13 +79,13 @@ def _spread(means: list[float]) -> float:
     return math.sqrt(squares / (len(means) - 1 + USUAL_RATINGS))
 
 
-def _voted(store: Store, left_out: Counter[str]) -> Iterator[ComparedReplies]:
+def _voted(store: Store, left_out: Counter[str], only: ExportFilter) -> Iterator[ComparedReplies]:
     """Yield one pair for each visitor and pair of candidates; a repeat that disagrees takes the vote back."""
-    votes = rater_votes(store)
+    votes = rater_votes(store, only)
     decided = opinions(votes)
     for name, pairs in merged_raters(votes).items():
         left_out[f"{name} voted against themselves"] += len(pairs)
-    for row in voted_pairs(store):
+    for row in voted_pairs(store, only):
         key = rater(row.ballot.visitor_id), row.ballot.pair
         if row.ballot.worse is not None:
             left_out["catch pair"] += 1
@@ -108,8 +110,8 @@ def _truncated(row: VotedPair) -> str:
     return "generation truncated" if "length" in finishes else ""
 
 
-def _edited(store: Store, left_out: Counter[str]) -> Iterator[ComparedReplies]:
-    for edit in edited_replies(store):
+def _edited(store: Store, left_out: Counter[str], only: ExportFilter) -> Iterator[ComparedReplies]:
+    for edit in edited_replies(store, only):
         if same_content(edit.original, edit.edited):
             left_out["edit changed nothing"] += 1
         else:
@@ -122,11 +124,16 @@ def _place(row: RatedReply) -> tuple[str, str, str | None]:
     return row.rated.visitor_id, row.rated.conversation_id, row.reply.node.parent_id
 
 
+def _shared(first: RatedReply, second: RatedReply, dimension: str) -> list[str]:
+    """Return the dimensions in which two replies are compared: those that both have stars in, or one of them."""
+    both = [name for name in first.rated.rating.stars if name in second.rated.rating.stars]
+    return [name for name in both if not dimension or name == dimension]
+
+
 def _star_pair(
-    first: RatedReply, second: RatedReply, spread: dict[str, float], left_out: Counter[str]
+    first: RatedReply, second: RatedReply, shared: list[str], spread: dict[str, float], left_out: Counter[str]
 ) -> Iterator[ComparedReplies]:
-    """Yield the better of two swipes by the dimensions rated in both, when their means are at least MARGIN spreads apart."""
-    shared = [name for name in first.rated.rating.stars if name in second.rated.rating.stars]
+    """Yield the better of two swipes by the shared dimensions, when their means are at least MARGIN spreads apart."""
     if not shared or first.reply is None or second.reply is None:
         left_out["no dimension rated in both"] += 1
         return

@@ -8,20 +8,18 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from her.errors import InputError
 from her.feedback.rubric import RUBRIC
 from her.files.yaml import YamlFile
-from her.types import Language, Sampling, Value
+from her.types import Language, Sampling, Thinking, Value
 
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 FREED_MINUTES = 60
 """Minutes without a turn after which the place of a mission that is not done goes to somebody else."""
-Thinking = Literal["full", "no_plan", "no_thoughts"]
-"""Layers of thinking that an arm of a comparison writes: all, all but plans (system_thinking), neither plans nor thoughts."""
 
 
 def _repeated(names: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Votes, ratings, edits and choices as training data: preferences with verdicts, labelled replies, export files, statistics.
+"""Votes, ratings, edits and choices as preferences with verdicts, and statistics of them; her/feedback/export.py writes files.
 
 Replies that the visitor stopped and replies that failed are left out of every file, because the model did not finish them;
 truncated ones are left out where a model would learn to imitate them. Everything left out is counted.
@@ -7,48 +7,28 @@ Preferences come from her/feedback/pairs.py: votes, edits (the edit is preferred
 preferred to each swipe) and stars (two swipes that one person rated under one prompt).
 """
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
 from her.feedback.pairs import compared_pairs, same_content
 from her.feedback.rubric import RUBRIC
 from her.feedback.votes import rater, rater_votes
-from her.format import render
 from her.store import Rating, Store
-from her.store.exports import ExportedReply, chosen_replies, edited_replies, rated_replies, totals
-from her.types import Message, Preference, Turn, Value
+from her.store.exports import (
+    EVERYTHING,
+    ExportedReply,
+    ExportFilter,
+    chosen_replies,
+    edited_replies,
+    rated_replies,
+    totals,
+)
+from her.types import Preference
 
-ExportFormat = Literal["jsonl", "sft", "preference", "kto"]
 WELL_RATED = 4.0
 """Smallest mean of stars of a reply that a model may imitate."""
-
-
-class Exported(Value):
-    """Number of lines written, and of rows left out by reason."""
-
-    written: int
-    left_out: dict[str, int]
-
-
-def export(store: Store, format: ExportFormat, write: Callable[[str], object]) -> Exported:
-    """Pass every line of the export, with its line end, to `write`. Withdrawn and deleted rows are not exported.
-
-    Args:
-        store: where ratings are read from.
-        format: `jsonl` has one rating a line. `sft`, `preference` and `kto` are conversational datasets of TRL 1.16:
-            prompt and completion; prompt, chosen and rejected; prompt, completion and label.
-        write: called once a line.
-    """
-    left_out: Counter[str] = Counter()
-    formats = {"jsonl": _jsonl, "sft": _sft, "preference": _preference, "kto": _kto}
-    written = 0
-    for row in formats[format](store, left_out):
-        write(json.dumps(row, ensure_ascii=False) + "\n")
-        written += 1
-    return Exported(written=written, left_out=dict(sorted(left_out.items())))
 
 
 def mean_stars(rating: Rating) -> float | None:
@@ -62,14 +42,14 @@ def well_rated(rating: Rating) -> bool:
     return rating.thumb == 1 or (rating.thumb != -1 and mean is not None and mean >= WELL_RATED)
 
 
-def preferences(store: Store, left_out: Counter[str] | None = None) -> Iterator[Preference]:
+def preferences(store: Store, left_out: Counter[str] | None = None, only: ExportFilter = EVERYTHING) -> Iterator[Preference]:
     """Yield preferences from votes, then edits, choices and stars; a pair that an earlier source decided is not repeated.
 
     `left_out` counts what is not a preference, by reason.
     """
     counts = left_out if left_out is not None else Counter()
     decided: set[tuple[str, str, str]] = set()
-    for pair in compared_pairs(store, counts):
+    for pair in compared_pairs(store, counts, only):
         chosen, rejected = pair.chosen, pair.rejected
         ids = (pair.visitor_id, min(chosen.node.id, rejected.node.id), max(chosen.node.id, rejected.node.id))
         reason = "pair decided before" if ids in decided else _unfit_pair(chosen, rejected)
@@ -128,7 +108,7 @@ def _means(stars: dict[str, list[int]]) -> dict[str, dict[str, float | int]]:
     return {name: {"mean": round(fmean(stars[name]), 3), "n": len(stars[name])} for name in known}
 
 
-def _unfit(reply: ExportedReply, *, imitated: bool) -> str:
+def unfit(reply: ExportedReply, *, imitated: bool) -> str:
     """Return why training cannot use this reply, or an empty text; `imitated` where a model would learn to write it."""
     if reply.generation is None:
         return "no model wrote it"
@@ -143,85 +123,8 @@ def _unfit(reply: ExportedReply, *, imitated: bool) -> str:
 
 def _unfit_pair(chosen: ExportedReply, rejected: ExportedReply) -> str:
     """Return why two replies make no preference, or an empty text."""
-    if reason := _unfit(rejected, imitated=False) or _unfit(chosen, imitated=True):
+    if reason := unfit(rejected, imitated=False) or unfit(chosen, imitated=True):
         return reason
     if chosen.prompt != rejected.prompt:
         return "prompts differ"
     return "replies are the same" if same_content(chosen, rejected) else ""
-
-
-def _messages(prompt: Iterable[Message]) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in prompt]
-
-
-def _completion(turn: Turn) -> list[dict[str, str]]:
-    return [{"role": "assistant", "content": render(turn.parts, turn.speaker)}]
-
-
-def _jsonl(store: Store, left_out: Counter[str]) -> Iterator[dict[str, Any]]:
-    """Yield every rating with everything it refers to, ratings of greetings and whole chats included."""
-    for row in rated_replies(store):
-        rating = row.rated.rating.model_dump(mode="json")
-        reply, generation = row.reply, row.reply.generation if row.reply else None
-        if reply and generation and (reason := _unfit(reply, imitated=False)).startswith("generation"):
-            left_out[reason] += 1
-            continue
-        yield {
-            "conversation_id": row.rated.conversation_id,
-            "persona_id": row.persona_id,
-            "speaker": row.speaker,
-            "language": row.language,
-            "rater": rater(row.rated.visitor_id),
-            "rubric": rating.pop("rubric"),
-            "seen": rating.pop("seen"),
-            "rating": rating,
-            "created_at": row.rated.created_at,
-            "origin": reply.node.origin if reply else None,
-            "turn": reply.node.turn.model_dump(mode="json") if reply else None,
-            "prompt": _messages(reply.prompt) if reply else [],
-            "model": generation.model if generation else None,
-            "revision": generation.revision if generation else None,
-            "sampling": generation.sampling.model_dump(mode="json") if generation else None,
-            "finish": generation.finish if generation else None,
-        }
-
-
-def _usable(store: Store, left_out: Counter[str], judge: Callable[[Rating], bool | None]) -> Iterator[tuple[ExportedReply, bool]]:
-    """Yield the rated replies that training can use, each with the label that `judge` gives; None is no opinion."""
-    for row in rated_replies(store):
-        label = judge(row.rated.rating)
-        if row.reply is None:
-            left_out["rating of a whole chat"] += 1
-        elif label is None:
-            left_out["no clear opinion"] += 1
-        elif reason := _unfit(row.reply, imitated=label):
-            left_out[reason] += 1
-        else:
-            yield row.reply, label
-
-
-def _sft(store: Store, left_out: Counter[str]) -> Iterator[dict[str, Any]]:
-    """Yield rows with the columns of a synthesis. `transcript` is the chat, so that training never splits one chat."""
-    for reply, _ in _usable(store, left_out, lambda rating: well_rated(rating) or None):
-        node = reply.node
-        yield {
-            "prompt": _messages(reply.prompt),
-            "completion": _completion(node.turn),
-            "turn": node.id,
-            "transcript": node.conversation_id,
-            "speaker": node.turn.speaker,
-        }
-
-
-def _kto(store: Store, left_out: Counter[str]) -> Iterator[dict[str, Any]]:
-    for reply, good in _usable(store, left_out, lambda rating: {1: True, -1: False}.get(rating.thumb or 0)):
-        yield {"prompt": _messages(reply.prompt), "completion": _completion(reply.node.turn), "label": good}
-
-
-def _preference(store: Store, left_out: Counter[str]) -> Iterator[dict[str, Any]]:
-    for preference in preferences(store, left_out):
-        yield {
-            "prompt": _messages(preference.prompt),
-            "chosen": _completion(preference.chosen),
-            "rejected": _completion(preference.rejected),
-        }

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from her.feedback.pseudonyms import pseudonym
 from her.feedback.raters import SIDES, RaterVote
 from her.store import Ballot, Store, Vote
-from her.store.exports import votes_cast
+from her.store.exports import EVERYTHING, ExportFilter, votes_cast
 from her.types import Comparison, Verdict, Winner
 
 
@@ -16,9 +16,18 @@ def rater(visitor_id: str) -> str:
     return f"rater:{pseudonym(visitor_id)}"
 
 
-def rater_votes(store: Store) -> tuple[RaterVote, ...]:
+def rater_votes(store: Store, only: ExportFilter = EVERYTHING) -> tuple[RaterVote, ...]:
     """Return all votes that count, oldest first; nothing of withdrawn people, deleted chats and deleted turns."""
-    return tuple(_rater_vote(ballot, vote) for ballot, vote in votes_cast(store))
+    cast = ((ballot, on_dimension(vote, only.dimension)) for ballot, vote in votes_cast(store, only))
+    return tuple(_rater_vote(ballot, vote) for ballot, vote in cast if vote is not None)
+
+
+def on_dimension(vote: Vote, dimension: str) -> Vote | None:
+    """Return a vote with the winner that it names in a dimension, None where it names none; the vote itself for no dimension."""
+    if not dimension:
+        return vote
+    winner = vote.dimensions.get(dimension)
+    return None if winner is None else vote.model_copy(update={"winner": winner, "dimensions": {dimension: winner}, "why": ()})
 
 
 def _rater_vote(ballot: Ballot, vote: Vote) -> RaterVote:

@@ -7,19 +7,61 @@ from collections.abc import Iterator
 from functools import cache, lru_cache, partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, exists, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+)
 
 from her.store.chats import generation_record, node_record
 from her.store.core import Core
 from her.store.feedback import choice_record, newest, rated_record
 from her.store.records import Ballot, Choice, Generation, Node, Rated, TombstoneKind, Vote
 from her.store.stand_ins import STAND_IN, StandIn, stand_in
-from her.store.tables import ballots, choices, conversations, edits, generations, nodes, ratings, tombstones, visitors, votes
+from her.store.tables import (
+    ballots,
+    choices,
+    conversations,
+    edits,
+    generations,
+    nodes,
+    ratings,
+    tombstones,
+    visitors,
+    votes,
+)
 from her.store.votes import vote_columns, voted_record
 from her.types import Language, Message, Value
 
 BATCH = 200
 """Rows that are fetched together."""
+
+
+class ExportFilter(Value):
+    """Limits of an export; an empty field limits nothing.
+
+    Args:
+        since: first moment, in milliseconds since 1970; `until` the first moment after.
+        personas: ids of personas; a chat without one, such as a scene of a book, has the empty id.
+        raters: first 12 digits of visitors' ids.
+        dimension: of the rubric; ratings without stars in it and votes without a winner in it are left out.
+    """
+
+    since: int | None = None
+    until: int | None = None
+    personas: tuple[str, ...] = ()
+    raters: tuple[str, ...] = ()
+    dimension: str = ""
+
+
+EVERYTHING = ExportFilter()
 
 
 class ExportedReply(Value):
@@ -82,30 +124,39 @@ class VotedPair(Value):
     created_at: int
 
 
-def rated_replies(store: Core) -> Iterator[RatedReply]:
+def old_dimensions(store: Core, rubric: str) -> tuple[str, ...]:
+    """Return the dimensions that have stars by other versions of the rubric, sorted."""
+    query = select(ratings.c.stars).where(ratings.c.rubric != rubric).distinct()
+    with store.reading() as connection:
+        return tuple(sorted({name for stars in connection.execute(query).scalars() for name in stars}))
+
+
+def rated_replies(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[RatedReply]:
     """Yield the ratings that count and are not withdrawn; those of one visitor on the swipes of one place are neighbours."""
     columns = (ratings, conversations.c.persona_id, conversations.c.language, conversations.c.speaker, nodes.c.parent_id)
     joined = ratings.join(conversations, ratings.c.conversation_id == conversations.c.id)
     joined = joined.outerjoin(nodes, ratings.c.node_id == nodes.c.id)
     # Preferences between swipes are read from neighbours, in one pass and bounded memory.
     order = (ratings.c.visitor_id, ratings.c.conversation_id, nodes.c.parent_id, ratings.c.seq)
-    query = select(*columns).select_from(joined).where(_live(ratings), _kept("rating", ratings.c.id))
-    query = query.where(ratings.c.seq.in_(newest()), _kept("node", ratings.c.node_id))
+    query = select(*columns).select_from(joined).where(*counting(), *selected(only, ratings))
     with store.reading() as connection:
         for row in connection.execution_options(yield_per=BATCH).execute(query.order_by(*order)):
             rated = rated_record(row)
             if not rated.rating.empty:
-                reply = _reply(connection, rated.node_id) if rated.node_id else None
+                reply = reply_of(connection, rated.node_id) if rated.node_id else None
                 # In a scene the model plays several, so the rated turn or the rating itself names the character.
                 speaker = rated.character or (reply.node.turn.speaker if reply else row.speaker)
                 about = {"persona_id": row.persona_id, "language": row.language, "speaker": speaker}
                 yield RatedReply(rated=rated, reply=reply, **about)
 
 
-def edited_replies(store: Core) -> Iterator[EditedReply]:
-    """Yield the edits of the model's replies, oldest first."""
+def edited_replies(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[EditedReply]:
+    """Yield the edits of the model's replies, oldest first; they say nothing of a dimension."""
+    if only.dimension:
+        return
     query = select(edits, conversations.c.persona_id).join(conversations, edits.c.conversation_id == conversations.c.id)
     query = query.where(_live(edits), _kept("node", edits.c.original_id), _kept("node", edits.c.edited_id))
+    query = query.where(*selected(only, edits))
     with store.reading() as connection:
         for row in connection.execution_options(yield_per=BATCH).execute(query.order_by(edits.c.seq)):
             yield EditedReply(
@@ -113,19 +164,21 @@ def edited_replies(store: Core) -> Iterator[EditedReply]:
                 visitor_id=row.visitor_id,
                 conversation_id=row.conversation_id,
                 persona_id=row.persona_id,
-                original=_reply(connection, row.original_id),
-                edited=_reply(connection, row.edited_id),
+                original=reply_of(connection, row.original_id),
+                edited=reply_of(connection, row.edited_id),
                 created_at=row.created_at,
             )
 
 
-def chosen_replies(store: Core) -> Iterator[ChosenReply]:
-    """Yield the choice that counts at each place, oldest first; deleted alternatives are left out."""
+def chosen_replies(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[ChosenReply]:
+    """Yield the choice that counts at each place, oldest first; deleted alternatives are left out. None for a dimension."""
+    if only.dimension:
+        return
     place = (choices.c.visitor_id, choices.c.conversation_id, choices.c.parent_id)
     last = select(func.max(choices.c.seq)).group_by(*place)
     query = select(choices, conversations.c.persona_id)
     query = query.join(conversations, choices.c.conversation_id == conversations.c.id)
-    query = query.where(choices.c.seq.in_(last), _live(choices), _kept("node", choices.c.chosen_id))
+    query = query.where(choices.c.seq.in_(last), _live(choices), _kept("node", choices.c.chosen_id), *selected(only, choices))
     with store.reading() as connection:
         for row in connection.execution_options(yield_per=BATCH).execute(query.order_by(choices.c.seq)):
             choice = choice_record(row)
@@ -135,36 +188,35 @@ def chosen_replies(store: Core) -> Iterator[ChosenReply]:
             yield ChosenReply(
                 choice=choice,
                 persona_id=row.persona_id,
-                chosen=_reply(connection, choice.chosen_id),
-                alternatives=tuple(_reply(connection, node_id) for node_id in others),
+                chosen=reply_of(connection, choice.chosen_id),
+                alternatives=tuple(reply_of(connection, node_id) for node_id in others),
             )
 
 
 def stars_given(store: Core) -> Iterator[tuple[str, dict[str, int]]]:
     """Yield visitor and stars of each rating that counts and is not withdrawn, without the turns, for statistics of raters."""
-    query = select(ratings.c.visitor_id, ratings.c.stars).where(_live(ratings), _kept("rating", ratings.c.id))
-    query = query.where(ratings.c.seq.in_(newest()), _kept("node", ratings.c.node_id)).order_by(ratings.c.seq)
+    query = select(ratings.c.visitor_id, ratings.c.stars).where(*counting()).order_by(ratings.c.seq)
     with store.reading() as connection:
         for row in connection.execution_options(yield_per=BATCH).execute(query):
             if row.stars:
                 yield row.visitor_id, row.stars
 
 
-def votes_cast(store: Core) -> Iterator[tuple[Ballot, Vote]]:
+def votes_cast(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[tuple[Ballot, Vote]]:
     """Yield the votes without the replies, oldest first."""
     with store.reading() as connection:
-        for row in connection.execution_options(yield_per=BATCH).execute(_votes()):
+        for row in connection.execution_options(yield_per=BATCH).execute(_votes(only)):
             voted = voted_record(row)
             assert voted.vote is not None
             yield voted.ballot, voted.vote
 
 
-def voted_pairs(store: Core) -> Iterator[VotedPair]:
+def voted_pairs(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[VotedPair]:
     """Yield the votes with their replies, oldest first."""
     with store.reading() as connection:
         # Raters vote on the same pairs, so the replies read last are often the next ones as well.
-        reply = lru_cache(maxsize=BATCH)(partial(_reply, connection))
-        for row in connection.execution_options(yield_per=BATCH).execute(_votes()):
+        reply = lru_cache(maxsize=BATCH)(partial(reply_of, connection))
+        for row in connection.execution_options(yield_per=BATCH).execute(_votes(only)):
             voted = voted_record(row)
             assert voted.vote is not None
             yield VotedPair(
@@ -178,14 +230,15 @@ def voted_pairs(store: Core) -> Iterator[VotedPair]:
             )
 
 
-def _votes() -> Select[Any]:
+def _votes(only: ExportFilter) -> Select[Any]:
     """Return the query of votes; the chat may be another visitor's, whose withdrawal takes the vote out as well."""
     joined = ballots.join(votes, votes.c.ballot_id == ballots.c.id)
     joined = joined.join(conversations, ballots.c.conversation_id == conversations.c.id)
     columns = [ballots, *vote_columns(), votes.c.created_at.label("voted_at")]
     query = select(*columns, conversations.c.persona_id, conversations.c.language).select_from(joined)
     query = query.where(_live(ballots), _kept("visitor", conversations.c.visitor_id), _kept("vote", votes.c.id))
-    return query.where(_kept("node", ballots.c.a_id), _kept("node", ballots.c.b_id)).order_by(votes.c.seq)
+    query = query.where(_kept("node", ballots.c.a_id), _kept("node", ballots.c.b_id), *selected(only, votes))
+    return query.order_by(votes.c.seq)
 
 
 def totals(store: Core) -> dict[str, Any]:
@@ -214,11 +267,25 @@ def _kept(kind: TombstoneKind, target: ColumnElement[Any]) -> ColumnElement[bool
     return or_(target.is_(None), ~exists(select(tombstones.c.seq).where(tombstone)))
 
 
+def counting() -> list[ColumnElement[bool]]:
+    """Return the conditions of a rating that counts: the newest of its target, and nothing it refers to is withdrawn."""
+    return [_live(ratings), _kept("rating", ratings.c.id), ratings.c.seq.in_(newest()), _kept("node", ratings.c.node_id)]
+
+
+def selected(only: ExportFilter, table: Any) -> list[ColumnElement[bool]]:
+    """Return the conditions of a filter on rows of a table with a visitor and a time, in a query with `conversations`."""
+    found = [table.c.created_at >= only.since] if only.since is not None else []
+    found += [table.c.created_at < only.until] if only.until is not None else []
+    found += [conversations.c.persona_id.in_(only.personas)] if only.personas else []
+    found += [func.substr(table.c.visitor_id, 1, 12).in_(only.raters)] if only.raters else []
+    return found
+
+
 def _live(table: Any) -> ColumnElement[bool]:
     return and_(_kept("visitor", table.c.visitor_id), _kept("conversation", table.c.conversation_id))
 
 
-def _reply(connection: Connection, node_id: str) -> ExportedReply:
+def reply_of(connection: Connection, node_id: str) -> ExportedReply:
     """Return a turn and its call with a stand-in for the visitor's own name."""
     row = connection.execute(_node(), {"node": node_id}).one()
     node, generation = node_record(row), _generation_of(connection, row)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from her.feedback.preferences import Exported, ExportFormat, export, preferences, stats, well_rated
+from her.feedback.export import Exported, ExportFormat, export
+from her.feedback.preferences import preferences, stats, well_rated
 from her.feedback.rubric import RUBRIC
 from her.feedback.votes import rater
 from her.files.jsonl import read, write

@@ -8,6 +8,7 @@ import pytest
 from her.errors import InputError, NotFound
 from her.store import Ballot, Node, PairSide, ShownArm, Store, Vote
 from her.store.exports import voted_pairs
+from her.store.records import Side
 from tests.store.samples import ANNE, BEN, generation, greeted, opened, sql, turn
 
 
@@ -56,7 +57,7 @@ def test_nothing_of_a_pair_is_stored_when_one_side_is_not_whole(store: Store) ->
 @pytest.mark.parametrize(("winner", "goes_on"), [("first", "one"), ("second", "two"), ("tie", "one"), ("both_bad", "")])
 def test_the_chat_goes_on_with_the_winner(store: Store, winner: str, goes_on: str) -> None:
     question, ballot = asked(store)
-    second = "b" if ballot.first == "a" else "a"
+    second: Side = "b" if ballot.first == "a" else "a"
     vote = Vote(winner={"first": ballot.first, "second": second}.get(winner, winner))  # type: ignore[arg-type]
     store.vote(ANNE, ballot.id, vote, go_on=True)
     shown = store.path(ANNE, ballot.conversation_id)[-1]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from her.errors import FormatVersionError, InputError
-from her.feedback import preferences as ratings
+from her.feedback import export as ratings
 from her.files import jsonl
 from her.types import Message, Sample
 from pipelines.models.sample_rows import read_file
