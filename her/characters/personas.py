@@ -10,6 +10,7 @@ from her import format as notation
 from her import paths
 from her.errors import InputError
 from her.files.yaml import YamlFile, write_yaml
+from her.format.misspelt import misspelt_tag
 from her.kinds import REPLY_KINDS
 from her.types import CastMember, Part, Persona, Value
 
@@ -82,7 +83,15 @@ def load_persona(path: Path) -> Persona:
         InputError: the first problem; it names file, field, line and a remedy.
     """
     file = YamlFile(path, "persona")
-    return file.require(file.build(Persona, id=path.stem))
+    return file.require(_built(file, path))
+
+
+def _built(file: YamlFile, path: Path) -> Persona | None:
+    """Return the persona of a file, or None and its problems; a tag that is nearly one of the format is a problem too."""
+    for place, text in file.texts():
+        if tag := misspelt_tag(text):
+            file.fault(place, f"has the tag '{tag.text}', which is none", f"did you mean '{tag.meant}'?")
+    return file.build(Persona, id=path.stem)
 
 
 def save_persona(persona: Persona, folder: Path | None = None) -> Path:
@@ -128,7 +137,7 @@ def validate(folder: Path | None = None) -> list[str]:
         except InputError as error:
             problems.append(str(error))
             continue
-        persona = file.build(Persona, id=path.stem)
+        persona = _built(file, path)
         problems += file.problems
         if persona is not None:
             problems += [f"{file.name}: {problem}" for problem in _content_problems(persona)]

@@ -68,11 +68,16 @@ def play(
 
 @personas_app.command("list")
 def list_personas(folder: PersonaFolder = None) -> None:
-    """Print id, language, name and tagline of every persona."""
-    from her.characters.personas import load_personas
+    """Print id, language, name and tagline of every persona; exit with 1 when a file is faulty, and say why."""
+    from her.characters.persona_shelf import PersonaShelf
 
-    for persona in load_personas(folder).values():
+    shelf = PersonaShelf(folder)
+    for persona in shelf.values():
         typer.echo(f"{persona.id:<24} {persona.language}  {persona.name}: {persona.tagline}")
+    for sentence in shelf.faults.values():
+        typer.echo(sentence, err=True)
+    if shelf.faults:
+        raise typer.Exit(1)
 
 
 @personas_app.command("validate")

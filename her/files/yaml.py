@@ -8,7 +8,7 @@ nothing and aliases are refused, so that a hostile file can neither run code nor
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 
 from her.errors import InputError
 from her.files.atomic import replacing
+from her.files.regular import NotRegular, TooLarge, read_regular
 from her.types import Value
 
 MAX_BYTES = 512_000
@@ -106,12 +107,32 @@ class YamlFile:
             raise InputError(self.problems[0] + (f" (and {more} more)" if more > 0 else ""))
         return value
 
+    def texts(self) -> Iterator[tuple[Place, str]]:
+        """Yield every text of the file with its place."""
+
+        def inside(value: Plain, place: Place) -> Iterator[tuple[Place, str]]:
+            if isinstance(value, str):
+                yield place, value
+            elif isinstance(value, dict):
+                for key, item in value.items():
+                    yield from inside(item, (*place, key))
+            elif isinstance(value, list):
+                for index, item in enumerate(value):
+                    yield from inside(item, (*place, index))
+
+        return inside(self.mapping, ())
+
+    def fault(self, place: Place, wrong: str, right: str) -> None:
+        """Add a problem of the field at a place: what is wrong, and what would be right."""
+        self._add_field(place, wrong, right)
+
     def _text(self, path: Path) -> str:
         try:
-            size = path.stat().st_size
-            if size > MAX_BYTES:
-                raise InputError(f"{self.name}: {size:,} bytes; at most {MAX_BYTES:,} are read")
-            return path.read_bytes().decode("utf-8-sig")
+            return read_regular(path, MAX_BYTES).decode("utf-8-sig")
+        except NotRegular as error:
+            raise InputError(f"{self.name}: {error}; put the file itself there") from error
+        except TooLarge as error:
+            raise InputError(f"{self.name}: {error}") from error
         except UnicodeDecodeError as error:
             raise InputError(f"{self.name}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
         except OSError as error:

@@ -3,8 +3,8 @@
 No other package uses SQL.
 """
 
+from her.store.mission_records import Assignment, MissionProgress
 from her.store.records import (
-    Assignment,
     Ballot,
     Choice,
     Conversation,
@@ -12,7 +12,6 @@ from her.store.records import (
     Ensemble,
     Finish,
     Generation,
-    MissionProgress,
     Node,
     Origin,
     PairSide,

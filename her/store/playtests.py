@@ -14,7 +14,7 @@ from her.errors import InputError, NotFound
 from her.store.chats import Chats
 from her.store.core import now, owned
 from her.store.feedback import newest
-from her.store.records import Assignment, MissionProgress
+from her.store.mission_records import Assignment, MissionProgress
 from her.store.tables import assignments, consents, conversations, nodes, ratings, tombstones
 from her.types import Language, new_id
 

@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 from her import paths
 from her.backends.open import open_backend
 from her.characters.coser import load_book
-from her.characters.personas import load_personas
+from her.characters.persona_shelf import PersonaShelf
 from her.characters.scenes import load_scenes
 from her.chat.service import ChatService
 from her.config import Settings
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 def service(settings: Settings) -> ChatService:
     """Open store, backend, personas, scenes and books; HerError with one sentence when one of them is wrong."""
-    personas = load_personas()
+    personas = PersonaShelf()
     books = [load_book(Path(name)) for name in settings.scenes]
     for book in books:
         for reason in book.skipped:
