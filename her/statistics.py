@@ -114,6 +114,18 @@ def _percentile_interval(value: float, drawn: Sequence[float], confidence: float
     return Interval(value, float(low), float(high))
 
 
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
+    """Return the mean of independent values with Student's interval; NaN values are left out, fewer than two give NaN limits."""
+    from scipy.stats import t
+
+    known = np.array([value for value in values if not np.isnan(value)], dtype=float)
+    mean = float(known.mean()) if len(known) else float("nan")
+    if len(known) < 2:
+        return Interval(mean, float("nan"), float("nan"))
+    half = float(t.ppf((1 + confidence) / 2, len(known) - 1) * known.std(ddof=1) / np.sqrt(len(known)))
+    return Interval(mean, mean - half, mean + half)
+
+
 def share_interval(successes: int, trials: int, confidence: float = 0.95) -> Interval:
     """Return a share with its Wilson score interval; NaN for no trials. For independent trials only."""
     if not trials:

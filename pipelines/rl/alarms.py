@@ -77,11 +77,11 @@ def divergence(now: Sequence[ComparedRow], start: Sequence[ComparedRow], alpha: 
 
 
 class LengthChange(Value):
-    """Ratio of mean lengths to the start's, with its interval over prompts at the look's part of alpha."""
+    """Ratio of mean lengths to the start's, with its interval over prompts at the look's part of alpha; None for one prompt."""
 
     ratio: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 def length_change(now: Sequence[float], start: Sequence[float], alpha: float) -> LengthChange:
@@ -91,7 +91,7 @@ def length_change(now: Sequence[float], start: Sequence[float], alpha: float) ->
     ratios = np.log1p(np.asarray(now, dtype=float)) - np.log1p(np.asarray(start, dtype=float))
     middle = float(ratios.mean()) if len(ratios) else 0.0
     if len(ratios) < 2:
-        return LengthChange(ratio=math.exp(middle), low=math.nan, high=math.nan)
+        return LengthChange(ratio=math.exp(middle), low=None, high=None)
     half = float(t.ppf(1 - alpha / 2, len(ratios) - 1) * ratios.std(ddof=1) / math.sqrt(len(ratios)))
     return LengthChange(ratio=math.exp(middle), low=math.exp(middle - half), high=math.exp(middle + half))
 
@@ -163,7 +163,7 @@ def _plan_length(look: LookFigures, options: AlarmOptions, alpha: float) -> Alar
 
 
 def _changed(name: str, what: str, change: LengthChange, most: float) -> Alarm | None:
-    significant = change.low > 1 or change.high < 1
+    significant = change.low is not None and change.high is not None and (change.low > 1 or change.high < 1)
     if not significant or abs(math.log(change.ratio)) < math.log1p(most):
         return None
     return Alarm(name=name, sentence=f"{what} are {change.ratio:.2f} times as long as the start's")

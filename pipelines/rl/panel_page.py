@@ -176,13 +176,18 @@ def _look_drawings(looks: Sequence[Look]) -> list[Drawing]:
         known = [(look, value) for look in looks if (value := curve.value(look)) is not None]
         if not known:
             continue
-        low, high = ([float(limit(look) or 0) for look, _ in known] if limit else [] for limit in (curve.low, curve.high))
+        low, high = ([_limit(limit(look), value) for look, value in known] if limit else [] for limit in (curve.low, curve.high))
         level = curve.level(known[-1][0])
         svg = curve_plot(
             Curve([look.step for look, _ in known], [value for _, value in known], low, high, level, marked), curve.name
         )
         drawn.append(Drawing(curve.name, Markup(svg), curve.caption))
     return drawn
+
+
+def _limit(limit: float | None, value: float) -> float:
+    """Return a limit of an interval, or the value itself where it has none, as with one prompt."""
+    return value if limit is None else limit
 
 
 def _figure_curve(name: str, key: str, caption: str) -> LookCurve:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,14 @@ import pytest
 pytest.importorskip("trl")
 pytestmark = pytest.mark.whole
 
+from her.config import load  # noqa: E402
 from her.files import jsonl  # noqa: E402
 from her.runs.folder import read_curve, run_folder  # noqa: E402
 from her.types import Message, Sample  # noqa: E402
 from pipelines.models.sample_rows import read_file  # noqa: E402
 from pipelines.rl.__main__ import main  # noqa: E402
+from pipelines.rl.ablation.kit import run_ablation  # noqa: E402
+from pipelines.rl.ablation.presets import AblationOptions  # noqa: E402
 from pipelines.rl.panel import read_looks  # noqa: E402
 from tests.tiny import make_tiny, teach  # noqa: E402
 
@@ -136,3 +139,13 @@ def test_the_best_of_n_become_samples_for_fine_tuning(taught: Path, words: list[
     assert main([*words, "method=best_of_n", f"model.base={taught}"]) == 0
     samples = list(read_file(run_folder("first") / "samples.jsonl"))
     assert samples and all(sample.speaker == "Ann" and sample.messages[-1].content.startswith("Ann:") for sample in samples)
+
+
+def test_presets_are_compared_by_whole_runs(taught: Path, words: list[str]) -> None:
+    def start(launcher: Sequence[str], settings: Path) -> int:
+        return main([f"@{settings}"])
+
+    more = ["steps=1", "panel.every=1", "panel.prompts=2", "panel.turns=2", "ablation.presets=['addend']", "ablation.seeds=[1,2]"]
+    options, _ = load(AblationOptions, [*words, *more, f"model.base={taught}"])
+    group, addend = json.loads(run_ablation(options, start).with_suffix(".json").read_text("utf-8"))
+    assert [run["state"] for run in group["runs"] + addend["runs"]] == ["done"] * 4 and addend["difference"] is not None

@@ -147,3 +147,9 @@ def test_the_slope_is_of_the_logarithm_in_100_steps() -> None:
     steps = [0, 50, 100, 150]
     assert slope(steps, [10 * math.exp(0.002 * step) for step in steps]) == pytest.approx(0.2)
     assert math.isnan(slope([0], [10.0])) and math.isnan(slope([0, 5], [0.0, 10.0]))
+
+
+def test_one_prompt_has_a_ratio_that_is_written_and_read_back_and_no_limits() -> None:
+    change = length_change([20.0], [9.0], 0.05)
+    assert change.ratio == pytest.approx(2.1) and change.low is None
+    assert LengthChange.model_validate_json(change.model_dump_json()) == change  # looks are read when a run resumes

@@ -1,0 +1,1 @@
+"""Compare presets of the reward of reinforcement learning by whole runs with several seeds."""
