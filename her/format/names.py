@@ -150,7 +150,8 @@ class WideNames:
         """Return whether the text, which goes to the end of what has come, may be the beginning of a name or of a longer one."""
         if start == len(fold):
             return True
-        for begin in (0, start) if start else (0,):
+        # A name such as `{{char}}` may begin inside what was taken for marks before it.
+        for begin in (0, start) if self._odd.isdisjoint(fold[:start]) else range(start + 1):
             rest = fold[begin:]
             if rest in self._beginnings:
                 return True

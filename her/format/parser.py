@@ -113,7 +113,7 @@ class Parser:
         if (again := self._second_reading()) is not None:
             return again.close(turn_id)
         draft = self._state.draft
-        draft.at = self._fed
+        draft.at = self._fed - self.surplus
         self._state.finish()
         return Turn(
             id=turn_id or new_id(),

@@ -59,8 +59,10 @@ def _channel(text: str, at: int, final: bool) -> PlanStart | Literal["wait"] | N
 
 
 def _unknown_pair(text: str, at: int, final: bool) -> PlanStart | Literal["wait"] | None:
-    if find_foreign(text, at) or is_cut_foreign(text, at):
+    if find_foreign(text, at):
         return None
+    if is_cut_foreign(text, at):  # what is known may still come, or `<role_>` in place of `<role_action>`
+        return None if final else "wait"
     match = UNKNOWN.match(text, at)
     if match is None:
         return "wait" if not final and UNKNOWN_BEGUN.match(text, at) else None

@@ -17,6 +17,8 @@ ROWS: list[tuple[str, str]] = [
     ("<musing>p</musing>Hi.", "p:p|s:Hi."),
     ("<musing>Hi.</musing>", "s:Hi."),
     ("<musing>Hi.", "s:<musing>Hi."),
+    ("<role_> p</role_>Hi.", "p:p|s:Hi."),
+    ("</think> <{{char}}:]]Hi.", "s:Hi."),
     ("analysisI plan.assistantfinalHi.", "p:I plan.|s:Hi."),
     ("analysis is hard.", "s:analysis is hard."),
     ("<|channel|>commentary<|message|>p<|end|><|start|>assistant<|channel|>final<|message|>Hi.<|return|>", "p:p|s:Hi."),
@@ -64,6 +66,7 @@ def test_a_token_ends_the_turn_and_its_raw_text(token: str) -> None:
     text = f"Iago: Hi.{token}\nuser\nAnd you?{token}"
     turn = parse(text, "Iago", turn_id="id")
     assert (turn.parts, turn.raw) == (parts_of("s:Hi."), f"Iago: Hi.{token}")
+    assert stream(text, list(range(len(text)))) == turn  # the places of its defects as well
 
 
 @pytest.mark.parametrize(("text", "_"), ROWS)

@@ -230,6 +230,12 @@ def test_a_plan_without_opening_tag_may_name_others() -> None:
     assert parser.close().parts == parts_of("p:He waits. Othello: the Moor x|s:hi")
 
 
+def test_a_reply_full_of_plans_without_an_end_takes_few_readings() -> None:
+    """Each was read again from the beginning, within the last reading: a long reply took hours, or no more calls fitted."""
+    turn = parse("<think>a\nIago: b\n" * 2_000, NAME)
+    assert turn.parts[0].kind == PLAN and turn.parts[1:] == parts_of("s:b b b b")
+
+
 def test_only_names_of_others_end_a_turn() -> None:
     parser = Parser(NAME, ("", NAME, "Othello"))
     assert parser.others == ("Othello",)
