@@ -19,7 +19,7 @@ from her.chat.jobs import ChatLimits, ReplyJob
 from her.chat.running_pair import PairJob, RunningPair
 from her.chat.sentences import visitor_sentence
 from her.chat.views import LiveState
-from her.errors import HerError, InputError
+from her.errors import BackendError, HerError, InputError
 from her.store import Origin, Store
 from her.types import Turn
 
@@ -29,6 +29,7 @@ T = TypeVar("T")
 STORE_THREADS = 16
 ENDED_SECONDS = 10
 """Seconds that the last snapshot is kept for a page that was being reloaded when the generation ended."""
+NEITHER = "neither of two replies came; the chat is unchanged, ask again"
 UNEXPECTED = "an unexpected error ended the reply; the chat is unchanged, ask again"
 
 
@@ -202,6 +203,8 @@ class RunningGenerations:
                 log.exception("a failed generation in chat %s could not be recorded", generation.chat)
         self._close(generation)
         state: LiveState = "stopped" if isinstance(error, StoppedEarly) else "failed"
+        if isinstance(generation, RunningPair) and isinstance(error, BackendError):
+            error = BackendError(NEITHER, error.reason)  # what a server says may name its model
         sentence = visitor_sentence(error, generation.job.backend.describe().spec) if isinstance(error, HerError) else UNEXPECTED
         generation.end(state, error=sentence, reason=reason_of(error))
 

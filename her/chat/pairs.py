@@ -8,7 +8,7 @@ from her.chat.running_pair import shared_kinds
 from her.chat.views import BallotView, Sides
 from her.errors import InputError
 from her.store import Ballot, Seen, ShownPair, Store, Vote
-from her.store.records import Side
+from her.store.records import Remark, Side, VoteId
 from her.types import Outcome, Value
 
 Place = Literal["first", "second"]
@@ -27,11 +27,11 @@ class PlacedVote(Value):
         seen: what they saw of the first and of the second.
     """
 
-    id: str
+    id: VoteId
     winner: Literal["first", "second", "tie", "both_bad"]
     dimensions: dict[str, Literal["first", "second", "tie"]] = {}
     why: tuple[str, ...] = ()
-    comment: str = ""
+    comment: Remark = ""
     seen: tuple[Seen, Seen] = (Seen(), Seen())
 
     def of(self, ballot: Ballot) -> Vote:

@@ -85,6 +85,11 @@ def _line(honest: Honest, group: str, chance: random.Random) -> str:
     return text.replace("{name}", honest.turn.speaker).replace("{other}", honest.other)
 
 
+def plan_line(honest: Honest, chance: random.Random) -> str:
+    """Return a written plan for the speaker of a turn."""
+    return _line(honest, "plan", chance)
+
+
 def _turn(honest: Honest, parts: Sequence[Part]) -> Turn:
     """Return a turn as a model would have written it, read by the parser like any other."""
     return parse(render(parts, honest.turn.speaker), honest.turn.speaker)

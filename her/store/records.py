@@ -335,6 +335,10 @@ class Ballot(Value):
         return f"{self.a_id}-{self.b_id}"
 
 
+VoteId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{8,64}$")]
+Remark = Annotated[str, StringConstraints(max_length=LONGEST_COMMENT)]
+
+
 class Vote(Value):
     """A visitor's answer to a ballot.
 
@@ -346,12 +350,12 @@ class Vote(Value):
         seen: what the visitor saw of a and of b.
     """
 
-    id: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{8,64}$")] = Field(default_factory=new_id)
+    id: VoteId = Field(default_factory=new_id)
     winner: Outcome
     dimensions: dict[str, Winner] = Field(default_factory=dict)
     why: tuple[str, ...] = ()
     principles: str = ""
-    comment: Annotated[str, Field(max_length=LONGEST_COMMENT)] = ""
+    comment: Remark = ""
     seen: tuple[Seen, Seen] = (Seen(), Seen())
 
 

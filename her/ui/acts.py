@@ -15,7 +15,7 @@ from her.errors import Forbidden, NotFound
 from her.feedback.rubric import read_rating
 from her.rollouts import live_scenes
 from her.store import Ensemble
-from her.ui import first_page, patches, playtest_acts, requests
+from her.ui import ballot_acts, first_page, patches, playtest_acts, requests
 from her.ui.answers import ChatPatch, Done, ExportedFile, PageAnswer, SavedRating, TurnSource
 from her.ui.words import words
 from her.view import visible_parts
@@ -206,6 +206,9 @@ HANDLERS: Mapping[type[requests.Request], Handler] = {
     requests.RenameRequest: rename,
     requests.ExportRequest: export,
     requests.StopRequest: stop,
+    requests.VoteRequest: ballot_acts.vote,
+    requests.GoOnRequest: ballot_acts.skip_or_choose,
+    requests.ReasonsRequest: ballot_acts.reasons,
 }
 """Handler of each request of the endpoint `act`; tests/ui/test_acts.py checks that none is missing."""
 

@@ -81,6 +81,28 @@ class ChatFrame(TypedDict):
     scene: SceneFrame | None
 
 
+class QuotedTurn(TypedDict):
+    """A turn in one line, as plain text."""
+
+    speaker: str
+    text: str
+
+
+class ShownBallot(TypedDict):
+    """Two replies side by side, as HTML, in the order in which they are shown.
+
+    `state` is `writing` until both are whole, `vote` while a vote is asked for, `choice` after "both bad". A `repeat` shows an
+    earlier pair again, with the turn that was answered.
+    """
+
+    id: str
+    state: Literal["writing", "vote", "choice"]
+    repeat: bool
+    language: Language
+    sides: list[str]
+    question: QuotedTurn | None
+
+
 class ChatPatch(TypedDict):
     """A change of the page, for the chat with the id `chat`; a field that is absent changes nothing.
 
@@ -89,6 +111,7 @@ class ChatPatch(TypedDict):
     visitor in `give_back` when it was not stored; `notice` says what was left out of its prompt.
     `hint` says why nobody plays on: it is the visitor's turn, or the scene has
     ended. `focus` is the turn to select, `saved` the time of a commit (UTC, ms).
+    `ballot` are two replies that wait for a vote or are being written, None when there are none. `told` is said in passing.
     `stamp` is different in each patch of a stream.
     """
 
@@ -104,6 +127,8 @@ class ChatPatch(TypedDict):
     hint: NotRequired[str]
     focus: NotRequired[str]
     saved: NotRequired[int]
+    ballot: NotRequired[ShownBallot | None]
+    told: NotRequired[str]
     stamp: NotRequired[int]
 
 
@@ -145,6 +170,27 @@ class RubricLabel(TypedDict):
     hint: str
     low: str
     high: str
+
+
+class ReasonChip(TypedDict):
+    """A principle that may be named as a reason."""
+
+    id: str
+    label: str
+    hint: str
+
+
+class ReasonGroup(TypedDict):
+    """Principles of one dimension."""
+
+    label: str
+    chips: list[ReasonChip]
+
+
+class Reasons(TypedDict):
+    """Principles that may be named as reasons of a vote."""
+
+    groups: list[ReasonGroup]
 
 
 class ShownRubric(TypedDict):
@@ -315,5 +361,6 @@ PageAnswer = (
     | ExportedFile
     | Refusal
     | Done
+    | Reasons
 )
 """Return type of the endpoint `act`."""

@@ -19,7 +19,7 @@ from jinja2.ext import Extension
 from markupsafe import Markup, escape
 
 from her.chat.views import TurnView
-from her.kinds import BY_KIND, PANEL_KINDS, PLAN
+from her.kinds import BY_KIND, PANEL_KINDS, PLAN, Kind
 from her.types import ENVIRONMENT, Language, Part
 
 _STRESS = re.compile(r"\*([^*\n]{1,200})\*")
@@ -40,7 +40,7 @@ def stored_turn(view: TurnView, language: Language, texts: Texts) -> str:
         view=view,
         thumb=view.rating.rating.thumb if view.rating else None,
         starred=bool(view.rating and view.rating.rating.stars),
-        peeks=[kind for kind in reversed(PANEL_KINDS) if any(part.kind == kind for part in view.turn.parts)],
+        peeks=_peeks(view.turn.parts),
         **_header(view.turn.speaker, view.mine),
         **_layers(view.turn.parts),
         texts=texts,
@@ -59,6 +59,24 @@ def live_turn(speaker: str, parts: Sequence[Part], pending: str, language: Langu
         **_layers(parts),
         texts=texts,
     )
+
+
+def pair_side(speaker: str, parts: Sequence[Part], language: Language, texts: Texts, *, whole: bool) -> str:
+    """Render one of two replies that are shown side by side; `whole` once both are. No id or mark tells them apart."""
+    return _render(
+        "side.html.jinja",
+        lang=language,
+        whole=whole,
+        waiting=not whole and all(part.kind == PLAN for part in parts),
+        peeks=_peeks(parts),
+        speaker=speaker,
+        **_layers(parts),
+        texts=texts,
+    )
+
+
+def _peeks(parts: Sequence[Part]) -> list[Kind]:
+    return [kind for kind in reversed(PANEL_KINDS) if any(part.kind == kind for part in parts)]
 
 
 def layers(parts: Sequence[Part], texts: Texts) -> str:

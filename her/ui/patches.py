@@ -6,11 +6,12 @@ last WINDOW turns; earlier turns come on request.
 
 from collections.abc import Sequence
 
-from her.chat.views import ChatView, GenerationSnapshot, TurnView
+from her.chat.views import BallotView, ChatView, GenerationSnapshot, Sides, TurnView
+from her.kinds import VISIBLE_KINDS
 from her.store.records import Rated
 from her.types import Language
 from her.ui import bubbles
-from her.ui.answers import ChatFrame, ChatPatch, DrawnTurn, SceneFrame, ShownRating
+from her.ui.answers import ChatFrame, ChatPatch, DrawnTurn, SceneFrame, ShownBallot, ShownRating
 from her.ui.words import words
 from her.view import Viewer, reader, visible_parts
 
@@ -33,6 +34,7 @@ def chat_patch(view: ChatView, redrawn: int = WINDOW, viewer: Viewer = PERSON) -
         "put": drawn_turns(shown[-redrawn:], view.language, viewer),
         "order": [turn_view.turn.id for turn_view in shown],
         "view": chat_frame(view),
+        "ballot": shown_ballot(view.ballot, viewer) if view.ballot else None,
     }
 
 
@@ -45,6 +47,7 @@ def older_turns(view: ChatView, before: str, viewer: Viewer = PERSON) -> ChatPat
 
 def generation_patch(snapshot: GenerationSnapshot, question: list[DrawnTurn], viewer: Viewer = PERSON) -> ChatPatch:
     """Show a generation at one moment; `question` is sent with every snapshot, because a patch may be lost."""
+    texts = words(snapshot.language)
     if snapshot.state != "running":
         return {
             "chat": snapshot.chat,
@@ -52,9 +55,10 @@ def generation_patch(snapshot: GenerationSnapshot, question: list[DrawnTurn], vi
             "end": True,
             "error": snapshot.error,
             "give_back": snapshot.give_back,
-            "notice": snapshot.notice,
+            "notice": texts["pair_fallen"] if snapshot.fallen else snapshot.notice,
         }
-    texts = words(snapshot.language)
+    if snapshot.pair is not None:
+        return {"chat": snapshot.chat, "put": question, "ballot": _written_pair(snapshot, snapshot.pair, viewer)}
     parts = visible_parts(snapshot.parts, snapshot.speaker, viewer)
     html = bubbles.live_turn(snapshot.speaker, parts, snapshot.pending, snapshot.language, texts)
     return {
@@ -62,6 +66,30 @@ def generation_patch(snapshot: GenerationSnapshot, question: list[DrawnTurn], vi
         "put": question,
         "live": {"id": snapshot.pending, "html": html, "replaces": snapshot.replaces},
     }
+
+
+def shown_ballot(ballot: BallotView, viewer: Viewer = PERSON) -> ShownBallot:
+    """Draw two replies that wait for a vote."""
+    asked = ballot.question
+    return {
+        "id": ballot.id,
+        "state": ballot.state,
+        "repeat": ballot.repeat,
+        "language": ballot.language,
+        "sides": _drawn_sides(ballot.sides, ballot.speaker, ballot.language, viewer, whole=True),
+        "question": {"speaker": asked.speaker, "text": asked.text(*VISIBLE_KINDS)} if asked else None,
+    }
+
+
+def _written_pair(snapshot: GenerationSnapshot, pair: Sides, viewer: Viewer) -> ShownBallot:
+    sides = _drawn_sides(pair, snapshot.speaker, snapshot.language, viewer, whole=False)
+    return {"id": "", "state": "writing", "repeat": False, "language": snapshot.language, "sides": sides, "question": None}
+
+
+def _drawn_sides(sides: Sides, speaker: str, language: Language, viewer: Viewer, *, whole: bool) -> list[str]:
+    texts = words(language)
+    shown = (visible_parts(parts, speaker, viewer) for parts in sides)
+    return [bubbles.pair_side(speaker, parts, language, texts, whole=whole) for parts in shown]
 
 
 def drawn_question(snapshot: GenerationSnapshot) -> list[DrawnTurn]:
@@ -86,7 +114,9 @@ def chat_frame(view: ChatView) -> ChatFrame:
         "live": view.live,
         # A greeting was written by hand and is complete, so the page does not offer to continue it.
         "can_continue": bool(last and last.played and last.origin != "greeting"),
-        "can_answer": view.ensemble is None and (last is None or last.turn.speaker != view.speaker),
+        "can_answer": view.ensemble is None
+        and (view.ballot is None or view.ballot.repeat)
+        and (last is None or last.turn.speaker != view.speaker),
         "meter": meter_text(meter.tokens, meter.budget, meter.exact, texts),
         "meter_hint": f"{meter.context:,}",
         "cut": meter.dropped,

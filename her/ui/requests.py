@@ -15,6 +15,7 @@ from her.chat.export import ChatFormat
 from her.chat.openings import whole_characters
 from her.errors import Forbidden, InputError
 from her.store.records import Seen
+from her.ui.ballot_requests import GoOnRequest, ReasonsRequest, VoteRequest
 from her.ui.playtest_requests import (
     AgreeRequest,
     BeginMissionRequest,
@@ -23,27 +24,19 @@ from her.ui.playtest_requests import (
     MissionRequest,
     PersonalFileRequest,
 )
-from her.ui.request_fields import (
-    ChatRequest,
-    Count,
-    Id,
-    Name,
-    OptionalId,
-    Request,
-    Text,
-    Token,
-    TurnRequest,
-    visitor_id,
-)
+from her.ui.request_fields import ChatRequest, Count, Id, Name, OptionalId, Request, Text, Token, TurnRequest, visitor_id
 
 __all__ = [
     "AgreeRequest",
     "BeginMissionRequest",
     "DeleteEverythingRequest",
     "GiveUpMissionRequest",
+    "GoOnRequest",
     "MissionRequest",
     "PersonalFileRequest",
+    "ReasonsRequest",
     "Request",
+    "VoteRequest",
     "visitor_id",
 ]
 DEEPEST = 8
@@ -318,6 +311,9 @@ ActRequest = (
     | RenameRequest
     | ExportRequest
     | StopRequest
+    | VoteRequest
+    | GoOnRequest
+    | ReasonsRequest
 )
 RunRequest = SendRequest | ReplyRequest | RegenerateRequest | ContinueRequest | EditOwnRequest | PlayRequest | FollowRequest
 _ACT: TypeAdapter[ActRequest] = TypeAdapter(Annotated[ActRequest, Field(discriminator="act")])
