@@ -47,5 +47,6 @@ class Catches:
 
 def _written(persona: Persona, visitor: str, chance: random.Random, language: Language) -> tuple[str, str]:
     """Return one written answer of a persona, and its plan."""
-    line = chance.choice((*persona.examples, *persona.exchanges))
-    return fill_slots(line.reply, visitor, _PLACE[language]), fill_slots(line.plan, visitor, _PLACE[language])
+    lines = [(line.reply, line.plan) for line in persona.examples] + [(line.reply, line.plan) for line in persona.exchanges]
+    reply, plan = (fill_slots(text, visitor, _PLACE[language]) for text in chance.choice(lines))
+    return reply, plan

@@ -20,6 +20,7 @@ STYLES = (
     "base.css",
     "bar.css",
     "turns.css",
+    "ballot.css",
     "rating.css",
     "composer.css",
     "scene.css",
@@ -28,6 +29,8 @@ STYLES = (
     "playtest.css",
 )
 """Style sheets in the order of the cascade."""
+LATER = ("ballot.js",)
+"""Modules that the page loads when it needs them."""
 _IMMUTABLE = "public, max-age=31536000, immutable"
 # Gradio runs this text as the body of a function with these names; it drops `type="module"` from a script in `head`.
 # It also looks here for the name of the event, 'run'. An import in such a function has no address to be relative to.
@@ -61,8 +64,9 @@ def loader(kind: str = "stage") -> str:
 
 
 def links() -> str:
-    """Return the links to all modules as a value of the HTTP header `Link` (RFC 8288)."""
-    return ", ".join(f"<./her-static/{version()}/{name}>; rel=modulepreload" for name in modules())
+    """Return the links to the modules of the first page as a value of the HTTP header `Link` (RFC 8288)."""
+    first = (name for name in modules() if name not in LATER)
+    return ", ".join(f"<./her-static/{version()}/{name}>; rel=modulepreload" for name in first)
 
 
 def styles() -> list[Path]:

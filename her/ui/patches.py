@@ -103,6 +103,7 @@ def chat_frame(view: ChatView) -> ChatFrame:
     """Return everything around the turns: head line, meter, replay bar, rating of the chat. Plain texts."""
     texts = words(view.language)
     meter, last = view.meter, view.turns[-1] if view.turns else None
+    waits = view.ballot is not None and not view.ballot.repeat
     return {
         "title": view.title,
         "speaker": view.speaker if view.ensemble is None else view.title,
@@ -114,9 +115,7 @@ def chat_frame(view: ChatView) -> ChatFrame:
         "live": view.live,
         # A greeting was written by hand and is complete, so the page does not offer to continue it.
         "can_continue": bool(last and last.played and last.origin != "greeting"),
-        "can_answer": view.ensemble is None
-        and (view.ballot is None or view.ballot.repeat)
-        and (last is None or last.turn.speaker != view.speaker),
+        "can_answer": view.ensemble is None and not waits and (last is None or last.turn.speaker != view.speaker),
         "meter": meter_text(meter.tokens, meter.budget, meter.exact, texts),
         "meter_hint": f"{meter.context:,}",
         "cut": meter.dropped,

@@ -3,7 +3,7 @@
 
 import { giveBack, setText } from "./composer.js";
 import { find, findAll, findOptional, make, markLongWords } from "./dom.js";
-import { ask, complain } from "./stage.js";
+import { ask, complain, suggest, word } from "./stage.js";
 import { idOf } from "./turns.js";
 
 /**
@@ -24,6 +24,10 @@ const CHECK_MILLISECONDS = 2_000;
 export function send(stage) {
   const text = stage.elements.box.value;
   if (!text.trim() || stage.running || !stage.chat) return;
+  if (stage.voting) {
+    suggest(stage, word(stage, "vote_first"));
+    return;
+  }
   setText(stage, "");
   stage.elements.turns.append(waitingTurn(stage.chat.visitor_name, text));
   scrollToEnd(stage);

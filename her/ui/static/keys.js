@@ -55,6 +55,7 @@ function actionOf(stage, key) {
       p: () => playSeveral(stage),
       d: () => toggleDirector(stage),
     }),
+    ...stage.ballotKeys,
     "/": () => stage.elements.box.focus(),
     ArrowLeft: () => isPlayed(article) && swipe(stage, article, -1),
     ArrowRight: () => isPlayed(article) && swipe(stage, article, 1),

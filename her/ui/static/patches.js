@@ -14,6 +14,7 @@ import { idOf, placeEditor, turnById } from "./turns.js";
  * @typedef {import("./types.js").ChatFrame} ChatFrame
  * @typedef {import("./types.js").DrawnReply} DrawnReply
  * @typedef {import("./types.js").ChatPatch} ChatPatch
+ * @typedef {import("./types.js").ShownBallot} ShownBallot
  * @typedef {import("./types.js").Stage} Stage
  */
 
@@ -32,10 +33,25 @@ export function apply(stage, patch) {
   const joins = isDrawn(patch.order?.[0]);
   drawTurns(stage, patch);
   if (patch.order && !setOrder(stage, patch.order, joins)) refresh(stage);
-  if (patch.live && !stage.running) setRunning(stage, true);
+  const isWritten = patch.live || patch.ballot?.state === "writing";
+  if (isWritten && !stage.running) setRunning(stage, true);
   if (patch.end) endRun(stage, patch);
+  if (patch.ballot !== undefined) showBallot(stage, patch.ballot);
   if (patch.view) paintFrame(stage, patch.view);
-  if (follow || patch.whole) scrollToEnd(stage);
+  if ((follow || patch.whole) && !patch.ballot) scrollToEnd(stage);
+}
+
+/**
+ * Draw two replies that wait for a vote, with the module for that, which is loaded when the first ones come.
+ * @param {Stage} stage
+ * @param {ShownBallot | null} ballot
+ */
+async function showBallot(stage, ballot) {
+  stage.ballot = ballot;
+  stage.voting = ballot !== null && !ballot.repeat && ballot.state !== "writing";
+  if (!ballot && !findOptional(stage.root, ".her-ballot")) return;
+  const { drawBallot } = await import("./ballot.js");
+  drawBallot(stage, stage.ballot); // a newer one may have come meanwhile
 }
 
 /**

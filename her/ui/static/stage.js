@@ -67,6 +67,9 @@ export function createStage(element, doors, kind) {
     rated: null,
     ended: () => {},
     chosen: null,
+    ballot: null,
+    voting: false,
+    ballotKeys: null,
     lastPatch: 0,
   };
   return stage;

@@ -28,7 +28,7 @@ export function togglePanel(stage, kind) {
   if (refusesThoughts(stage)) return;
   if (!stage.panels.delete(kind)) stage.panels.add(kind);
   stage.memory.keep("panels", [...stage.panels].join(" "));
-  for (const article of findAll(stage.elements.turns, ".turn")) {
+  for (const article of findAll(stage.elements.scroll, ".turn")) {
     article.classList.remove(`open-${kind}`, `shut-${kind}`);
     paintPeeks(stage, article);
   }

@@ -118,6 +118,23 @@ export interface ChatFrame {
   scene: SceneFrame | null;
 }
 
+export type Place = "first" | "second";
+export type Winner = Place | "tie" | "both_bad";
+
+/** Two replies side by side, as HTML; `question` is what they answer, for a pair that is shown once more. */
+export interface ShownBallot {
+  id: string;
+  state: "writing" | "vote" | "choice";
+  repeat: boolean;
+  language: Language;
+  sides: string[];
+  question: { speaker: string; text: string } | null;
+}
+
+export interface Reasons {
+  groups: { label: string; chips: RubricLabel[] }[];
+}
+
 /**
  * A change of the page, which may be lost or repeated without harm. `put` draws turns by id; `order` lists the ids of the
  * last turns.
@@ -132,6 +149,10 @@ export interface ChatPatch {
   error?: string;
   give_back?: string;
   notice?: string;
+  /** Two replies that are being written or wait for a vote; null removes them. */
+  ballot?: ShownBallot | null;
+  /** Said in passing. */
+  told?: string;
   /** Why nobody plays on: it is the visitor's turn, or the scene has ended. */
   hint?: string;
   /** Set in the browser: drop all turns that are drawn before this patch is applied. */
@@ -412,6 +433,24 @@ export interface RateRequest extends ChatRequest {
   rating: SentRating;
 }
 
+export interface VoteRequest extends ChatRequest {
+  ballot: string;
+  vote: {
+    id: string;
+    winner: Winner;
+    dimensions: Record<string, Place | "tie">;
+    why: string[];
+    comment: string;
+    seen: [Seen, Seen];
+  };
+}
+
+/** `side` is null for a pair that is shown once more, which is only skipped. */
+export interface GoOnRequest extends ChatRequest {
+  ballot: string;
+  side: Place | null;
+}
+
 export interface EditRequest extends TurnRequest {
   text: string;
 }
@@ -457,6 +496,9 @@ export interface Acts {
   rename: [TextRequest, ChatPatch];
   export: [ExportRequest, ExportedFile];
   stop: [ChatRequest, Nothing];
+  vote: [VoteRequest, KeptChat];
+  go_on: [GoOnRequest, OpenedChat];
+  reasons: [Nothing, Reasons];
 }
 
 /** Requests that are answered by a stream of patches: act -> its fields. */
@@ -550,6 +592,12 @@ export interface Stage {
   ended(end: Pick<ChatPatch, "error" | "hint">): void;
   /** The turn that the keys act on, when the person chose one. */
   chosen: HTMLElement | null;
+  /** Two replies that are being written or wait for a vote. */
+  ballot: ShownBallot | null;
+  /** True while the chat waits for a vote, or for the choice of a reply. */
+  voting: boolean;
+  /** What the keys do while a vote is asked for. */
+  ballotKeys: Record<string, () => unknown> | null;
   /** When the last patch came: Unix milliseconds. */
   lastPatch: number;
 }
