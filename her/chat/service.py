@@ -66,7 +66,7 @@ class ChatService:
         self.personas = personas
         self.scenes = scenes
         self.books = tuple(books)
-        self.limits = limits or ChatLimits()
+        self.limits = limits = limits or ChatLimits()
         self.sampling = sampling or Sampling()
         self.safety: Callable[[], Safety | None] = lambda: None
         """How far the store is kept outside this machine, where it is; a call of the database."""
@@ -79,7 +79,6 @@ class ChatService:
         self._book_scenes: dict[str, BookScene] = {scene.scenario.id: scene for book in self.books for scene in book.scenes}
         self._generations = RunningGenerations(store, self.limits, self._retire)
         self._in_thread = self.in_thread = self._generations.in_thread
-        limits = self.limits
         most = (limits.max_streams_per_visitor, limits.max_streams_per_address, limits.max_streams)
         self._streams = Places(*most, "{count} tabs of yours are following a reply; close one of them")
         many = "many chats were started from your network address; wait a minute and start this one then"
@@ -351,8 +350,8 @@ class ChatService:
 
     def _read_view(self, visitor: str, chat: str) -> ChatView:
         generation = self.running(chat)
-        is_pair = isinstance(generation, RunningPair)  # whose meter would tell the context of its model
-        if generation is not None and generation.visitor == visitor and not is_pair:
+        # The meter of a pair would tell the context of a model.
+        if generation is not None and generation.visitor == visitor and not isinstance(generation, RunningPair):
             # The path does not change while a reply is being written, so it is not read again.
             page = replace(generation.job.page, conversation=self.store.conversation(visitor, chat))
             meter = meter_of(generation.job.prompt, generation.job.backend.describe())

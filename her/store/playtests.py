@@ -135,6 +135,13 @@ class Playtests(Chats):
             rated = {name for given in connection.execute(stars).scalars() for name in given}
             return MissionProgress(turns=connection.execute(own).scalar_one(), rated=frozenset(rated))
 
+    def mission_of(self, visitor_id: str, conversation_id: str) -> str:
+        """Return the id of the mission that a chat is for; empty for none."""
+        here = (assignments.c.visitor_id == visitor_id) & (assignments.c.conversation_id == conversation_id)
+        with self.reading() as connection:
+            newest_first = select(assignments.c.mission).where(here).order_by(assignments.c.seq.desc())
+            return connection.execute(newest_first.limit(1)).scalar() or ""
+
     def missions_taken(self, playtest: str, since: int) -> dict[str, int]:
         """Return how many places of each mission are taken; see `assign`."""
         with self.reading() as connection:

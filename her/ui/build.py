@@ -24,6 +24,7 @@ from her.feedback.playtest import load_playtest
 from her.runs.signals import sigterm_as_interrupt
 from her.store import Store
 from her.ui import assets
+from her.ui.comparing import comparing
 from her.ui.connect_tab import ConnectTab
 from her.ui.guard import Guard
 from her.ui.playtest_acts import check_missions
@@ -47,6 +48,7 @@ def service(settings: Settings) -> ChatService:
     opened = ChatService(Store(), backend, personas, load_scenes(), books)
     opened.people.playtest = playtest
     check_missions(opened)
+    opened.comparing = comparing(playtest, personas, lambda chat: opened.store.mission_of(chat.visitor_id, chat.id))
     return opened
 
 

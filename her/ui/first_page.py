@@ -40,7 +40,8 @@ async def boot(service: ChatService, request: requests.BootRequest) -> Boot:
         "personas": [persona_card(persona) for persona in service.personas.values()],
         "books": [shelved_book(book) for book in service.books],
         "scenes": [staged_scene(scene) for scene in service.scenes.values()],
-        "badge": texts["scripted_badge"] if model.scripted else model.model,
+        # In a playtest with comparisons it may be the name of an arm.
+        "badge": texts["scripted_badge"] if model.scripted else "" if service.comparing else model.model,
         "scripted": model.scripted,
         "notice": texts["ephemeral"] if paths.ephemeral() else "",
         "safety": await _shown_safety(service),
