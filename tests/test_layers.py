@@ -70,6 +70,7 @@ NO_MODULE = {
     "tests/pipelines/models/test_sharded.py": "weights in shards, across sampling, merging and saving",
     "tests/judging/test_requirements.py": "requirements on the reward half by number, across judging and pipelines/reward",
     "tests/pipelines/evaluate/test_known_faults.py": "faults E1 to E17 of the published evaluation code, by number",
+    "tests/test_attacks_benchmark.py": "benchmarks/attacks.py: its guards are where it says",
     "tests/test_gpu_benchmark.py": "benchmarks/gpu.py and its steps, on a CPU",
     "tests/test_layers.py": "rules on the source",
     "tests/test_selection.py": "tests/conftest.py: files that are not imported because -m deselects them",
