@@ -31,7 +31,7 @@ from her.store.exports import (
     voted_pairs,
 )
 from her.store.rating_rows import StoredRating, stored_ratings
-from her.types import Message, Turn, Value
+from her.types import Message, Preference, Turn, Value
 
 ExportFormat = Literal["jsonl", "sft", "preference", "kto", "rm", "verdicts"]
 BADLY_RATED = 2
@@ -131,8 +131,8 @@ def _completion(turn: Turn) -> list[dict[str, str]]:
 
 def _usable(
     store: Store, left_out: Counter[str], only: ExportFilter, judge: Callable[[Rating], bool | None]
-) -> Iterator[tuple[ExportedReply, bool]]:
-    """Yield the rated replies that training can use, each with the label that `judge` gives; None is no opinion."""
+) -> Iterator[tuple[ExportedReply, bool, str]]:
+    """Yield the rated replies that training can use, with the label that `judge` gives and the rater; None is no opinion."""
     for row in rated_replies(store, only):
         label = judge(_about(row.rated.rating, only.dimension))
         if row.reply is None:
@@ -142,7 +142,7 @@ def _usable(
         elif reason := unfit(row.reply, imitated=label):
             left_out[reason] += 1
         else:
-            yield row.reply, label
+            yield row.reply, label, rater(row.rated.visitor_id)
 
 
 def _about(rating: Rating, dimension: str) -> Rating:
@@ -155,7 +155,7 @@ def _about(rating: Rating, dimension: str) -> Rating:
 
 def _sft(store: Store, left_out: Counter[str], only: ExportFilter) -> Iterator[dict[str, Any]]:
     """Yield rows with the columns of a synthesis. `transcript` is the chat, so that training never splits one chat."""
-    for reply, _ in _usable(store, left_out, only, lambda rating: well_rated(rating) or None):
+    for reply, *_ in _usable(store, left_out, only, lambda rating: well_rated(rating) or None):
         node = reply.node
         yield {
             "prompt": _messages(reply.prompt),
@@ -168,8 +168,15 @@ def _sft(store: Store, left_out: Counter[str], only: ExportFilter) -> Iterator[d
 
 def _kto(store: Store, left_out: Counter[str], only: ExportFilter) -> Iterator[dict[str, Any]]:
     judge = _starred if only.dimension else _thumbed
-    for reply, good in _usable(store, left_out, only, judge):
-        yield {"prompt": _messages(reply.prompt), "completion": _completion(reply.node.turn), "label": good}
+    for reply, good, name in _usable(store, left_out, only, judge):
+        yield {
+            "prompt": _messages(reply.prompt),
+            "completion": _completion(reply.node.turn),
+            "label": good,
+            "rater": name,
+            "conversation": reply.node.conversation_id,
+            "turns": [reply.node.id],
+        }
 
 
 def _thumbed(rating: Rating) -> bool | None:
@@ -188,6 +195,7 @@ def _preference(store: Store, left_out: Counter[str], only: ExportFilter) -> Ite
             "prompt": _messages(preference.prompt),
             "chosen": _completion(preference.chosen),
             "rejected": _completion(preference.rejected),
+            **_origin(preference),
         }
 
 
@@ -200,9 +208,18 @@ def _rm(store: Store, left_out: Counter[str], only: ExportFilter) -> Iterator[di
             "rejected": _completion(preference.rejected),
             "margin": round(preference.margin, 6),
             "source": preference.verdict.reason,
-            "rater": preference.rater,
-            "conversation": preference.conversation,
+            **_origin(preference),
         }
+
+
+def _origin(preference: Preference) -> dict[str, Any]:
+    """Return who is played, and by whom and of what a pair was made, by which a withdrawal finds it."""
+    return {
+        "speaker": preference.chosen.speaker,
+        "rater": preference.rater,
+        "conversation": preference.conversation,
+        "turns": [preference.chosen.id, preference.rejected.id],
+    }
 
 
 def _verdicts(store: Store, left_out: Counter[str], only: ExportFilter) -> Iterator[dict[str, Any]]:

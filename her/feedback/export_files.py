@@ -8,7 +8,7 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +16,7 @@ from typing import Any
 
 from her.errors import InputError
 from her.feedback.export import Exported, ExportFormat, lines
-from her.feedback.export_schema import schema_of
+from her.feedback.export_schema import NOTHING, schema_of
 from her.feedback.rubric import RUBRIC
 from her.files.atomic import replacing
 from her.store import Store
@@ -53,20 +53,27 @@ def write_file(store: Store, format: ExportFormat, path: Path, only: ExportFilte
 class ParquetLines:
     """Writer of a Parquet file from JSON lines, a block at a time; the file appears when the block ends without an error.
 
-    `dimensions` are those of earlier rubrics, which have columns beside those of the present one.
+    `dimensions` are those of earlier rubrics, which have columns beside those of the present one; `changed` see `schema_of`.
     """
 
-    def __init__(self, path: Path, format: ExportFormat, only: ExportFilter, dimensions: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        format: ExportFormat,
+        only: ExportFilter,
+        dimensions: Iterable[str] = (),
+        changed: Mapping[str, Any] = NOTHING,
+    ) -> None:
         self.count = 0
         self.left_out: dict[str, int] = {}
         self._path, self._part = path, path.with_name(f".{path.name}.{os.getpid()}.part")
-        self._format, self._only, self._dimensions = format, only, tuple(dimensions)
+        self._format, self._only, self._dimensions, self._changed = format, only, tuple(dimensions), changed
         self._lines: list[str] = []
         self._size = 0
 
     def __enter__(self) -> "ParquetLines":
         parquet = _pyarrow()
-        self._schema = schema_of(self._format, self._dimensions)
+        self._schema = schema_of(self._format, self._dimensions, self._changed)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             # A dictionary saves space where texts repeat, as the history of a chat does in its later prompts.

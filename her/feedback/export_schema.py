@@ -1,7 +1,7 @@
 """Give the Arrow schema of each export, derived from the values that are written, so that a new field is never forgotten."""
 
 from collections.abc import Iterable, Mapping
-from types import NoneType, UnionType
+from types import MappingProxyType, NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -11,17 +11,23 @@ from her.feedback.rubric import RUBRIC
 from her.store import Seen
 from her.types import Message, Sampling, Turn, Verdict
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 _PLAIN = {bool: "bool_", int: "int64", float: "float64", str: "string"}
 
 
-def schema_of(format: ExportFormat, dimensions: Iterable[str] = ()) -> Any:
-    """Return the schema of an export; stars have a column for each dimension of the rubric, then for `dimensions`."""
+def schema_of(format: ExportFormat, dimensions: Iterable[str] = (), changed: Mapping[str, Any] = NOTHING) -> Any:
+    """Return the schema of an export; stars have a column for each dimension of the rubric, then for `dimensions`.
+
+    Args:
+        changed: columns that are added or have another type; None takes one out.
+    """
     import pyarrow as pa
 
     columns = _COLUMNS[format]
     if "rating" in columns:
         columns = columns | {"rating": _RATING | {"stars": _STARS | dict.fromkeys(dimensions, int)}}
-    return pa.schema([pa.field(name, arrow_type(kind)) for name, kind in columns.items()])
+    kept = {name: kind for name, kind in {**columns, **changed}.items() if kind is not None}
+    return pa.schema([pa.field(name, arrow_type(kind)) for name, kind in kept.items()])
 
 
 def arrow_type(kind: Any) -> Any:
@@ -59,6 +65,8 @@ _CALL: dict[str, Any] = {"model": str, "revision": str, "sampling": Sampling}
 _CANDIDATE = {"turn": Turn, "completion": _MESSAGES, "origin": str, **_CALL, "seen": Seen}
 _ABOUT_CHAT = dict.fromkeys(("conversation_id", "persona_id", "speaker", "language", "rater", "rubric"), str)
 _PAIR: dict[str, Any] = dict.fromkeys(("prompt", "chosen", "rejected"), _MESSAGES)
+_FROM: dict[str, Any] = {"rater": str, "conversation": str, "turns": tuple[str, ...]}
+"""By these a withdrawal finds a row."""
 _COLUMNS: dict[ExportFormat, dict[str, Any]] = {
     "jsonl": {
         **_ABOUT_CHAT,
@@ -72,9 +80,9 @@ _COLUMNS: dict[ExportFormat, dict[str, Any]] = {
         "finish": str,
     },
     "sft": {"prompt": _MESSAGES, "completion": _MESSAGES, "turn": str, "transcript": str, "speaker": str},
-    "preference": _PAIR,
-    "kto": {"prompt": _MESSAGES, "completion": _MESSAGES, "label": bool},
-    "rm": {**_PAIR, "margin": float, "source": str, "rater": str, "conversation": str},
+    "preference": {**_PAIR, "speaker": str, **_FROM},
+    "kto": {"prompt": _MESSAGES, "completion": _MESSAGES, "label": bool, **_FROM},
+    "rm": {**_PAIR, "margin": float, "source": str, "speaker": str, **_FROM},
     "verdicts": {
         **dict.fromkeys(("id", "pair", "conversation", "persona", "language"), str),
         "prompt": _MESSAGES,

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from her.errors import InputError
-from her.files import jsonl
 from her.judging.card_figures import JudgedPair
 from her.judging.interchange import from_pair_row
 from her.judging.judge import VIEWER, PairQuestion
 from her.judging.preference_pairs import conversation_of
+from her.training_data.preference_files import preferences_in
 from her.types import Language, Message, Outcome, Preference, Turn, Verdict
 from her.view import line
 
@@ -70,7 +70,7 @@ def read_preferences(path: Path) -> LabelledSet:
     Raises:
         InputError: a line is no `Preference`.
     """
-    return label_preferences(jsonl.read(path, Preference))
+    return label_preferences(preferences_in(path))
 
 
 def label_preferences(preferences: Iterable[Preference]) -> LabelledSet:

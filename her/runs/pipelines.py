@@ -134,6 +134,16 @@ _ENTRIES = (
         publishes=Publication(kind="model", repository_type="model", required=("model",), roots=("model",), files=("adapter/*",)),
     ),
     Pipeline(
+        name="ratings",
+        summary="Make a data set of ratings and votes that may be published, without names and ids",
+        options="options:RatingsOptions",
+        example=f"{CONFIGS}/ratings.toml",
+        needs=(Needs("ratings", ("pyarrow", "huggingface_hub"), ("train",)),),
+        publishes=Publication(
+            kind="preferences and verdicts", repository_type="dataset", required=("dataset",), roots=("dataset",)
+        ),
+    ),
+    Pipeline(
         name="principles",
         summary="Make principles of preferences and keep those that reproduce the label on other conversations",
         options="options:PrinciplesOptions",

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from her.errors import InputError
-from her.files import jsonl
 from her.judging.preference_pairs import VIEWER, split_conversations, why_unfit
+from her.training_data.preference_files import preferences_in
 from her.types import Preference
 from her.view import line
 from pipelines.principles.options import ContrastOptions
@@ -35,7 +35,7 @@ def load_contrasts(options: ContrastOptions, seed: int) -> Contrasts:
     if options.planted.pairs:
         fit, rules = planted_pairs(options.planted, seed)
     else:
-        fit = tuple(_fit([row for path in options.files for row in jsonl.read(path, Preference)], options, left_out))
+        fit = tuple(_fit([row for path in options.files for row in preferences_in(path)], options, left_out))
     named_from, held_out = split_conversations(fit, options.held_out_share, seed)
     if not named_from or not held_out:
         counts = ", ".join(f"{why}: {count}" for why, count in left_out.items()) or "none was left out"

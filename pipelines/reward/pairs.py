@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from her.errors import InputError
 from her.feedback.raters import RaterVote
-from her.files import jsonl
 from her.judging.preference_pairs import conversation_of, split_conversations, why_unfit
 from her.statistics import Interval
+from her.training_data.preference_files import preferences_in
 from her.training_data.splits import REWARD_SPLITS
 from her.types import Preference
 from pipelines.reward.options import PairOptions
@@ -130,7 +130,7 @@ def _read(files: Sequence[Path], split: str, left_out: Counter[str]) -> Iterator
     """Yield the preferences of some files; refuse a conversation with two splits."""
     splits: dict[str, str] = {}
     for path in files:
-        for number, preference in enumerate(jsonl.read(path, Preference), 1):
+        for number, preference in enumerate(preferences_in(path), 1):
             name = conversation_of(preference)
             earlier = splits.setdefault(name, preference.split)
             if earlier != preference.split:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from her.errors import InputError
-from her.files import jsonl
 from her.format import render
 from her.judging.preference_pairs import why_unfit
+from her.training_data.preference_files import preferences_in
 from her.types import Message, Preference, Turn
 from pipelines.models.activation_checkpointing import enable_light_checkpointing
 from pipelines.models.chat_template import ChatTemplate
@@ -102,7 +102,7 @@ def answer(turn: Turn) -> Message:
 
 def _read(paths: Sequence[Path]) -> Iterator[Preference]:
     for path in paths:
-        yield from jsonl.read(path.expanduser(), Preference)
+        yield from preferences_in(path)
 
 
 def _rows(messages: Sequence[Message]) -> list[dict[str, str]]:

@@ -25,7 +25,9 @@ def check_withdrawals(run: SentRun) -> None:
     """
     _check_clock(run)
     for name, status, settings in stages(run):
-        for database in databases_of(settings):
+        # A data set of ratings with no database named was made from that of this machine.
+        own = [paths.database_url()] if status.pipeline == "ratings" and not settings.get("database") else []
+        for database in (*databases_of(settings), *own):
             _check_database(name, database, status.started)
     if ids := _withdrawn_here():
         for name, _, settings in stages(run):
@@ -45,8 +47,8 @@ def _check_clock(run: SentRun) -> None:
 
 def _check_database(name: str, database: str, started: float) -> None:
     url = database
-    if "://" not in database:
-        path = paths.expanded(database)
+    if "://" not in database or database.startswith("sqlite:///"):
+        path = paths.expanded(database.removeprefix("sqlite:///"))
         if not path.is_file():
             raise InputError(f"run '{name}' was made from '{path}', which is gone; withdrawals cannot be looked up, restore it")
         url = f"sqlite:///{path}"

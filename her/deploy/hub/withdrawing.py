@@ -18,6 +18,8 @@ from her.deploy.hub import remote
 from her.deploy.hub.manifest import MANIFEST, HubManifest, differences, read_manifest, record_files, write_manifest
 from her.deploy.hub.records import PublicationRecord, trained_on_publication
 from her.errors import HerError, InputError
+from her.feedback.public_rows import SALT_FILE, hashed_id
+from her.feedback.votes import rater
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -26,7 +28,7 @@ AGAIN = "start the same command again: it goes on where it was cut"
 MARK = "## Withdrawn rows"
 """Heading in the card of a model that was trained on rows which were withdrawn later."""
 SHORTENED = 12
-"""Characters of a visitor's id after `rater:` in exports that shorten it."""
+"""Characters of a visitor's id after `rater:` in older exports, which shortened it."""
 
 
 class Withdrawal(NamedTuple):
@@ -101,7 +103,7 @@ def take_out(folder: Path, manifest: HubManifest, withdrawn: Collection[str]) ->
     Raises:
         InputError: a file that is not rows names a withdrawn id, so nobody can take a row out of it.
     """
-    ids = _as_written(withdrawn)
+    ids = _as_written(withdrawn, folder)
     counts = {name: _take_out_of(folder / name, ids) for name in manifest.files}
     for name in manifest.files:
         if not name.endswith((".jsonl", ".parquet")):
@@ -116,7 +118,7 @@ def take_out(folder: Path, manifest: HubManifest, withdrawn: Collection[str]) ->
 
 def count_withdrawn(path: Path, withdrawn: Collection[str]) -> int:
     """Return how many rows of a file, `.jsonl` or `.parquet`, name a withdrawn id."""
-    ids = _as_written(withdrawn)
+    ids = _as_written(withdrawn, path.parent)
     if path.suffix == ".jsonl":
         lines = path.read_text("utf-8").splitlines()
         return sum(names_any(json.loads(line), ids) for line in lines if line.strip())
@@ -125,9 +127,15 @@ def count_withdrawn(path: Path, withdrawn: Collection[str]) -> int:
     return sum(names_any(row, ids) for row in parquet.read_table(path).to_pylist())
 
 
-def _as_written(withdrawn: Collection[str]) -> set[str]:
-    """Return the ids in every form that exports write."""
-    return {text for each in withdrawn for text in (each, f"rater:{each}", f"rater:{each[:SHORTENED]}")}
+def _as_written(withdrawn: Collection[str], folder: Path) -> set[str]:
+    """Return the ids in every form that exports write; a data set of ratings has hashes of them and of its salt."""
+    plain = {text for each in withdrawn for text in (each, rater(each), f"rater:{each}", f"rater:{each[:SHORTENED]}")}
+    salts = folder / SALT_FILE
+    if not salts.is_file():
+        return plain
+    salt = str(json.loads(salts.read_bytes())["salt"])
+    hashes = [hashed_id(each, salt) for each in withdrawn]
+    return plain | {text for each in hashes for text in (each, f"rater:{each}", f"player:{each}")}
 
 
 def _take_out_of(path: Path, ids: Collection[str]) -> int:
