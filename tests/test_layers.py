@@ -65,6 +65,7 @@ MIGRATIONS = "her/store/migrations/"
 LONGEST_FUNCTION, LONGEST_FILE = 50, 400
 NO_MODULE = {
     "tests/browser": "drives the page as a person does: no module, the whole playground",
+    "tests/deploy/hub/test_ratings.py": "pipelines/ratings, from the database to the Hub and back out of it",
     "tests/store/test_crowd.py": "many processes on one database, and processes that are killed",
     "tests/pipelines/test_accelerate_configs.py": "pipelines/configs/accelerate/*.yaml, which accelerate reads",
     "tests/pipelines/models/test_sharded.py": "weights in shards, across sampling, merging and saving",

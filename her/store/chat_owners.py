@@ -14,7 +14,7 @@ from her.types import Language, Value
 
 
 class ChatOwner(Value):
-    """Whose a chat is.
+    """A chat's owner.
 
     Args:
         about: what the visitor says of themselves; empty where they play a character that somebody else wrote.

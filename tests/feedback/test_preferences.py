@@ -154,6 +154,10 @@ def test_an_edit_is_preferred_to_its_original_under_its_prompt(store: Store) -> 
         "prompt": PROMPT_ROWS,
         "chosen": [{"role": "assistant", "content": "Iago: What ho!"}],
         "rejected": [{"role": "assistant", "content": "Iago: What, man?"}],
+        "speaker": "Iago",
+        "rater": rater(ANNE),
+        "conversation": chat.id,
+        "turns": [better.id, original.id],
     }
 
 
