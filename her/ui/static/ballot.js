@@ -74,6 +74,9 @@ function showFromTop(stage, section) {
   const last = turns.lastElementChild;
   const isShort = last && last.clientHeight < scroll.clientHeight * SHORT;
   (isShort ? last : section).scrollIntoView({ block: "start" });
+  // nothing is being typed: the keys of the vote work at once, and a phone puts its keyboard away
+  const { box } = stage.elements;
+  if (document.activeElement === box && !box.value) section.focus({ preventScroll: true });
 }
 
 /** @param {Stage} stage */
@@ -89,7 +92,7 @@ function addSection(stage) {
   );
   const section = make(
     "section",
-    { class: "her-ballot" },
+    { class: "her-ballot", tabindex: -1 },
     title,
     make("blockquote", { class: "asked", hidden: true }),
     make("div", { class: "sides" }, first, second),
