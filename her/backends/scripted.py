@@ -18,7 +18,7 @@ import yaml
 from her.backends.base import Completion, Delta, Description, Usage, join_deltas
 from her.backends.scripted_lines import Lines, RecentReplies, ScriptedLine
 from her.format import parse, render
-from her.kinds import REPLY_KINDS, VISIBLE_KINDS
+from her.kinds import PANEL_KINDS, PLAN, REPLY_KINDS, VISIBLE_KINDS
 from her.tokens import estimate_tokens
 from her.types import ENVIRONMENT, Exchange, Language, Message, NonEmpty, Part, Persona, Sampling, Value
 
@@ -28,6 +28,7 @@ NAMED_SEEDS = 100
 """A `Sampling.seed` below this selects the alternative: 0 the best line, 1 the next, and so on. A larger seed draws one."""
 BEST = 0.7
 """Probability that a drawn seed takes the best line."""
+_OPEN_ENDED = {"unclosed_plan", "missing_close", "cut_tag"}
 _DEFAULTS: dict[Language, tuple[str, str]] = {"en": ("friend", "here"), "zh": ("朋友", "这里")}
 """Words for a visitor without a name and for an unknown place."""
 _ROLE = re.compile(r"\s*(?:You are\s+|你是\s*)")
@@ -116,13 +117,24 @@ class ScriptedBackend:
         situation = read_situation(messages, self._personas)
         dice = self._dice(messages, sampling)
         if messages and messages[-1].role == "assistant":
-            return self._continuation(situation, messages[-1].content, dice)
+            rest = self._continuation(situation, messages[-1].content, dice)
+            return self._spoken(situation, messages, sampling, dice) if rest is None else rest
+        return self._line(situation, messages, sampling, dice).written(situation.name, _slots(situation))
+
+    def _line(self, situation: Situation, messages: Sequence[Message], sampling: Sampling, dice: random.Random) -> ScriptedLine:
+        """Return the line to say; the seed chooses among those that fit."""
         own = [message.content for message in messages if message.role == "assistant"][-REMEMBERED:]
         lines = self._alternatives(situation, RecentReplies(own, situation.name), dice)
         seed = sampling.seed or 0
         if not 0 <= seed < NAMED_SEEDS:
             seed = 0 if dice.random() < BEST else dice.randrange(len(lines))
-        return lines[seed % len(lines)].written(situation.name, _slots(situation))
+        return lines[seed % len(lines)]
+
+    def _spoken(self, situation: Situation, messages: Sequence[Message], sampling: Sampling, dice: random.Random) -> str:
+        """Return the acts and the speech of a line, to follow a plan or thoughts that were not written for it."""
+        spoken = self._line(situation, messages[:-1], sampling, dice).written(situation.name, _slots(situation), VISIBLE_KINDS)
+        thought = parse(messages[-1].content, situation.name, notation="her").parts[-1].kind != PLAN
+        return spoken.removeprefix(f"{situation.name}: ") if thought else spoken
 
     def _alternatives(self, situation: Situation, recent: RecentReplies, dice: random.Random) -> list[ScriptedLine]:
         """Return the lines that may be said now, the best first; never empty."""
@@ -147,8 +159,11 @@ class ScriptedBackend:
             kept = self._lines[persona.id] = (persona, Lines(persona.exchanges, persona.name))
         return kept[1]
 
-    def _continuation(self, situation: Situation, begun: str, dice: random.Random) -> str:
-        """Return the rest of the line that the unfinished message began, or a closing sentence when no line matches."""
+    def _continuation(self, situation: Situation, begun: str, dice: random.Random) -> str | None:
+        """Return the rest of the line that the unfinished message began, or a closing sentence when no line matches.
+
+        None when nothing is said or done yet behind the plan or the last thought, so that any line may follow.
+        """
         slots = _slots(situation)
         for lines in filter(None, (self._own_lines(situation), _generic_lines_for(situation.language, situation.name))):
             for line in lines.all:
@@ -159,7 +174,10 @@ class ScriptedBackend:
                     if begun.strip() and text.startswith(begun) and len(text) > len(begun):
                         return text[len(begun) :]
         closing = dice.choice(generic_lines()[situation.language].closings)
-        parts = parse(begun, situation.name, notation="her").parts
+        turn = parse(begun, situation.name, notation="her")
+        parts = turn.parts
+        if parts and parts[-1].kind in PANEL_KINDS and not _OPEN_ENDED & {defect.name for defect in turn.defects}:
+            return None
         # Rendering what was parsed closes open tags; if that rewrites the beginning, only the sentence is appended.
         closed = render((*parts, Part(kind="speech", text=closing)), situation.name)
         return closed[len(begun) :] if closed.startswith(begun) else f" {closing}"

@@ -29,6 +29,8 @@ class Continuation:
 
     def __init__(self, base: Turn, trial: Parser) -> None:
         self.way: Way = "open"
+        # A turn of which only the plan stands has no name yet: the model goes on with it.
+        self._plan_only = bool(base.parts) and all(part.kind == PLAN for part in base.parts)
         self._before = _letters(base.parts)
         self._trial = trial
         self._held: list[str] = []
@@ -45,7 +47,7 @@ class Continuation:
         """Return what is still held at the end of the answer."""
         if self.way == "open":
             same = len(_letters(self._trial.parts)) >= _LEAST
-            self.way = "anew" if self._trial.begun_anew or same else "adds"
+            self.way = "anew" if self._begun_anew or same else "adds"
         return self._released()
 
     def _released(self) -> str:
@@ -54,14 +56,23 @@ class Continuation:
         text, self._held = "".join(self._held), []
         return text
 
+    @property
+    def _begun_anew(self) -> bool:
+        return self._trial.planned if self._plan_only else self._trial.begun_anew
+
     def _judge(self) -> Way:
-        if self._trial.begun_anew:
+        if self._begun_anew:
             return "anew"
         said = _letters(self._trial.parts)
         if len(self._before) < _LEAST or not self._before.startswith(said[: len(self._before)]):
             # Letters that may still be a name, or a plan without an opening mark, are held by the parser itself.
             return "adds" if said else "open"
         return "anew" if len(said) >= len(self._before) else "open"
+
+
+def without_plan(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """Return what a character thinks, does and says."""
+    return tuple(part for part in parts if part.kind != PLAN)
 
 
 def _letters(parts: tuple[Part, ...]) -> str:

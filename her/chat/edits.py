@@ -54,7 +54,7 @@ def continuation_base(node: PathNode) -> tuple[Turn, str]:
     turn = node.turn
     # The raw text of a turn that ran into another speaker's line ends with that line, which must not be continued.
     is_cut = any(defect.name == "other_speaker" for defect in turn.defects)
-    if node.origin not in ("model", "continue") or is_cut:
+    if node.origin not in ("model", "continue", "steer") or is_cut:
         return turn.model_copy(update={"raw": render(turn.parts, turn.speaker)}), ""
     plan = turn.text(PLAN)
     # The token that ended the turn would end it again.

@@ -5,14 +5,15 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from her.backends.base import Backend, Delta, FinishReason, Usage
-from her.chat.continuation import Continuation
+from her.backends.base import Backend, Delta
+from her.chat.continuation import Continuation, without_plan
 from her.chat.jobs import ReplyJob
+from her.chat.received import Received, now, without_last
+from her.chat.steering import resumed
 from her.chat.views import GenerationSnapshot, LiveState
 from her.errors import BackendError, HerError, Reason, TooLong
-from her.kinds import PLAN
 from her.store import Finish, Generation
 from her.types import Part, Turn, new_id
 
@@ -27,19 +28,6 @@ CLOSING_SECONDS = 5
 
 class StoppedEarly(HerError):
     """The visitor stopped the generation before there was anything to show; the transcript is unchanged."""
-
-
-@dataclass
-class _Received:
-    """Everything the model has sent so far; times in UTC milliseconds."""
-
-    started_at: int
-    first_token_at: int | None = None
-    text: list[str] = field(default_factory=list)
-    reasoning: list[str] = field(default_factory=list)
-    finish: FinishReason | None = None
-    usage: Usage | None = None
-    model: str = ""
 
 
 class RunningGeneration:
@@ -63,8 +51,9 @@ class RunningGeneration:
         self.stopping = False
         self._parser = job.parser()
         self._continuation = Continuation(job.base, job.fresh_parser()) if job.base else None
+        self._asked_again = False
         self._notice = ""
-        self._received = _Received(started_at=_now())
+        self._received = Received(started_at=now())
         self._began = time.monotonic()
         self._reading: asyncio.Task[None] | None = None
         self._version = 0
@@ -93,7 +82,7 @@ class RunningGeneration:
         if self._last is not None:
             return self._last
         if self._shown is None or self._shown[0] != self._version:
-            self._shown = (self._version, self._snapshot("running", self._parser.parts, question=self.job.question))
+            self._shown = (self._version, self._snapshot("running", self._parts, question=self.job.question))
         return self._shown[1]
 
     async def follow(self) -> AsyncIterator[GenerationSnapshot]:
@@ -188,13 +177,15 @@ class RunningGeneration:
             BackendError: (`empty`) there is nothing in it to show, or a continuation added nothing.
             StoppedEarly: the visitor stopped it before that.
         """
-        before = _without_plan(self.job.base.parts if self.job.base else ())
+        before = without_plan(self.job.base.parts if self.job.base else ())
+        if self.job.steer is not None:
+            return self._steered_turn(before)
         # `close` turns half a name or half a tag into text; in a stopped reply that is not something the model said.
-        has_text = not self.stopping or _without_plan(self._parser.parts) != before
+        has_text = not self.stopping or without_plan(self._parser.parts) != before
         turn = self._parser.close(turn_id=self.pending)
         if self._repeats(turn, before):
             raise BackendError(self._reason_for_nothing(turn), "empty")
-        if has_text and _without_plan(turn.parts) != before:
+        if has_text and without_plan(turn.parts) != before:
             return turn
         if self._continuation is not None and self._continuation.way == "anew" and not self.stopping:
             self._notice = self._reason_for_nothing(turn)  # the same turn again: it was finished
@@ -203,11 +194,32 @@ class RunningGeneration:
             raise StoppedEarly("stopped before anything was said; the chat is unchanged")
         raise BackendError(self._reason_for_nothing(turn), "empty")
 
+    @property
+    def _parts(self) -> tuple[Part, ...]:
+        """Parts that may be shown of the reply now."""
+        parts = self._parser.parts
+        if not self._asked_again or self.job.base is None:
+            return parts
+        return resumed(self.job.base, self.job.base.model_copy(update={"parts": parts})).parts
+
+    def _steered_turn(self, before: tuple[Part, ...]) -> Turn:
+        """Return the finished turn behind a rewritten plan or thought; raises as `turn`."""
+        assert self.job.base is not None
+        said_more = not self.stopping or without_plan(self._parts) != before
+        turn = self._parser.close(turn_id=self.pending)
+        if self._asked_again:
+            turn = resumed(self.job.base, turn)
+        if said_more and without_plan(turn.parts) != before and turn.spoken:
+            return turn
+        if self.stopping:
+            raise StoppedEarly("stopped before anything was said; the chat is unchanged")
+        raise BackendError("the model said nothing after what you rewrote; the chat is unchanged, try again", "empty")
+
     def _repeats(self, turn: Turn, before: tuple[Part, ...]) -> bool:
         """Return whether a turn that was begun anew says only the beginning of the old one."""
         if self._continuation is None or self._continuation.way != "anew":
             return False
-        old, new = (" ".join(part.text for part in parts) for parts in (before, _without_plan(turn.parts)))
+        old, new = (" ".join(part.text for part in parts) for parts in (before, without_plan(turn.parts)))
         return old != new and old.startswith(new)
 
     def record(self, error: Exception | None = None) -> Generation:
@@ -230,11 +242,11 @@ class RunningGeneration:
             finish=ended,
             error_reason=reason_of(error),
             error=str(error) if error else "",
-            raw=_without_last("".join(received.text), self._parser.surplus),
+            raw=without_last("".join(received.text), self._parser.surplus),
             reasoning="".join(received.reasoning),
             started_at=received.started_at,
             first_token_at=received.first_token_at,
-            ended_at=_now(),
+            ended_at=now(),
         )
 
     def end(self, state: LiveState, turn: Turn | None = None, error: str = "", reason: Reason | None = None) -> None:
@@ -252,6 +264,17 @@ class RunningGeneration:
             if self._received.first_token_at is not None or not await self._shorten(error):
                 raise
             await self._read_stream()
+        if self._passes_over:
+            await self._ask_to_go_on()
+
+    async def _ask_to_go_on(self) -> None:
+        """Ask once more, in words: the server passed over the rewritten beginning and began a turn of its own."""
+        job = self.job
+        log.info("chat %s: the server began anew instead of going on; it is asked in words", self.chat)
+        self.job = replace(job, prompt=job.prompt_in_words())
+        self._received = Received(started_at=self._received.started_at)
+        self._continuation, self._parser, self._asked_again = None, job.fresh_parser(), True
+        await self._read_stream()
 
     async def _shorten(self, error: TooLong) -> bool:
         """Make the prompt anew; return whether it is shorter, or its answer."""
@@ -286,10 +309,11 @@ class RunningGeneration:
         """Add one delta; return True when the rest of the stream is not wanted."""
         received = self._received
         if delta.text or delta.reasoning:
-            received.first_token_at = received.first_token_at or _now()
+            received.first_token_at = received.first_token_at or now()
         if delta.reasoning:
             received.reasoning.append(delta.reasoning)
-            self._parser.feed_reasoning(delta.reasoning)
+            if self.job.steer is None:  # a plan that a person wrote, or left as it is, is not replaced by another
+                self._parser.feed_reasoning(delta.reasoning)
         if delta.text:
             received.text.append(delta.text)
             self._feed(delta.text)
@@ -298,18 +322,25 @@ class RunningGeneration:
         if self._parser.done:
             received.finish = "stop"
         self._notify()
-        return self._parser.done
+        return self._parser.done or self._passes_over
 
     def _feed(self, text: str, final: bool = False) -> None:
         """Parse text; of a continuation only once it is known whether it begins anew."""
         if self._continuation is not None:
             was_open = self._continuation.way == "open"
             text = self._continuation.close() if final else self._continuation.feed(text)
+            if self._passes_over:
+                return
             if was_open and self._continuation.way == "anew":
                 self._parser = self.job.fresh_parser()
                 self._parser.feed_reasoning("".join(self._received.reasoning))
         if text:
             self._parser.feed(text)
+
+    @property
+    def _passes_over(self) -> bool:
+        """True when the answer passes over a rewritten beginning; it is not shown, and not read to its end."""
+        return self.job.steer is not None and self._continuation is not None and self._continuation.way == "anew"
 
     def _notify(self) -> None:
         """Wake every follower. Each change has an event of its own, so that no follower can miss one by clearing it."""
@@ -362,15 +393,3 @@ class RunningGeneration:
 def reason_of(error: Exception | None) -> Reason | None:
     """Return the reason of a BackendError, None for any other error."""
     return error.reason if isinstance(error, BackendError) else None
-
-
-def _without_plan(parts: tuple[Part, ...]) -> tuple[Part, ...]:
-    return tuple(part for part in parts if part.kind != PLAN)
-
-
-def _without_last(text: str, count: int) -> str:
-    return text[:-count] if count else text
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

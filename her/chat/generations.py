@@ -187,7 +187,9 @@ class RunningGenerations:
     async def _commit_reply(self, generation: RunningGeneration, turn: Turn) -> None:
         job = generation.job
         place = (job.visitor, job.chat, job.parent_id, turn, job.origin)
-        await self.in_thread(self.store.add_turn, *place, generation=generation.record())
+        edit_of, rewritten = (job.replaces, job.steer.rewritten) if job.steer else (None, None)
+        call = generation.record()
+        await self.in_thread(self.store.add_turn, *place, generation=call, edit_of=edit_of, rewritten=rewritten)
 
     async def _undo(self, generation: RunningGeneration, error: Exception) -> None:
         """Restore the chat: record the failed call, delete the unanswered question, publish the reason."""

@@ -12,9 +12,11 @@ from her.backends.base import Backend
 from her.chat.edits import continuation_base, played_node
 from her.chat.openings import clean_message
 from her.chat.pages import Page, fitted
+from her.chat.steering import Steer, steered
 from her.errors import InputError
 from her.format import Parser, plain_turn
-from her.store import Origin, PathNode
+from her.prompts import fill
+from her.store import Origin, PathNode, Rewritten
 from her.types import ENVIRONMENT, Message, Sampling, Thinking, Turn, Value
 
 
@@ -64,6 +66,7 @@ class ReplyJob:
         replaces: node that the reply stands beside as a swipe.
         base: the turn that the reply continues.
         reasoning: the native reasoning that came with `base`.
+        steer: the plan or thought that a person rewrote, with which `base` ends.
         character: who plays in a scene of several; empty for the character of the chat.
         thinking: layers of thinking that are asked for.
         planted: the reply is made bad on purpose, for a catch pair.
@@ -82,6 +85,7 @@ class ReplyJob:
     replaces: str | None = None
     base: Turn | None = None
     reasoning: str = ""
+    steer: Steer | None = None
     character: str = ""
     thinking: Thinking = "full"
     planted: bool = False
@@ -105,7 +109,12 @@ class ReplyJob:
     @property
     def origin(self) -> Origin:
         """Origin of the reply's turn."""
-        return "planted" if self.planted else "continue" if self.base else "model"
+        return "planted" if self.planted else "steer" if self.steer else "continue" if self.base else "model"
+
+    def prompt_in_words(self) -> view.Prompt:
+        """Return the prompt that asks in words to go on from the beginning with which its messages end."""
+        words = Message(role="user", content=fill("steer_turn", self.page.conversation.language, {"name": self.speaker}))
+        return self.prompt.model_copy(update={"messages": (*self.prompt.messages, words)})
 
     def asked_by(self, question: Turn, parent_id: str | None, edit_of: str | None = None) -> "ReplyJob":
         """Return the same job as the answer to `question`, which is to be stored under `parent_id` first."""
@@ -113,7 +122,7 @@ class ReplyJob:
 
     def fresh_parser(self) -> Parser:
         """Return a parser for a reply that does not continue the base, or that begins it anew."""
-        return replace(self, base=None, reasoning="").parser()
+        return replace(self, base=None, reasoning="", steer=None).parser()
 
     def parser(self) -> Parser:
         """Return a parser for the reply, fed with the turn that is continued."""
@@ -169,6 +178,35 @@ class ReplyJobBuilder:
             raise InputError("this turn is not yours; edit a turn of your own")
         after = self.page.path[self.page.path.index(old) + 1 :]
         return self._responder(after)._answer_to(text, self.page.before(old.id), old.parent_id, edit_of=old.id)
+
+    def steer(self, node_id: str, rewritten: Rewritten, text: str) -> ReplyJob:
+        """Go on from a shown turn of the model up to one of its plans or thoughts, which gets another text."""
+        node = played_node(self.page, node_id)
+        cleaned = clean_message(text, self.limits.max_message_chars)
+        steer = steered(node, rewritten, cleaned)
+        builder = self._as_speaker_of(node.turn)
+        # The begun turn is part of the call, and so are the words that ask to go on from it where it is passed over.
+        begun = Message(role="assistant", content=steer.base.raw)
+        words = Message(role="user", content=fill("steer_turn", self.page.conversation.language, {"name": node.turn.speaker}))
+        reserved = self.backend.count_tokens((begun, words))
+
+        def prompt() -> tuple[view.Prompt, Sampling]:
+            history, sampling = builder._prompt(self.page.before(node.id), reserved)
+            return view.continuation(history, steer.base), builder._with_seed(sampling, node.swipe_count)
+
+        made, sampling = prompt()
+        return ReplyJob(
+            page=self.page,
+            backend=self.backend,
+            sampling=sampling,
+            prompt=made,
+            again=prompt,
+            parent_id=node.parent_id,
+            replaces=node.id,
+            base=steer.base,
+            steer=steer,
+            character=builder.character,
+        )
 
     def continue_(self) -> ReplyJob:
         """Continue the last turn."""

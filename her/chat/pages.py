@@ -8,10 +8,15 @@ from her.backends.base import Backend, Description
 from her.characters.coser import BookScene
 from her.chat.views import BallotView, ChatSummary, ChatView, Meter, Replay, TurnView
 from her.errors import InputError, NotFound
+from her.kinds import VISIBLE_KINDS
 from her.store import Choice, Conversation, PathNode, Rated, Store
 from her.store.stand_ins import stand_in
 from her.types import ENVIRONMENT, CastMember, Persona, Sampling, Transcript, Turn
 
+RATED = ("greeting", "model", "edit", "continue", "steer")
+"""Origins of turns that may be rated."""
+LAST_LETTERS = 160
+"""Letters of a chat's last turn that the list of chats shows."""
 DEFAULT_COLOUR = "#5b4a6b"
 COLOURS = ("#5b4a6b", "#2f5d62", "#8a4b38", "#3d5a80", "#6b6427", "#7a3558")
 """Colours of characters without a persona: white letters on each pass WCAG AA."""
@@ -84,6 +89,7 @@ def read_list(store: Store, visitor: str, personas: Mapping[str, Persona]) -> li
             turns=row.turns,
             updated_at=row.updated_at,
             colour=personas[row.persona_id].colour if row.persona_id in personas else DEFAULT_COLOUR,
+            last=row.last.text(*VISIBLE_KINDS)[:LAST_LETTERS] if row.last else "",
         )
         for row in store.conversations(visitor)
     ]

@@ -20,21 +20,19 @@ from her.chat.generation import RunningGeneration
 from her.chat.generations import RunningGenerations
 from her.chat.jobs import ChatLimits, ReplyJob, ReplyJobBuilder
 from her.chat.openings import Opening, book_turns, clean_message, clean_title, open_book, open_persona
-from her.chat.pages import Page, meter_of, read_list, read_meter, read_page, read_view, replayed
+from her.chat.pages import RATED, Page, meter_of, read_list, read_meter, read_page, read_view, replayed
 from her.chat.pairs import drawn, others_of, read_ballot, read_decided
 from her.chat.participants import Participants
 from her.chat.running_pair import PairJob, RunningPair
 from her.chat.views import ChatSummary, ChatView, GenerationSnapshot
 from her.errors import InputError, NotFound
 from her.feedback.rubric import check_rating
-from her.store import Rating, Seen, Store
+from her.store import Rating, Rewritten, Seen, Store
 from her.store.records import Safety
 from her.types import Persona, Sampling, Scenario
 
 __all__ = ["ChatLimits", "ChatService", "RunningGeneration"]
 log = logging.getLogger(__name__)
-RATED = ("greeting", "model", "edit", "continue")
-"""Origins of turns that may be rated."""
 
 
 class ChatService:
@@ -179,6 +177,10 @@ class ChatService:
         """Rewrite a turn of the visitor: a new branch with a reply to it; the old one stays as a swipe."""
         return await self._generate(visitor, chat, lambda jobs: jobs.edit_own(node, text))
 
+    async def steer(self, visitor: str, chat: str, node: str, rewritten: Rewritten, text: str) -> RunningGeneration:
+        """Rewrite a plan or a thought; the model goes on from there. The old turn stays as a swipe, the change is an edit."""
+        return await self._generate(visitor, chat, lambda jobs: jobs.steer(node, rewritten, text))
+
     async def stop(self, visitor: str, chat: str) -> None:
         """Stop the running generation and keep its text; returns when that is on disk. Without effect when nothing runs."""
         generation = self.running(chat)
@@ -195,10 +197,7 @@ class ChatService:
         return self._generations.running(chat)
 
     async def follow(self, visitor: str, chat: str) -> AsyncIterator[GenerationSnapshot]:
-        """Yield the snapshots of the running generation, from now to its end; nothing when nothing runs.
-
-        A generation that ended a moment ago yields its last snapshot, for a page that was being reloaded meanwhile.
-        """
+        """Yield the snapshots of the generation that runs, or ended a moment ago, from now to its end; nothing without one."""
         generation = self._generations.running_or_ended(chat)
         if generation is None or generation.visitor != visitor:
             await self._in_thread(self.store.conversation, visitor, chat)  # NotFound for a chat of somebody else

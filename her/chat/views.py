@@ -124,7 +124,7 @@ class ChatView(Value):
 
 
 class ChatSummary(Value):
-    """A line in the list of chats; `updated_at` in UTC milliseconds."""
+    """A line in the list of chats; `updated_at` in UTC milliseconds, `last` how the turn begins that is shown last."""
 
     id: str
     title: str
@@ -133,6 +133,7 @@ class ChatSummary(Value):
     colour: str
     turns: int
     updated_at: int
+    last: str = ""
 
 
 class GenerationSnapshot(Value):

@@ -1,7 +1,7 @@
 """Export ratings and votes as rows: one JSON object a line, of which her/feedback/export_files.py makes files as well.
 
 jsonl       one rating with everything it refers to
-sft         prompt and completion, of well rated replies
+sft         prompt and completion, of well rated replies and of those whose plan or thought a person wrote
 preference  prompt, chosen, rejected
 kto         prompt, completion, label
 rm          prompt, chosen, rejected, margin, and where the pair comes from
@@ -27,6 +27,8 @@ from her.store.exports import (
     ExportedReply,
     ExportFilter,
     VotedPair,
+    chosen_replies,
+    edited_replies,
     rated_replies,
     voted_pairs,
 )
@@ -156,14 +158,39 @@ def _about(rating: Rating, dimension: str) -> Rating:
 def _sft(store: Store, left_out: Counter[str], only: ExportFilter) -> Iterator[dict[str, Any]]:
     """Yield rows with the columns of a synthesis. `transcript` is the chat, so that training never splits one chat."""
     for reply, *_ in _usable(store, left_out, only, lambda rating: well_rated(rating) or None):
-        node = reply.node
-        yield {
-            "prompt": _messages(reply.prompt),
-            "completion": _completion(node.turn),
-            "turn": node.id,
-            "transcript": node.conversation_id,
-            "speaker": node.turn.speaker,
-        }
+        yield _sample(reply)
+    for reply in _steered(store, left_out, only):
+        yield _sample(reply)
+
+
+def _sample(reply: ExportedReply) -> dict[str, Any]:
+    node = reply.node
+    return {
+        "prompt": _messages(reply.prompt),
+        "completion": _completion(node.turn),
+        "turn": node.id,
+        "transcript": node.conversation_id,
+        "speaker": node.turn.speaker,
+    }
+
+
+def _steered(store: Store, left_out: Counter[str], only: ExportFilter) -> Iterator[ExportedReply]:
+    """Yield the replies that go on from a plan or thought that a person wrote.
+
+    A rating says more than the rewriting, and so does another swipe that was kept in the place of the reply.
+    """
+    edits = [edit for edit in edited_replies(store, only) if edit.rewritten is not None]
+    if not edits:
+        return
+    rated = {row.reply.node.id for row in rated_replies(store) if row.reply is not None}
+    passed_over = {swipe.node.id for row in chosen_replies(store) for swipe in row.alternatives}
+    for edit in edits:
+        if edit.edited.node.id in rated:
+            continue
+        if reason := "another swipe was kept" if edit.edited.node.id in passed_over else unfit(edit.edited, imitated=True):
+            left_out[reason] += 1
+        else:
+            yield edit.edited
 
 
 def _kto(store: Store, left_out: Counter[str], only: ExportFilter) -> Iterator[dict[str, Any]]:

@@ -46,13 +46,17 @@ class ComparedReplies(NamedTuple):
 
 
 def compared_pairs(store: Store, left_out: Counter[str], only: ExportFilter = EVERYTHING) -> Iterator[ComparedReplies]:
-    """Yield pairs from votes, edits, kept swipes and stars, in this order; `left_out` counts what makes no pair, by reason."""
+    """Yield pairs from votes, edits, kept swipes, rewritten plans and thoughts, and stars, in this order.
+
+    `left_out` counts what makes no pair, by reason. Whoever rewrote a plan and then kept the old reply has decided against it.
+    """
     yield from _voted(store, left_out, only)
     yield from _edited(store, left_out, only)
     for row in chosen_replies(store, only):
         verdict = Verdict(winner="a", reason="kept among swipes", judge=rater(row.choice.visitor_id))
         for swipe in row.alternatives:
             yield ComparedReplies(row.choice.visitor_id, row.chosen, swipe, verdict)
+    yield from _steered(store, only)
     spread = spreads(store)
     rated = (row for row in rated_replies(store, only) if row.reply is not None and row.rated.rating.stars)
     for _, swipes in groupby(rated, key=_place):  # the store yields the swipes of one place as neighbours
@@ -112,10 +116,20 @@ def _truncated(row: VotedPair) -> str:
 
 def _edited(store: Store, left_out: Counter[str], only: ExportFilter) -> Iterator[ComparedReplies]:
     for edit in edited_replies(store, only):
+        if edit.rewritten is not None:
+            continue  # the model wrote the rest of it: see `_steered`
         if same_content(edit.original, edit.edited):
             left_out["edit changed nothing"] += 1
         else:
             verdict = Verdict(winner="a", reason="edited by hand", judge=rater(edit.visitor_id))
+            yield ComparedReplies(edit.visitor_id, edit.edited, edit.original, verdict)
+
+
+def _steered(store: Store, only: ExportFilter) -> Iterator[ComparedReplies]:
+    """Yield the turns that go on from a rewritten plan or thought, each preferred to the turn that had the old one."""
+    for edit in edited_replies(store, only):
+        if edit.rewritten is not None:
+            verdict = Verdict(winner="a", reason=f"{edit.rewritten.kind} rewritten", judge=rater(edit.visitor_id))
             yield ComparedReplies(edit.visitor_id, edit.edited, edit.original, verdict)
 
 

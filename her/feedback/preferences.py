@@ -4,7 +4,8 @@ Replies that the visitor stopped and replies that failed are left out of every f
 truncated ones are left out where a model would learn to imitate them. Everything left out is counted.
 
 Preferences come from her/feedback/pairs.py: votes, edits (the edit is preferred to its original), choices (the kept reply is
-preferred to each swipe) and stars (two swipes that one person rated under one prompt).
+preferred to each swipe), rewritten plans and thoughts (the turn that follows from them is preferred) and stars (two swipes that
+one person rated under one prompt).
 """
 
 from collections import Counter
@@ -43,9 +44,9 @@ def well_rated(rating: Rating) -> bool:
 
 
 def preferences(store: Store, left_out: Counter[str] | None = None, only: ExportFilter = EVERYTHING) -> Iterator[Preference]:
-    """Yield preferences from votes, then edits, choices and stars; a pair that an earlier source decided is not repeated.
+    """Yield preferences from votes, then edits, choices, rewritten plans and thoughts, and stars.
 
-    `left_out` counts what is not a preference, by reason.
+    A pair that an earlier source decided is not repeated. `left_out` counts what is not a preference, by reason.
     """
     counts = left_out if left_out is not None else Counter()
     decided: set[tuple[str, str, str]] = set()

@@ -93,6 +93,11 @@ class Parser:
         return bool(state.draft.named or state.draft.plans or state.mode == PLAN)
 
     @property
+    def planned(self) -> bool:
+        """True when the text has a plan, or has begun one."""
+        return bool(self._state.draft.plans or self._state.mode == PLAN)
+
+    @property
     def surplus(self) -> int:
         """Characters that were fed behind the token that ended the turn."""
         return 0 if self._state.ended is None else max(0, self._fed - self._state.ended)

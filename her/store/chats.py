@@ -11,9 +11,9 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 
 from her.errors import InputError, NotFound
 from her.store.core import Core, add_tombstones, node_in, nodes_of, now, owned, touch
-from her.store.node_rows import insert_generation, insert_nodes, node_row
-from her.store.records import Conversation, Draft, Generation, Node, Origin, PathNode, Summary
-from her.store.tables import conversations, edits, generations, nodes, visitors
+from her.store.node_rows import insert_edit, insert_generation, insert_nodes, node_row
+from her.store.records import Conversation, Draft, Generation, Node, Origin, PathNode, Rewritten, Summary
+from her.store.tables import conversations, generations, nodes, visitors
 from her.types import Turn, new_id
 
 RECENT = 10_000
@@ -74,8 +74,9 @@ class Chats(Core):
             .scalar_subquery()
         )
         names = ("id", "title", "persona_id", "speaker", "language", "created_at", "updated_at")
+        last = select(nodes.c.turn).where(nodes.c.id == conversations.c.head_id).scalar_subquery()
         query = (
-            select(*(conversations.c[name] for name in names), turns.label("turns"))
+            select(*(conversations.c[name] for name in names), turns.label("turns"), last.label("last"))
             .where(conversations.c.visitor_id == visitor_id, conversations.c.deleted_at.is_(None))
             .order_by(conversations.c.updated_at.desc(), conversations.c.created_at.desc(), conversations.c.id)
             .limit(limit)
@@ -144,6 +145,7 @@ class Chats(Core):
         *,
         generation: Generation | None = None,
         edit_of: str | None = None,
+        rewritten: Rewritten | None = None,
         move_head: bool = True,
     ) -> Node:
         """Add a turn below `parent_id` (None: a new root), with its generation and the new head, in one transaction.
@@ -156,6 +158,7 @@ class Chats(Core):
             origin: how the turn came about.
             generation: the call that made it; `conversation_id`, `parent_id` and `node_id` are filled in here.
             edit_of: node from whose text this one was made.
+            rewritten: the part of `edit_of` that a person rewrote before the model went on: it is kept as an edit for training.
             move_head: show the turn at once.
 
         Raises:
@@ -173,6 +176,8 @@ class Chats(Core):
                 insert_generation(connection, generation.model_copy(update=place))
                 row["generation_id"] = generation.id
             insert_nodes(connection, [row | {"edit_of": edit_of}])
+            if rewritten is not None and edit_of is not None:
+                insert_edit(connection, visitor_id, conversation_id, (edit_of, turn.id), at, rewritten)
             touch(connection, conversation_id, at, **({"head_id": turn.id} if move_head else {}))
         return _node_of(row | {"edit_of": edit_of})
 
@@ -194,9 +199,7 @@ class Chats(Core):
             row = node_row(conversation_id, original.parent_id, turn, "edit", at) | {"edit_of": original_id}
             insert_nodes(connection, [row])
             if chat.plays(original.turn.speaker):  # a rewritten line of the visitor teaches the model nothing
-                ids = {"id": new_id(), "visitor_id": visitor_id, "conversation_id": conversation_id}
-                pair = {"original_id": original_id, "edited_id": turn.id, "created_at": at}
-                connection.execute(insert(edits).values(**ids, **pair))
+                insert_edit(connection, visitor_id, conversation_id, (original_id, turn.id), at)
             touch(connection, conversation_id, at, **({"head_id": turn.id} if move_head else {}))
         return _node_of(row)
 

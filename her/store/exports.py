@@ -23,7 +23,7 @@ from sqlalchemy import (
 from her.store.chats import generation_record, node_record
 from her.store.core import Core
 from her.store.feedback import choice_record, newest, rated_record
-from her.store.records import Ballot, Choice, Generation, Node, Rated, TombstoneKind, Vote
+from her.store.records import Ballot, Choice, Generation, Node, Rated, Rewritten, TombstoneKind, Vote
 from her.store.stand_ins import STAND_IN, StandIn, stand_in
 from her.store.tables import (
     ballots,
@@ -65,15 +65,24 @@ EVERYTHING = ExportFilter()
 
 
 class ExportedReply(Value):
-    """A turn with the call that its text comes from; None for a written greeting or a turn of a book."""
+    """A turn with the call that its text comes from; None for a written greeting or a turn of a book.
+
+    Args:
+        steered: that call went on from a beginning that a person had rewritten.
+    """
 
     node: Node
     generation: Generation | None
+    steered: bool = False
 
     @property
     def prompt(self) -> tuple[Message, ...]:
-        """Return the messages that it answers."""
-        return self.generation.prompt if self.generation else ()
+        """Return the messages that it answers, without the beginning of the answer and the request to go on from it."""
+        if self.generation is None:
+            return ()
+        messages = self.generation.messages
+        asked = self.steered and len(messages) > 1 and messages[-1].role == "user" and messages[-2].role == "assistant"
+        return messages[:-2] if asked else self.generation.prompt
 
     @property
     def edited(self) -> bool:
@@ -92,7 +101,11 @@ class RatedReply(Value):
 
 
 class EditedReply(Value):
-    """A reply of the model and the text that a person made of it."""
+    """A reply of the model and the text that a person made of it.
+
+    Args:
+        rewritten: the one part that the person rewrote; the model wrote what follows it. None for a text that is the person's.
+    """
 
     id: str
     visitor_id: str
@@ -100,6 +113,7 @@ class EditedReply(Value):
     persona_id: str
     original: ExportedReply
     edited: ExportedReply
+    rewritten: Rewritten | None = None
     created_at: int
 
 
@@ -166,6 +180,7 @@ def edited_replies(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[Edi
                 persona_id=row.persona_id,
                 original=reply_of(connection, row.original_id),
                 edited=reply_of(connection, row.edited_id),
+                rewritten=Rewritten(kind=row.kind, place=row.place) if row.kind else None,
                 created_at=row.created_at,
             )
 
@@ -288,11 +303,14 @@ def _live(table: Any) -> ColumnElement[bool]:
 def reply_of(connection: Connection, node_id: str) -> ExportedReply:
     """Return a turn and its call with a stand-in for the visitor's own name."""
     row = connection.execute(_node(), {"node": node_id}).one()
-    node, generation = node_record(row), _generation_of(connection, row)
+    made = _made_by_model(connection, row)
+    node, generation = node_record(row), None
+    if made is not None:
+        generation = generation_record(connection.execute(_generation(), {"generation": made.generation_id}).one())
     if name := _stand_in(connection, row.conversation_id):
         node = node.model_copy(update={"turn": name.turn(node.turn)})
         generation = generation and name.generation(generation)
-    return ExportedReply(node=node, generation=generation)
+    return ExportedReply(node=node, generation=generation, steered=made is not None and made.origin == "steer")
 
 
 def _stand_in(connection: Connection, conversation_id: str) -> StandIn | None:
@@ -303,14 +321,12 @@ def _stand_in(connection: Connection, conversation_id: str) -> StandIn | None:
     return stand_in(name, chat.cast, chat.scenario, chat.language)
 
 
-def _generation_of(connection: Connection, row: Row[Any]) -> Generation | None:
-    """Return the generation of a node, or of the node that its text was made from."""
+def _made_by_model(connection: Connection, row: Row[Any]) -> Row[Any] | None:
+    """Return the node itself, or the node that its text was made from, whichever a model wrote; None where a person did."""
     # An edit may be made from an edit; the chain ends, since `edit_of` names an older node.
     while row.generation_id is None and row.edit_of is not None:
         row = connection.execute(_node(), {"node": row.edit_of}).one()
-    if row.generation_id is None:
-        return None
-    return generation_record(connection.execute(_generation(), {"generation": row.generation_id}).one())
+    return None if row.generation_id is None else row
 
 
 # Cached, since building a query takes longer than running it, and an export runs two for every reply.

@@ -5,9 +5,9 @@ from typing import Any
 from sqlalchemy import Connection, exc, insert
 
 from her.errors import InputError
-from her.store.records import Generation, Origin
-from her.store.tables import generations, nodes
-from her.types import Turn
+from her.store.records import Generation, Origin, Rewritten
+from her.store.tables import edits, generations, nodes
+from her.types import Turn, new_id
 
 
 def node_row(conversation_id: str, parent_id: str | None, turn: Turn, origin: Origin, at: int) -> dict[str, Any]:
@@ -39,3 +39,12 @@ def insert_generation(connection: Connection, generation: Generation) -> None:
     """Insert the record of a call."""
     row = {name: getattr(generation, name) for name in Generation.model_fields}
     connection.execute(insert(generations).values(**row, prompt_sha256=generation.prompt_sha256))
+
+
+def insert_edit(
+    connection: Connection, visitor: str, chat: str, pair: tuple[str, str], at: int, rewritten: Rewritten | None = None
+) -> None:
+    """Keep for training that the second node of `pair` was made from the first by hand, wholly or in the part `rewritten`."""
+    ids = {"id": new_id(), "visitor_id": visitor, "conversation_id": chat}
+    part = {"kind": rewritten.kind, "place": rewritten.place} if rewritten else {}
+    connection.execute(insert(edits).values(**ids, original_id=pair[0], edited_id=pair[1], created_at=at, **part))

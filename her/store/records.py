@@ -25,8 +25,9 @@ from her.types import (
     new_id,
 )
 
-Origin = Literal["greeting", "opening", "book", "visitor", "model", "edit", "continue", "planted"]
-"""How a turn came about; a `planted` one was made bad on purpose, for a catch pair."""
+Origin = Literal["greeting", "opening", "book", "visitor", "model", "edit", "continue", "planted", "steer"]
+"""How a turn came about: a `planted` one was made bad on purpose, for a catch pair; of a `steer` a person rewrote a plan or a
+thought, and the model went on from there."""
 Finish = Literal["stop", "length", "stopped", "failed"]
 """Why a generation ended: the model did, its limit, the visitor, an error."""
 Thumb = Literal[-1, 0, 1]
@@ -87,7 +88,7 @@ class Conversation(Draft):
 
 
 class Summary(Value):
-    """One line in the list of chats; `turns` counts all nodes that are not deleted, swipes included."""
+    """One line in the list of chats; `turns` counts all nodes that are not deleted, swipes included; `last` is shown last."""
 
     id: str
     title: str
@@ -95,6 +96,7 @@ class Summary(Value):
     speaker: str
     language: Language
     turns: int
+    last: Turn | None = None
     created_at: int
     updated_at: int
 
@@ -110,6 +112,13 @@ class Node(Value):
     generation_id: str | None = None
     edit_of: str | None = None
     created_at: int
+
+
+class Rewritten(Value):
+    """The one part of a turn that a person rewrote: number `place` (from 0) of its parts of this `kind`."""
+
+    kind: Kind
+    place: Annotated[int, Field(ge=0)]
 
 
 class PathNode(Node):

@@ -221,6 +221,9 @@ edits = Table(
     _to("conversation_id", "conversations.id"),
     _to("original_id", "nodes.id"),
     _to("edited_id", "nodes.id"),
+    # Of a plan or a thought that was rewritten, with the rest by the model: its kind, and its number among the parts of its kind.
+    Column("kind", Text, nullable=False, server_default=""),
+    Column("place", Integer, nullable=False, server_default="0"),
     _at("created_at"),
 )
 

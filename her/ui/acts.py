@@ -9,16 +9,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from her import format as notation
+from her.chat import undo
 from her.chat.service import ChatService
 from her.chat.views import ChatView
-from her.errors import Forbidden, NotFound
+from her.errors import NotFound
 from her.feedback.rubric import read_rating
 from her.rollouts import live_scenes
 from her.store import Ensemble
 from her.ui import ballot_acts, first_page, patches, playtest_acts, requests
 from her.ui.answers import ChatPatch, Done, ExportedFile, PageAnswer, SavedRating, TurnSource
-from her.ui.words import words
-from her.view import visible_parts
 
 Handler = Callable[[ChatService, Any], Awaitable[PageAnswer]]
 
@@ -128,10 +127,7 @@ async def rate(service: ChatService, request: requests.RateRequest) -> SavedRati
 async def source(service: ChatService, request: requests.SourceRequest) -> TurnSource:
     """Return the text of a turn for the editor; thoughts that are hidden from the visitor cannot be edited either."""
     view = await service.view(request.visitor, request.chat)
-    shown = view.turns[_index(view, request.node)]
-    parts, viewer = shown.turn.parts, patches.reader_of(view, request.director)
-    if visible_parts(parts, shown.turn.speaker, viewer) != parts:
-        raise Forbidden(words(request.language)["director_first"])
+    shown = patches.whole_turn(view, request.node, request.director, request.language)
     return {"text": shown.turn.text("speech") if shown.mine else notation.render_coser(shown.turn.parts)}
 
 
@@ -148,6 +144,21 @@ async def branch(service: ChatService, request: requests.BranchRequest) -> ChatP
 async def delete(service: ChatService, request: requests.DeleteRequest) -> ChatPatch:
     """Delete a turn and everything below it."""
     return _shown(request, await service.delete(request.visitor, request.chat, request.node))
+
+
+async def select(service: ChatService, request: requests.SelectRequest) -> ChatPatch:
+    """Show the path through a turn, which another branch holds."""
+    return _shown(request, await service.select(request.visitor, request.chat, request.node))
+
+
+async def restore(service: ChatService, request: requests.RestoreRequest) -> ChatPatch:
+    """Bring a deleted turn back."""
+    return _shown(request, await undo.restore(service, request.visitor, request.chat, request.node))
+
+
+async def restore_chat(service: ChatService, request: requests.RestoreChatRequest) -> ChatPatch:
+    """Bring a deleted chat back and show it."""
+    return _shown(request, await undo.restore_chat(service, request.visitor, request.chat))
 
 
 async def delete_chat(service: ChatService, request: requests.DeleteChatRequest) -> Done:
@@ -203,6 +214,9 @@ HANDLERS: Mapping[type[requests.Request], Handler] = {
     requests.BranchRequest: branch,
     requests.DeleteRequest: delete,
     requests.DeleteChatRequest: delete_chat,
+    requests.SelectRequest: select,
+    requests.RestoreRequest: restore,
+    requests.RestoreChatRequest: restore_chat,
     requests.RenameRequest: rename,
     requests.ExportRequest: export,
     requests.StopRequest: stop,

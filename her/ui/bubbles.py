@@ -42,7 +42,7 @@ def stored_turn(view: TurnView, language: Language, texts: Texts) -> str:
         starred=bool(view.rating and view.rating.rating.stars),
         peeks=_peeks(view.turn.parts),
         **_header(view.turn.speaker, view.mine),
-        **_layers(view.turn.parts),
+        **_layers(view.turn.parts, steers=view.played),
         texts=texts,
     )
 
@@ -127,12 +127,13 @@ def _header(speaker: str, mine: bool) -> dict[str, Any]:
     }
 
 
-def _layers(parts: Sequence[Part]) -> dict[str, Any]:
-    """Return the variables of the layers: plans, and runs of panels or lines in their order."""
+def _layers(parts: Sequence[Part], steers: bool = False) -> dict[str, Any]:
+    """Return the variables of the layers: plans, and runs of panels or lines in their order, and whether panels are rewritten."""
     runs = groupby((part for part in parts if part.kind != PLAN), key=lambda part: part.kind in PANEL_KINDS)
     return {
         "plans": [part for part in parts if part.kind == PLAN],
         "blocks": [(are_panels, list(run)) for are_panels, run in runs],
+        "steers": steers,
     }
 
 
@@ -149,12 +150,14 @@ def _state(view: TurnView) -> dict[str, Any]:
 
 def _marks(view: TurnView, texts: Texts) -> Iterator[tuple[str, str, str]]:
     """Yield class, title and text of each mark in the header."""
-    flags = {"kept": view.kept, "edited": view.edited, "stopped": view.stopped, "truncated": view.truncated}
+    steered = view.origin == "steer"
+    flags = {"kept": view.kept, "steered": steered, "edited": view.edited and not steered}
+    flags |= {"stopped": view.stopped, "truncated": view.truncated}
     for name, is_set in flags.items():
         if is_set:
             yield name, "", texts[name]
     defects = sorted({defect.name for defect in view.turn.defects})
-    if defects and view.origin in ("model", "continue"):
+    if defects and view.origin in ("model", "continue", "steer"):
         yield "defects", ", ".join(defects), f"{texts['defects']}: {len(defects)}"
 
 

@@ -7,6 +7,7 @@ last WINDOW turns; earlier turns come on request.
 from collections.abc import Sequence
 
 from her.chat.views import BallotView, ChatView, GenerationSnapshot, Sides, TurnView
+from her.errors import Forbidden, NotFound
 from her.kinds import VISIBLE_KINDS
 from her.store.records import Rated
 from her.types import Language
@@ -36,6 +37,21 @@ def chat_patch(view: ChatView, redrawn: int = WINDOW, viewer: Viewer = PERSON) -
         "view": chat_frame(view),
         "ballot": shown_ballot(view.ballot, viewer) if view.ballot else None,
     }
+
+
+def whole_turn(view: ChatView, node: str, director: bool | None, language: Language) -> TurnView:
+    """Return a shown turn that the visitor may edit.
+
+    Raises:
+        NotFound: it is not shown.
+        Forbidden: it has thoughts that are hidden from the visitor, who cannot edit them either.
+    """
+    shown = next((turn_view for turn_view in view.turns if turn_view.turn.id == node), None)
+    if shown is None:
+        raise NotFound("this turn is no longer shown in this chat; reload the page")
+    if visible_parts(shown.turn.parts, shown.turn.speaker, reader_of(view, director)) != shown.turn.parts:
+        raise Forbidden(words(language)["director_first"])
+    return shown
 
 
 def older_turns(view: ChatView, before: str, viewer: Viewer = PERSON) -> ChatPatch:

@@ -25,6 +25,7 @@ from her.ui.playtest_requests import (
     PersonalFileRequest,
 )
 from her.ui.request_fields import ChatRequest, Count, Id, Name, OptionalId, Request, Text, Token, TurnRequest, visitor_id
+from her.ui.tree_requests import RestoreChatRequest, RestoreRequest, SelectRequest, SteerRequest
 
 __all__ = [
     "AgreeRequest",
@@ -36,6 +37,10 @@ __all__ = [
     "PersonalFileRequest",
     "ReasonsRequest",
     "Request",
+    "RestoreChatRequest",
+    "RestoreRequest",
+    "SelectRequest",
+    "SteerRequest",
     "VoteRequest",
     "visitor_id",
 ]
@@ -308,6 +313,9 @@ ActRequest = (
     | BranchRequest
     | DeleteRequest
     | DeleteChatRequest
+    | SelectRequest
+    | RestoreRequest
+    | RestoreChatRequest
     | RenameRequest
     | ExportRequest
     | StopRequest
@@ -315,7 +323,9 @@ ActRequest = (
     | GoOnRequest
     | ReasonsRequest
 )
-RunRequest = SendRequest | ReplyRequest | RegenerateRequest | ContinueRequest | EditOwnRequest | PlayRequest | FollowRequest
+RunRequest = (
+    SendRequest | ReplyRequest | RegenerateRequest | ContinueRequest | EditOwnRequest | SteerRequest | PlayRequest | FollowRequest
+)
 _ACT: TypeAdapter[ActRequest] = TypeAdapter(Annotated[ActRequest, Field(discriminator="act")])
 _RUN: TypeAdapter[RunRequest] = TypeAdapter(Annotated[RunRequest, Field(discriminator="act")])
 _TOKEN: TypeAdapter[str] = TypeAdapter(Token)

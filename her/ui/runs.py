@@ -6,6 +6,7 @@ from typing import Any
 from her.chat.generation import StoppedEarly
 from her.chat.service import ChatService
 from her.rollouts import live_scenes
+from her.store import Rewritten
 from her.ui import patches, requests
 from her.ui.answers import ChatPatch, DrawnTurn
 from her.ui.words import words
@@ -40,6 +41,14 @@ async def edit_own(service: ChatService, request: requests.EditOwnRequest) -> No
     await service.edit_own(request.visitor, request.chat, request.node, request.text)
 
 
+async def steer(service: ChatService, request: requests.SteerRequest) -> None:
+    """Rewrite a plan or a thought and call the model to go on from there; one that is hidden cannot be rewritten."""
+    view = await service.view(request.visitor, request.chat)
+    patches.whole_turn(view, request.node, request.director, request.language)
+    rewritten = Rewritten(kind=request.kind, place=request.place)
+    await service.steer(request.visitor, request.chat, request.node, rewritten, request.text)
+
+
 async def play(service: ChatService, request: requests.PlayRequest) -> str:
     """Choose who plays the next turn of a scene and call the model; return why nobody does, empty when somebody does."""
     name = await live_scenes.play(
@@ -67,6 +76,7 @@ STARTERS: Mapping[type[requests.Request], Starter] = {
     requests.RegenerateRequest: regenerate,
     requests.ContinueRequest: continue_,
     requests.EditOwnRequest: edit_own,
+    requests.SteerRequest: steer,
     requests.PlayRequest: play,
     requests.FollowRequest: follow,
 }

@@ -83,6 +83,13 @@ WORDS: dict[str, tuple[str, str]] = {
         "Write thoughts in [square brackets] and acts in (round brackets); everything else is speech.",
         "[方括号] 内写内心独白，(圆括号) 内写动作，其余为说出口的话。",
     ),
+    "steer": ("Rewrite this, and let the turn go on from here", "改写这段，让这一轮从这里继续"),
+    "steer_hint": (
+        "The turn is played anew from here. The old one stays beside it as another reply.",
+        "这一轮会从这里重新演下去；原来的回复会保留在旁边。",
+    ),
+    "go_on": ("Go on from here", "从这里继续"),
+    "steered": ("rewritten from within", "改写内心后续演"),
     "export": ("Export", "导出"),
     "rename": ("Rename", "重命名"),
     "more": ("More", "更多"),

@@ -206,6 +206,37 @@ def test_both_sides_are_edited(page: Page, written: Playground) -> None:
     expect(page.locator(".turn.persona").last.locator(".speech")).to_have_text("Once, and only once.")
 
 
+def test_a_thought_is_rewritten_and_the_turn_goes_on_from_it(page: Page, written: Playground) -> None:
+    begin(page, written)
+    say(page, "Who are you?")
+    reply = page.locator(".turn.persona").last
+    old = reply.locator(".lines").last.inner_text()
+    reply.locator(".panel.thought p").first.click()
+    area = reply.locator(".panel.thought textarea.edit")
+    area.fill("She is the Sultan's spy.")
+    page.reload()  # what was typed is kept until it is sent
+    area = page.locator(".panel.thought textarea.edit")
+    expect(area).to_have_value("She is the Sultan's spy.")
+    area.press("Control+Enter")
+    reply = page.locator(".turn.persona").last
+    expect(reply.locator(".mark.steered")).to_be_visible()
+    expect(reply.locator(".panel.thought p").first).to_have_text("She is the Sultan's spy.")
+    expect(reply.locator(".count")).to_have_text("2/2")
+    expect(page.locator(".editor")).to_have_count(0)
+    with database(written) as rows:
+        assert rows.execute("select kind, place from edits").fetchall() == [("role_thinking", 0)]
+    reply.locator('[data-act="swipe-back"]').click()
+    expect(page.locator(".turn.persona").last.locator(".lines").last).to_have_text(old)
+    page.locator(".her-scroll").focus()
+    page.keyboard.press("r")
+    expect(page.locator(".her")).not_to_have_class(re.compile("running"))
+    plan = page.locator(".turn.persona").last.locator(".panel.reasoning")
+    plan.locator('[data-act="steer"]').focus()
+    page.keyboard.press("Enter")
+    plan.locator("textarea").press("Escape")
+    expect(plan.locator("p")).to_be_visible()
+
+
 def test_a_reload_does_not_lose_a_running_reply(page: Page, modelled: Playground, script: Script) -> None:
     begin(page, modelled)
     script.rate = 12

@@ -243,9 +243,12 @@ def test_a_database_of_before_gains_the_tables_and_keeps_its_rows(tmp_path: Path
         "DROP TABLE ballots",
         "DROP TABLE outbox",
         "DROP TABLE durable",
+        "DROP TABLE assignments",
+        "DROP TABLE consents",
         "UPDATE alembic_version SET version_num = '0001'",
     )
     later = ("ALTER TABLE conversations DROP COLUMN ensemble", "ALTER TABLE ratings DROP COLUMN character")
+    later += ("ALTER TABLE edits DROP COLUMN kind", "ALTER TABLE edits DROP COLUMN place")
     sql(tmp_path / "her.sqlite3", *drop, *later)
     store = opened(tmp_path)
     assert store.ratings(ANNE, chat.id)[question.id].rating.thumb == 1

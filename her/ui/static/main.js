@@ -6,6 +6,7 @@ import { chatMenu, goHome, openChat, toggleDrawer, wireDrawer, yieldChats } from
 import { wireComposer } from "./composer.js";
 import { askConsent } from "./consent.js";
 import { find, findAll, make } from "./dom.js";
+import { asksToSteer, endEdit, reopenEdit, steer } from "./editors.js";
 import { run, send, watchSilence } from "./generation.js";
 import { wireKeys } from "./keys.js";
 import { followLink } from "./links.js";
@@ -38,7 +39,7 @@ import { chooseTurn } from "./turns.js";
  */
 
 /** What the buttons of a turn do (`data-act` in the HTML of the server). */
-/** @type {Record<string, (stage: Stage, article: HTMLElement) => unknown>} */
+/** @type {Record<string, (stage: Stage, article: HTMLElement, tool: HTMLElement) => unknown>} */
 const ON_TURN = {
   "peek-role_thinking": (stage, article) => peek(stage, article, "role_thinking"),
   "peek-system_thinking": (stage, article) => peek(stage, article, "system_thinking"),
@@ -46,6 +47,7 @@ const ON_TURN = {
   "swipe-forth": (stage, article) => swipe(stage, article, 1),
   regenerate,
   keep: keepReply,
+  steer,
   like: (stage, article) => giveThumb(stage, article, 1),
   dislike: (stage, article) => giveThumb(stage, article, -1),
   rate: toggleRating,
@@ -112,7 +114,11 @@ export async function start(element, doors, kind) {
  * @param {Doors} doors
  */
 function wire(stage, doors) {
-  stage.ended = (end) => playOn(stage, end);
+  stage.ended = (end) => {
+    endEdit(stage, end);
+    playOn(stage, end);
+  };
+  stage.drawn = (article) => reopenEdit(stage, article);
   wireComposer(stage, () => (stage.chat?.scene ? sayInScene(stage) : send(stage)));
   yieldChats(stage);
   wireDrawer(stage);
@@ -141,8 +147,9 @@ function onClick(stage, event) {
   const tool = event.target.closest("[data-act]");
   if (article && stage.elements.turns.contains(article)) chooseTurn(stage, article);
   const act = tool?.dataset.act;
+  if (article && !act && asksToSteer(event.target)) steer(stage, article, event.target);
   if (!tool || !act) return;
-  if (article && ON_TURN[act]) ON_TURN[act](stage, article);
+  if (article && ON_TURN[act]) ON_TURN[act](stage, article, tool);
   else ANYWHERE[act]?.(stage, tool);
 }
 

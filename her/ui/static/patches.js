@@ -259,6 +259,7 @@ function complete(stage, article) {
   article.dataset.stamped = "1";
   paintPeeks(stage, article);
   paintRating(stage, article);
+  stage.drawn(article);
 }
 
 /**

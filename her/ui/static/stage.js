@@ -66,6 +66,7 @@ export function createStage(element, doors, kind) {
     auto: 0,
     rated: null,
     ended: () => {},
+    drawn: () => {},
     chosen: null,
     ballot: null,
     voting: false,

@@ -1,13 +1,14 @@
 // @ts-check
-// What a person does to a turn: swipe, keep, edit, branch, delete.
+// What a person does to a turn: swipe, keep, branch, delete.
 
 import { enterChat } from "./chats.js";
-import { button, clock, find, make } from "./dom.js";
-import { run, sendEdited } from "./generation.js";
+import { clock, find } from "./dom.js";
+import { editTurn } from "./editors.js";
+import { run } from "./generation.js";
 import { toggleMenu } from "./menus.js";
 import { apply, refocus } from "./patches.js";
 import { ask, hidesThoughts, word } from "./stage.js";
-import { chooseTurn, closeEditor, idOf, placeEditor, seenOf, stateOf, turnById } from "./turns.js";
+import { chooseTurn, idOf, seenOf, stateOf, turnById } from "./turns.js";
 
 /** @typedef {import("./types.js").Stage} Stage */
 
@@ -90,69 +91,4 @@ async function branch(stage, article) {
 async function deleteTurn(stage, article) {
   if (!stage.chat || !window.confirm(word(stage, "delete_sure"))) return;
   apply(stage, await ask(stage, "delete", { chat: stage.chat.id, node: idOf(article) }));
-}
-
-/**
- * Open the text of a turn for editing, in the place of its body.
- * @param {Stage} stage
- * @param {HTMLElement} article
- */
-async function editTurn(stage, article) {
-  if (!stage.chat) return;
-  const node = idOf(article);
-  const source = await ask(stage, "source", { chat: stage.chat.id, node });
-  const drawn = turnById(node);
-  if (!source || !drawn) return;
-  const area = make("textarea", {
-    class: "edit",
-    rows: 5,
-    value: source.text,
-    "aria-label": word(stage, "edit"),
-  });
-  placeEditor(drawn, editorOf(stage, node, stateOf(drawn).mine, area));
-  area.focus();
-}
-
-/**
- * @param {Stage} stage
- * @param {string} node id of the turn
- * @param {boolean} mine the visitor said it: the edited text is sent again
- * @param {HTMLTextAreaElement} area
- */
-function editorOf(stage, node, mine, area) {
-  const close = () => {
-    closeEditor(form);
-  };
-  const save = async () => {
-    if (!stage.chat || stage.running) return; // the text stays in the form until the reply is there
-    if (mine) {
-      close();
-      sendEdited(stage, node, area.value);
-      return;
-    }
-    const patch = await ask(stage, "edit", { chat: stage.chat.id, node, text: area.value });
-    if (!patch) return;
-    close();
-    apply(stage, patch);
-  };
-  const submit = (/** @type {SubmitEvent} */ event) => {
-    event.preventDefault();
-    save();
-  };
-  const form = make(
-    "form",
-    { class: "editor", onsubmit: submit },
-    area,
-    mine ? null : make("p", { class: "note" }, word(stage, "edit_hint")),
-    make(
-      "div",
-      { class: "row" },
-      button(word(stage, "cancel"), close),
-      make("button", { type: "submit", class: "primary" }, word(stage, mine ? "send" : "save")),
-    ),
-  );
-  area.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") close();
-  });
-  return form;
 }

@@ -95,12 +95,15 @@ export function seenOf(stage, article) {
 }
 
 /**
- * Put the form that edits a turn in the place of its body.
+ * Put the form that edits a turn in the place of its body, or of the text of the plan or thought that it rewrites.
  * @param {HTMLElement} article
  * @param {HTMLElement} editor
  */
 export function placeEditor(article, editor) {
-  const body = find(article, ".body");
+  const { kind, place } = editor.dataset;
+  const panel = kind ? findAll(article, `.panel[data-kind="${kind}"]`)[Number(place)] : null;
+  if (kind && !panel) return;
+  const body = panel ? find(panel, "p") : find(article, ".body");
   body.hidden = true;
   body.before(editor);
 }

@@ -455,6 +455,20 @@ export interface EditRequest extends TurnRequest {
   text: string;
 }
 
+export interface SteerRequest extends EditRequest {
+  kind: PanelKind;
+  /** Its number among the parts of this kind in the turn, from 0. */
+  place: number;
+}
+
+/** An edit that is open in a chat: of a whole turn, or of the plan or thought number `place` of its kind. */
+export interface OpenEdit {
+  node: string;
+  text: string;
+  kind: PanelKind | "";
+  place: number;
+}
+
 export interface TextRequest extends ChatRequest {
   text: string;
 }
@@ -493,6 +507,9 @@ export interface Acts {
   branch: [TurnRequest, OpenedChat];
   delete: [TurnRequest, OpenedChat];
   delete_chat: [ChatRequest, Nothing];
+  select: [TurnRequest, OpenedChat];
+  restore: [TurnRequest, OpenedChat];
+  restore_chat: [ChatRequest, OpenedChat];
   rename: [TextRequest, ChatPatch];
   export: [ExportRequest, ExportedFile];
   stop: [ChatRequest, Nothing];
@@ -508,6 +525,7 @@ export interface Runs {
   regenerate: TurnRequest;
   answer: ChatRequest;
   continue: ChatRequest;
+  steer: SteerRequest;
   play: PlayRequest;
   follow: ChatRequest;
 }
@@ -590,6 +608,8 @@ export interface Stage {
   rated: string | null;
   /** Called when a generation of the open chat has ended. */
   ended(end: Pick<ChatPatch, "error" | "hint">): void;
+  /** Called for each turn that was drawn anew. */
+  drawn(article: HTMLElement): void;
   /** The turn that the keys act on, when the person chose one. */
   chosen: HTMLElement | null;
   /** Two replies that are being written or wait for a vote. */
