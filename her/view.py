@@ -15,7 +15,7 @@ from typing import Literal
 from her.characters.personas import fill_slots
 from her.characters.presence import Presence
 from her.errors import InputError
-from her.format import merged, parse, render
+from her.format import Rendering, merged, parse, render
 from her.kinds import KINDS, REPLY_KINDS, VISIBLE_KINDS, Kind
 from her.prompts import fill
 from her.types import ENVIRONMENT, CastMember, Example, Language, Message, Part, Scenario, Thinking, Transcript, Turn, Value
@@ -166,25 +166,33 @@ def prompts(transcript: Transcript, speakers: Collection[str] | None = None) -> 
         transcript: the turns.
         speakers: characters whose turns are wanted; default the whole cast.
     """
+    yield from ((turn, messages) for turn, messages, _ in played(transcript, speakers))
+
+
+def played(
+    transcript: Transcript, speakers: Collection[str] | None = None
+) -> Iterator[tuple[Turn, tuple[Message, ...], Rendering]]:
+    """Yield the turns and messages of `prompts`, and the texts of each turn, from which its target is written."""
     wanted = {member.name for member in transcript.cast if speakers is None or member.name in speakers}
     histories = {name: _History(START) for name in wanted}
     heads: dict[tuple[str, frozenset[str]], Message] = {}
+    own_kinds = {name: visible_kinds(Viewer(kind="character", name=name), name) for name in wanted}
     outsider = Viewer(kind="environment")  # sees exactly what every other character sees
     presence = Presence(transcript.cast)
     for turn in merged(transcript.turns):
-        name = turn.speaker
+        name, texts = turn.speaker, Rendering(turn.parts, turn.speaker)
         if name in wanted:
             head = (name, presence.unmet(name))
             if head not in heads:
                 # Built on first use: members of the cast who never speak need none.
                 heads[head] = Message(role="system", content=_system(transcript, *head))
-            yield turn, (heads[head], *histories[name].messages())
-        seen_by_others = line(turn, outsider)  # rendered once for all other characters
+            yield turn, (heads[head], *histories[name].messages()), texts
+        seen_by_others = texts.text(visible_kinds(outsider, name))  # once for all other characters
         away = presence.follow(turn)
         for other, history in histories.items():
             if other in away:
                 continue
-            if text := line(turn, Viewer(kind="character", name=name)) if other == name else seen_by_others:
+            if text := texts.text(own_kinds[name]) if other == name else seen_by_others:
                 history.add("assistant" if other == name else "user", text)
 
 
@@ -371,12 +379,14 @@ class _History:
         self._complete: list[Message] = []  # messages that another role follows, so that nothing is added to them
         self._role: Literal["user", "assistant"] = "user"
         self._texts = [start]
+        self._made: Message | None = None  # the last message, until something is added to it
 
     def add(self, role: Literal["user", "assistant"], text: str) -> None:
         if role != self._role:
             self._complete.append(self._last())
             self._role, self._texts = role, []
         self._texts.append(text)
+        self._made = None
 
     def messages(self) -> list[Message]:
         """Return the messages so far; the last is a user message, as chat templates need; more may be added afterwards."""
@@ -385,4 +395,6 @@ class _History:
         return [*self._complete, self._last(), Message(role="user", content=GOES_ON)]
 
     def _last(self) -> Message:
-        return Message(role=self._role, content="\n\n".join(self._texts))
+        if self._made is None:
+            self._made = Message(role=self._role, content="\n\n".join(self._texts))
+        return self._made

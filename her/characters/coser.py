@@ -204,12 +204,15 @@ class _Spellings:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._chosen: dict[str, str] = {}
-        for name in names:
+        for name in dict.fromkeys(names):
             if self._chosen.setdefault(name.casefold(), name).isupper():
                 self._chosen[name.casefold()] = name
+        self._known: dict[str, str] = {}  # the chosen spelling by the written one: a book asks for few names, very often
 
     def __call__(self, name: str) -> str:
-        return self._chosen.get(name.casefold(), name)
+        if (chosen := self._known.get(name)) is None:
+            chosen = self._known[name] = self._chosen.get(name.casefold(), name)
+        return chosen
 
     def keys_of(self, texts: dict[str, str]) -> dict[str, str]:
         """Return the texts by the chosen spelling; of two for one name the first that is not empty."""
@@ -233,7 +236,7 @@ def _names(plot: Json) -> Iterator[str]:
 def _turn(speaker: str, message: str, identity: str) -> Turn:
     """Return a line of a book as a turn. The environment has no thoughts, so brackets in its lines are text."""
     if speaker == ENVIRONMENT:
-        return notation.plain_turn(speaker, message).model_copy(update={"id": identity})
+        return notation.plain_turn(speaker, message, identity)
     return notation.parse(message, speaker, notation="coser", turn_id=identity)
 
 
@@ -353,6 +356,8 @@ def _text(value: Any) -> str:
 def _clean(text: str) -> str:
     """Return the text without NULs and with lone surrogates as U+FFFD; databases accept neither."""
     text = text.replace("\0", "")
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -63,7 +63,7 @@ def write(path: str | Path, values: Iterable[BaseModel]) -> int:
     file, count = Path(path), 0
     with replacing(file) as out:
         for count, value in enumerate(values, 1):  # noqa: B007
-            out.write(_line(file, value).decode())
+            out.buffer.write(_line(file, value))
     return count
 
 

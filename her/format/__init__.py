@@ -9,7 +9,7 @@ from her.format.neighbours import merged
 from her.format.parser import Parser
 from her.format.patterns import pattern, pattern_entropy
 from her.format.read import parse, plain_turn
-from her.format.render import coser_notation, render, render_coser
+from her.format.render import Rendering, coser_notation, render, render_coser
 from her.format.thinking import after_thinking, written_plan
 from her.format.turn_builder import DEFECTS, normalise
 
@@ -17,6 +17,7 @@ __all__ = [
     "DEFECTS",
     "Notation",
     "Parser",
+    "Rendering",
     "after_thinking",
     "coser_notation",
     "merged",

@@ -6,7 +6,7 @@ from her.format.coser_line import parse_coser_line
 from her.format.markers import LONE_SURROGATE, Notation
 from her.format.parser import Parser
 from her.kinds import BARE
-from her.types import Part, Turn
+from her.types import Part, Turn, new_id
 
 
 def parse(
@@ -39,8 +39,13 @@ def parse(
     return parser.close(turn_id)
 
 
-def plain_turn(speaker: str, text: str) -> Turn:
-    """Return what a person typed as one speech part; tags, brackets and stars in it stay text."""
+def plain_turn(speaker: str, text: str, turn_id: str | None = None) -> Turn:
+    """Return what a person typed as one speech part; tags, brackets and stars in it stay text.
+
+    Args:
+        turn_id: id of the turn; default a new one.
+    """
     text = LONE_SURROGATE.sub("\ufffd", text)
     words = text.strip()
-    return Turn(speaker=speaker, parts=(Part(kind=BARE, text=words),) if words else (), raw=text)
+    parts = (Part(kind=BARE, text=words),) if words else ()
+    return Turn(id=turn_id or new_id(), speaker=speaker, parts=parts, raw=text)

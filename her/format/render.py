@@ -20,12 +20,34 @@ def render(parts: Iterable[Part], speaker: str, kinds: Sequence[Kind] = KINDS) -
 
     For any texts, `parse(render(parts, speaker), speaker, notation="her").parts == normalise(parts, speaker)`.
     """
-    chosen = normalise([part for part in parts if part.kind in kinds], speaker)
-    planned = bool(chosen) and chosen[0].kind == PLAN
-    texts = [_tagged(part) for part in chosen]
-    if len(texts) > planned:  # more than the plan
-        texts.insert(int(planned), f"{speaker}: ")
-    return "".join(texts)
+    return Rendering(parts, speaker).text(kinds)
+
+
+class Rendering:
+    """The canonical texts of one turn for several readers; what they have in common is made once.
+
+    Attributes:
+        parts: the parts in their canonical form.
+    """
+
+    def __init__(self, parts: Iterable[Part], speaker: str) -> None:
+        self.parts = normalise(parts, speaker)
+        self._name = speaker
+        self._texts = [(part.kind, _tagged(part)) for part in self.parts]
+
+    def text(self, kinds: Sequence[Kind] = KINDS) -> str:
+        """Return the text of the parts of these kinds, as `render` does."""
+        chosen = [text for text in self._texts if text[0] in kinds]
+        before = ""
+        for kind, _ in chosen:
+            if kind == before:  # what stood between them is left out, so they become one part
+                return Rendering([part for part in self.parts if part.kind in kinds], self._name).text(kinds)
+            before = kind
+        planned = bool(chosen) and chosen[0][0] == PLAN
+        texts = [text for _, text in chosen]
+        if len(texts) > planned:  # more than the plan
+            texts.insert(int(planned), f"{self._name}: ")
+        return "".join(texts)
 
 
 def _tagged(part: Part) -> str:

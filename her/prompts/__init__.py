@@ -33,15 +33,17 @@ def fill(name: str, language: Language, values: Mapping[str, str], ending: str =
     Raises:
         InputError: `values` lacks a field of the template.
     """
-    sections = _sections(name, language)
-    if ending:
-        sections = (*sections[:-1], *_sections(ending, language))
-    if missing := sorted({field for section in sections for field in section.fields} - set(values)):
+    sections, fields = _with_ending(name, language, ending)
+    if missing := sorted(fields - values.keys()):
         raise InputError(f"prompt '{name}.{language}': no value for {', '.join(missing)}; give each one, '' to leave it out")
     stripped = {field: value.strip() for field, value in values.items()}
     # A section without fields in its body is fixed text and always stays.
-    kept = (section for section in sections if not section.body or any(stripped[field] for field in section.body))
-    return "".join(piece if text else stripped[piece] for section in kept for text, piece in section.pieces).strip()
+    kept = tuple(not section.body or any(map(stripped.__getitem__, section.body)) for section in sections)
+    texts, names = _layout(name, language, ending, kept)
+    pieces = [texts[0]]
+    for text, field in zip(texts[1:], names, strict=True):
+        pieces += (stripped[field], text)
+    return "".join(pieces).strip()
 
 
 def prompt_messages(prompt: str, language: Language, payload: Mapping[str, Any], **fields: str) -> tuple[Message, ...]:
@@ -73,6 +75,29 @@ class _Section(NamedTuple):
     fields: tuple[str, ...]
     body: tuple[str, ...]
     pieces: tuple[tuple[bool, str], ...]
+
+
+@cache
+def _with_ending(name: str, language: Language, ending: str) -> tuple[tuple[_Section, ...], frozenset[str]]:
+    """Return the sections of a template, `ending` in place of the last if it is given, and the names of all their fields."""
+    sections = _sections(name, language)
+    if ending:
+        sections = (*sections[:-1], *_sections(ending, language))
+    return sections, frozenset(field for section in sections for field in section.fields)
+
+
+@cache
+def _layout(name: str, language: Language, ending: str, kept: tuple[bool, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the texts of the sections that are kept, joined, and the fields that stand between them: one fewer than texts."""
+    texts, names = [""], []
+    for section, stays in zip(_with_ending(name, language, ending)[0], kept, strict=True):
+        for is_text, piece in section.pieces if stays else ():
+            if is_text:
+                texts[-1] += piece
+            else:
+                names.append(piece)
+                texts.append("")
+    return tuple(texts), tuple(names)
 
 
 @cache

@@ -6,13 +6,13 @@ never by position; an unknown id is an error.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from pydantic import Field
 
 from her import view
 from her.errors import InputError
-from her.format import merged, normalise, render
+from her.format import merged, normalise
 from her.kinds import PLAN, VISIBLE_KINDS
 from her.tokens import estimate_tokens
 from her.types import ENVIRONMENT, Message, Part, Sample, Transcript, Turn, Value
@@ -64,25 +64,25 @@ def samples(
     transcript = transcript.model_copy(update={"turns": merged(transcript.turns)})
     cast = {member.name for member in transcript.cast}
     wanted = (cast if speakers is None else set(speakers)) - {ENVIRONMENT}
-    prompts = view.prompts(transcript, wanted & cast)
+    played = view.played(transcript, wanted & cast)
     for index, turn in enumerate(transcript.turns):
         if turn.speaker not in wanted and (speakers is not None or turn.speaker == ENVIRONMENT):
             continue
-        # `prompts` yields exactly the turns of `wanted & cast`, in order, so the two loops stay in step.
-        before = next(prompts)[1] if turn.speaker in cast else None
-        reason = _reason(turn, plans) if before else "not_in_cast"
+        # `played` yields exactly the turns of `wanted & cast`, in order, so the two loops stay in step.
+        before, texts = next(played)[1:] if turn.speaker in cast else (None, None)
+        reason = _reason(texts.parts, plans) if texts else "not_in_cast"
         if not reason and budget is not None and before and count(before) > budget:
             before = _truncated(transcript, index, budget, count)
             reason = "" if before else "too_long"
-        if reason or not before:
+        if reason or not before or not texts:
             yield Dropped(transcript=transcript.id, turn=turn.id, merged=turn.merged, speaker=turn.speaker, reason=reason)
         else:
-            yield sample(transcript, turn, before)
+            yield _sample(transcript, turn, before, texts.text())
 
 
-def sample(transcript: Transcript, turn: Turn, prompt: Sequence[Message]) -> Sample:
-    """Return the sample that trains this turn from this prompt."""
-    target = Message(role="assistant", content=render(turn.parts, turn.speaker))
+def _sample(transcript: Transcript, turn: Turn, prompt: Sequence[Message], text: str) -> Sample:
+    """Return the sample that trains this turn, whose whole text is given, from this prompt."""
+    target = Message(role="assistant", content=text)
     return Sample(
         messages=(*prompt, target),
         trained=(len(prompt),),
@@ -148,9 +148,9 @@ def _known(turns: Mapping[str, Turn], turn_id: str, transcript: Transcript) -> T
     return turns[turn_id]
 
 
-def _reason(turn: Turn, plans: bool) -> str:
-    # Normalised, because a part that is blank or only the own name leaves nothing to train.
-    kinds = {part.kind for part in normalise(turn.parts, turn.speaker)}
+def _reason(parts: Iterable[Part], plans: bool) -> str:
+    """Return why a turn with these canonical parts is no sample; a part that is blank or only the own name is not in them."""
+    kinds = {part.kind for part in parts}
     if not kinds & set(VISIBLE_KINDS):
         return "unspoken"
     return "no_plan" if plans and PLAN not in kinds else ""

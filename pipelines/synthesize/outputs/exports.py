@@ -6,6 +6,7 @@ computed on nothing else; verl's `ground_truth` is what a reward model may see o
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -29,6 +30,8 @@ _SHAREGPT_ROLES = {"system": "system", "user": "human", "assistant": "gpt"}
 class ParquetRows:
     """Writer of one Parquet file, a row group at a time; the file appears when the block ends without an error.
 
+    A thread compresses and writes one row group while the next one is made.
+
     Args:
         path: the file, replaced when it exists.
         to_table: `trl_table`, or `verl_table` of one split.
@@ -41,20 +44,28 @@ class ParquetRows:
         self._to_table = to_table
         self._rows: list[Sample] = []
         self._writer: Any = None
+        self._thread = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
 
     def __enter__(self) -> "ParquetRows":
         self.path.parent.mkdir(parents=True, exist_ok=True)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None:
-            self._flush()
-        if self._writer is not None:
-            self._writer.close()
-        if kind is None:
+        whole = False
+        try:
+            if kind is None:
+                self._flush()
+                self._wait()
+                whole = True
+        finally:
+            self._thread.shutdown()
+            if self._writer is not None:
+                self._writer.close()
+            if not whole:
+                self._part.unlink(missing_ok=True)
+        if whole:
             self._part.replace(self.path)
-        else:
-            self._part.unlink(missing_ok=True)
 
     def add(self, sample: Sample) -> None:
         """Append one row."""
@@ -75,8 +86,13 @@ class ParquetRows:
             repeated = [name for name in _REPEATED if name in table.column_names]
             schema = table.schema.with_metadata({"her_format": FORMAT})
             self._writer = parquet.ParquetWriter(self._part, schema, compression="zstd", use_dictionary=repeated)
-        self._writer.write_table(table, row_group_size=ROWS)
+        self._wait()  # one row group at a time is in the writer's hands, so that memory stays flat
+        self._writing = self._thread.submit(self._writer.write_table, table, row_group_size=ROWS)
         self._rows.clear()
+
+    def _wait(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
 
 
 def trl_table(samples: Sequence[Sample]) -> Table:
