@@ -88,7 +88,8 @@ def _about(table: Table, person: Select[Any]) -> ColumnElement[bool]:
 def _waiting() -> Select[Any]:
     """Return the query of replies that wait for a blind vote: beside the open ballot they would tell who wrote what."""
     answered = select(votes.c.ballot_id)
-    sides = (select(side).where(ballots.c.id.not_in(answered)) for side in (ballots.c.a_id, ballots.c.b_id))
+    open_ones = ballots.c.id.not_in(answered) & ballots.c.skipped_at.is_(None)
+    sides = (select(side).where(open_ones) for side in (ballots.c.a_id, ballots.c.b_id))
     return select(union(*sides).subquery().c[0])
 
 

@@ -17,7 +17,7 @@ COMMENT = re.compile(r"/\*\*.*?\*/", re.S)
 SAME_NAME = (
     *("DrawnTurn", "DrawnReply", "ChatFrame", "Refusal", "RubricLabel", "ShownRubric", "PersonaCard", "ShelvedScene"),
     *("ShelvedBook", "Boot", "OfferedScene", "PersonaDetail", "ListedChat", "ReplayState", "ChatList", "SavedRating"),
-    *("TurnSource", "ExportedFile"),
+    *("TurnSource", "ExportedFile", "ShownBallot", "QuotedTurn", "Reasons", "ReasonGroup", "ReasonChip"),
 )
 
 
@@ -53,7 +53,7 @@ def test_every_module_is_imported_from_main() -> None:
         name = waiting.pop()
         if name not in reached:
             reached.add(name)
-            waiting += re.findall(r'(?:from |import\()"\./(\w+\.js)"', (assets.STATIC / name).read_text("utf-8"))
+            waiting += re.findall(r'(?:from |await import\()"\./(\w+\.js)"', (assets.STATIC / name).read_text("utf-8"))
     assert sorted(reached) == assets.modules()
 
 

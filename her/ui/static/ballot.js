@@ -61,17 +61,23 @@ export function drawBallot(stage, ballot) {
   drawQuestion(stage, section, ballot);
   drawSides(stage, section, ballot);
   drawAnswers(stage, section, ballot);
-  if (moves) showFromTop(stage, section);
+  if (moves) showFromTop(stage, section, ballot);
 }
 
 /**
- * Scroll to the beginning of the two replies, with the line that they answer where it is short.
+ * Scroll to the beginning of the two replies, with the line that they answer where it is short. A pair that is shown once
+ * more stands below a new turn, which is read first.
  * @param {Stage} stage
  * @param {HTMLElement} section
+ * @param {ShownBallot} ballot
  */
-function showFromTop(stage, section) {
+function showFromTop(stage, section, ballot) {
   const { scroll, turns } = stage.elements;
   const last = turns.lastElementChild;
+  if (ballot.repeat) {
+    last?.scrollIntoView({ block: "start" });
+    return;
+  }
   const isShort = last && last.clientHeight < scroll.clientHeight * SHORT;
   (isShort ? last : section).scrollIntoView({ block: "start" });
   // nothing is being typed: the keys of the vote work at once, and a phone puts its keyboard away

@@ -128,11 +128,29 @@ export interface ShownBallot {
   repeat: boolean;
   language: Language;
   sides: string[];
-  question: { speaker: string; text: string } | null;
+  question: QuotedTurn | null;
+}
+
+/** A principle that may be named as a reason of a vote. */
+export interface ReasonChip {
+  id: string;
+  label: string;
+  hint: string;
+}
+
+export interface ReasonGroup {
+  label: string;
+  chips: ReasonChip[];
 }
 
 export interface Reasons {
-  groups: { label: string; chips: RubricLabel[] }[];
+  groups: ReasonGroup[];
+}
+
+/** A turn in one line, as plain text. */
+export interface QuotedTurn {
+  speaker: string;
+  text: string;
 }
 
 /**
@@ -433,16 +451,19 @@ export interface RateRequest extends ChatRequest {
   rating: SentRating;
 }
 
+/** A vote about the replies by their places. */
+export interface PlacedVote {
+  id: string;
+  winner: Winner;
+  dimensions: Record<string, Place | "tie">;
+  why: string[];
+  comment: string;
+  seen: [Seen, Seen];
+}
+
 export interface VoteRequest extends ChatRequest {
   ballot: string;
-  vote: {
-    id: string;
-    winner: Winner;
-    dimensions: Record<string, Place | "tie">;
-    why: string[];
-    comment: string;
-    seen: [Seen, Seen];
-  };
+  vote: PlacedVote;
 }
 
 /** `side` is null for a pair that is shown once more, which is only skipped. */
