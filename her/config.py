@@ -38,6 +38,7 @@ class Settings(Value):
             send requests to any address a visitor names.
         playtest: file that describes a playtest (her/feedback/playtest.py); empty for a playground without.
         share_with: `lan` answers at the addresses of this machine in its network, and at no other name.
+        author: whether the page has a form that writes persona files; for this machine alone.
     """
 
     backend: str | None = None
@@ -47,6 +48,7 @@ class Settings(Value):
     allow_visitor_urls: bool = False
     playtest: str = ""
     share_with: Literal["", "lan"] = ""
+    author: bool = False
 
 
 class ParsedWords(NamedTuple):

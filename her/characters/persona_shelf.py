@@ -30,6 +30,7 @@ class PersonaShelf(Mapping[str, Persona]):
 
     Attributes:
         faults: sentence about each file that cannot be used now, by its name.
+        writable: whether the page may write files into the folder (`her play --author`).
 
     Raises:
         InputError: the folder is missing, or holds no file that can be used.
@@ -38,6 +39,7 @@ class PersonaShelf(Mapping[str, Persona]):
     def __init__(self, folder: Path | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.folder = folder or paths.personas_folder()
         self.faults: Mapping[str, str] = {}
+        self.writable = False
         self._clock, self._looked_at = clock, clock()
         self._lock = threading.Lock()
         self._stamps: dict[str, Stamp] = {}

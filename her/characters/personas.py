@@ -132,17 +132,12 @@ def validate(folder: Path | None = None) -> list[str]:
     problems: list[str] = []
     names: dict[str, str] = {}
     for path in persona_files(folder or paths.personas_folder()):
-        try:
-            file = YamlFile(path, "persona")
-        except InputError as error:
-            problems.append(str(error))
-            continue
-        persona = _built(file, path)
-        problems += file.problems
+        found, persona = _checked(path)
+        problems += found
         if persona is not None:
-            problems += [f"{file.name}: {problem}" for problem in _content_problems(persona)]
             if other := names.get(persona.name):
-                problems.append(f"{file.name}: the name '{persona.name}' is taken by '{other}'; no two personas share one")
+                taken = f"the name '{persona.name}' is taken by '{other}'; no two personas share one"
+                problems.append(f"persona '{path.name}': {taken}")
             names[persona.name] = path.name  # the name is what a turn is matched by, so it has to be unique
     return problems
 
@@ -171,6 +166,27 @@ def contrast_with_white(colour: str) -> float:
     linear = [c / 12.92 if c <= 0.04045 else math.pow((c + 0.055) / 1.055, 2.4) for c in channels]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     return 1.05 / (luminance + 0.05)
+
+
+def file_problems(path: Path) -> list[str]:
+    """Return all problems of one persona file, one sentence each."""
+    return _checked(path)[0]
+
+
+def persona_id(name: str) -> str:
+    """Return the id that a persona of this name has by default: its words in small letters with `-` between; may be empty."""
+    return "-".join(re.findall(r"\w+", name.lower().replace("_", " ")))[:60].strip("-")
+
+
+def _checked(path: Path) -> tuple[list[str], Persona | None]:
+    """Return the problems of a persona file, and its persona unless they keep it from being read."""
+    try:
+        file = YamlFile(path, "persona")
+    except InputError as error:
+        return [str(error)], None
+    persona = _built(file, path)
+    content = _content_problems(persona) if persona is not None else ()
+    return [*file.problems, *(f"{file.name}: {problem}" for problem in content)], persona
 
 
 def _content_problems(persona: Persona) -> Iterator[str]:

@@ -40,7 +40,7 @@ class Page:
         return Transcript(id=chat.id, scenario=chat.scenario, cast=chat.cast, turns=shown)
 
     def nameless(self) -> Transcript:
-        """Return the transcript with a word in place of the visitor's own name, as training gets it."""
+        """Return the transcript with a word in place of the visitor's own name, as training gets it: ShareGPT is for trainers."""
         chat = self.conversation
         name = stand_in(chat.visitor_name, chat.cast, chat.scenario, chat.language)
         return name.transcript(self.transcript()) if name else self.transcript()

@@ -11,9 +11,9 @@ from typing import Any
 from her.chat.service import ChatService
 from her.errors import Forbidden, InputError, NotFound
 from her.feedback.playtest import FREED_MINUTES, Mission, Playtest
-from her.feedback.pseudonyms import pseudonym
 from her.store import Assignment, MissionProgress
 from her.store.core import now
+from her.store.pseudonyms import pseudonym
 from her.store.withdrawals import erase_withdrawn, personal_rows
 from her.types import Language
 

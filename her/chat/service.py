@@ -140,7 +140,6 @@ class ChatService:
         conversation = page.conversation
         cast = [member.name for member in conversation.cast if conversation.plays(member.name)]
         speakers = cast if conversation.ensemble else conversation.speaker
-        # ShareGPT is for trainers, the other files are for the visitor.
         transcript = page.nameless() if form == "sharegpt" else page.transcript()
         return export_text(transcript, conversation.title, speakers, form)
 

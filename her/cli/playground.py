@@ -40,6 +40,9 @@ def play(
     playtest: Annotated[
         Path | None, typer.Option(metavar="FILE.yaml", help="Consent, missions and comparisons; see personas/playtests.")
     ] = None,
+    author: Annotated[
+        bool, typer.Option("--author", help="Write personas in the page, with a preview; this machine alone.")
+    ] = False,
     share_with: Annotated[
         Share | None, typer.Option(help="lan: open it to the local network; prints the addresses and a QR code.")
     ] = None,
@@ -58,6 +61,7 @@ def play(
     settings = Settings(
         scenes=tuple(scenes or ()),
         allow_visitor_urls=allow_visitor_urls,
+        author=author,
         **{key: value for key, value in overrides.items() if value is not None},
     )
     paths.prepare_for_gradio()

@@ -8,7 +8,7 @@ from her.errors import InputError
 from her.feedback.rubric import RUBRIC
 from her.store.exports import ExportFilter
 
-_RATER = re.compile(r"(?:rater:)?([0-9a-f]{12})")
+_RATER = re.compile(r"(?:rater:)?([a-z]{2,12}-[a-z]{2,12}-[0-9a-z]{4})")
 
 
 def read_filter(
@@ -19,7 +19,7 @@ def read_filter(
     Args:
         since: day or moment in UTC, as 2026-11-28 or 2026-11-28T18:30; empty for the beginning.
         until: the last day, or the first moment after; empty for the end.
-        raters: names as in files, `rater:` and 12 digits.
+        raters: names as in files, such as rater:amber-heron-k4t9.
 
     Raises:
         InputError: one of them cannot be read, or the rubric has no such dimension.
@@ -58,5 +58,5 @@ def _is_day(text: str) -> bool:
 
 def _rater(name: str) -> str:
     if (found := _RATER.fullmatch(name)) is None:
-        raise InputError(f"rater {name[:40]!r} is no name of a rater; write it as in files, such as rater:0123456789ab")
+        raise InputError(f"rater {name[:40]!r} is no name of a rater; write it as in files, such as rater:amber-heron-k4t9")
     return found[1]

@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from her.feedback.pseudonyms import pseudonym
 from her.feedback.raters import SIDES, RaterVote
 from her.store import Ballot, Store, Vote
 from her.store.exports import EVERYTHING, ExportFilter, votes_cast
+from her.store.pseudonyms import pseudonym
 from her.types import Comparison, Verdict, Winner
 
 

@@ -3,7 +3,7 @@
 The prompt of a reply is that of its generation; the prompt of an edited reply is that of the turn it was made from.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache, lru_cache, partial
 from typing import Any
 
@@ -23,6 +23,7 @@ from sqlalchemy import (
 from her.store.chats import generation_record, node_record
 from her.store.core import Core
 from her.store.feedback import choice_record, newest, rated_record
+from her.store.pseudonyms import pseudonym
 from her.store.records import Ballot, Choice, Generation, Node, Rated, Rewritten, TombstoneKind, Vote
 from her.store.stand_ins import STAND_IN, StandIn, stand_in
 from her.store.tables import (
@@ -50,7 +51,7 @@ class ExportFilter(Value):
     Args:
         since: first moment, in milliseconds since 1970; `until` the first moment after.
         personas: ids of personas; a chat without one, such as a scene of a book, has the empty id.
-        raters: first 12 digits of visitors' ids.
+        raters: made-up names of people (her/store/pseudonyms.py).
         dimension: of the rubric; ratings without stars in it and votes without a winner in it are left out.
     """
 
@@ -152,7 +153,7 @@ def rated_replies(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[Rate
     joined = joined.outerjoin(nodes, ratings.c.node_id == nodes.c.id)
     # Preferences between swipes are read from neighbours, in one pass and bounded memory.
     order = (ratings.c.visitor_id, ratings.c.conversation_id, nodes.c.parent_id, ratings.c.seq)
-    query = select(*columns).select_from(joined).where(*counting(), *selected(only, ratings))
+    query = select(*columns).select_from(joined).where(*counting(), *selected(store, only, ratings))
     with store.reading() as connection:
         for row in connection.execution_options(yield_per=BATCH).execute(query.order_by(*order)):
             rated = rated_record(row)
@@ -170,7 +171,7 @@ def edited_replies(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[Edi
         return
     query = select(edits, conversations.c.persona_id).join(conversations, edits.c.conversation_id == conversations.c.id)
     query = query.where(_live(edits), _kept("node", edits.c.original_id), _kept("node", edits.c.edited_id))
-    query = query.where(*selected(only, edits))
+    query = query.where(*selected(store, only, edits))
     with store.reading() as connection:
         for row in connection.execution_options(yield_per=BATCH).execute(query.order_by(edits.c.seq)):
             yield EditedReply(
@@ -193,7 +194,9 @@ def chosen_replies(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[Cho
     last = select(func.max(choices.c.seq)).group_by(*place)
     query = select(choices, conversations.c.persona_id)
     query = query.join(conversations, choices.c.conversation_id == conversations.c.id)
-    query = query.where(choices.c.seq.in_(last), _live(choices), _kept("node", choices.c.chosen_id), *selected(only, choices))
+    query = query.where(
+        choices.c.seq.in_(last), _live(choices), _kept("node", choices.c.chosen_id), *selected(store, only, choices)
+    )
     with store.reading() as connection:
         for row in connection.execution_options(yield_per=BATCH).execute(query.order_by(choices.c.seq)):
             choice = choice_record(row)
@@ -220,7 +223,7 @@ def stars_given(store: Core) -> Iterator[tuple[str, dict[str, int]]]:
 def votes_cast(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[tuple[Ballot, Vote]]:
     """Yield the votes without the replies, oldest first."""
     with store.reading() as connection:
-        for row in connection.execution_options(yield_per=BATCH).execute(_votes(only)):
+        for row in connection.execution_options(yield_per=BATCH).execute(_votes(store, only)):
             voted = voted_record(row)
             assert voted.vote is not None
             yield voted.ballot, voted.vote
@@ -231,7 +234,7 @@ def voted_pairs(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[VotedP
     with store.reading() as connection:
         # Raters vote on the same pairs, so the replies read last are often the next ones as well.
         reply = lru_cache(maxsize=BATCH)(partial(reply_of, connection))
-        for row in connection.execution_options(yield_per=BATCH).execute(_votes(only)):
+        for row in connection.execution_options(yield_per=BATCH).execute(_votes(store, only)):
             voted = voted_record(row)
             assert voted.vote is not None
             yield VotedPair(
@@ -245,14 +248,14 @@ def voted_pairs(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[VotedP
             )
 
 
-def _votes(only: ExportFilter) -> Select[Any]:
+def _votes(store: Core, only: ExportFilter) -> Select[Any]:
     """Return the query of votes; the chat may be another visitor's, whose withdrawal takes the vote out as well."""
     joined = ballots.join(votes, votes.c.ballot_id == ballots.c.id)
     joined = joined.join(conversations, ballots.c.conversation_id == conversations.c.id)
     columns = [ballots, *vote_columns(), votes.c.created_at.label("voted_at")]
     query = select(*columns, conversations.c.persona_id, conversations.c.language).select_from(joined)
     query = query.where(_live(ballots), _kept("visitor", conversations.c.visitor_id), _kept("vote", votes.c.id))
-    query = query.where(_kept("node", ballots.c.a_id), _kept("node", ballots.c.b_id), *selected(only, votes))
+    query = query.where(_kept("node", ballots.c.a_id), _kept("node", ballots.c.b_id), *selected(store, only, votes))
     return query.order_by(votes.c.seq)
 
 
@@ -287,13 +290,20 @@ def counting() -> list[ColumnElement[bool]]:
     return [_live(ratings), _kept("rating", ratings.c.id), ratings.c.seq.in_(newest()), _kept("node", ratings.c.node_id)]
 
 
-def selected(only: ExportFilter, table: Any) -> list[ColumnElement[bool]]:
+def selected(store: Core, only: ExportFilter, table: Any) -> list[ColumnElement[bool]]:
     """Return the conditions of a filter on rows of a table with a visitor and a time, in a query with `conversations`."""
     found = [table.c.created_at >= only.since] if only.since is not None else []
     found += [table.c.created_at < only.until] if only.until is not None else []
     found += [conversations.c.persona_id.in_(only.personas)] if only.personas else []
-    found += [func.substr(table.c.visitor_id, 1, 12).in_(only.raters)] if only.raters else []
+    found += [table.c.visitor_id.in_(_ids_of(store, only.raters))] if only.raters else []
     return found
+
+
+def _ids_of(store: Core, names: Collection[str]) -> list[str]:
+    """Return the ids of the visitors with these made-up names; a name cannot be turned back, so each visitor's is made."""
+    with store.reading() as connection:
+        everybody = connection.execute(select(visitors.c.id)).scalars()
+        return [visitor_id for visitor_id in everybody if pseudonym(visitor_id) in names]
 
 
 def _live(table: Any) -> ColumnElement[bool]:
@@ -307,13 +317,14 @@ def reply_of(connection: Connection, node_id: str) -> ExportedReply:
     node, generation = node_record(row), None
     if made is not None:
         generation = generation_record(connection.execute(_generation(), {"generation": made.generation_id}).one())
-    if name := _stand_in(connection, row.conversation_id):
+    if name := stand_in_of(connection, row.conversation_id):
         node = node.model_copy(update={"turn": name.turn(node.turn)})
         generation = generation and name.generation(generation)
     return ExportedReply(node=node, generation=generation, steered=made is not None and made.origin == "steer")
 
 
-def _stand_in(connection: Connection, conversation_id: str) -> StandIn | None:
+def stand_in_of(connection: Connection, conversation_id: str) -> StandIn | None:
+    """Return the replacement of the visitor's own name in a chat; None where they gave none."""
     name = connection.execute(_visitor_name(), {"chat": conversation_id}).scalar_one()
     if not name or name in STAND_IN.values():  # most visitors give none, and reading the cast takes longer than all the rest
         return None

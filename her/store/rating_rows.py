@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, Integer, String, select, type_coerce
 
 from her.store.core import Core
-from her.store.exports import BATCH, EVERYTHING, ExportFilter, counting, reply_of, selected
+from her.store.exports import BATCH, EVERYTHING, ExportFilter, counting, reply_of, selected, stand_in_of
+from her.store.stand_ins import STAND_IN, StandIn
 from her.store.tables import JsonColumn, conversations, generations, nodes, ratings
-from her.types import Message, Sampling
+from her.types import Message, Sampling, Turn
 
+_MESSAGES = TypeAdapter(tuple[Message, ...])
 _STARTS_MESSAGE = '{"role":"'
 """Start of a message in stored JSON; inside a text its quotes have backslashes, so it is found nowhere else."""
 
@@ -65,8 +68,10 @@ def stored_ratings(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[Sto
     columns |= {name: conversations.c[name] for name in ("persona_id", "language", "speaker")}
     columns |= {name: nodes.c[name] for name in ("origin", "turn")} | {name: generations.c[name] for name in of_call}
     plain = [type_coerce(columns[name], Integer if name in ("thumb", "created_at") else String) for name in StoredRating._fields]
-    query = select(*plain, nodes.c.generation_id, nodes.c.edit_of, ratings.c.node_id).select_from(joined)
-    query = query.where(*counting(), *selected(only, ratings)).order_by(ratings.c.seq)
+    query = select(*plain, conversations.c.visitor_name, nodes.c.generation_id, nodes.c.edit_of, ratings.c.node_id).select_from(
+        joined
+    )
+    query = query.where(*counting(), *selected(store, only, ratings)).order_by(ratings.c.seq)
     size = len(StoredRating._fields)
     with store.reading() as connection:
         for row in connection.execution_options(yield_per=5 * BATCH).execute(query):
@@ -74,7 +79,20 @@ def stored_ratings(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[Sto
             generation_id, edit_of = row.generation_id, row.edit_of
             if generation_id is None and edit_of is not None:
                 found = _with_call_of(connection, found, str(row.node_id))
+            if row.visitor_name and row.visitor_name not in STAND_IN.values():
+                found = _nameless(found, stand_in_of(connection, found.conversation_id))
             yield found._replace(messages=_answered(found.messages)) if found.messages else found
+
+
+def _nameless(found: StoredRating, name: StandIn | None) -> StoredRating:
+    """Return a rating with a word in place of the visitor's own name; the JSON is parsed, so that no key is taken for a name."""
+    if name is None:
+        return found
+    turn = name.turn(Turn.model_validate_json(found.turn)).model_dump_json() if found.turn else found.turn
+    if not found.messages:
+        return found._replace(turn=turn)
+    messages = _MESSAGES.dump_json(name.messages(_MESSAGES.validate_json(found.messages))).decode()
+    return found._replace(turn=turn, messages=messages)
 
 
 def _with_call_of(connection: Connection, found: StoredRating, node_id: str) -> StoredRating:

@@ -16,7 +16,7 @@ from her.errors import NotFound
 from her.feedback.rubric import read_rating
 from her.rollouts import live_scenes
 from her.store import Ensemble
-from her.ui import ballot_acts, first_page, patches, playtest_acts, requests
+from her.ui import author_acts, ballot_acts, first_page, patches, playtest_acts, requests
 from her.ui.answers import ChatPatch, Done, ExportedFile, PageAnswer, SavedRating, TurnSource
 
 Handler = Callable[[ChatService, Any], Awaitable[PageAnswer]]
@@ -194,6 +194,9 @@ HANDLERS: Mapping[type[requests.Request], Handler] = {
     requests.GiveUpMissionRequest: playtest_acts.give_up_mission,
     requests.PersonalFileRequest: playtest_acts.personal_file,
     requests.DeleteEverythingRequest: playtest_acts.delete_everything,
+    requests.AuthorRequest: author_acts.author,
+    requests.DraftPersonaRequest: author_acts.draft,
+    requests.SavePersonaRequest: author_acts.save,
     requests.PersonaRequest: first_page.persona_detail,
     requests.ListChatsRequest: first_page.chat_list,
     requests.StartRequest: start,

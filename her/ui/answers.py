@@ -4,7 +4,7 @@
 except the fields named `html` and `greetings`: those hold HTML that her/ui/bubbles.py escaped.
 """
 
-from typing import Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from her.types import Language
 
@@ -300,6 +300,36 @@ class MissionAnswer(TypedDict):
     mission: ShownMission | None
 
 
+class FaultyFile(TypedDict):
+    """A persona file that cannot be used now, and why."""
+
+    file: str
+    problem: str
+
+
+class AuthorPage(TypedDict):
+    """The faulty files, and the fields of one persona for the form."""
+
+    faults: list[FaultyFile]
+    fields: dict[str, Any]
+
+
+class PersonaDraft(TypedDict):
+    """A draft as a reader sees it (`greetings` are HTML), as a file, and what is wrong with it."""
+
+    id: str
+    problems: list[str]
+    yaml: str
+    letters: str
+    greetings: list[str]
+
+
+class SavedPersona(TypedDict):
+    """Id of the persona whose file was written."""
+
+    id: str
+
+
 class Boot(TypedDict):
     """Everything the first page needs. `rater` is the made-up name of the visitor, under which exports know them."""
 
@@ -314,6 +344,7 @@ class Boot(TypedDict):
     safety: ShownSafety | None
     rater: str
     playtest: ShownPlaytest | None
+    author: bool
 
 
 class OfferedScene(TypedDict):
@@ -353,6 +384,9 @@ PageAnswer = (
     Boot
     | SafetyAnswer
     | MissionAnswer
+    | AuthorPage
+    | PersonaDraft
+    | SavedPersona
     | PersonaDetail
     | ChatList
     | ChatPatch

@@ -27,6 +27,7 @@ STYLES = (
     "first_page.css",
     "popups.css",
     "playtest.css",
+    "author.css",
 )
 """Style sheets in the order of the cascade."""
 LATER = ("ballot.js",)

@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 def service(settings: Settings) -> ChatService:
     """Open store, backend, personas, scenes and books; HerError with one sentence when one of them is wrong."""
     personas = PersonaShelf()
+    personas.writable = settings.author
+    if settings.author and answered_hosts(settings) != LOOPBACK:
+        raise InputError("--author lets the page write files, for this machine alone; leave --host and --share-with out")
     books = [load_book(Path(name)) for name in settings.scenes]
     for book in books:
         for reason in book.skipped:

@@ -9,8 +9,8 @@ from her.chat import participation
 from her.chat.openings import HERE, greeting_turn
 from her.chat.service import ChatService
 from her.errors import NotFound
-from her.feedback.pseudonyms import pseudonym
 from her.feedback.rubric import RUBRIC, Label
+from her.store.pseudonyms import pseudonym
 from her.types import Language, Persona, Scenario
 from her.ui import bubbles, requests
 from her.ui.answers import (
@@ -27,6 +27,7 @@ from her.ui.answers import (
     ShownSafety,
     StagedScene,
 )
+from her.ui.author_acts import is_author
 from her.ui.words import words
 
 
@@ -47,6 +48,7 @@ async def boot(service: ChatService, request: requests.BootRequest) -> Boot:
         "safety": await _shown_safety(service),
         "rater": pseudonym(request.visitor),
         "playtest": await _shown_playtest(service, request),
+        "author": is_author(service),
     }
 
 

@@ -15,6 +15,7 @@ from her.chat.export import ChatFormat
 from her.chat.openings import whole_characters
 from her.errors import Forbidden, InputError
 from her.store.records import Seen
+from her.ui.author_requests import AuthorRequest, DraftPersonaRequest, SavePersonaRequest
 from her.ui.ballot_requests import GoOnRequest, ReasonsRequest, VoteRequest
 from her.ui.playtest_requests import (
     AgreeRequest,
@@ -29,8 +30,10 @@ from her.ui.tree_requests import RestoreChatRequest, RestoreRequest, SelectReque
 
 __all__ = [
     "AgreeRequest",
+    "AuthorRequest",
     "BeginMissionRequest",
     "DeleteEverythingRequest",
+    "DraftPersonaRequest",
     "GiveUpMissionRequest",
     "GoOnRequest",
     "MissionRequest",
@@ -42,6 +45,7 @@ __all__ = [
     "SelectRequest",
     "SteerRequest",
     "VoteRequest",
+    "SavePersonaRequest",
     "visitor_id",
 ]
 DEEPEST = 8
@@ -295,9 +299,11 @@ _PlaytestRequest = (
     AgreeRequest | MissionRequest | BeginMissionRequest | GiveUpMissionRequest | PersonalFileRequest | DeleteEverythingRequest
 )
 _OpeningRequest = StartRequest | StartBookRequest | StartSceneRequest | StartBookSceneRequest
+_AuthorRequest = AuthorRequest | DraftPersonaRequest | SavePersonaRequest
 ActRequest = (
     _FirstPageRequest
     | _PlaytestRequest
+    | _AuthorRequest
     | _OpeningRequest
     | SayRequest
     | MoveRequest

@@ -274,6 +274,29 @@ WORDS: dict[str, tuple[str, str]] = {
         "永久删除你的全部会话、评分和投票？此后它们不会出现在任何导出中，你将重新开始。",
     ),
     "link_unknown": ("The link names nothing that is here.", "此链接所指的内容不在这里。"),
+    # writing a persona
+    "author": ("Write personas", "编写人物"),
+    "author_new": ("New persona", "新人物"),
+    "author_edit": ("Edit", "编辑"),
+    "author_faults": ("These files cannot be used now:", "以下文件目前无法使用："),
+    "author_preview": ("Preview", "预览"),
+    "author_file": ("File", "文件"),
+    "author_right": ("Nothing is wrong with it.", "没有问题。"),
+    "author_saved": ("Saved as {file}", "已保存为 {file}"),
+    "field_name": ("Name", "姓名"),
+    "field_source": ("Book or origin", "作品或出处"),
+    "field_language": ("Language", "语言"),
+    "field_tagline": ("One line for the card", "卡片上的一句话"),
+    "field_colour": ("Colour", "颜色"),
+    "field_tags": ("Tags, with commas", "标签，用逗号分隔"),
+    "field_profile": ("Who they are", "是谁"),
+    "field_background": ("Background", "背景"),
+    "field_voice": ("Voice", "说话方式"),
+    "field_motivation": ("What they want", "想要什么"),
+    "field_greetings": (
+        "Greetings, with an empty line between: [thought] (action) speech, {visitor}, {place}",
+        "开场白，之间空一行：[心声] (动作) 话语，{visitor}、{place}",
+    ),
 }
 
 

@@ -15,6 +15,7 @@ from her.feedback.export_filter import read_filter
 from her.feedback.votes import rater
 from her.store import Node, Store, Vote
 from her.store.exports import EVERYTHING, ExportFilter
+from her.store.pseudonyms import pseudonym
 from tests.store.samples import ANNE, BEN, PROMPT, SEEN, generation, greeted, opened, rating, reply, sql, turn
 
 FORMATS: tuple[ExportFormat, ...] = ("jsonl", "sft", "preference", "kto", "rm", "verdicts")
@@ -87,8 +88,8 @@ def test_a_verdict_has_both_replies_and_what_measures_the_voter(store: Store) ->
         ({}, {"jsonl": 4, "sft": 2, "kto": 3, "rm": 1, "verdicts": 1}),
         ({"personas": ["iago"]}, {"jsonl": 4}),
         ({"personas": ["emma"]}, {"jsonl": 0, "sft": 0, "rm": 0, "verdicts": 0}),
-        ({"raters": ["rater:bbbbbbbbbbbb"]}, {"jsonl": 1, "sft": 1, "verdicts": 0}),
-        ({"raters": ["aaaaaaaaaaaa", "bbbbbbbbbbbb"]}, {"jsonl": 4, "verdicts": 1}),
+        ({"raters": [rater(BEN)]}, {"jsonl": 1, "sft": 1, "verdicts": 0}),
+        ({"raters": [pseudonym(ANNE), rater(BEN)]}, {"jsonl": 4, "verdicts": 1}),
         ({"dimension": "voice"}, {"jsonl": 2, "sft": 1, "kto": 2, "rm": 1, "verdicts": 1}),
         ({"dimension": "coherence"}, {"jsonl": 1, "kto": 0, "rm": 0, "verdicts": 0}),
         ({"since": "2100-01-01"}, dict.fromkeys(FORMATS, 0)),

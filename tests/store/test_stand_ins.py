@@ -6,8 +6,8 @@ from io import StringIO
 
 import pytest
 
-from her.feedback.preferences import export
-from her.store import Draft, Store
+from her.feedback.export import export
+from her.store import Draft, Store, Vote
 from her.store.stand_ins import stand_in
 from her.types import CastMember, Language, Message, Scenario
 from tests.store.samples import ANNE, generation, rating, turn
@@ -56,6 +56,8 @@ LEAVES: dict[str, Callable[[Store, str, str, str], object]] = {
     "sft": lambda store, chat, one, two: store.rate(ANNE, chat, one, rating(1)),
     "kto": lambda store, chat, one, two: store.rate(ANNE, chat, one, rating(-1)),
     "preference": lambda store, chat, one, two: store.add_choice(ANNE, chat, one),
+    "rm": lambda store, chat, one, two: store.add_choice(ANNE, chat, one),
+    "verdicts": lambda store, chat, one, two: store.vote(ANNE, store.add_ballot(ANNE, chat, (one, two)).id, Vote(winner="a")),
 }
 
 

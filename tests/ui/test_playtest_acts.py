@@ -10,10 +10,10 @@ import pytest
 
 from her.chat.service import ChatService
 from her.errors import InputError
+from her.feedback.export import ExportFormat, export
 from her.feedback.playtest import Consent, Goal, Mission, Playtest
-from her.feedback.preferences import export
-from her.feedback.pseudonyms import pseudonym
 from her.store import Store
+from her.store.pseudonyms import pseudonym
 from her.store.segments import TABLES
 from her.store.withdrawals import personal_rows
 from her.types import Scenario
@@ -68,6 +68,7 @@ class Person:
 IDS = {"chat": "c", "node": "n", "persona": "mara", "character": "Mara", "scenario": "venice", "me": "Iago", "model": "Roderigo"}
 FIELDS: Mapping[str, Any] = IDS | {
     "rating": {"thumb": 1},
+    "fields": {"name": "Tom"},
     "text": "Hello.",
     "format": "jsonl",
     "step": 1,
@@ -252,7 +253,7 @@ async def test_deleting_everything_reaches_every_table_and_every_export(store: S
     assert await anne.act("delete_everything") == {}
     text = json.dumps([sql(tmp_path / "her.sqlite3", f"SELECT * FROM {name}") for name in TABLES if name != "tombstones"])
     assert anne.id not in text and chat not in text and "anne" not in text and ben.id in text
-    for format in ("jsonl", "sft", "kto", "preference"):
+    for format in get_args(ExportFormat):
         lines: list[str] = []
         export(store, format, lines.append)
         assert all(pseudonym(anne.id) not in line and "anne" not in line for line in lines), format

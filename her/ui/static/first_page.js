@@ -1,6 +1,7 @@
 // @ts-check
 // The first page: cards of the personas, with a search, and scenes from books.
 
+import { authorDesk } from "./author.js";
 import { button, make, monogram } from "./dom.js";
 import { missionCard } from "./missions.js";
 import { openBook, openPersona } from "./openings.js";
@@ -31,6 +32,7 @@ export function paintFirstPage(stage, enter) {
     "div",
     { class: "page" },
     missionCard(stage, enter),
+    authorDesk(stage),
     make("h1", {}, word(stage, "welcome")),
     make("p", { class: "lead" }, word(stage, "welcome_more")),
     make("div", { class: "sift" }, filter, languageButtons(stage, sift)),

@@ -34,6 +34,7 @@ const BEFORE_BOOT = {
   safety: null,
   rater: "",
   playtest: null,
+  author: false,
 };
 
 /**

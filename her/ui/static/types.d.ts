@@ -285,6 +285,45 @@ export interface Boot {
   /** The made-up name of the visitor, under which exports know them. */
   rater: string;
   playtest: ShownPlaytest | null;
+  /** Whether the page has a form that writes persona files. */
+  author: boolean;
+}
+
+export interface PersonaFields {
+  name: string;
+  source: string;
+  language: Language;
+  tagline: string;
+  colour: string;
+  tags: string[];
+  profile: string;
+  background: string;
+  voice: string;
+  motivation: string;
+  greetings: string[];
+}
+
+export interface FaultyFile {
+  file: string;
+  problem: string;
+}
+
+export interface AuthorPage {
+  faults: FaultyFile[];
+  fields: PersonaFields;
+}
+
+/** `greetings` are HTML that the server escaped. */
+export interface PersonaDraft {
+  id: string;
+  problems: string[];
+  yaml: string;
+  letters: string;
+  greetings: string[];
+}
+
+export interface SavedPersona {
+  id: string;
 }
 
 /** The playtest; `consent` is the text to agree to, empty when that is done. */
@@ -363,6 +402,22 @@ export interface ChatRequest {
 /** `node` is the id of a turn. */
 export interface TurnRequest extends ChatRequest {
   node: string;
+}
+
+/** An empty id is a new persona. */
+export interface AuthorRequest {
+  persona: string;
+}
+
+export interface DraftPersonaRequest {
+  persona: string;
+  fields: PersonaFields;
+}
+
+export interface SavePersonaRequest {
+  persona: string;
+  fields: PersonaFields;
+  replace: boolean;
 }
 
 export interface AgreeRequest {
@@ -502,6 +557,9 @@ export interface ExportRequest extends ChatRequest {
 export interface Acts {
   boot: [Nothing, Boot];
   safety: [Nothing, SafetyAnswer];
+  author: [AuthorRequest, AuthorPage];
+  draft_persona: [DraftPersonaRequest, PersonaDraft];
+  save_persona: [SavePersonaRequest, SavedPersona];
   agree: [AgreeRequest, Nothing];
   mission: [MissionRequest, MissionAnswer];
   begin_mission: [BeginMissionRequest, OpenedChat];
