@@ -69,6 +69,8 @@ IDS = {"chat": "c", "node": "n", "persona": "mara", "character": "Mara", "scenar
 FIELDS: Mapping[str, Any] = IDS | {
     "rating": {"thumb": 1},
     "fields": {"name": "Tom"},
+    "ballot": "b",
+    "vote": {"id": "0123456789", "winner": "first"},
     "text": "Hello.",
     "format": "jsonl",
     "step": 1,
