@@ -25,6 +25,9 @@ from her.errors import BackendError
 
 IDLE_BYTES = 2_000_000
 """Bytes without text after which a server counts as one that floods; a keepalive each second for 10 minutes has 20,000."""
+IDLE_VALUES = 50_000
+"""Values without text after which it floods as well; a model that thinks out of sight may send an empty one for each token."""
+_NOTHING = Delta()
 _REPEATED = 24
 """Characters from which a piece equal to all before it is the same text sent again, not a repetition by the model."""
 
@@ -50,7 +53,7 @@ class StreamedAnswer:
         self.model = ""
         self.choices: tuple[TokenChoice, ...] = ()
         self._server, self._limit = server, limit
-        self._size = self._idle = self._thought_size = self._values = 0
+        self._size = self._idle = self._idle_values = self._thought_size = self._values = 0
         self._usable = False
         self._usage: Usage | None = None
         self._field = ""  # where the reasoning comes from: the same text may come under several names
@@ -72,7 +75,10 @@ class StreamedAnswer:
         """
         self._idle += size
         if self._idle > IDLE_BYTES + self._limit * 12:
-            raise self._server.error("invalid_reply", f"sent {self._idle // 1_000_000} MB without a word; it was disconnected")
+            raise self._floods(f"{self._idle // 1_000_000} MB")
+
+    def _floods(self, how_much: str) -> BackendError:
+        return self._server.error("invalid_reply", f"sent {how_much} without a word; it was disconnected")
 
     def add(self, arrival: Arrival) -> Delta:
         """Add one value and return its text, which may be empty.
@@ -81,11 +87,11 @@ class StreamedAnswer:
             BackendError: an error of the server, or too much text.
         """
         self.ended = self.ended or arrival.end
-        delta = Delta()
-        for value in arrival.value if isinstance(arrival.value, list) else [arrival.value]:
-            if isinstance(value, dict | str):
-                piece = self._add_value(value, arrival.event)
-                delta = Delta(text=delta.text + piece.text, reasoning=delta.reasoning + piece.reasoning)
+        values = arrival.value if isinstance(arrival.value, list) else [arrival.value]
+        delta = _joined([self._add_value(value, arrival.event) for value in values if isinstance(value, dict | str)])
+        self._idle_values = 0 if delta.text or delta.reasoning else self._idle_values + len(values)
+        if self._idle_values > IDLE_VALUES:
+            raise self._floods(f"{self._idle_values:,} pieces")
         return delta
 
     def last_delta(self) -> Delta:
@@ -131,7 +137,7 @@ class StreamedAnswer:
         if error is not None and not self.whole:  # after a whole answer an error is about something else
             raise error_from_event(error, self._server)
         if isinstance(value, str) or error is not None:
-            return Delta()
+            return _NOTHING
         self._values += 1
         self._note_model(value.get("model"))
         self._usage = parse_usage(value.get("usage")) or self._usage
@@ -140,7 +146,7 @@ class StreamedAnswer:
             own = [choice for choice in choices if isinstance(choice, dict) and choice.get("index") in (0, None)]
             self._usable = self._usable or bool(own)
             deltas = [self._add_choice(choice) for choice in own]
-            return Delta(text="".join(one.text for one in deltas), reasoning="".join(one.reasoning for one in deltas))
+            return _joined(deltas)
         if "message" in value and isinstance(value["message"], dict):  # Ollama's own protocol
             self._usable = True
             return self._add_choice(
@@ -148,7 +154,7 @@ class StreamedAnswer:
             )
         if value.get("detail") and not self.whole:  # FastAPI
             raise self._protocol_error(str(value["detail"]))
-        return Delta()
+        return _NOTHING
 
     def _protocol_error(self, words: str = "") -> BackendError:
         shown = f" ({self._server.redact(words)})" if words else ""
@@ -194,7 +200,7 @@ class StreamedAnswer:
         self._size += len(text) + len(reasoning)
         if self._size > self._limit:
             raise self._server.error_with_advice("endless", f"did not stop after {self._limit} characters")
-        return Delta(text=text, reasoning=reasoning)
+        return Delta(text=text, reasoning=reasoning) if text or reasoning else _NOTHING
 
     def _add_finish(self, reason: object) -> None:
         end = ending(reason)
@@ -226,6 +232,12 @@ def _error_in(value: dict[str, Any] | str, event: str) -> object:
     # A bare error object: a message with a code or status.
     bare = isinstance(value.get("message"), str) and ("code" in value or "status" in value)
     return value if named or bare else None
+
+
+def _joined(deltas: list[Delta]) -> Delta:
+    if len(deltas) < 2:  # as nearly always
+        return deltas[0] if deltas else _NOTHING
+    return Delta(text="".join(one.text for one in deltas), reasoning="".join(one.reasoning for one in deltas))
 
 
 def _rest(text: str, before: list[str]) -> str:

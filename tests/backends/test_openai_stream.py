@@ -6,7 +6,7 @@ import pytest
 
 from her.backends.base import Delta, Usage
 from her.backends.openai_errors import ServerLabel
-from her.backends.openai_stream import IDLE_BYTES, StreamedAnswer
+from her.backends.openai_stream import IDLE_BYTES, IDLE_VALUES, StreamedAnswer
 from her.backends.wire import Arrival
 from her.errors import BackendError
 
@@ -151,3 +151,12 @@ def test_bytes_without_a_word_are_counted_since_the_last_word() -> None:
     answer.count(IDLE_BYTES)
     with pytest.raises(BackendError, match="MB without a word"):
         answer.count(IDLE_BYTES)
+
+
+def test_pieces_without_a_word_are_counted_since_the_last_word() -> None:
+    answer = StreamedAnswer(SERVER, 100)
+    empty = Arrival([{"choices": []}] * IDLE_VALUES)
+    for arrival in (empty, Arrival(chunk("Hi.")), empty):
+        answer.add(arrival)
+    with pytest.raises(BackendError, match="50,001 pieces without a word"):
+        answer.add(Arrival({}))
