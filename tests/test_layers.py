@@ -53,7 +53,7 @@ AT_IMPORT = {
     "re.compile re.escape frozenset tuple dict list set sorted map max min getattr float range len enumerate zip",
     "logging.getLogger TypeVar ParamSpec NewType namedtuple TypeAdapter ConfigDict Field StringConstraints",
     "typer.Typer typer.Option typer.Argument MetaData Table Column Index ForeignKey UniqueConstraint CheckConstraint",
-    "_key _at _to _seq",
+    "_key _at _to _seq any_word",
     "dict.fromkeys MappingProxyType str.maketrans chr ord field dataclass ContextVar object np.array",
 }
 """Calls that only make a value, so that a module may run them at import."""

@@ -117,6 +117,10 @@ class ServerLabel:
         """Return the error for a server that said nothing for so long."""
         return self.error_with_advice("timeout", f"said nothing for {seconds:g} s")
 
+    def unreached(self) -> BackendError:
+        """Return the error for a server to which no connection came about in time."""
+        return self.error("timeout", "could not be reached in time; check that it runs and try again")
+
     def refuse_web_page(self, content_type: str) -> None:
         """Raise a BackendError for a response that is a page for people."""
         if "html" in content_type:
@@ -132,7 +136,7 @@ def error_from_exception(error: Exception, server: ServerLabel, begun: bool = Fa
         begun: part of the answer had arrived.
     """
     if isinstance(error, (httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.WriteTimeout)):
-        return server.error("timeout", "could not be reached in time; check that it runs and try again")
+        return server.unreached()
     if isinstance(error, TooManyBytes):
         return server.error("endless", "sent more bytes than an answer can have; it was disconnected")
     if isinstance(error, httpx2.HTTPError):

@@ -80,6 +80,8 @@ class UnstreamedClient:
                 return await self._post_or_retry(payload, limit)
         except TooManyBytes:
             raise _endless(server, characters) from None
+        except aiohttp.ConnectionTimeoutError:
+            raise server.unreached() from None
         except (TimeoutError, aiohttp.ServerTimeoutError):
             raise server.error_with_advice("timeout", f"gave no whole answer within {seconds:g} s") from None
         except (aiohttp.ClientError, OSError) as error:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
+import aiohttp
 import pytest
 
 from her.backends.base import WholeAnswerBackend
@@ -34,7 +35,7 @@ def server(running: ModelServer) -> ModelServer:
 
 
 def backend_for(server: ModelServer, **options: Any) -> OpenAIBackend:
-    limits = HttpLimits(connect=2, first_token=5, token=5, characters=5_000)
+    limits = HttpLimits(connect=30, first_token=5, token=5, characters=5_000)
     return OpenAIBackend(server.url, server.script.model, **{"limits": limits, **options})
 
 
@@ -159,6 +160,15 @@ async def test_a_connection_that_the_server_closed_is_opened_again() -> None:
             assert (await backend.ask(HELLO, Sampling())).text == "Here."
         await backend.close()
     assert connections == 3
+
+
+async def test_no_connection_in_time_is_no_late_answer(server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def connect(*_: object, **__: object) -> None:
+        raise aiohttp.ConnectionTimeoutError
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "connect", connect)
+    error = await failure(backend_for(server))
+    assert (error.reason, "could not be reached in time" in str(error)) == ("timeout", True)
 
 
 async def test_many_at_once_and_after_close(server: ModelServer) -> None:
