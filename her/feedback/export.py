@@ -101,7 +101,7 @@ def _rating_line(row: StoredRating) -> str:
         "language": _text(row.language),
         "rater": _text(rater(row.visitor_id)),
         "rubric": _text(row.rubric),
-        "seen": row.seen,
+        "seen": _seen(row.seen),
         "rating": rating,
         "created_at": str(row.created_at),
         "origin": _text(row.origin),
@@ -113,6 +113,11 @@ def _rating_line(row: StoredRating) -> str:
         "finish": _text(row.finish),
     }
     return "{" + ", ".join(f'"{name}": {value}' for name, value in fields.items()) + "}\n"
+
+
+def _seen(stored: str) -> str:
+    """Return the stored record of what was seen with its version, which the rows of version 1 do not name."""
+    return stored if '"version":' in stored else '{"version": 1, ' + stored.removeprefix("{")
 
 
 def _text(text: str | None) -> str:

@@ -5,6 +5,7 @@ import { button, findAll, findOptional, icon, make } from "./dom.js";
 import { openDialog } from "./menus.js";
 import { giveStars, giveThumb, paintPanel, paintRating, rate, ratingOf, toggleTag } from "./rating.js";
 import { flushRatings } from "./rating_saves.js";
+import { holdSights } from "./sight.js";
 import { word } from "./stage.js";
 import { idOf } from "./turns.js";
 
@@ -92,6 +93,7 @@ export function rateCharacter(stage, name, closed) {
  * @param {number} count
  */
 export function starByKey(stage, article, count) {
+  holdSights(stage, article);
   const panel = openRating(stage, article);
   const dimensions = stage.boot.rubric.dimensions.map((dimension) => dimension.id);
   const at = Number(panel.dataset.next || 0) % dimensions.length;

@@ -14,7 +14,11 @@ import { findAll } from "./dom.js";
  * @typedef {import("./types.js").LayerSight} LayerSight
  * @typedef {import("./types.js").Sights} Sights
  * @typedef {import("./types.js").Stage} Stage
- * @typedef {{ ms: number, since: number | null, pieces: Set<Element> }} Watch time in view, and what is in view now
+ * @typedef {object} Watch
+ * @property {number} ms time in view
+ * @property {number | null} since when it was last counted, while something is in view
+ * @property {number} at when it was last looked at
+ * @property {Set<Element>} pieces what is in view
  */
 
 /** Classes of the parts by their kind; those of her/kinds.py. */
@@ -37,11 +41,33 @@ const observed = new Map();
 /** @type {IntersectionObserver | undefined} */
 let observer;
 
+/** What was measured at the act that is being handled now. */
+/** @type {{ article: HTMLElement, sights: Sights } | null} */
+let held = null;
+
+/**
+ * Measure what the person sees of a turn at an act, before the page answers it: it scrolls to a turn that is clicked.
+ * @param {Stage} stage
+ * @param {HTMLElement} article
+ */
+export function holdSights(stage, article) {
+  held = { article, sights: measure(stage, article) };
+  window.setTimeout(() => {
+    held = null;
+  }, 0);
+}
+
 /**
  * Watch the turns of a stage from now on.
  * @param {Stage} stage
  */
 export function watchSights(stage) {
+  const onClick = (/** @type {MouseEvent} */ { target }) => {
+    /** @type {HTMLElement | null} */
+    const article = target instanceof Element ? target.closest(".turn[data-id]") : null;
+    if (article) holdSights(stage, article);
+  };
+  stage.root.addEventListener("click", onClick, true);
   if (!observer) {
     observer = new IntersectionObserver(onIntersection, { threshold: STEPS });
     document.addEventListener("visibilitychange", () => settleAll());
@@ -56,6 +82,15 @@ export function watchSights(stage) {
  * @returns {Sights}
  */
 export function sightsOf(stage, article) {
+  return article && held?.article === article ? held.sights : measure(stage, article);
+}
+
+/**
+ * @param {Stage} stage
+ * @param {HTMLElement | null} article
+ * @returns {Sights}
+ */
+function measure(stage, article) {
   observeTurns(stage);
   const { scroll } = stage.elements;
   if (!article) return { chat: sightOf(chatKey(stage), [scroll], look([scroll])) };
@@ -113,11 +148,11 @@ function isInWindow(element, scroll) {
 }
 
 /**
- * Look at elements now, and return the time: milliseconds of the page's clock, which nobody sets.
+ * Look at elements, and return the time: milliseconds of the page's clock, which nobody sets.
  * @param {Element[]} elements
+ * @param {number} [now]
  */
-function look(elements) {
-  const now = performance.now();
+function look(elements, now = performance.now()) {
   for (const element of elements) {
     const { scroll, keys } = observed.get(element) ?? { scroll: null, keys: [] };
     const inView = scroll !== null && isDrawn(element) && isInWindow(element, scroll);
@@ -130,7 +165,7 @@ function look(elements) {
 
 /** @param {string} key */
 function watchOf(key) {
-  const watch = watches.get(key) ?? { ms: 0, since: null, pieces: new Set() };
+  const watch = watches.get(key) ?? { ms: 0, since: null, at: 0, pieces: new Set() };
   watches.set(key, watch);
   return watch;
 }
@@ -153,8 +188,9 @@ function mark(watch, element, inView, now) {
  * @param {number} now
  */
 function settle(watch, now) {
-  if (watch.since !== null) watch.ms += now - watch.since;
-  watch.since = watch.pieces.size > 0 && !document.hidden ? now : null;
+  watch.at = Math.max(watch.at, now);
+  if (watch.since !== null) watch.ms += watch.at - watch.since;
+  watch.since = watch.pieces.size > 0 && !document.hidden ? watch.at : null;
 }
 
 function settleAll() {
@@ -164,12 +200,11 @@ function settleAll() {
 
 /** @param {IntersectionObserverEntry[]} entries */
 function onIntersection(entries) {
-  const now = performance.now();
-  // What a browser has not laid out, since it is far from the window, is not measured: that would lay it out.
-  look(entries.filter((entry) => entry.isIntersecting).map(({ target }) => target));
-  for (const { target, isIntersecting } of entries) {
-    if (isIntersecting) continue;
-    for (const key of observed.get(target)?.keys ?? []) mark(watchOf(key), target, false, now);
+  for (const { target, isIntersecting, time } of entries) {
+    // What a browser has not laid out, since it is far from the window, is not measured: that would lay it out. A busy page
+    // hears of what it shows late, so the time is that of the report.
+    if (isIntersecting) look([target], time);
+    else for (const key of observed.get(target)?.keys ?? []) mark(watchOf(key), target, false, time);
   }
 }
 
