@@ -33,7 +33,7 @@ RECORDER = (Path(__file__).parent / "ratings_recorder.js").read_text("utf-8")
 TAKEN_OUT = {
     "closed_panels": ("const open = pieces.some(isDrawn);", "const open = true;"),
     "scrolled_out": ("return shown > 0 &&", "return true || shown > 0 &&"),
-    "another_tab": ("&& !document.hidden ? now : null", "? now : null"),
+    "another_tab": ("&& !document.hidden ? watch.at : null", "? watch.at : null"),
     "time_in_view": ("watch.since = watch.pieces.size > 0", "watch.since = watch.since !== null || watch.pieces.size > 0"),
 }
 """What is taken out of sight.js: a piece of its text, and what stands there then."""
@@ -237,6 +237,15 @@ def newest(rows: sqlite3.Connection, node: str) -> dict[str, Any]:
     return {"thumb": thumb, "comment": comment, **{name: json.loads(text) for name, text in texts.items()}}
 
 
+def without(taken_out: str) -> str:
+    """Return sight.js without a part; ValueError when the part does not stand there once."""
+    piece, instead = TAKEN_OUT[taken_out]
+    text = (STATIC / "sight.js").read_text("utf-8")
+    if text.count(piece) != 1:
+        raise ValueError(f"{piece!r} stands {text.count(piece)} times in sight.js; correct TAKEN_OUT")
+    return text.replace(piece, instead)
+
+
 @contextmanager
 def visit(browser: Browser, app: Playground, taken_out: str = "", seed: int = 1) -> Iterator[Person]:
     """Open the page as a new person, with the recorder, and with a part of the page's recording taken out."""
@@ -244,13 +253,10 @@ def visit(browser: Browser, app: Playground, taken_out: str = "", seed: int = 1)
     context.set_default_timeout(120_000)
     context.add_init_script(RECORDER)
     if taken_out:
-        piece, instead = TAKEN_OUT[taken_out]
-        text = (STATIC / "sight.js").read_text("utf-8")
-        if text.count(piece) != 1:
-            raise SystemExit(f"ratings_truth: {piece!r} stands {text.count(piece)} times in sight.js; correct TAKEN_OUT")
+        text = without(taken_out)
 
         def serve(route: Route) -> None:
-            route.fulfill(content_type="text/javascript", body=text.replace(piece, instead))
+            route.fulfill(content_type="text/javascript", body=text)
 
         context.route("**/sight.js", serve)
     person = Person(context.new_page(), app, seed)
@@ -283,13 +289,13 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium_path(), args=FLAGS)
         with visit(browser, app) as person:
             play(person, ratings)
+        for fault in person.wrong[:20]:
+            print(fault, flush=True)
         for taken_out in TAKEN_OUT:
             with visit(browser, app, taken_out, seed=2) as blind:
                 play(blind, min(ratings, RATINGS_WITHOUT))
                 noticed[taken_out] = len(blind.wrong)
         browser.close()
-    for fault in person.wrong[:20]:
-        print(fault)
     measured = {
         "ratings": person.given,
         "true": person.given - len(person.wrong),

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from benchmarks.ratings_truth import TAKEN_OUT, without
+from her.ui.assets import STATIC
 from tests.browser.steps import begin, database
 from tests.playground import Playground
 
@@ -113,3 +115,8 @@ def test_what_waits_is_sent_by_the_next_page_and_refused_for_good_with_a_sentenc
     expect(page.locator("#stage .her-unsaved")).to_have_text(re.compile("^This rating cannot be saved: [^·]*$"))
     expect(reply.locator('[data-act="like"]')).to_have_attribute("aria-pressed", "true")
     assert len(stored(app, reply)) == 1, "sent when the page was left, and again by the next: it is one act"
+
+
+@pytest.mark.parametrize("part", TAKEN_OUT)
+def test_what_the_benchmark_takes_out_of_the_recording_stands_there(part: str) -> None:
+    assert without(part) != (STATIC / "sight.js").read_text("utf-8")
