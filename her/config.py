@@ -36,7 +36,7 @@ class Settings(Value):
         port: TCP port; 0 takes a free one.
         allow_visitor_urls: whether visitors may connect models by URL. A public server must not set it: the server would
             send requests to any address a visitor names.
-        playtest: file that describes a playtest (her/feedback/playtest.py); empty for a playground without.
+        playtest: file that describes a playtest (her/feedback/playtest.py), HER_PLAYTEST; empty for none.
         share_with: `lan` answers at the addresses of this machine in its network, and at no other name.
         author: whether the page has a form that writes persona files; for this machine alone.
     """
@@ -46,7 +46,7 @@ class Settings(Value):
     host: str = Field(default_factory=paths.server_host)
     port: int = Field(default_factory=paths.server_port, ge=0, le=65535)
     allow_visitor_urls: bool = False
-    playtest: str = ""
+    playtest: str = Field(default_factory=paths.playtest_file)
     share_with: Literal["", "lan"] = ""
     author: bool = False
 

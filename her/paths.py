@@ -44,6 +44,11 @@ def personas_folder() -> Path:
     return beside if beside.is_dir() else ROOT / "her" / "personas"
 
 
+def playtest_file() -> str:
+    """Return `HER_PLAYTEST`, the file of the playtest that a server without a command line opens; empty for none."""
+    return os.environ.get("HER_PLAYTEST", "")
+
+
 def space_id() -> str:
     """Return `OWNER/NAME` of the Hugging Face Space that this process runs on, else an empty string."""
     return os.environ.get("SPACE_ID", "")

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from her.chat.ceilings import ADDRESS
 from her.chat.service import ChatService
 from her.errors import Forbidden, InputError, NotFound
 from her.feedback.playtest import FREED_MINUTES, Mission, Playtest
@@ -71,6 +72,7 @@ async def agree(service: ChatService, visitor: str, version: str, language: Lang
         raise InputError("the text of this playtest is another one now; reload the page to read it")
     if visitor in service.people.withdrawn:
         raise Forbidden("you deleted everything under this code; reload the page to begin anew")
+    service.people.pace.take(ADDRESS.get())
     await service.in_thread(service.store.agree, visitor, _name(service), version, language, consent.text(language))
     service.people.agreed.add(visitor)
 
@@ -148,6 +150,7 @@ async def give_up(service: ChatService, visitor: str) -> None:
 
 async def personal_file(service: ChatService, visitor: str) -> tuple[str, str]:
     """Return name and text (JSON) of the file with everything that is stored about a visitor."""
+    service.people.pace.take(ADDRESS.get())
     rows: dict[str, list[dict[str, Any]]] = await service.in_thread(personal_rows, service.store, visitor)
     content = {
         "name": pseudonym(visitor),
@@ -162,6 +165,7 @@ async def personal_file(service: ChatService, visitor: str) -> tuple[str, str]:
 
 async def delete_everything(service: ChatService, visitor: str) -> None:
     """Delete all rows of a visitor; a mark stays that keeps them out of every export and copy. Replies are stopped first."""
+    service.people.pace.take(ADDRESS.get())
     service.people.withdrawn.add(visitor)  # before anything is awaited, so that nothing is written meanwhile
     service.people.agreed.discard(visitor)
     await service.connect(visitor, None)

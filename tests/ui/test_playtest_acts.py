@@ -8,6 +8,7 @@ from typing import Any, get_args
 import gradio as gr
 import pytest
 
+from her.chat.ceilings import ADDRESS
 from her.chat.service import ChatService
 from her.errors import InputError
 from her.feedback.export import ExportFormat, export
@@ -69,6 +70,7 @@ IDS = {"chat": "c", "node": "n", "persona": "mara", "character": "Mara", "scenar
 FIELDS: Mapping[str, Any] = IDS | {
     "rating": {"thumb": 1},
     "fields": {"name": "Tom"},
+    "kind": "role_thinking",
     "ballot": "b",
     "vote": {"id": "0123456789", "winner": "first"},
     "text": "Hello.",
@@ -265,3 +267,17 @@ async def test_deleting_everything_reaches_every_table_and_every_export(store: S
         assert "you deleted everything" in answer["error"]
     assert "you deleted everything" in (await Person(playground(store)).act("chats"))["error"], "after a restart as well"
     assert "error" not in await ben.act("chats")
+
+
+@pytest.mark.parametrize("act", ["agree", "my_rows", "delete_everything"])
+async def test_one_address_cannot_ask_for_ever_with_new_secrets(store: Store, act: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("her.chat.participants.AT_ONCE", 2)
+    stage = playground(store)
+    token = ADDRESS.set("10.0.0.9")
+    try:
+        fields = {"version": "v1"} if act == "agree" else {}
+        answers = [await Person(stage, str(number)).act(act, **fields) for number in range(3)]
+    finally:
+        ADDRESS.reset(token)
+    assert ["error" in answer for answer in answers] == [False, False, True] and "network address" in answers[2]["error"]
+    assert store.withdrawals_since(0) == (2 if act == "delete_everything" else 0)
