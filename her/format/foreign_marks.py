@@ -94,6 +94,12 @@ def find_foreign(text: str, at: int) -> str:
 
 
 @cache
+def foreign_begins() -> re.Pattern[str]:
+    """Return the pattern of the places where a token begins, or may begin at the end of the text."""
+    return re.compile(foreign_tables().anywhere)
+
+
+@cache
 def whole_tokens() -> dict[str, Tag]:
     """Return the tokens that end at their first `>` and are written exactly so; most are, and a dict finds them at once."""
     words = [f"<{slash}{name}>" for slash in ("", "/") for name in _NAMES] + list(foreign_tables().tokens)

@@ -15,7 +15,7 @@ from her.format.foreign_marks import (
     ESCAPED_END,
     ESCAPED_LONGEST,
     find_foreign,
-    foreign_tables,
+    foreign_begins,
     is_cut_foreign,
     read_foreign,
     whole_tokens,
@@ -69,12 +69,12 @@ class Scanner:
         self._base = 0  # position of the text in hand within all that came
         self._wide = notation == "auto"
         self._names = marks.name_finder(state.speaker, others)
-        self._wide_names = wide_names(state.speaker, others)
+        self._wide_names = wide_names(state.speaker, others) if self._wide else None
         self._find: Callable[[str, int], str] = find_foreign if self._wide else find_tag
         self._read: Callable[[str], Tag] = read_foreign if self._wide else read_tag
         self._cut: Callable[[str, int], bool] = is_cut_foreign if self._wide else is_cut
         self._whole = whole_tokens() if self._wide else {}
-        self._may_begin = re.compile(foreign_tables().anywhere).match if self._wide else tag_begins().match
+        self._may_begin = foreign_begins().match if self._wide else tag_begins().match
         self._firsts = "<＜[◁" if self._wide else "<"
         self._any_angle = bool(guess.wrapper)  # tags count that stand in no table
 
@@ -198,7 +198,7 @@ class Scanner:
         return found.end
 
     def _name(self, text: str, at: int, final: bool) -> int:
-        if self._wide:
+        if self._wide_names is not None:
             found = self._wide_names.look(text, at, final, self._state.fresh)
             if found is None or isinstance(found, int):
                 return at if found is None else ~at
