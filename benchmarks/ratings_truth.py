@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from benchmarks.report import report
 from her.feedback.rubric import RUBRIC
@@ -28,7 +28,7 @@ from tests.conftest import FLAGS, chromium_path
 from tests.playground import Playground
 
 RATINGS, RATINGS_WITHOUT = 500, 40
-SLACK_MILLISECONDS = 50
+SLACK_MILLISECONDS, PATIENCE_MILLISECONDS = 50, 120_000
 RECORDER = (Path(__file__).parent / "ratings_recorder.js").read_text("utf-8")
 TAKEN_OUT = {
     "closed_panels": ("const open = pieces.some(isDrawn);", "const open = true;"),
@@ -250,7 +250,7 @@ def without(taken_out: str) -> str:
 def visit(browser: Browser, app: Playground, taken_out: str = "", seed: int = 1) -> Iterator[Person]:
     """Open the page as a new person, with the recorder, and with a part of the page's recording taken out."""
     context = browser.new_context(viewport={"width": 900, "height": 620})
-    context.set_default_timeout(120_000)
+    context.set_default_timeout(PATIENCE_MILLISECONDS)
     context.add_init_script(RECORDER)
     if taken_out:
         text = without(taken_out)
@@ -285,6 +285,7 @@ def main() -> None:
     parser.add_argument("ratings", type=int, nargs="?", default=RATINGS)
     ratings = parser.parse_args().ratings
     noticed: dict[str, int] = {}
+    expect.set_options(timeout=PATIENCE_MILLISECONDS)
     with tempfile.TemporaryDirectory() as home, Playground(Path(home)) as app, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path(), args=FLAGS)
         with visit(browser, app) as person:
