@@ -69,6 +69,14 @@ def test_rows_of_a_reward_model_have_margins_and_where_they_come_from(store: Sto
     assert [row["chosen"][0]["content"] for row in rows(store, "rm")] == ["Iago: better", "Iago: best"]
 
 
+def test_a_record_of_what_was_seen_names_its_version_in_old_rows_too(store: Store, tmp_path: Path) -> None:
+    good, _ = filled(store)
+    by_turn = {row["turn"]["id"]: row["seen"] for row in rows(store, "jsonl") if row["turn"]}
+    assert (by_turn[good.id]["version"], by_turn[good.id]["sights"]["speech"]["open"]) == (2, True)
+    sql(tmp_path / "her.sqlite3", """UPDATE ratings SET seen = '{"role_thinking": true, "dwell_ms": 90}'""")
+    assert all(row["seen"] == {"version": 1, "role_thinking": True, "dwell_ms": 90} for row in rows(store, "jsonl"))
+
+
 def test_a_verdict_has_both_replies_and_what_measures_the_voter(store: Store) -> None:
     good, bad = filled(store)
     chat = good.conversation_id
