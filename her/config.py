@@ -39,6 +39,7 @@ class Settings(Value):
         playtest: file that describes a playtest (her/feedback/playtest.py), HER_PLAYTEST; empty for none.
         share_with: `lan` answers at the addresses of this machine in its network, and at no other name.
         author: whether the page has a form that writes persona files; for this machine alone.
+        admin: whether there is an organiser's page; its link is printed at the start.
     """
 
     backend: str | None = None
@@ -49,6 +50,7 @@ class Settings(Value):
     playtest: str = Field(default_factory=paths.playtest_file)
     share_with: Literal["", "lan"] = ""
     author: bool = False
+    admin: bool = False
 
 
 class ParsedWords(NamedTuple):

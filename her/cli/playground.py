@@ -16,9 +16,11 @@ app = typer.Typer()
 personas_app = typer.Typer(no_args_is_help=True, help="List and validate persona and scene files.")
 ratings_app = typer.Typer(no_args_is_help=True, help="Count and export the ratings of turns.")
 space_app = typer.Typer(no_args_is_help=True, help="Deploy the playground to a Hugging Face Space.")
+admin_app = typer.Typer(no_args_is_help=True, help="Let the organiser of a playtest in.")
 backends_app = typer.Typer(no_args_is_help=True, help="Check whether a model answers.")
 app.add_typer(personas_app, name="personas", rich_help_panel=PANEL)
 app.add_typer(ratings_app, name="ratings", rich_help_panel=PANEL)
+app.add_typer(admin_app, name="admin", rich_help_panel=PANEL)
 app.add_typer(space_app, name="space", rich_help_panel=PANEL)
 app.add_typer(backends_app, name="backends", rich_help_panel=PANEL)
 
@@ -46,6 +48,7 @@ def play(
     share_with: Annotated[
         Share | None, typer.Option(help="lan: open it to the local network; prints the addresses and a QR code.")
     ] = None,
+    admin: Annotated[bool, typer.Option("--admin", help="Open the organiser's page too, and print its link.")] = False,
 ) -> None:
     """Start the playground and print its address."""
     from her import paths
@@ -62,6 +65,7 @@ def play(
         scenes=tuple(scenes or ()),
         allow_visitor_urls=allow_visitor_urls,
         author=author,
+        admin=admin,
         **{key: value for key, value in overrides.items() if value is not None},
     )
     paths.prepare_for_gradio()
@@ -145,6 +149,25 @@ def ratings_export(
         out, exported = write_export(store, format, out, only)
     reasons = "".join(f"; left out: {count} {reason}" for reason, count in exported.left_out.items())
     typer.echo(f"{out}: {exported.written} lines{reasons}", err=True)
+
+
+@admin_app.command("link")
+def admin_link() -> None:
+    """Print a link to the organiser's page of a running `her play --admin`: for one use within 15 minutes."""
+    from her import paths
+    from her.ui.organiser_door import OrganiserDoor
+
+    typer.echo(OrganiserDoor(paths.home()).link())
+
+
+@admin_app.command("revoke")
+def admin_revoke() -> None:
+    """End every session of the organiser's page and every link that was not used."""
+    from her import paths
+    from her.ui.organiser_door import OrganiserDoor
+
+    OrganiserDoor(paths.home()).revoke()
+    typer.echo("all links and sessions of the organiser's page are ended; her admin link makes a new one")
 
 
 @space_app.command("deploy")

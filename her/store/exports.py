@@ -170,7 +170,7 @@ def edited_replies(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[Edi
     if only.dimension:
         return
     query = select(edits, conversations.c.persona_id).join(conversations, edits.c.conversation_id == conversations.c.id)
-    query = query.where(_live(edits), _kept("node", edits.c.original_id), _kept("node", edits.c.edited_id))
+    query = query.where(live(edits), kept("node", edits.c.original_id), kept("node", edits.c.edited_id))
     query = query.where(*selected(store, only, edits))
     with store.reading() as connection:
         for row in connection.execution_options(yield_per=BATCH).execute(query.order_by(edits.c.seq)):
@@ -195,12 +195,12 @@ def chosen_replies(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[Cho
     query = select(choices, conversations.c.persona_id)
     query = query.join(conversations, choices.c.conversation_id == conversations.c.id)
     query = query.where(
-        choices.c.seq.in_(last), _live(choices), _kept("node", choices.c.chosen_id), *selected(store, only, choices)
+        choices.c.seq.in_(last), live(choices), kept("node", choices.c.chosen_id), *selected(store, only, choices)
     )
     with store.reading() as connection:
         for row in connection.execution_options(yield_per=BATCH).execute(query.order_by(choices.c.seq)):
             choice = choice_record(row)
-            present = select(nodes.c.id).where(nodes.c.id.in_(choice.alternatives), _kept("node", nodes.c.id))
+            present = select(nodes.c.id).where(nodes.c.id.in_(choice.alternatives), kept("node", nodes.c.id))
             # A query each: choices are few, and a join would repeat their JSON for every alternative.
             others = connection.execute(present.order_by(nodes.c.seq)).scalars().all()
             yield ChosenReply(
@@ -254,32 +254,32 @@ def _votes(store: Core, only: ExportFilter) -> Select[Any]:
     joined = joined.join(conversations, ballots.c.conversation_id == conversations.c.id)
     columns = [ballots, *vote_columns(), votes.c.created_at.label("voted_at")]
     query = select(*columns, conversations.c.persona_id, conversations.c.language).select_from(joined)
-    query = query.where(_live(ballots), _kept("visitor", conversations.c.visitor_id), _kept("vote", votes.c.id))
-    query = query.where(_kept("node", ballots.c.a_id), _kept("node", ballots.c.b_id), *selected(store, only, votes))
+    query = query.where(live(ballots), kept("visitor", conversations.c.visitor_id), kept("vote", votes.c.id))
+    query = query.where(kept("node", ballots.c.a_id), kept("node", ballots.c.b_id), *selected(store, only, votes))
     return query.order_by(votes.c.seq)
 
 
 def totals(store: Core) -> dict[str, Any]:
     """Return the numbers of rows without a tombstone; generations by how they ended."""
-    live = [_kept("conversation", conversations.c.id), _kept("visitor", conversations.c.visitor_id)]
-    chats = conversations.c.id.in_(select(conversations.c.id).where(*live))
+    present = [kept("conversation", conversations.c.id), kept("visitor", conversations.c.visitor_id)]
+    chats = conversations.c.id.in_(select(conversations.c.id).where(*present))
     finishes = (
         select(generations.c.finish, func.count().label("number")).group_by(generations.c.finish).order_by(generations.c.finish)
     )
     finishes = finishes.join(conversations, generations.c.conversation_id == conversations.c.id).where(chats)
     turns = select(func.count()).select_from(nodes.join(conversations, nodes.c.conversation_id == conversations.c.id))
-    people = select(func.count()).select_from(visitors).where(_kept("visitor", visitors.c.id))
+    people = select(func.count()).select_from(visitors).where(kept("visitor", visitors.c.id))
     with store.reading() as connection:
         return {
             "visitors": connection.execute(people).scalar_one(),
             "conversations": connection.execute(select(func.count()).select_from(conversations).where(chats)).scalar_one(),
-            "turns": connection.execute(turns.where(chats, _kept("node", nodes.c.id))).scalar_one(),
+            "turns": connection.execute(turns.where(chats, kept("node", nodes.c.id))).scalar_one(),
             "generations": {row.finish: row.number for row in connection.execute(finishes)},
-            "rating_rows": connection.execute(select(func.count()).select_from(ratings).where(_live(ratings))).scalar_one(),
+            "rating_rows": connection.execute(select(func.count()).select_from(ratings).where(live(ratings))).scalar_one(),
         }
 
 
-def _kept(kind: TombstoneKind, target: ColumnElement[Any]) -> ColumnElement[bool]:
+def kept(kind: TombstoneKind, target: ColumnElement[Any]) -> ColumnElement[bool]:
     """Return the condition that a row has no tombstone of this kind; a rating of a whole chat has no node to check."""
     tombstone = and_(tombstones.c.kind == kind, tombstones.c.target_id == target)
     return or_(target.is_(None), ~exists(select(tombstones.c.seq).where(tombstone)))
@@ -287,7 +287,7 @@ def _kept(kind: TombstoneKind, target: ColumnElement[Any]) -> ColumnElement[bool
 
 def counting() -> list[ColumnElement[bool]]:
     """Return the conditions of a rating that counts: the newest of its target, and nothing it refers to is withdrawn."""
-    return [_live(ratings), _kept("rating", ratings.c.id), ratings.c.seq.in_(newest()), _kept("node", ratings.c.node_id)]
+    return [live(ratings), kept("rating", ratings.c.id), ratings.c.seq.in_(newest()), kept("node", ratings.c.node_id)]
 
 
 def selected(store: Core, only: ExportFilter, table: Any) -> list[ColumnElement[bool]]:
@@ -306,8 +306,9 @@ def _ids_of(store: Core, names: Collection[str]) -> list[str]:
         return [visitor_id for visitor_id in everybody if pseudonym(visitor_id) in names]
 
 
-def _live(table: Any) -> ColumnElement[bool]:
-    return and_(_kept("visitor", table.c.visitor_id), _kept("conversation", table.c.conversation_id))
+def live(table: Any) -> ColumnElement[bool]:
+    """Return the condition that the person and the chat of a row are not withdrawn."""
+    return and_(kept("visitor", table.c.visitor_id), kept("conversation", table.c.conversation_id))
 
 
 def reply_of(connection: Connection, node_id: str) -> ExportedReply:

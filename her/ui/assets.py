@@ -30,8 +30,8 @@ STYLES = (
     "author.css",
 )
 """Style sheets in the order of the cascade."""
-LATER = ("ballot.js",)
-"""Modules that the page loads when it needs them."""
+LATER = ("ballot.js", "organiser.js")
+"""Modules that the page loads when it needs them, and that of the organiser's page."""
 _IMMUTABLE = "public, max-age=31536000, immutable"
 # Gradio runs this text as the body of a function with these names; it drops `type="module"` from a script in `head`.
 # It also looks here for the name of the event, 'run'. An import in such a function has no address to be relative to.

@@ -27,6 +27,8 @@ from her.ui import assets
 from her.ui.comparing import comparing
 from her.ui.connect_tab import ConnectTab
 from her.ui.guard import Guard
+from her.ui.organiser import OrganiserDesk
+from her.ui.organiser_door import OrganiserDoor
 from her.ui.playtest_acts import check_missions
 from her.ui.sharing import LOOPBACK, answered_hosts, invitation
 from her.ui.stage import Stage
@@ -86,10 +88,16 @@ def launch(settings: Settings) -> None:
         if count := chats.store.show_unanswered():
             log.info("%d messages had no reply when the playground was closed; they are shown, and can be answered", count)
         page = build(chats, settings)
-        page.launch(**launch_arguments(settings))
+        desk = organiser_desk(chats) if settings.admin else None
+        page.launch(**launch_arguments(settings, desk))
         log.info("HER is open on %s  (control-C closes it)", page.local_url.rstrip("/"))
         if invited := invitation(settings, page.server_port):
             log.info("%s", invited)
+        if desk:
+            log.info(
+                "organiser's page, for one use within 15 minutes: %s  (her admin link makes another)",
+                desk.door.link(page.local_url),
+            )
         page.block_thread()
 
 
@@ -132,11 +140,18 @@ def _warm() -> str:
     return "warm"
 
 
-def launch_arguments(settings: Settings) -> dict[str, Any]:
+def organiser_desk(chats: ChatService) -> OrganiserDesk:
+    """Return the organiser's page over the same database."""
+    names = {persona.id: persona.name for persona in chats.personas.values()}
+    return OrganiserDesk(chats.store, names, OrganiserDoor(paths.home()))
+
+
+def launch_arguments(settings: Settings, desk: OrganiserDesk | None = None) -> dict[str, Any]:
     """Return the arguments for Gradio: local address by default, no share link, no monitoring, no remote fonts."""
     fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "PingFang SC", "Noto Sans CJK SC", "sans-serif"]
     ancestors = "'self' https://huggingface.co https://*.hf.space" if paths.space_id() else "'self'"
     guard: dict[str, Any] = {"hosts": answered_hosts(settings), "ancestors": ancestors, "proxies": paths.proxies()}
+    guard["door"] = desk.door if desk else None
     return {
         "server_name": f"[{settings.host}]" if ":" in settings.host else settings.host,
         "server_port": settings.port or None,
@@ -154,6 +169,6 @@ def launch_arguments(settings: Settings) -> dict[str, Any]:
         "css_paths": assets.styles(),
         "app_kwargs": {
             "middleware": [Middleware(Guard, **guard), Middleware(assets.Preload)],
-            "routes": assets.routes(),
+            "routes": [*assets.routes(), *(desk.routes() if desk else [])],
         },
     }

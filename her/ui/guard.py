@@ -12,8 +12,10 @@ import logging
 import traceback
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import parse_qs
 
 from her.chat.ceilings import ADDRESS
+from her.ui.organiser_door import OrganiserDoor
 from her.ui.readers import READERS
 
 Scope = dict[str, Any]
@@ -28,13 +30,16 @@ API = "/gradio_api"
 STREAM = f"{API}/queue/data"
 _READ = ("/", "/config", "/theme.css", "/favicon.ico", "/robots.txt", "/manifest.json", STREAM, f"{API}/startup-events")
 _READ_BELOW = ("/assets/", "/static/", "/svelte/", "/her-static/", f"{API}/heartbeat/")
+ORGANISER = "/organiser"
+COOKIE = "her_organiser"
+_ORGANISER_POSTED = (f"{ORGANISER}/leave", f"{ORGANISER}/revoke")
 _POSTED = tuple(f"{API}/{name}" for name in ("component_server", "queue/join", "cancel", "reset"))
 MAX_BODY = 8_000_000
 """Largest body of a request in bytes; the longest text that is read has a million characters, up to 6 bytes each in JSON."""
 UNREAD_SECONDS = 30
 """Seconds that a client may leave a piece of a stream unread before its stream is ended."""
 _OTHER_HOST = "This playground answers only at the address it was opened on; use http://127.0.0.1 and its port."
-_NOTHING_HERE = "There is nothing at this address; open the playground at /."
+NOTHING_HERE = "There is nothing at this address; open the playground at /."
 _CLOSED = "This address takes no data; the page of the playground uses others."
 _NOT_JSON = "This address takes JSON; send it with the content type application/json."
 _FOREIGN = "This request comes from another site; use the page of the playground itself."
@@ -53,10 +58,19 @@ class Guard:
         hosts: host names that are answered, without port; empty answers all.
         ancestors: pages that may frame the playground, as CSP sources.
         proxies: addresses of proxies whose X-Forwarded-For and X-Forwarded-Host are believed; `*` for any, as on a Space.
+        door: who may open the organiser's page; None where there is none. For everybody else it is an absent page.
     """
 
-    def __init__(self, app: Any, hosts: Sequence[str] = (), ancestors: str = "'self'", proxies: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        app: Any,
+        hosts: Sequence[str] = (),
+        ancestors: str = "'self'",
+        proxies: Sequence[str] = (),
+        door: OrganiserDoor | None = None,
+    ) -> None:
         self.app = app
+        self.door = door
         self.hosts = frozenset(hosts)
         self.proxies = frozenset(proxies)
         policy = _POLICY.format(ancestors=ancestors)
@@ -79,7 +93,7 @@ class Guard:
         proxied = self._proxied(scope)
         scope = _seen_from_outside(scope, headers, proxied)
         if refusal := self._refusal(scope, headers, proxied):
-            await _refuse(send, *refusal)
+            await _refuse(send, *refusal, self.headers)
             return
         await self._pass(scope, receive, send)
 
@@ -127,10 +141,11 @@ class Guard:
         method, path = scope["method"], scope["path"].removeprefix(scope.get("root_path", ""))
         if self.hosts and _host_name(headers.get(b"host", "")) not in self.hosts:
             return 421, _OTHER_HOST
+        organiser = self.door is not None and _below(path) and self._admits(scope, headers)
         if method in ("GET", "HEAD"):
-            known = (path.rstrip("/") or "/") in _READ or path.startswith(_READ_BELOW)
-            return None if known else (404, _NOTHING_HERE)
-        if method != "POST" or path.rstrip("/") not in _POSTED:
+            known = (path.rstrip("/") or "/") in _READ or path.startswith(_READ_BELOW) or organiser
+            return None if known else (404, NOTHING_HERE)
+        if method != "POST" or path.rstrip("/") not in (*_POSTED, *(_ORGANISER_POSTED if organiser else ())):
             return 403, _CLOSED
         if headers.get(b"content-type", "").partition(";")[0].strip().lower() != "application/json":
             return 415, _NOT_JSON
@@ -139,9 +154,28 @@ class Guard:
         length = headers.get(b"content-length", "")
         return (413, _TOO_LONG) if length.isdigit() and int(length) > MAX_BODY else None
 
+    def _admits(self, scope: Scope, headers: dict[bytes, str]) -> bool:
+        """Tell whether a request is the organiser's; the page's own functions ask again."""
+        query: bytes = scope.get("query_string", b"")
+        key = parse_qs(query.decode("latin-1")).get("key", [""])[0]
+        return self.door is not None and self.door.admits(key=key, session=session_cookie(headers.get(b"cookie", "")))
+
     def _proxied(self, scope: Scope) -> bool:
         client = scope.get("client") or ("", 0)
         return "*" in self.proxies or client[0] in self.proxies
+
+
+def session_cookie(cookies: str) -> str:
+    """Return the organiser's session from a Cookie header; empty for none."""
+    for pair in cookies.split(";"):
+        name, _, value = pair.strip().partition("=")
+        if name == COOKIE:
+            return value[:100]
+    return ""
+
+
+def _below(path: str) -> bool:
+    return path == ORGANISER or path.startswith(f"{ORGANISER}/")
 
 
 def _is_own(headers: dict[bytes, str], proxied: bool) -> bool:
@@ -206,8 +240,9 @@ def _limited(receive: Any) -> Any:
     return limited
 
 
-async def _refuse(send: Any, status: int, sentence: str) -> None:
+async def _refuse(send: Any, status: int, sentence: str, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
     text = sentence.encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(text)).encode())]
+    # In the order of Starlette, so that an answer of a page is not told from one of the guard.
+    headers = [(b"content-length", str(len(text)).encode()), (b"content-type", b"text/plain; charset=utf-8"), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": text})
