@@ -6,13 +6,14 @@ ratings are only read; nothing changes but sessions.
 
 import secrets
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from starlette.background import BackgroundTask
 from starlette.requests import Request
@@ -42,6 +43,18 @@ _HEADERS = {
 Handler = Callable[[Request], Response]
 
 
+FRESH_SECONDS, LIVE_SECONDS = 2.0, 30.0
+"""Age of figures that a page takes as they are; of those at the top of a page that is open."""
+
+
+class KeptFigures(NamedTuple):
+    """Figures with what they were computed from, and when, by a clock that nobody sets."""
+
+    mark: tuple[int, ...]
+    at: float
+    figures: OrganiserFigures
+
+
 class OrganiserDesk:
     """The pages and what they are made from.
 
@@ -56,7 +69,7 @@ class OrganiserDesk:
         self.personas = personas
         self.door = door
         self._lock = Lock()
-        self._figures: tuple[tuple[int, ...], OrganiserFigures] | None = None
+        self._figures: KeptFigures | None = None
 
     def routes(self) -> list[Route]:
         """Return the addresses of the page; all others below it are absent."""
@@ -109,7 +122,7 @@ class OrganiserDesk:
 
     def live(self, request: Request) -> Response:
         """Return the tiles and comments alone."""
-        return self._page("organiser_live.html.jinja", request, **self._live(request, self.figures()))
+        return self._page("organiser_live.html.jinja", request, **self._live(request, self.figures(LIVE_SECONDS)))
 
     def chat(self, request: Request) -> Response:
         """Return a chat as it stood at one of its moments, the last one where none is named."""
@@ -152,13 +165,17 @@ class OrganiserDesk:
         self.door.revoke()
         return _without_cookie(request)
 
-    def figures(self) -> OrganiserFigures:
-        """Return the figures, computed again only when something has changed; one at a time."""
+    def figures(self, age: float = FRESH_SECONDS) -> OrganiserFigures:
+        """Return the figures, computed again when something has changed and they are older than `age`; one at a time.
+
+        They take a second of a processor, which the chats of the same process need as well.
+        """
         with self._lock:
-            now = mark(self.store)
-            if self._figures is None or self._figures[0] != now:
-                self._figures = (now, gather(self.store))
-            return self._figures[1]
+            kept = self._figures
+            if kept is None or (time.monotonic() - kept.at >= age and mark(self.store) != kept.mark):
+                now = mark(self.store)
+                kept = self._figures = KeptFigures(now, time.monotonic(), gather(self.store))
+            return kept.figures
 
     def _live(self, request: Request, figures: OrganiserFigures) -> dict[str, object]:
         texts = organiser_words(_language(request))

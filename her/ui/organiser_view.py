@@ -232,8 +232,7 @@ def _verdict(moment: Moment, texts: Mapping[str, str]) -> str:
     if moment.kind == "choice":
         return texts["kept_reply"]
     if moment.kind == "vote":
-        winners = {"a": "1", "b": "2", "tie": texts["tie"], "both_bad": texts["both_bad"]}
-        return f"{texts['votes']}: {winners[str(moment.winner)]}"
+        return texts[f"chose_{moment.winner}"]
     assert moment.rating is not None
     fact = moment.rating
     words: Sequence[str] = [] if fact.node_id else [fact.character or texts["whole_chat"]]
