@@ -133,6 +133,7 @@ def ratings_export(
     until: Annotated[str, typer.Option(metavar="DATE", help="Last day, or the first moment after.")] = "",
     persona: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only chats with this persona; repeatable.")] = None,
     rater: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this rater, as in files; repeatable.")] = None,
+    mission: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only chats of this mission; repeatable.")] = None,
     dimension: Annotated[str, typer.Option(metavar="ID", help="Only ratings and votes on this dimension of the rubric.")] = "",
 ) -> None:
     """Write ratings and votes as JSON lines or Parquet: as they are, or as training rows of TRL."""
@@ -141,8 +142,9 @@ def ratings_export(
     from her.feedback.export_filter import read_filter
     from her.store import Store
 
-    only = read_filter(since=since, until=until, personas=persona or (), raters=rater or (), dimension=dimension)
+    named: dict[str, Any] = {"personas": persona or (), "raters": rater or (), "missions": mission or ()}
     store = Store()
+    only = read_filter(since=since, until=until, dimension=dimension, **named)
     if str(out) == "-":
         exported = export(store, format, sys.stdout.write, only)
     else:

@@ -12,7 +12,13 @@ _RATER = re.compile(r"(?:rater:)?([a-z]{2,12}-[a-z]{2,12}-[0-9a-z]{4})")
 
 
 def read_filter(
-    *, since: str = "", until: str = "", personas: Iterable[str] = (), raters: Iterable[str] = (), dimension: str = ""
+    *,
+    since: str = "",
+    until: str = "",
+    personas: Iterable[str] = (),
+    raters: Iterable[str] = (),
+    missions: Iterable[str] = (),
+    dimension: str = "",
 ) -> ExportFilter:
     """Return the filter.
 
@@ -31,7 +37,12 @@ def read_filter(
     if first is not None and after is not None and first >= after:
         raise InputError(f"since {since!r} is not before until {until!r}, so nothing would be left; exchange them")
     return ExportFilter(
-        since=first, until=after, personas=tuple(personas), raters=tuple(map(_rater, raters)), dimension=dimension
+        since=first,
+        until=after,
+        personas=tuple(personas),
+        raters=tuple(map(_rater, raters)),
+        missions=tuple(missions),
+        dimension=dimension,
     )
 
 

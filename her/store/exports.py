@@ -27,6 +27,7 @@ from her.store.pseudonyms import pseudonym
 from her.store.records import Ballot, Choice, Generation, Node, Rated, Rewritten, TombstoneKind, Vote
 from her.store.stand_ins import STAND_IN, StandIn, stand_in
 from her.store.tables import (
+    assignments,
     ballots,
     choices,
     conversations,
@@ -52,6 +53,7 @@ class ExportFilter(Value):
         since: first moment, in milliseconds since 1970; `until` the first moment after.
         personas: ids of personas; a chat without one, such as a scene of a book, has the empty id.
         raters: made-up names of people (her/store/pseudonyms.py).
+        missions: ids of missions of a playtest; only chats in which one of them was played.
         dimension: of the rubric; ratings without stars in it and votes without a winner in it are left out.
     """
 
@@ -59,6 +61,7 @@ class ExportFilter(Value):
     until: int | None = None
     personas: tuple[str, ...] = ()
     raters: tuple[str, ...] = ()
+    missions: tuple[str, ...] = ()
     dimension: str = ""
 
 
@@ -296,6 +299,8 @@ def selected(store: Core, only: ExportFilter, table: Any) -> list[ColumnElement[
     found += [table.c.created_at < only.until] if only.until is not None else []
     found += [conversations.c.persona_id.in_(only.personas)] if only.personas else []
     found += [table.c.visitor_id.in_(_ids_of(store, only.raters))] if only.raters else []
+    played = select(assignments.c.conversation_id).where(assignments.c.mission.in_(only.missions))
+    found += [conversations.c.id.in_(played)] if only.missions else []
     return found
 
 

@@ -13,7 +13,7 @@ from her.store.chats import node_record
 from her.store.core import Core, no_chat
 from her.store.exports import BATCH, counting, kept, live
 from her.store.records import Ensemble, Node, Seen
-from her.store.tables import ballots, choices, conversations, nodes, ratings, tombstones, votes
+from her.store.tables import assignments, ballots, choices, conversations, nodes, ratings, tombstones, votes
 from her.types import Language, Outcome
 
 ActKind = Literal["turn", "rating", "choice", "vote"]
@@ -163,8 +163,26 @@ def skipped_ballots(store: Core) -> dict[str, int]:
         return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def judged_chats(store: Core, most: int, visitor: str = "") -> list[JudgedChat]:
-    """Return the chats in which something was judged, the newest first; of one person by the first 12 digits of the id."""
+class MissionCounts(NamedTuple):
+    """People of a mission: who were given it and have not given up, began a chat, are done."""
+
+    given: int
+    begun: int
+    done: int
+
+
+def mission_counts(store: Core, playtest: str) -> dict[str, MissionCounts]:
+    """Return the progress of each mission of a playtest that anybody was given."""
+    begun, done = (func.count(column) for column in (assignments.c.conversation_id, assignments.c.done_at))
+    query = select(assignments.c.mission, func.count(), begun, done).group_by(assignments.c.mission)
+    query = query.where(assignments.c.playtest == playtest, assignments.c.ended_at.is_(None))
+    query = query.where(kept("visitor", assignments.c.visitor_id))
+    with store.reading() as connection:
+        return {row[0]: MissionCounts(*row[1:]) for row in connection.execute(query)}
+
+
+def judged_chats(store: Core, most: int) -> list[JudgedChat]:
+    """Return the chats in which something was judged, the newest first."""
     parts = [select(table.c.conversation_id.label("chat"), table.c.created_at).where(live(table)) for table in (ratings, choices)]
     both = votes.join(ballots, votes.c.ballot_id == ballots.c.id)
     cast = select(ballots.c.conversation_id.label("chat"), votes.c.created_at).select_from(both)
@@ -173,8 +191,6 @@ def judged_chats(store: Core, most: int, visitor: str = "") -> list[JudgedChat]:
     query = select(*columns, func.count().label("judged"), func.max(judged.c.created_at).label("at"))
     query = query.select_from(conversations.join(judged, judged.c.chat == conversations.c.id)).group_by(*columns)
     query = query.where(kept("visitor", conversations.c.visitor_id), conversations.c.deleted_at.is_(None))
-    if visitor:
-        query = query.where(func.substr(conversations.c.visitor_id, 1, 12) == visitor)
     with store.reading() as connection:
         return [
             JudgedChat._make(row) for row in connection.execute(query.order_by(func.max(judged.c.created_at).desc()).limit(most))

@@ -1,18 +1,20 @@
 """Read ratings for an export as their rows hold them: JSON columns stay text, so that a million are exported in a minute."""
 
 from collections.abc import Iterator
+from functools import lru_cache, partial
+from json.encoder import encode_basestring
 from typing import NamedTuple
 
-from pydantic import TypeAdapter
+from pydantic_core import from_json
 from sqlalchemy import Connection, Integer, String, select, type_coerce
 
 from her.store.core import Core
 from her.store.exports import BATCH, EVERYTHING, ExportFilter, counting, reply_of, selected, stand_in_of
-from her.store.stand_ins import STAND_IN, StandIn
+from her.store.records import Rating
+from her.store.stand_ins import StandIn
 from her.store.tables import JsonColumn, conversations, generations, nodes, ratings
 from her.types import Message, Sampling, Turn
 
-_MESSAGES = TypeAdapter(tuple[Message, ...])
 _STARTS_MESSAGE = '{"role":"'
 """Start of a message in stored JSON; inside a text its quotes have backslashes, so it is found nowhere else."""
 
@@ -51,48 +53,44 @@ def stored_ratings(store: Core, only: ExportFilter = EVERYTHING) -> Iterator[Sto
     joined = joined.outerjoin(nodes, ratings.c.node_id == nodes.c.id).outerjoin(
         generations, nodes.c.generation_id == generations.c.id
     )
-    of_rating = (
-        "visitor_id",
-        "conversation_id",
-        "character",
-        "rubric",
-        "thumb",
-        "stars",
-        "tags",
-        "comment",
-        "seen",
-        "created_at",
-    )
+    of_rating = ("visitor_id", "conversation_id", "character", *Rating.model_fields, "created_at")
     of_call = ("messages", "model", "revision", "sampling", "finish")
     columns = {name: ratings.c[name] for name in of_rating}
     columns |= {name: conversations.c[name] for name in ("persona_id", "language", "speaker")}
     columns |= {name: nodes.c[name] for name in ("origin", "turn")} | {name: generations.c[name] for name in of_call}
     plain = [type_coerce(columns[name], Integer if name in ("thumb", "created_at") else String) for name in StoredRating._fields]
-    query = select(*plain, conversations.c.visitor_name, nodes.c.generation_id, nodes.c.edit_of, ratings.c.node_id).select_from(
-        joined
-    )
+    place = (nodes.c.generation_id, nodes.c.edit_of, ratings.c.node_id, conversations.c.visitor_name)
+    query = select(*plain, *place).select_from(joined)
     query = query.where(*counting(), *selected(store, only, ratings)).order_by(ratings.c.seq)
     size = len(StoredRating._fields)
     with store.reading() as connection:
+        # One chat after the other is rated, so its name is needed for some rows in a row.
+        name_of = lru_cache(maxsize=BATCH)(partial(stand_in_of, connection))
         for row in connection.execution_options(yield_per=5 * BATCH).execute(query):
             found = StoredRating._make(row[:size])
             generation_id, edit_of = row.generation_id, row.edit_of
             if generation_id is None and edit_of is not None:
                 found = _with_call_of(connection, found, str(row.node_id))
-            if row.visitor_name and row.visitor_name not in STAND_IN.values():
-                found = _nameless(found, stand_in_of(connection, found.conversation_id))
-            yield found._replace(messages=_answered(found.messages)) if found.messages else found
+            if found.messages:
+                found = found._replace(messages=_answered(found.messages))
+            if row.turn and row.visitor_name and (name := name_of(row.conversation_id)):
+                found = _without_name(found, name)
+            yield found
 
 
-def _nameless(found: StoredRating, name: StandIn | None) -> StoredRating:
-    """Return a rating with a word in place of the visitor's own name; the JSON is parsed, so that no key is taken for a name."""
-    if name is None:
-        return found
-    turn = name.turn(Turn.model_validate_json(found.turn)).model_dump_json() if found.turn else found.turn
+def _without_name(found: StoredRating, name: StandIn) -> StoredRating:
+    """Return a rating with a stand-in for the visitor's own name in its turn and in the messages."""
+    turn = name.turn(Turn.model_validate_json(found.turn or "")).model_dump_json()
     if not found.messages:
         return found._replace(turn=turn)
-    messages = _MESSAGES.dump_json(name.messages(_MESSAGES.validate_json(found.messages))).decode()
-    return found._replace(turn=turn, messages=messages)
+    messages = [_message(name, each["role"], each["content"]) for each in from_json(found.messages)]
+    return found._replace(turn=turn, messages=f"[{','.join(messages)}]")
+
+
+@lru_cache(maxsize=4096)
+def _message(name: StandIn, role: str, content: str) -> str:
+    """Return the JSON of a message with the name replaced; the messages of a history come again in every later prompt."""
+    return f'{{"role":"{role}","content":{encode_basestring(name.text(content))}}}'
 
 
 def _with_call_of(connection: Connection, found: StoredRating, node_id: str) -> StoredRating:

@@ -143,7 +143,7 @@ def _warm() -> str:
 def organiser_desk(chats: ChatService) -> OrganiserDesk:
     """Return the organiser's page over the same database."""
     names = {persona.id: persona.name for persona in chats.personas.values()}
-    return OrganiserDesk(chats.store, names, OrganiserDoor(paths.home()))
+    return OrganiserDesk(chats.store, names, OrganiserDoor(paths.home()), chats.people.playtest)
 
 
 def launch_arguments(settings: Settings, desk: OrganiserDesk | None = None) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from her.errors import HerError, NotFound
 from her.feedback.export import ExportFormat
 from her.feedback.export_files import write_file
 from her.feedback.export_filter import read_filter
+from her.feedback.playtest import Playtest
 from her.judging.people_board import LEAST_GAMES
 from her.store import Store
 from her.store.overview import judged_chat, mark, moments
@@ -62,12 +63,14 @@ class OrganiserDesk:
         store: chats, ratings and votes.
         personas: names by id.
         door: who may come in.
+        playtest: whose missions are shown; None for none.
     """
 
-    def __init__(self, store: Store, personas: Mapping[str, str], door: OrganiserDoor) -> None:
+    def __init__(self, store: Store, personas: Mapping[str, str], door: OrganiserDoor, playtest: Playtest | None = None) -> None:
         self.store = store
         self.personas = personas
         self.door = door
+        self.playtest = playtest
         self._lock = Lock()
         self._figures: KeptFigures | None = None
 
@@ -108,7 +111,16 @@ class OrganiserDesk:
     def overview(self, request: Request) -> Response:
         """Return the page with all figures."""
         figures = self.figures()
-        sections = ("comments", "people", "ratings", "votes", "board", "chats", "exports")
+        sections = (
+            "comments",
+            *(["missions"] if self.playtest else []),
+            "people",
+            "ratings",
+            "votes",
+            "board",
+            "chats",
+            "exports",
+        )
         return self._page(
             "organiser.html.jinja",
             request,
@@ -147,6 +159,7 @@ class OrganiserDesk:
             until=asked.get("until", ""),
             personas=[name for name in asked.getlist("persona") if name],
             raters=[name for name in asked.getlist("rater") if name],
+            missions=[name for name in asked.getlist("mission") if name],
             dimension=asked.get("dimension", ""),
         )
         path = Path(tempfile.gettempdir()) / f"her-export-{secrets.token_hex(8)}.{ending}"
@@ -174,7 +187,7 @@ class OrganiserDesk:
             kept = self._figures
             if kept is None or (time.monotonic() - kept.at >= age and mark(self.store) != kept.mark):
                 now = mark(self.store)
-                kept = self._figures = KeptFigures(now, time.monotonic(), gather(self.store))
+                kept = self._figures = KeptFigures(now, time.monotonic(), gather(self.store, self.playtest))
             return kept.figures
 
     def _live(self, request: Request, figures: OrganiserFigures) -> dict[str, object]:

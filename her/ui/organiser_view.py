@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from her.feedback.people import RaterFigures
+from her.feedback.playtest import Mission, Playtest
 from her.feedback.playtest_figures import (
     ActBin,
     DimensionFigures,
@@ -30,11 +31,13 @@ from her.store import Node, Seen, Store
 from her.store.exports import voted_pairs
 from her.store.overview import (
     JudgedChat,
+    MissionCounts,
     Moment,
     PersonComment,
     acts,
     judged_chats,
     line_to,
+    mission_counts,
     newest_comments,
     rating_facts,
     skipped_ballots,
@@ -45,6 +48,13 @@ from her.view import reader, visible_parts
 
 COMMENTS, CHATS = 50, 200
 """Most comments and chats that a page lists, the newest ones."""
+
+
+class MissionRow(NamedTuple):
+    """A mission of the playtest with its progress."""
+
+    mission: Mission
+    counts: MissionCounts
 
 
 class OrganiserFigures(NamedTuple):
@@ -58,6 +68,7 @@ class OrganiserFigures(NamedTuple):
     bins: list[ActBin]
     chats: list[JudgedChat]
     reach: float
+    missions: list[MissionRow]
 
 
 class ReplayPart(NamedTuple):
@@ -80,8 +91,8 @@ class ReplayTurn(NamedTuple):
     note: str = ""
 
 
-def gather(store: Store) -> OrganiserFigures:
-    """Return the figures of this moment."""
+def gather(store: Store, playtest: Playtest | None = None) -> OrganiserFigures:
+    """Return the figures of this moment; with a playtest those of its missions as well."""
     done, facts, skipped = list(acts(store)), list(rating_facts(store)), skipped_ballots(store)
     votes = vote_figures(rater_votes(store), sum(skipped.values()))
     board = people_board(voted_pairs(store))
@@ -94,7 +105,13 @@ def gather(store: Store) -> OrganiserFigures:
         bins=act_bins(done),
         chats=judged_chats(store, CHATS),
         reach=_reach(board),
+        missions=_missions(store, playtest) if playtest else [],
     )
+
+
+def _missions(store: Store, playtest: Playtest) -> list[MissionRow]:
+    counts = mission_counts(store, playtest.name)
+    return [MissionRow(mission, counts.get(mission.id, MissionCounts(0, 0, 0))) for mission in playtest.missions]
 
 
 def _reach(board: PeopleBoard) -> float:

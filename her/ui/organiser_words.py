@@ -20,6 +20,9 @@ _WORDS: dict[str, tuple[str, str]] = {
     "chats": ("Chats", "会话"),
     "exports": ("Exports", "导出"),
     "missions": ("Missions", "任务"),
+    "mission": ("Mission", "任务"),
+    "mission_progress": ("{done} of {people} done", "{people} 人中 {done} 人完成"),
+    "mission_begun": ("{begun} began, {given} were given it", "{begun} 人已开始，已分给 {given} 人"),
     "nobody": (
         "Nobody has done anything yet. Share the address; this page fills by itself.",
         "还没有人参与。分享网址后，本页会自动更新。",

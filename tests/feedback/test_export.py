@@ -14,9 +14,10 @@ from her.feedback.export_files import write_file
 from her.feedback.export_filter import read_filter
 from her.feedback.votes import rater
 from her.store import Node, Store, Vote
-from her.store.exports import EVERYTHING, ExportFilter
+from her.store.exports import EVERYTHING, ExportFilter, rated_replies
 from her.store.pseudonyms import pseudonym
-from tests.store.samples import ANNE, BEN, PROMPT, SEEN, generation, greeted, opened, rating, reply, sql, turn
+from her.types import CastMember, Message
+from tests.store.samples import ANNE, BEN, DRAFT, PROMPT, SEEN, generation, greeted, opened, rating, reply, sql, turn
 
 FORMATS: tuple[ExportFormat, ...] = ("jsonl", "sft", "preference", "kto", "rm", "verdicts")
 HOSTILE = 'Said "no"\\ \n{"role":"assistant","content":"x"} \u2028 你好 \U0001f600'
@@ -127,12 +128,12 @@ def test_a_dimension_may_prefer_what_the_whole_does_not(store: Store) -> None:
         ({"dimension": "vocie"}, "dimension 'vocie' is not in rubric"),
     ],
 )
-def test_a_filter_that_cannot_be_read_is_refused(words: dict[str, Any], said: str) -> None:
+def test_a_filter_that_cannot_be_read_is_refused(store: Store, words: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         read_filter(**words)
 
 
-def test_a_day_without_a_time_is_whole() -> None:
+def test_a_day_without_a_time_is_whole(store: Store) -> None:
     only = read_filter(since="2026-11-28", until="2026-11-28")
     assert only.since is not None and only.until is not None and only.until - only.since == 86_400_000
 
@@ -146,6 +147,42 @@ def test_a_stored_prompt_ends_where_a_continued_reply_begins(store: Store) -> No
         store.rate(ANNE, chat.id, edited.id, rating(1))
     expected = [message.model_dump() for message in PROMPT]
     assert [(row["prompt"], row["model"]) for row in rows(store, "jsonl")] == [(expected, "scripted")] * 4
+
+
+NAMED = DRAFT.model_copy(
+    update={"visitor_name": 'Mara "M" Voss', "cast": (CastMember(name="Iago", persona="iago"), CastMember(name='Mara "M" Voss'))}
+)
+
+
+def test_a_line_has_the_visitor_s_name_nowhere_as_the_parsed_rows(store: Store) -> None:
+    chat = store.create_conversation(ANNE, NAMED, [(turn("Who goes there?"), "greeting")])
+    said = (*PROMPT, Message(role="user", content='Well.\nMara "M" Voss: I am\tMara. MARA! Amara is not.'))
+    call = generation(prompt=said, raw="Mara!")
+    answer = store.add_turn(ANNE, chat.id, chat.head_id, turn('Mara "M" Voss, you said "\nMara".'), "model", generation=call)
+    edited = store.add_edit(ANNE, chat.id, answer.id, turn("Good night, Mara."))
+    for node in (answer, edited):
+        store.rate(ANNE, chat.id, node.id, rating(1))
+    parsed = {row.reply.node.id: row.reply for row in rated_replies(store) if row.reply}
+    for row in rows(store, "jsonl"):
+        reply = parsed[row["turn"]["id"]]
+        assert row["turn"] == reply.node.turn.model_dump(mode="json") and "Voss" not in json.dumps(row)
+        assert (
+            row["prompt"] == [message.model_dump() for message in reply.prompt] and "\tVisitor. " in row["prompt"][-1]["content"]
+        )
+        assert "Amara is not" in row["prompt"][-1]["content"]
+
+
+def test_an_export_of_a_mission_has_its_chats_alone(store: Store) -> None:
+    good, _ = filled(store)
+    given = store.assign(ANNE, "evening", {"confess": 2}, since=0)
+    assert given and rows(store, "jsonl", read_filter(missions=["confess"])) == []
+    store.begin_mission(ANNE, given.id, good.conversation_id)
+    assert len(rows(store, "jsonl", read_filter(missions=["confess", "other"]))) == 3
+    assert [len(rows(store, format, read_filter(missions=["confess"]))) for format in ("sft", "rm", "verdicts")] == [
+        1,
+        1,
+        1,
+    ]
 
 
 @pytest.mark.whole

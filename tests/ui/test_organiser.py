@@ -1,5 +1,6 @@
 """her/ui/organiser.py behind her/ui/guard.py: who gets in, what everybody else gets, and what the pages show and leave out."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,10 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from her.feedback.playtest import Playtest
+from her.feedback.votes import rater
 from her.store import Seen, Store, Vote
+from her.store.pseudonyms import pseudonym
 from her.ui.guard import COOKIE, Guard
 from her.ui.organiser import OrganiserDesk
 from her.ui.organiser_door import OrganiserDoor
@@ -149,7 +153,7 @@ async def test_pages_show_what_was_done_and_every_text_is_escaped(
     await entered(guarded, desk)
     for path in ("/organiser", "/organiser/live", f"/organiser/chats/{chat}"):
         page = (await guarded.get(path, params={"lang": lang})).text
-        assert "aaaaaaaaaaaa" in page and ANNE not in page, path
+        assert pseudonym(ANNE) in page and ANNE not in page, path
         assert "&lt;script&gt;" in page and "<script>alert" not in page and "<img" not in page, path
     overview = (await guarded.get("/organiser", params={"lang": lang})).text
     assert "3.00" in overview, "mean of voice"
@@ -182,8 +186,8 @@ async def test_who_withdrew_is_on_no_page_and_in_no_file(store: Store, desk: Org
         (await guarded.get(path)).text
         for path in ("/organiser", "/organiser/live", "/organiser/export", f"/organiser/chats/{stays}")
     ]
-    assert all("gone" not in page and "aaaaaaaaaaaa" not in page for page in pages)
-    assert all("bbbbbbbbbbbb" in page for page in pages) and (await guarded.get(f"/organiser/chats/{gone}")).status_code == 404
+    assert all("gone" not in page and pseudonym(ANNE) not in page for page in pages)
+    assert all(pseudonym(BEN) in page for page in pages) and (await guarded.get(f"/organiser/chats/{gone}")).status_code == 404
 
 
 async def test_an_export_is_limited_by_what_the_form_says(store: Store, desk: OrganiserDesk, guarded: httpx.AsyncClient) -> None:
@@ -192,10 +196,25 @@ async def test_an_export_is_limited_by_what_the_form_says(store: Store, desk: Or
     await entered(guarded, desk)
     everything = await guarded.get("/organiser/export?format=jsonl&file=jsonl&persona=&rater=&since=&until=&dimension=")
     assert everything.text.count("\n") == 4 and "attachment" in everything.headers["content-disposition"]
-    bens = await guarded.get("/organiser/export", params={"format": "verdicts", "rater": "rater:bbbbbbbbbbbb"})
+    bens = await guarded.get("/organiser/export", params={"format": "verdicts", "rater": rater(BEN)})
     assert bens.text.count("\n") == 1 and "vote two" in bens.text
     refused = await guarded.get("/organiser/export?since=yesterday")
     assert refused.status_code == 400 and "write a day" in refused.text
+
+
+async def test_missions_show_who_began_and_who_is_done(store: Store, desk: OrganiserDesk, guarded: httpx.AsyncClient) -> None:
+    goal = {"en": f"Let him confess {ATTACK}", "zh": "让他承认"}
+    mission = {"id": "confess", "persona": "iago", "goal": goal, "people": 3}
+    desk.playtest = Playtest.model_validate_json(json.dumps({"name": "evening", "missions": [mission]}))
+    for visitor_id in (ANNE, BEN):
+        given = store.assign(visitor_id, "evening", {"confess": 3}, since=0)
+        assert given
+        store.begin_mission(visitor_id, given.id, fill(store, visitor_id, "x"))
+        store.finish_mission(visitor_id, given.id)
+    store.withdraw_visitor(BEN)
+    page = (await (await entered(guarded, desk)).get("/organiser?lang=en")).text
+    assert "1 of 3 done" in page and "1 began, 1 were given it" in page and "<script>alert" not in page
+    assert "让他承认" in (await guarded.get("/organiser?lang=zh")).text
 
 
 async def test_an_empty_playtest_says_what_to_do(desk: OrganiserDesk, guarded: httpx.AsyncClient) -> None:
