@@ -12,6 +12,15 @@ from tests.conftest import FLAGS, chromium_path
 from tests.playground import Playground
 
 HERE = Path(__file__).parent
+PLAYTEST = """
+name: Which is better
+comparisons:
+  every: 1
+  catch: 0
+  arms:
+    - {name: one, sampling: {seed: 0}}
+    - {name: two, sampling: {seed: 1}}
+"""
 
 
 def open_page(browser: Browser, url: str, **context: object) -> Page:
@@ -65,8 +74,28 @@ def meet(page: Page, personas: list[str], name: str, line: str) -> None:
     page.evaluate("document.activeElement.blur()")
 
 
+def vote(browser: Browser, home: Path) -> None:
+    """Draw two replies side by side in a playtest, with one of them chosen."""
+    file = home / "playtest.yaml"
+    file.write_text(PLAYTEST, "utf-8")
+    with Playground(home, arguments=["--playtest", str(file)]) as app:
+        page = open_page(browser, app.url, viewport={"width": 1180, "height": 960}, device_scale_factor=1.5)
+        page.click('[data-persona="sherlock-holmes"]')
+        page.fill(".her-dialog input[autocomplete=nickname]", "Mara")
+        page.click(".her-dialog .primary")
+        page.wait_for_selector(".turn.persona")
+        page.fill(".her-composer textarea", "Good evening, Mr. Holmes. What are you thinking?")
+        page.press(".her-composer textarea", "Enter")
+        page.wait_for_selector('.her-ballot[data-state="vote"]')
+        page.click('.her-ballot [data-winner="second"]')
+        page.locator(".her-ballot .dimensions .tag").nth(1).click()
+        page.evaluate("document.activeElement.blur()")
+        page.locator(".her-ballot").evaluate("node => node.scrollIntoView()")
+        page.screenshot(path=HERE / "vote.png")
+
+
 def main() -> None:
-    """Write the four pictures."""
+    """Write the pictures."""
     with tempfile.TemporaryDirectory() as home, Playground(Path(home)) as app, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path(), args=FLAGS)
         desk = open_page(browser, app.url, viewport={"width": 1180, "height": 900}, device_scale_factor=1.5)
@@ -86,6 +115,7 @@ def main() -> None:
         )
         talk(phone, "lin-daiyu", "阿远", ["林姑娘，你在想什么？"])
         phone.screenshot(path=HERE / "phone.png")
+        vote(browser, Path(home))
         browser.close()
 
 
