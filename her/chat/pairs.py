@@ -86,7 +86,7 @@ def read_ballot(store: Store, page: Page, repeats: bool) -> BallotView | None:
     chat = page.conversation
     if pair := _waiting(store, page):
         return _ballot_view(pair, page)
-    again = store.waiting_repeat(chat.visitor_id) if repeats else None
+    again = store.waiting_repeat(chat.visitor_id) if repeats and chat.ensemble is None else None
     if again is None:
         return None
     other = page if again.ballot.conversation_id == chat.id else read_page(store, chat.visitor_id, again.ballot.conversation_id)

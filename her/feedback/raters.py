@@ -40,6 +40,7 @@ class RaterVote(Value):
         worse: candidate planted to be bad in a catch pair; None elsewhere.
         repeat: whether this is the second showing, with sides swapped.
         conversation: of the candidates; cluster of the bootstrap.
+        arms: names of the arms that wrote a and b; None where the two were no comparison of arms.
     """
 
     rater: str
@@ -49,6 +50,7 @@ class RaterVote(Value):
     worse: Winner | None = None
     repeat: bool = False
     conversation: str = ""
+    arms: tuple[str, str] | None = None
 
 
 class Reliability(NamedTuple):

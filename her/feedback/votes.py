@@ -39,6 +39,7 @@ def _rater_vote(ballot: Ballot, vote: Vote) -> RaterVote:
         worse=ballot.worse,
         repeat=ballot.repeat_of is not None,
         conversation=ballot.conversation_id,
+        arms=None if ballot.arms is None else (ballot.arms[0].name, ballot.arms[1].name),
     )
 
 

@@ -55,29 +55,24 @@ export function drawBallot(stage, ballot) {
   }
   section.dataset.ballot = ballot.id;
   section.dataset.state = ballot.state;
+  section.toggleAttribute("data-repeat", ballot.repeat);
   section.lang = stage.language;
   const moves = section.dataset.shown !== `${ballot.id} ${ballot.state}`;
   section.dataset.shown = `${ballot.id} ${ballot.state}`;
   drawQuestion(stage, section, ballot);
   drawSides(stage, section, ballot);
   drawAnswers(stage, section, ballot);
-  if (moves) showFromTop(stage, section, ballot);
+  if (moves && !ballot.repeat) showFromTop(stage, section);
 }
 
 /**
- * Scroll to the beginning of the two replies, with the line that they answer where it is short. A pair that is shown once
- * more stands below a new turn, which is read first.
+ * Scroll to the beginning of the two replies, with the line that they answer where it is short.
  * @param {Stage} stage
  * @param {HTMLElement} section
- * @param {ShownBallot} ballot
  */
-function showFromTop(stage, section, ballot) {
+function showFromTop(stage, section) {
   const { scroll, turns } = stage.elements;
   const last = turns.lastElementChild;
-  if (ballot.repeat) {
-    last?.scrollIntoView({ block: "start" });
-    return;
-  }
   const isShort = last && last.clientHeight < scroll.clientHeight * SHORT;
   (isShort ? last : section).scrollIntoView({ block: "start" });
   // nothing is being typed: the keys of the vote work at once, and a phone puts its keyboard away
@@ -87,12 +82,12 @@ function showFromTop(stage, section, ballot) {
 
 /** @param {Stage} stage */
 function addSection(stage) {
-  const title = make("h3", { class: "ask", role: "status" });
+  const title = make("p", { class: "ask", role: "status" });
   const [first, second] = ["a", "b"].map((letter) =>
     make(
       "div",
       { class: "place", role: "group", "aria-label": word(stage, `reply_${letter}`) },
-      make("h4", { class: "letter", "aria-hidden": "true" }, letter.toUpperCase()),
+      make("div", { class: "letter", "aria-hidden": "true" }, letter.toUpperCase()),
       make("div", { class: "reply" }),
     ),
   );
@@ -249,7 +244,7 @@ async function fillReasons(stage, more, draft) {
   const answer = await ask(stage, "reasons", {});
   for (const { label, chips } of answer?.groups ?? []) {
     const tags = chips.map(({ id, label: name, hint }) => chip(name, hint, draft.why, id, MOST_WHY));
-    more.append(make("h5", {}, label), make("div", { class: "tags" }, ...tags));
+    more.append(make("h4", {}, label), make("div", { class: "tags" }, ...tags));
   }
 }
 

@@ -36,7 +36,7 @@ export function apply(stage, patch) {
   const isWritten = patch.live || patch.ballot?.state === "writing";
   if (isWritten && !stage.running) setRunning(stage, true);
   if (patch.end) endRun(stage, patch);
-  if (patch.ballot !== undefined) showBallot(stage, patch.ballot);
+  if (patch.ballot !== undefined) showBallot(stage, patch.ballot, follow || Boolean(patch.whole));
   if (patch.view) paintFrame(stage, patch.view);
   if ((follow || patch.whole) && !patch.ballot) scrollToEnd(stage);
 }
@@ -45,13 +45,16 @@ export function apply(stage, patch) {
  * Draw two replies that wait for a vote, with the module for that, which is loaded when the first ones come.
  * @param {Stage} stage
  * @param {ShownBallot | null} ballot
+ * @param {boolean} follow whether the page follows what is written
  */
-async function showBallot(stage, ballot) {
+async function showBallot(stage, ballot, follow) {
   stage.ballot = ballot;
   stage.voting = ballot !== null && !ballot.repeat && ballot.state !== "writing";
   if (!ballot && !findOptional(stage.root, ".her-ballot")) return;
   const { drawBallot } = await import("./ballot.js");
   drawBallot(stage, stage.ballot); // a newer one may have come meanwhile
+  // an earlier pair stands below a new turn, which is read first
+  if (follow && stage.ballot?.repeat) stage.elements.turns.lastElementChild?.scrollIntoView();
 }
 
 /**
