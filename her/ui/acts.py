@@ -16,7 +16,7 @@ from her.errors import NotFound
 from her.feedback.rubric import read_rating
 from her.rollouts import live_scenes
 from her.store import Ensemble
-from her.ui import author_acts, ballot_acts, first_page, patches, playtest_acts, requests
+from her.ui import author_acts, author_requests, ballot_acts, first_page, patches, playtest_acts, playtest_requests, requests
 from her.ui.answers import ChatPatch, Done, ExportedFile, PageAnswer, SavedRating, TurnSource
 
 Handler = Callable[[ChatService, Any], Awaitable[PageAnswer]]
@@ -188,15 +188,15 @@ async def stop(service: ChatService, request: requests.StopRequest) -> Done:
 HANDLERS: Mapping[type[requests.Request], Handler] = {
     requests.BootRequest: first_page.boot,
     requests.SafetyRequest: first_page.safety,
-    requests.AgreeRequest: playtest_acts.agree,
-    requests.MissionRequest: playtest_acts.mission,
-    requests.BeginMissionRequest: playtest_acts.begin_mission,
-    requests.GiveUpMissionRequest: playtest_acts.give_up_mission,
-    requests.PersonalFileRequest: playtest_acts.personal_file,
-    requests.DeleteEverythingRequest: playtest_acts.delete_everything,
-    requests.AuthorRequest: author_acts.author,
-    requests.DraftPersonaRequest: author_acts.draft,
-    requests.SavePersonaRequest: author_acts.save,
+    playtest_requests.AgreeRequest: playtest_acts.agree,
+    playtest_requests.MissionRequest: playtest_acts.mission,
+    playtest_requests.BeginMissionRequest: playtest_acts.begin_mission,
+    playtest_requests.GiveUpMissionRequest: playtest_acts.give_up_mission,
+    playtest_requests.PersonalFileRequest: playtest_acts.personal_file,
+    playtest_requests.DeleteEverythingRequest: playtest_acts.delete_everything,
+    author_requests.AuthorRequest: author_acts.author,
+    author_requests.DraftPersonaRequest: author_acts.draft,
+    author_requests.SavePersonaRequest: author_acts.save,
     requests.PersonaRequest: first_page.persona_detail,
     requests.ListChatsRequest: first_page.chat_list,
     requests.StartRequest: start,

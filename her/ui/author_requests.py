@@ -48,3 +48,6 @@ class SavePersonaRequest(Request):
     persona: OptionalId
     fields: PersonaFields
     replace: bool = False
+
+
+WritingRequest = AuthorRequest | DraftPersonaRequest | SavePersonaRequest

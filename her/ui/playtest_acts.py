@@ -10,16 +10,16 @@ from her.feedback.rubric import RUBRIC
 from her.rollouts import live_scenes
 from her.store import Ensemble
 from her.types import Language, Persona, Scenario
-from her.ui import patches, requests
+from her.ui import patches, playtest_requests, requests
 from her.ui.answers import ChatPatch, Done, ExportedFile, MissionAnswer, ShownMission
 from her.ui.words import words
 
 OPEN_TO_ALL = (
     requests.BootRequest,
     requests.SafetyRequest,
-    requests.AgreeRequest,
-    requests.PersonalFileRequest,
-    requests.DeleteEverythingRequest,
+    playtest_requests.AgreeRequest,
+    playtest_requests.PersonalFileRequest,
+    playtest_requests.DeleteEverythingRequest,
 )
 """Requests that are answered without consent: they store nothing, or are how a person gives or takes it back."""
 
@@ -30,24 +30,24 @@ async def require_allowed(service: ChatService, request: requests.Request) -> No
         await participation.require_participant(service, request.visitor)
 
 
-async def agree(service: ChatService, request: requests.AgreeRequest) -> Done:
+async def agree(service: ChatService, request: playtest_requests.AgreeRequest) -> Done:
     """Store that the visitor agreed; answers after the commit."""
     await participation.agree(service, request.visitor, request.version, request.language)
     return {}
 
 
-async def mission(service: ChatService, request: requests.MissionRequest) -> MissionAnswer:
+async def mission(service: ChatService, request: playtest_requests.MissionRequest) -> MissionAnswer:
     """Show the visitor's mission."""
     return await _answer(service, request, request.mission)
 
 
-async def give_up_mission(service: ChatService, request: requests.GiveUpMissionRequest) -> MissionAnswer:
+async def give_up_mission(service: ChatService, request: playtest_requests.GiveUpMissionRequest) -> MissionAnswer:
     """Give the visitor's mission back and show another."""
     await participation.give_up(service, request.visitor)
     return await _answer(service, request)
 
 
-async def begin_mission(service: ChatService, request: requests.BeginMissionRequest) -> ChatPatch:
+async def begin_mission(service: ChatService, request: playtest_requests.BeginMissionRequest) -> ChatPatch:
     """Open the chat of the visitor's mission, a new one when there is none."""
     found = await participation.current_mission(service, request.visitor, language=request.language)
     if found is None:
@@ -60,13 +60,13 @@ async def begin_mission(service: ChatService, request: requests.BeginMissionRequ
     return patches.chat_patch(view, viewer=patches.reader_of(view, request.director))
 
 
-async def personal_file(service: ChatService, request: requests.PersonalFileRequest) -> ExportedFile:
+async def personal_file(service: ChatService, request: playtest_requests.PersonalFileRequest) -> ExportedFile:
     """Return everything that is stored about the visitor as a file."""
     name, text = await participation.personal_file(service, request.visitor)
     return {"name": name, "text": text}
 
 
-async def delete_everything(service: ChatService, request: requests.DeleteEverythingRequest) -> Done:
+async def delete_everything(service: ChatService, request: playtest_requests.DeleteEverythingRequest) -> Done:
     """Delete everything that is stored about the visitor; answers after the commit."""
     await participation.delete_everything(service, request.visitor)
     return {}

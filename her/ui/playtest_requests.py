@@ -42,3 +42,8 @@ class DeleteEverythingRequest(Request):
     """Delete everything that is stored about the visitor, here and from every export."""
 
     act: Literal["delete_everything"]
+
+
+PlaytestRequest = (
+    AgreeRequest | MissionRequest | BeginMissionRequest | GiveUpMissionRequest | PersonalFileRequest | DeleteEverythingRequest
+)

@@ -15,29 +15,14 @@ from her.chat.export import ChatFormat
 from her.chat.openings import whole_characters
 from her.errors import Forbidden, InputError
 from her.store.records import Seen
-from her.ui.author_requests import AuthorRequest, DraftPersonaRequest, SavePersonaRequest
+from her.ui.author_requests import WritingRequest
 from her.ui.ballot_requests import GoOnRequest, ReasonsRequest, VoteRequest
-from her.ui.playtest_requests import (
-    AgreeRequest,
-    BeginMissionRequest,
-    DeleteEverythingRequest,
-    GiveUpMissionRequest,
-    MissionRequest,
-    PersonalFileRequest,
-)
+from her.ui.playtest_requests import PlaytestRequest
 from her.ui.request_fields import ChatRequest, Count, Id, Name, OptionalId, Request, Text, Token, TurnRequest, visitor_id
 from her.ui.tree_requests import RestoreChatRequest, RestoreRequest, SelectRequest, SteerRequest
 
 __all__ = [
-    "AgreeRequest",
-    "AuthorRequest",
-    "BeginMissionRequest",
-    "DeleteEverythingRequest",
-    "DraftPersonaRequest",
-    "GiveUpMissionRequest",
     "GoOnRequest",
-    "MissionRequest",
-    "PersonalFileRequest",
     "ReasonsRequest",
     "Request",
     "RestoreChatRequest",
@@ -45,7 +30,6 @@ __all__ = [
     "SelectRequest",
     "SteerRequest",
     "VoteRequest",
-    "SavePersonaRequest",
     "visitor_id",
 ]
 DEEPEST = 8
@@ -295,15 +279,11 @@ class FollowRequest(ChatRequest):
 
 
 _FirstPageRequest = BootRequest | SafetyRequest | PersonaRequest | ListChatsRequest
-_PlaytestRequest = (
-    AgreeRequest | MissionRequest | BeginMissionRequest | GiveUpMissionRequest | PersonalFileRequest | DeleteEverythingRequest
-)
 _OpeningRequest = StartRequest | StartBookRequest | StartSceneRequest | StartBookSceneRequest
-_AuthorRequest = AuthorRequest | DraftPersonaRequest | SavePersonaRequest
 ActRequest = (
     _FirstPageRequest
-    | _PlaytestRequest
-    | _AuthorRequest
+    | PlaytestRequest
+    | WritingRequest
     | _OpeningRequest
     | SayRequest
     | MoveRequest

@@ -71,6 +71,7 @@ FIELDS: Mapping[str, Any] = IDS | {
     "rating": {"thumb": 1},
     "fields": {"name": "Tom"},
     "kind": "role_thinking",
+    "place": 0,
     "ballot": "b",
     "vote": {"id": "0123456789", "winner": "first"},
     "text": "Hello.",
