@@ -81,6 +81,16 @@ def visible_kinds(viewer: Viewer, speaker: str) -> tuple[Kind, ...]:
     return VISIBLE_KINDS
 
 
+def seen(transcript: Transcript, viewer: Viewer) -> Transcript:
+    """Return a chat with the parts that `viewer` sees; of a turn that has others too, the raw text is left out with them."""
+    return transcript.model_copy(update={"turns": tuple(_seen_turn(turn, viewer) for turn in transcript.turns)})
+
+
+def _seen_turn(turn: Turn, viewer: Viewer) -> Turn:
+    parts = visible_parts(turn.parts, turn.speaker, viewer)
+    return turn if parts == turn.parts else turn.model_copy(update={"parts": parts, "raw": "", "defects": ()})
+
+
 def line(turn: Turn, viewer: Viewer, absent: Collection[str] = ()) -> str:
     """Return one turn as `viewer` reads it, in canonical notation; an empty string when nothing of it is visible.
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from her import view
 from her.errors import InputError
 from her.kinds import BY_KIND, VISIBLE_KINDS
+from her.store import Conversation
 from her.types import ENVIRONMENT, Part, Transcript, Turn
 
 ChatFormat = Literal["jsonl", "markdown", "sharegpt"]
@@ -28,6 +29,17 @@ def export(transcript: Transcript, title: str, speakers: str | Sequence[str], fo
         text = to_sharegpt(transcript, speakers) if isinstance(speakers, str) else to_sharegpt_list(transcript, speakers)
     stem = "-".join(re.findall(r"\w+", title.lower()))[:48].strip("-") or "chat"
     return f"{stem}-{transcript.id[:8]}.{_ENDINGS[form]}", text
+
+
+def export_chat(transcript: Transcript, conversation: Conversation, form: str, director: bool | None) -> tuple[str, str]:
+    """Return file name and text of a stored chat, as its visitor sees it.
+
+    In a scene the thoughts of others stay hidden in every format, as on the page, unless `director` is on (`view.reader`).
+    """
+    cast = [member.name for member in conversation.cast if conversation.plays(member.name)]
+    scene = conversation.ensemble is not None
+    viewer = view.reader(conversation.visitor_name, scene=scene, director=director)
+    return export(view.seen(transcript, viewer), conversation.title, cast if scene else conversation.speaker, form)
 
 
 def to_markdown(transcript: Transcript, title: str) -> str:

@@ -15,7 +15,7 @@ from her.characters.coser import Book, BookScene
 from her.chat.ceilings import ADDRESS, Pace, Places
 from her.chat.comparisons import Choose, Comparing
 from her.chat.edits import played_node, rewrite
-from her.chat.export import export as export_text
+from her.chat.export import export_chat
 from her.chat.generation import RunningGeneration
 from her.chat.generations import RunningGenerations
 from her.chat.jobs import ChatLimits, ReplyJob, ReplyJobBuilder
@@ -134,14 +134,12 @@ class ChatService:
         """Return the visitor's chats, the last used first."""
         return await self._in_thread(read_list, self.store, visitor, self.personas)
 
-    async def export(self, visitor: str, chat: str, form: str) -> tuple[str, str]:
-        """Return file name and text of the shown path: `jsonl` (a Transcript), `markdown` or `sharegpt`."""
+    async def export(self, visitor: str, chat: str, form: str, director: bool | None = None) -> tuple[str, str]:
+        """Return file name and text of the shown path: `jsonl` (a Transcript), `markdown` or `sharegpt`; see `export_chat`."""
         page = await self._in_thread(read_page, self.store, visitor, chat)
-        conversation = page.conversation
-        cast = [member.name for member in conversation.cast if conversation.plays(member.name)]
-        speakers = cast if conversation.ensemble else conversation.speaker
+        # ShareGPT is for trainers, the other files are for the visitor.
         transcript = page.nameless() if form == "sharegpt" else page.transcript()
-        return export_text(transcript, conversation.title, speakers, form)
+        return export_chat(transcript, page.conversation, form, director)
 
     # Generating
 

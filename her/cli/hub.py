@@ -44,9 +44,10 @@ def publish_run(
     if not run or not repository:
         raise InputError("name a run and where it goes: her publish RUN OWNER/NAME; or take rows out: her publish --withdraw")
     from her.deploy.hub.publishing import PublicationOptions, prepare, publish
+    from her.judging.worse import worse_section
 
     options = PublicationOptions(public=public, tag=tag, licence=licence, accepted=tuple(accept or ()))
-    prepared = prepare(run, repository, options, None if unmeasured else _measure)
+    prepared = prepare(run, repository, options, None if unmeasured else _measure, worse_section)
     manifest = prepared.manifest
     if dry_run:
         for name, record in manifest.files.items():

@@ -43,6 +43,8 @@ DIRECTIONS: Mapping[str, int] = {
     "repeated": -1,
 }
 """Free metrics, all shares, that are better when higher (1) or lower (-1); figures of style, such as length, have none."""
+Scene = tuple[str, str, int, FreeMetrics]
+"""Case, book, number of the run and free metrics of a scene."""
 SOUNDNESS = "soundness"
 """Mean of the shares with a direction, each turned so that 1 is best."""
 
@@ -154,12 +156,8 @@ def _preferred(judged: tuple[str, Estimate]) -> str:
 def _measured(met: Met) -> StageCondition:
     """Return the condition of the free metrics: sounder as a whole, and no single figure worse."""
     before, after = (_soundness_by_case(name) for name in (met.staged, met.candidate))
-
-    def difference(name: str) -> PairedDifference:
-        return paired_difference(_figure(before, name), _figure(after, name))
-
-    whole = difference(SOUNDNESS)
-    single = with_holm({name: difference(name) for name in DIRECTIONS})
+    whole = paired_difference(_figure(before, SOUNDNESS), _figure(after, SOUNDNESS))
+    single = _single_figures(before, after)
     worse = [name for name, each in single.items() if each.found and (each.estimate.value or 0) < 0]
     perfect = all(each.score == 1 for each in (*_figure(before, SOUNDNESS), *_figure(after, SOUNDNESS)))
     passed = not worse and (perfect or (whole.estimate.low is not None and whole.estimate.low > 0))
@@ -172,7 +170,16 @@ def _measured(met: Met) -> StageCondition:
     return StageCondition(name="free metrics", passed=passed, sentence=sentence)
 
 
-def _soundness_by_case(name: str) -> list[tuple[str, str, int, FreeMetrics]]:
+def free_differences(before: str, after: str) -> dict[str, PairedDifference]:
+    """Return by figure how the free metrics of two evaluations differ, turned so that below 0 is worse, adjusted together."""
+    return _single_figures(_soundness_by_case(before), _soundness_by_case(after))
+
+
+def _single_figures(before: Sequence[Scene], after: Sequence[Scene]) -> dict[str, PairedDifference]:
+    return with_holm({name: paired_difference(_figure(before, name), _figure(after, name)) for name in DIRECTIONS})
+
+
+def _soundness_by_case(name: str) -> list[Scene]:
     """Return case, book, number of the run and free metrics of every scene of an evaluation."""
     report = pipeline_module("evaluate", "report")
     scene_id: Callable[[str, int, str], str] = pipeline_module("evaluate", "scores").transcript_id
@@ -186,7 +193,7 @@ def _soundness_by_case(name: str) -> list[tuple[str, str, int, FreeMetrics]]:
     ]
 
 
-def _figure(scenes: Iterable[tuple[str, str, int, FreeMetrics]], name: str) -> list[Observation]:
+def _figure(scenes: Iterable[Scene], name: str) -> list[Observation]:
     return [Observation(case, book, number, _share(found, name)) for case, book, number, found in scenes]
 
 

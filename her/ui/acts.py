@@ -175,7 +175,7 @@ async def rename(service: ChatService, request: requests.RenameRequest) -> ChatP
 
 async def export(service: ChatService, request: requests.ExportRequest) -> ExportedFile:
     """Return the shown path of a chat as a file."""
-    name, text = await service.export(request.visitor, request.chat, request.format)
+    name, text = await service.export(request.visitor, request.chat, request.format, request.director)
     return {"name": name, "text": text}
 
 

@@ -1,6 +1,7 @@
 """Write the model card: the README of a checkpoint with base, licence, training facts, prompt format and how to run it."""
 
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +17,8 @@ _HUB_LICENCES = re.compile(
     r"apache-2\.0|mit|bsd.*|cc0-1\.0|cc-by.*|gpl.*|agpl.*|lgpl.*|mpl-2\.0|openrail.*|gemma|llama[0-9.]*|unlicense|pddl"
 )
 """Licence identifiers that the Hub knows; any other becomes `license: other` with `license_name`."""
-_LICENCE_FILES = ("LICENSE*", "LICENCE*", "NOTICE*")
+_LICENCE_FILES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
+log = logging.getLogger(__name__)
 _FENCE = "~~~~"
 
 
@@ -65,11 +67,27 @@ def licence_of(base: str, licence: str) -> str:
 
 
 def licence_files(base: str) -> Sequence[Path]:
-    """List the licence and notice files of a base that is a folder."""
+    """List the licence, notice and use policy files of a base: those in its folder, or in its repository on the Hub."""
     folder = local_base(base) if base else None
-    if folder is None or not folder.is_dir():
+    if folder is not None and not folder.is_dir():
+        folder = _hub_licences(base)
+    if folder is None:
         return ()
     return sorted({path for pattern in _LICENCE_FILES for path in folder.glob(pattern) if path.is_file()})
+
+
+def _hub_licences(base: str) -> Path | None:
+    """Return the folder in the local cache with the licence files of a repository; None where the Hub cannot be asked."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(base, allow_patterns=list(_LICENCE_FILES)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        log.warning(
+            "the licence files of '%s' could not be fetched (%s); add them before you publish", base, type(error).__name__
+        )
+        return None
 
 
 def _base_front_matter(base: str) -> Mapping[str, Any]:

@@ -106,7 +106,12 @@ async def test_every_character_of_a_scene_is_exported(store: Store) -> None:
     chat = (await begun(stage))["chat"]
     for _ in range(2):
         await run(stage, play(chat))
-    rows = json.loads((await act(stage, "export", chat=chat, format="sharegpt"))["text"])
+    rows = json.loads((await act(stage, "export", chat=chat, format="sharegpt", director=True))["text"])
     assert [row["id"].split("-")[1] for row in rows] == ["Iago", "Roderigo"]
     texts = [json.dumps(row) for row in rows]
     assert all(text.count("SECRET") == 1 and "PLAN" not in text for text in texts)
+    for form in ("jsonl", "markdown", "sharegpt"):
+        text = (await act(stage, "export", chat=chat, format=form))["text"]
+        assert "SECRET" not in text and "PLAN" not in text and text.count("Well.") >= 2, "what the page hides, a file hides too"
+        directed = (await act(stage, "export", chat=chat, format=form, director=True))["text"]
+        assert "SECRET" in directed

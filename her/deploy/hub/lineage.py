@@ -37,8 +37,13 @@ def write_card(
     licence: str,
     files: Mapping[str, FileRecord],
     measured: CheckpointFigures | None = None,
+    worse: str = "",
 ) -> None:
-    """Write `README.md` of a staged folder: what the run wrote there itself, its lineage, and what was measured of the folder."""
+    """Write `README.md` of a staged folder: what the run wrote there itself, its lineage, and what was measured of the folder.
+
+    Args:
+        worse: section on what got worse.
+    """
     path = folder / CARD
     own = path.read_text("utf-8") if path.is_file() else ""
     front, body = _split(own)
@@ -56,7 +61,7 @@ def write_card(
     # A checkpoint's card is headed by the name of its folder.
     body = re.sub(r"\A\s*# model\n", lambda _: f"# {to.repository.split('/')[1]}\n", body)
     sections = [f"---\n{yaml.safe_dump(front, sort_keys=True, allow_unicode=True)}---", body.strip()]
-    sections += [_lineage(run), _figures(run), figures_section(measured), _settings(run), _files(files), _use(run, to)]
+    sections += [_lineage(run), _figures(run), figures_section(measured), worse, _settings(run), _files(files), _use(run, to)]
     path.unlink(missing_ok=True)  # a link to the run's own file, which stays as it is
     path.write_text("\n\n".join(filter(None, sections)) + "\n", "utf-8")
 

@@ -4,7 +4,7 @@ A cut upload is resumed by the same command: what is there is not sent again. A 
 """
 
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -61,12 +61,19 @@ class Published(NamedTuple):
     already: bool
 
 
-def prepare(word: str, repository: str, options: PublicationOptions, measure: Measure | None = None) -> PreparedPublication:
+def prepare(
+    word: str,
+    repository: str,
+    options: PublicationOptions,
+    measure: Measure | None = None,
+    got_worse: Callable[[SentRun], str] | None = None,
+) -> PreparedPublication:
     """Check a run and lay out what of it will be sent; nothing leaves the machine.
 
     Args:
         measure: loads a model from the folder that is laid out and measures its free metrics, which the card then has; None
             for a publication without them.
+        got_worse: returns the section of the card on what a model is worse at than the one before it.
 
     Raises:
         InputError: the run, its files or its licence stand against it.
@@ -88,7 +95,7 @@ def prepare(word: str, repository: str, options: PublicationOptions, measure: Me
     if figures:
         write_figures(figures, folder)
     records = record_files(folder, set(names) - {CARD})
-    write_card(run, folder, to, options.licence, records, figures)
+    write_card(run, folder, to, options.licence, records, figures, got_worse(run) if got_worse and run.kind == "model" else "")
     checks.check_licence(folder / CARD, options.licence, name, options.public)
     checks.check_secrets(folder, names, options.accepted)
     manifest = HubManifest(

@@ -17,7 +17,7 @@ from her.feedback.public_rows import SALT_FILE
 from her.store import Conversation, Node, Store, Vote
 from her.store.chat_owners import row_ids
 from her.training_data.preference_files import preferences_in
-from her.types import CastMember, Message
+from her.types import CastMember, Message, Winner
 from pipelines.ratings.__main__ import run
 from pipelines.ratings.options import RatingsOptions
 from tests.hub import Hub
@@ -57,7 +57,7 @@ def chat(store: Store, visitor: str, name: str) -> tuple[Conversation, Node, Nod
 def vote(store: Store, begun: tuple[Conversation, Node, Node], visitor: str = VOTER) -> None:
     store.create_conversation(visitor, DRAFT)
     ballot = store.add_ballot(visitor, begun[0].id, (begun[1].id, begun[2].id))
-    winner = "a" if ballot.a_id == begun[1].id else "b"
+    winner: Winner = "a" if ballot.a_id == begun[1].id else "b"
     store.vote(visitor, ballot.id, Vote(winner=winner, comment="Cassio Verhoeven knows why"))
 
 

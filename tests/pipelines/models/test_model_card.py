@@ -1,7 +1,9 @@
 """pipelines/models/model_card.py: front matter that the Hub reads, licences, and facts in a table."""
 
+from functools import partial
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import yaml
 
@@ -67,3 +69,21 @@ def test_a_base_with_an_unreadable_card_needs_a_given_licence(base: Path) -> Non
 def test_licence_files_are_those_of_a_folder(base: Path) -> None:
     assert [path.name for path in licence_files(str(base))] == ["LICENSE"]
     assert licence_files("owner/repository") == licence_files("") == ()
+
+
+def test_licence_files_of_a_repository_come_from_the_hub_or_its_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Tests are offline, so the cache answers; of another repository nothing is there, which is said."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    cached = tmp_path / "models--owner--repository"
+    (cached / "snapshots" / "c0ffee").mkdir(parents=True)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("c0ffee")
+    for name in ("LICENSE", "NOTICE.txt", "USE_POLICY.md", "config.json"):
+        (cached / "snapshots" / "c0ffee" / name).write_text(name)
+    snapshot = huggingface_hub.snapshot_download
+    monkeypatch.setattr("huggingface_hub.snapshot_download", partial(snapshot, cache_dir=tmp_path))
+    assert [path.name for path in licence_files("owner/repository")] == ["LICENSE", "NOTICE.txt", "USE_POLICY.md"]
+    assert not caplog.records and licence_files("owner/other") == ()
+    assert "the licence files of 'owner/other' could not be fetched" in caplog.text
