@@ -38,9 +38,7 @@ def _text(run: SentRun) -> str:
     own = checkpoint_hash(run.folder / "model")
     before = _before(run, own)
     if before is None:
-        return (
-            "Nothing is on stage and no model that it was trained from is on this machine, so there is nothing to compare with."
-        )
+        return "No model is on stage, and the one that it was trained from is not here, so there is nothing to compare with."
     try:
         known = evaluations_of((before.checkpoint, own))
         for checkpoint, name, folder in (
@@ -92,6 +90,6 @@ def _row(name: str, found: PairedDifference) -> str:
     known = estimate.low is not None and estimate.high is not None
     interval = f"{estimate.low:+.4f} to {estimate.high:+.4f}" if known else f"none: {estimate.reason}"
     p = "" if found.adjusted is None else f"{found.adjusted:.4f}"
-    said = "worse" if found.found else "within the noise"
+    said = "worse" if estimate.excludes(0) else "within the noise"  # Holm's p stands beside it
     plain = " ".join(name.split()).replace("|", "\\|").replace("`", "'")
     return f"| {plain} | {estimate.value:+.4f} | {interval} | {p} | {estimate.used} | {estimate.missing} | {said} |"

@@ -2,20 +2,12 @@
 
 from pathlib import Path
 
-import pytest
-
 from her.deploy.checkpoints import checkpoint_hash
 from her.deploy.hub.publishing import PublicationOptions, prepare
 from her.deploy.hub.selection import find_run
 from her.judging.promotion import promote
 from her.judging.worse import TITLE, worse_section
 from tests.judging.test_promotion import evaluation, model
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("HER_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
 
 
 def test_what_fell_stands_in_the_card_with_its_interval(home: Path) -> None:

@@ -71,9 +71,7 @@ def prepare(
     """Check a run and lay out what of it will be sent; nothing leaves the machine.
 
     Args:
-        measure: loads a model from the folder that is laid out and measures its free metrics, which the card then has; None
-            for a publication without them.
-        got_worse: returns the section of the card on what a model is worse at than the one before it.
+        measure: loads a model from the folder and measures its free metrics; `got_worse` says what it is worse at.
 
     Raises:
         InputError: the run, its files or its licence stand against it.
@@ -83,19 +81,19 @@ def prepare(
     if tag:
         raise InputError(f"'{repository}' names a tag; write OWNER/NAME, and the tag with --tag")
     run = find_run(word)
-    remote.check_tag(options.tag or run.tag)
     to = Address(name, options.tag or run.tag)
+    remote.check_tag(to.tag)
     check_withdrawals(run)
     check_curve(run.name.split("/")[0])
     files, folder = sent_files(run), staging_folder(name)
     stage_files(files, folder)
     checks.check_folder(folder, list(files))
     figures = measure(folder, ()) if measure and run.publication.repository_type == "model" else None
-    names = sorted({*files, CARD} | ({FREE_METRICS} if figures else set()))
     if figures:
         write_figures(figures, folder)
-    records = record_files(folder, set(names) - {CARD})
-    write_card(run, folder, to, options.licence, records, figures, got_worse(run) if got_worse and run.kind == "model" else "")
+    names = sorted({*files, CARD, *([FREE_METRICS] if figures else [])})
+    records, worse = record_files(folder, set(names) - {CARD}), got_worse(run) if got_worse and run.kind == "model" else ""
+    write_card(run, folder, to, options.licence, records, figures, worse)
     checks.check_licence(folder / CARD, options.licence, name, options.public)
     checks.check_secrets(folder, names, options.accepted)
     manifest = HubManifest(
