@@ -70,7 +70,8 @@ class Script:
     fault: Fault = ""
     fault_after: int = 3
     redirect_to: str = "http://127.0.0.1:9/v1"
-    refuse_stream_options: bool = False
+    refused_field: str = ""
+    """A field of the request that gets 400, by its name."""
     refuse_schema: bool = False
     choices: list[tuple[str, dict[str, float]]] | None = None
     """The last tokens of an unstreamed answer with the probabilities of their alternatives; None: it sends none."""
@@ -258,8 +259,8 @@ class _Answer:
         if script.status != 200:
             extra = f"retry-after: {script.retry_after}\r\n" if script.retry_after else ""
             return await self._plain(script.status, _error(script.error), extra)
-        if script.refuse_stream_options and "stream_options" in self.body:
-            return await self._plain(400, _error("stream_options is not a known parameter"))
+        if script.refused_field in self.body:
+            return await self._plain(400, _error(f"{script.refused_field} is not a known parameter"))
         if script.strict_model and self.body.get("model") not in (script.models or [script.model]):
             return await self._plain(404, _error(f"The model `{self.body.get('model')}` does not exist."))
         if script.fault == "html":

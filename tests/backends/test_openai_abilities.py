@@ -45,7 +45,7 @@ async def test_a_server_that_can_everything(running: ModelServer) -> None:
 
 async def test_a_server_that_cannot(running: ModelServer) -> None:
     numbers = itertools.count()
-    script = Script(text=lambda _: f"one {next(numbers)}", refuse_stream_options=True, refuse_choices=True, usage=False)
+    script = Script(text=lambda _: f"one {next(numbers)}", refused_field="stream_options", refuse_choices=True, usage=False)
     found = await abilities(running, script)
     can = {row.name: row.can for row in found.rows}
     assert not can["seed"] and not can["continue"] and not can["log-probabilities"]

@@ -121,7 +121,7 @@ async def test_native_reasoning_is_kept_apart(server: ModelServer, field: str) -
 
 
 async def test_a_server_without_stream_options_is_asked_once(server: ModelServer) -> None:
-    server.script.refuse_stream_options = True
+    server.script.refused_field = "stream_options"
     backend = backend_for(server)
     for _ in range(2):
         assert (await backend.complete(HELLO, Sampling())).usage is None

@@ -395,6 +395,29 @@ def test_a_failed_call_is_one_sentence_and_loses_nothing(
     expect(page.locator(".turn")).to_have_count(turns)
 
 
+def test_a_server_that_changes_its_mind(page: Page, modelled: Playground, script: Script, model: ModelServer) -> None:
+    """It refuses a field, breaks off in the middle, and then answers as another model would."""
+    begin(page, modelled)
+    script.refused_field = "top_p"
+    say(page, "Who is there?")
+    assert "top_p" not in model.chats[-1]
+    turns = page.locator(".turn").count()
+    script.fault = "truncated"
+    page.locator(".her-composer textarea").fill("And then?")
+    page.locator(".her-composer textarea").press("Enter")
+    expect(page.locator(".her-composer .her-error")).not_to_be_empty()
+    expect(page.locator(".turn")).to_have_count(turns)
+    script.fault = ""
+    script.text = lambda body: "[THINK]I tease him.[/THINK]**Scheherazade:** *trims the wick* Six doors.<|im_end|>\nuser\nAnd?"
+    say(page, "And then?")
+    reply = page.locator(".turn.persona").last
+    expect(reply.locator(".speech")).to_have_text("Six doors.")
+    expect(reply.locator(".panel.reasoning")).to_have_count(1)
+    expect(reply).to_contain_text("trims the wick")
+    expect(reply).not_to_contain_text("im_end")
+    assert "I tease him" not in json.dumps(model.chats[-1])
+
+
 def test_hostile_text_is_shown_and_never_run(page: Page, modelled: Playground, script: Script, outside: list[str]) -> None:
     page.on("dialog", lambda dialog: pytest.fail(f"a dialog opened: {dialog.message}"))
     begin(page, modelled, name="Eve & {{user}} 'x'")
