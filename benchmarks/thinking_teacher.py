@@ -81,7 +81,7 @@ def options(name: str, spec: str, teacher: TeacherOptions) -> SynthesisOptions:
         books=(BOOK,),
         endpoints=(spec,),
         books_to_scenes=SceneOptions(chunk_tokens=512),
-        samples=DatasetOptions(shares=shares),
+        samples=DatasetOptions(shares=shares, split_by="conversation"),
         teacher=teacher,
     )
 

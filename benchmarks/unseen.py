@@ -89,7 +89,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         os.environ["HER_HOME"] = place
         shares = {"sft": 0.4, "rm_sft": 0.15, "rm_rl": 0.15, "rl": 0.15, "test": 0.15}
-        run(SynthesisOptions(name="unseen", scenes=tuple(files), samples=DatasetOptions(shares=shares)))
+        run(SynthesisOptions(name="unseen", scenes=tuple(files), samples=DatasetOptions(shares=shares, split_by="conversation")))
         folder = Path(place) / "runs" / "unseen"
         before, after = (list(jsonl.read(folder / f"{name}.jsonl", BookScene)) for name in ("scenes", "system_thinking"))
         records = [

@@ -112,7 +112,8 @@ class DatasetOptions(Value):
     """Settings of samples and splits.
 
     Args:
-        split_by: `book` keeps all scenes of a book in one split; `conversation` keeps each conversation in one split.
+        split_by: `book` keeps all scenes of a book in one split; `conversation` keeps each conversation in one split, for runs
+            on few books.
         shares: relative size of each split; they do not have to add up to one.
         test_set: a CoSER test set; its conversations are excluded from all splits.
         tokenizer: repository or folder of the tokenizer that counts tokens in the audit; empty for an estimate.
@@ -120,7 +121,7 @@ class DatasetOptions(Value):
         dropped: maximum share of turns that may become no sample; the run fails above it.
     """
 
-    split_by: str = Field(default="conversation", pattern="^(book|conversation)$")
+    split_by: str = Field(default="book", pattern="^(book|conversation)$")
     shares: dict[str, float] = {"sft": 0.6, "rm_sft": 0.12, "rm_rl": 0.12, "rl": 0.12, "test": 0.04}
     test_set: Path | None = None
     tokenizer: str = ""

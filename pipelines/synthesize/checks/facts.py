@@ -14,6 +14,8 @@ from pipelines.synthesize.checks.knowledge import name_forms
 KNOWN_SHARE, SUPPORTED_SHARE, SECRET_SHARE = 0.75, 0.4, 0.6
 """Share of the fact's content words that, found in the setting, makes it known; that the quotation must have; that, found in what
 another keeps to themselves, makes it that secret."""
+LIKE_CLAUSE, SAME_CLAUSE = 0.3, 0.6
+"""Share of the words of a clause that another one has: it may be about the same; it surely is."""
 # fmt: off
 _NEGATIONS = frozenset((
     "not", "no", "never", "none", "nobody", "nothing", "nowhere", "neither", "nor", "without", "cannot",
@@ -31,8 +33,12 @@ _DATES = frozenset((
     "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", "spring", "summer", "autumn", "winter",
 ))
 # fmt: on
-_NUMBER_ZH = re.compile(r"[零一二两三四五六七八九十百千万]+(?=[年月日天岁个里两文贯间口只条匹封次代位名户人])|\d+|正月|腊月|冬月")
-_COUNTED_ZH = re.compile(r"^(?:一)$")
+_NUMBER_ZH = re.compile(
+    r"([零一二两三四五六七八九十百千万\d]+)([年月日天岁里两文贯次代]|[个间口只条匹封位名户人])|(\d+|正月|腊月|冬月)"
+)
+"""A number with its unit: three years are not the third month. People and things are counted by many words of one meaning."""
+_LIGHT_ZH = re.compile(r"已经|一直|从来|曾经?|正在|[已过了的着也都还就又在]")
+"""Words of a clause that say nothing of what is done."""
 _CLAUSE = re.compile(
     r"[,;:，；：。.!?！？、—]|\b(?:and|but|for|because|although|though|while|which|who|that|since|when|so|yet)\b|但|却|因为|虽然|而(?!且)"
 )
@@ -45,7 +51,7 @@ _LATER = re.compile(
     r"again|one day|eventually)|"
     r"during (?:the|this) (?:scene|conversation)|in (?:the|this) (?:scene|conversation)|from that (?:night|day) "
     r"on|after that (?:night|day))\b"
-    r"|今晚|今夜(?!之前)|后来|之后(?:就|便|再)|最终|终于|将(?:要|会|在)|即将|不久(?:就|便|后)|这场(?:戏|对话)|此后",
+    r"|今晚|今夜(?!之前)|后来|之后(?:就|便|再)|最终|终于|将(?:要|会|在)|即将|不久(?:就|便|后)|这场(?:戏|对话)|这一轮|第[一二三四五六七八九十\d]+轮|对话[中里]|此后",
     re.I,
 )
 _FIRST_OR_SECOND = re.compile(r"\b(?:I|me|my|mine|you|your|we|our)\b|^[“\"「『]|我|您|你")
@@ -102,16 +108,25 @@ def critical_change(fact: str, quote: str, language: Language, known: str = "") 
         return True
     if _negated(fact, language) != _negated(quote, language):
         return _denies(fact, quote, language) or _denies(quote, fact, language)
-    return False
+    # Both deny something: a clause that says no may stand beside one that says yes.
+    return _negated(fact, language) and _denies(fact, quote, language, SAME_CLAUSE)
 
 
 def _figures(text: str, language: Language) -> set[str]:
     if language == "zh":
-        return {each for each in _NUMBER_ZH.findall(text) if not _COUNTED_ZH.match(each)}
+        return {_figure_zh(*found.groups(default="")) for found in _NUMBER_ZH.finditer(text)} - {""}
     said = words(text)
     # "One" is a pronoun as often as a number.
     numbers = {NUMBERS.get(word, word) for word in said if word in NUMBERS or word.isdigit()} - {"1"}
     return numbers | (_DATES & set(said))
+
+
+def _figure_zh(number: str, unit: str, alone: str) -> str:
+    """Return a number of a Chinese text with its unit, in one spelling; empty for "one", which counts nothing as a rule."""
+    if number in ("", "一"):
+        return alone
+    counted = unit if unit in "年月岁里两文贯次代" else "日" if unit in "日天" else "个"
+    return number.replace("两", "二") + counted
 
 
 def _negated(text: str, language: Language) -> bool:
@@ -120,8 +135,12 @@ def _negated(text: str, language: Language) -> bool:
     return bool(_NEGATIONS & set(words(text)))
 
 
-def _denies(one: str, other: str, language: Language) -> bool:
-    """Return whether a clause of `one` says yes where the clause of `other` that it resembles most says no."""
+def _denies(one: str, other: str, language: Language, least: float = LIKE_CLAUSE) -> bool:
+    """Return whether a clause of `one` says yes where the clause of `other` that it resembles most says no, or the reverse.
+
+    Args:
+        least: share of its words that the other clause must have, so that they say the same.
+    """
     clauses = [clause for clause in _CLAUSE.split(other) if words(clause)]
     for clause in _CLAUSE.split(one):
         content = _clause_words(clause, language)
@@ -129,14 +148,14 @@ def _denies(one: str, other: str, language: Language) -> bool:
             continue
         nearest = max(clauses, key=lambda each: share(content, _clause_words(each, language), language))
         near = share(content, _clause_words(nearest, language), language)
-        if near >= 0.3 and _negated(clause, language) != _negated(nearest, language):
+        if near >= least and _negated(clause, language) != _negated(nearest, language):
             return True
     return False
 
 
 def _clause_words(text: str, language: Language) -> set[str]:
     if language == "zh":
-        return telling_words(words(_NEGATIONS_ZH.sub("", text)), language)
+        return telling_words(words(_LIGHT_ZH.sub("", _NEGATIONS_ZH.sub("", text.replace("没有", "")))), language)
     return {word for word in words(text) if len(word) > 2 and word not in _NEGATIONS}
 
 

@@ -127,17 +127,17 @@ def _outcomes(path: Path) -> Json:
     first: Counter[str] = Counter()
     last: Counter[str] = Counter()
     errors: Counter[str] = Counter()
-    asked_again = 0
+    counted: Counter[str] = Counter()
     for record in _records(path):
         fates[record.fate] += 1
         first.update(set(record.first))
         last.update({each.name for each in record.problems})
-        asked_again += record.asked > 1
+        counted.update(asked_again=record.asked > 1, same=record.same, checked=record.checked)
         if record.error:
             errors[record.error[:100]] += 1
     return {
         "turns": dict(sorted(fates.items())),
-        "asked_again": asked_again,
+        **{name: counted[name] for name in ("asked_again", "same", "checked")},
         "problems_first": dict(first.most_common()),
         "problems_last": dict(last.most_common()),
         "errors": dict(errors.most_common(TOP_ERRORS)),

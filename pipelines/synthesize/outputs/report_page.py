@@ -155,7 +155,8 @@ def _stage(name: str, report: Json) -> str:
     errors = _rows(list(stage["errors"].items()))
     title = escape(name.replace("_", " ").capitalize())
     purpose = f"<p>{escape(report['purposes'][name])}</p>"
-    outcome = f"<p>{escape(fates)}; {stage['asked_again']:,} asked about twice.</p>"
+    twice = f"{stage['asked_again']:,} asked about twice, {stage['same']:,} of them answered the same (the check may be wrong)"
+    outcome = f"<p>{escape(fates)}; {twice}; {stage['checked']:,} read by the checker.</p>"
     return f"<h2>{title}</h2>{purpose}{outcome}{table}{errors}"
 
 

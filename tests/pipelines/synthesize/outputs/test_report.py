@@ -29,6 +29,8 @@ def report_of(folder: Path) -> dict[str, Any]:
             fate="missing",
             asked=2,
             first=("plan_user",),
+            same=True,
+            checked=True,
             problems=(Defect(name="plan_short"),),
             error="no <answer>",
             refused="<script>I must</script>",
@@ -55,6 +57,8 @@ def test_outcomes_problems_and_reasons_are_counted(tmp_path: Path) -> None:
         "system_thinking": {
             "turns": {"changed": 1, "missing": 1},
             "asked_again": 1,
+            "same": 1,
+            "checked": 1,
             "problems_first": {"plan_user": 1},
             "problems_last": {"plan_short": 1},
             "errors": {"no <answer>": 1},
@@ -69,6 +73,7 @@ def test_the_page_escapes_texts_and_names_every_section(tmp_path: Path) -> None:
     assert "no &lt;answer&gt;" in page and "<answer>" not in page
     for text in ("Synthesis: shown", "Patterns", "Lengths", "System thinking", "Calls", "Skipped", "Written", "plan_user"):
         assert text in page
+    assert "1 asked about twice, 1 of them answered the same (the check may be wrong); 1 read by the checker" in page
     assert "Put a plan in front of every turn." in page and "http" not in page
 
 

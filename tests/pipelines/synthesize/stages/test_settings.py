@@ -10,6 +10,7 @@ from pipelines.synthesize.option_groups import SettingOptions
 from pipelines.synthesize.stages.answers import SettingFact
 from pipelines.synthesize.stages.settings import complete_setting, drop_reason, setting_payload, source_before
 from pipelines.synthesize.stages.turn_text import turn_labels
+from tests.pipelines.synthesize.planted import planted_scene
 from tests.teaching import a_scene, answering, callers_of, context_of, improved, ledger_of, teaching
 
 SCENE = a_scene()
@@ -51,6 +52,51 @@ def test_a_fact_is_added_only_when_everything_supports_it(addition: dict[str, st
     source = SearchedText(source_before(SCENE))
     turns = dict(zip(turn_labels(SCENE.turns).values(), SCENE.turns, strict=True))
     assert drop_reason(SettingFact.model_validate(addition), SCENE, source, turns) == reason
+
+
+CHINESE = planted_scene(
+    "zh",
+    "秦大夫的药铺开了二十年，后院有一口老井。柳姑娘的父亲三年前被赵知县判了死罪。秦大夫早年受过柳姑娘父亲的恩惠，一直没有报答。"
+    "县衙的差役近来查砒霜查得紧。秦大夫把逃兵师兄藏在后院的地窖里。“今日不看诊了，柳姑娘请回吧。”柳姑娘后来再也没有回到城南。",
+)
+"""The scene of planted.json with a source; t5 asks about arsenic, t8 tells of the father."""
+SENTENCED, OWES = "柳姑娘的父亲三年前被赵知县判了死罪。", "秦大夫早年受过柳姑娘父亲的恩惠，一直没有报答。"
+SEARCHED, HIDDEN = "县衙的差役近来查砒霜查得紧。", "秦大夫把逃兵师兄藏在后院的地窖里。"
+
+
+@pytest.mark.parametrize(
+    ("character", "text", "quote", "shown_by", "reason"),
+    [
+        ("", "柳姑娘的父亲三年前被判了死罪。", SENTENCED, "t8", ""),
+        ("", "三年前，赵知县判了柳姑娘父亲死罪。", SENTENCED, "t8", ""),
+        ("秦大夫", "秦大夫早年受过柳姑娘父亲的恩惠。", OWES, "t8", ""),
+        ("秦大夫", "柳姑娘的父亲对秦大夫有恩，这份恩惠他一直没有报答。", OWES, "t8", ""),
+        ("", "县衙的差役近来正在严查砒霜。", SEARCHED, "t5", ""),
+        ("柳姑娘", "柳姑娘的父亲三年前死在赵知县手里。", SENTENCED, "t8", ""),
+        ("", "柳姑娘的父亲五年前被判了死罪。", SENTENCED, "t8", "contradicted"),
+        ("", "柳姑娘的父亲三月里被判了死罪。", SENTENCED, "t8", "contradicted"),  # the same number, another unit
+        ("秦大夫", "秦大夫没有受过柳姑娘父亲的恩惠。", OWES, "t8", "contradicted"),  # both deny, but not the same
+        ("秦大夫", "秦大夫早年受过柳姑娘父亲的恩惠，已经报答了。", OWES, "t8", "contradicted"),
+        ("秦大夫", "秦大夫今晚将要报答柳姑娘父亲的恩惠。", OWES, "t8", "spoiler"),
+        ("秦大夫", "这一轮显示，秦大夫早年受过柳姑娘父亲的恩惠。", OWES, "t8", "spoiler"),
+        ("", "县衙的差役在巷口，问有没有人来抓过砒霜。", SEARCHED, "t5", "spoiler"),  # a line of the dialogue
+        ("阿福", "阿福早年受过柳姑娘父亲的恩惠。", OWES, "t8", "of_another"),
+        ("秦大夫", "秦大夫早年受过柳姑娘父亲的恩惠。", SENTENCED, "t8", "of_another"),
+        ("", "秦大夫把逃兵师兄藏在后院的地窖里。", HIDDEN, "t3", "secret"),
+        ("柳姑娘", "秦大夫的地窖里藏着逃兵师兄。", HIDDEN, "t3", "secret"),
+        ("", "秦大夫的药铺后院有一口老井。", "秦大夫的药铺开了二十年，后院有一口老井。", "t9", "not_shown"),
+        ("", "柳姑娘再也没有回到城南。", "柳姑娘后来再也没有回到城南。", "t10", "not_in_source"),
+        ("秦大夫", "秦大夫早年受過柳姑娘父親的恩惠。", OWES, "t8", "garbled"),
+        ("秦大夫", "秦大夫早年受过柳姑娘父亲的 kindness。", OWES, "t8", "garbled"),
+    ],
+)
+def test_chinese_facts(character: str, text: str, quote: str, shown_by: str, reason: str) -> None:
+    field = "background" if character else "setting"
+    addition = SettingFact.model_validate(
+        {"character": character, "field": field, "fact": text, "quote": quote, "shown_by": shown_by}
+    )
+    turns = dict(zip(turn_labels(CHINESE.turns).values(), CHINESE.turns, strict=True))
+    assert drop_reason(addition, CHINESE, SearchedText(source_before(CHINESE)), turns) == reason
 
 
 async def test_added_facts_are_in_the_prompt_that_is_trained(tmp_path: Path) -> None:
