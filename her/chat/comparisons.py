@@ -49,7 +49,7 @@ class ComparedArm:
 
     @property
     def shown(self) -> ShownArm:
-        """Return what a ballot records of it."""
+        """Return the record of it in a ballot."""
         return ShownArm(name=self.name, thinking=self.thinking)
 
     def builder(self, jobs: ReplyJobBuilder, backend: Backend) -> ReplyJobBuilder:
@@ -60,7 +60,7 @@ class ComparedArm:
 
 
 class Draw(NamedTuple):
-    """What a turn is: a comparison of two arms, a catch pair of one arm, or a repeat after an ordinary reply."""
+    """Kind of a turn: a comparison of two arms, a catch pair of one arm, or a repeat after an ordinary reply."""
 
     kind: Literal["pair", "catch", "repeat"]
     arms: tuple[ComparedArm, ComparedArm]
@@ -99,7 +99,7 @@ class Comparing:
         return tuple(arm.backend for arm in self.arms if arm.backend is not None)
 
     def draw(self, page: Page) -> Draw | None:
-        """Return what the next reply of a chat is; None for an ordinary one.
+        """Return the kind and the arms of the next reply of a chat; None for an ordinary one.
 
         Scenes of several characters have none: their turns follow each other without waiting for anybody.
         """

@@ -14,18 +14,17 @@ from her.store.records import (
     Generation,
     Node,
     Origin,
-    PairSide,
     PathNode,
     Rated,
     Rating,
     Rewritten,
     Seen,
     ShownArm,
-    ShownPair,
     Summary,
     Vote,
     Voted,
 )
+from her.store.shown_pairs import PairSide, ShownPair
 from her.store.store import Store
 
 __all__ = [

@@ -375,24 +375,6 @@ class Voted(Value):
     vote: Vote | None
 
 
-class PairSide(Value):
-    """One of two replies that are shown side by side: the turn, the call and the arm that made it."""
-
-    turn: Turn
-    origin: Origin
-    generation: Generation | None
-    arm: ShownArm
-
-
-class ShownPair(Value):
-    """A ballot with its two replies, in the order in which they are shown, and the turn that both answer."""
-
-    ballot: Ballot
-    vote: Vote | None
-    sides: tuple[Node, Node]
-    above: Node | None
-
-
 class Safety(Value):
     """State of the copy outside this machine of what people wrote.
 

@@ -11,9 +11,28 @@ from her.errors import InputError
 from her.store.chats import node_record
 from her.store.core import Core, node_in, now, owned, touch
 from her.store.node_rows import insert_generation, insert_nodes, node_row
-from her.store.records import Ballot, PairSide, ShownPair, Side
+from her.store.records import Ballot, Generation, Node, Origin, ShownArm, Side, Vote
 from her.store.tables import ballots, conversations, nodes, tombstones, votes
 from her.store.votes import asked_ballot, ballot_record, insert_ballot, new_ballot, show_side, vote_columns, voted_record
+from her.types import Turn, Value
+
+
+class PairSide(Value):
+    """One of two replies that are shown side by side: the turn, the call and the arm that made it."""
+
+    turn: Turn
+    origin: Origin
+    generation: Generation | None
+    arm: ShownArm
+
+
+class ShownPair(Value):
+    """A ballot with its two replies, in the order in which they are shown, and the turn that both answer."""
+
+    ballot: Ballot
+    vote: Vote | None
+    sides: tuple[Node, Node]
+    above: Node | None
 
 
 class ShownPairs(Core):

@@ -1,4 +1,4 @@
-"""Two replies that wait for a vote, through the endpoints: what is on the wire before the vote, and the acts."""
+"""her/ui/ballot_acts.py: two replies that wait for a vote, through the endpoints: the wire before the vote, and the acts."""
 
 import asyncio
 import json
