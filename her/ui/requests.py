@@ -7,6 +7,7 @@ read from the store.
 
 import logging
 import reprlib
+import textwrap
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
@@ -374,7 +375,7 @@ def _sentence(error: ValidationError) -> str:
     if first["type"] == "union_tag_not_found":
         return "request: field 'act' is missing; name the act"
     if first["type"] == "union_tag_invalid":
-        expected = first["ctx"]["expected_tags"].replace("'", "")
+        expected = textwrap.shorten(first["ctx"]["expected_tags"].replace("'", ""), 250, placeholder=" and others")
         return f"request: act {reprlib.repr(first['ctx']['tag'])} does not exist; there are {expected}"
     field = ".".join(str(step) for step in first["loc"][1:])[:60]  # the first step is the act
     if first["type"] == "missing":
