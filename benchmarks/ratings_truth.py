@@ -32,8 +32,8 @@ SLACK_MILLISECONDS, PATIENCE_MILLISECONDS = 50, 120_000
 RECORDER = (Path(__file__).parent / "ratings_recorder.js").read_text("utf-8")
 TAKEN_OUT = {
     "closed_panels": ("const open = pieces.some(isDrawn);", "const open = true;"),
-    "scrolled_out": ("return shown > 0 &&", "return true || shown > 0 &&"),
-    "another_tab": ("&& !document.hidden ? watch.at : null", "? watch.at : null"),
+    "scrolled_out": ("return shown > 0 &&", "return true ||"),
+    "another_tab": ("return document.hidden;", "return false;"),
     "time_in_view": ("watch.since = watch.pieces.size > 0", "watch.since = watch.since !== null || watch.pieces.size > 0"),
 }
 """What is taken out of sight.js: a piece of its text, and what stands there then."""

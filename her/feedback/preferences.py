@@ -16,7 +16,7 @@ from typing import Any
 from her.feedback.pairs import compared_pairs, same_content
 from her.feedback.rubric import RUBRIC
 from her.feedback.votes import rater, rater_votes
-from her.store import Rating, Store
+from her.store import Rating, Seen, Store
 from her.store.exports import (
     EVERYTHING,
     ExportedReply,
@@ -73,6 +73,7 @@ def stats(store: Store) -> dict[str, Any]:
     """Return counts, and means with their n, over all and by persona, as JSON values. Withdrawn and deleted rows do not count."""
     counts: Counter[str] = Counter(dict.fromkeys(("turns", "chats", "thumbs_up", "thumbs_down"), 0))
     tags: Counter[str] = Counter()
+    thoughts: Counter[str] = Counter()
     raters: set[str] = set()
     everyone: dict[str, list[int]] = {}  # stars by dimension
     personas: dict[str, dict[str, list[int]]] = {}
@@ -82,6 +83,8 @@ def stats(store: Store) -> dict[str, Any]:
         counts.update({"characters" if row.rated.character else "chats" if row.reply is None else "turns": 1})
         counts.update({"thumbs_up": int(rating.thumb == 1), "thumbs_down": int(rating.thumb == -1)})
         tags.update(rating.tags)
+        if row.reply is not None:
+            thoughts[_thoughts(rating.seen)] += 1
         raters.add(row.rated.visitor_id)
         persona = row.persona_id or row.speaker
         ratings_of[persona] += 1
@@ -97,10 +100,19 @@ def stats(store: Store) -> dict[str, Any]:
         "votes": len(rater_votes(store)),
         "dimensions": _means(everyone),
         "tags": dict(tags.most_common()),
+        "thoughts": dict(sorted(thoughts.items())),
         "personas": {
             name: {"ratings": ratings_of[name], "dimensions": _means(stars)} for name, stars in sorted(personas.items())
         },
     }
+
+
+def _thoughts(seen: Seen) -> str:
+    """Return how the inner thoughts stood when a turn was rated: `open`, `closed`, `none`, or `unknown` in rows of version 1."""
+    opened = seen.saw("role_thinking")
+    if opened is None:
+        return "unknown" if seen.version == 1 else "none"
+    return "open" if opened else "closed"
 
 
 def _means(stars: dict[str, list[int]]) -> dict[str, dict[str, float | int]]:

@@ -16,7 +16,7 @@ from her.files.jsonl import read, write
 from her.format import render
 from her.store import Node, Rating, Store
 from her.types import Message, Part, Preference, Turn
-from tests.store.samples import ANNE, BEN, DRAFT, PROMPT, SEEN, generation, greeted, opened, rating, reply, turn
+from tests.store.samples import ANNE, BEN, DRAFT, PROMPT, SEEN, SHUT, generation, greeted, opened, rating, reply, turn
 
 PROMPT_ROWS = [{"role": message.role, "content": message.content} for message in PROMPT]
 
@@ -289,7 +289,8 @@ def test_the_numbers(store: Store) -> None:
     assert stats(store)["ratings"] == {"turns": 0, "chats": 0, "thumbs_up": 0, "thumbs_down": 0}
     chat, asked = greeted(store)
     rate(store, reply(store, asked, "a"), rating(1, {"voice": 5, "in_character": 4}, tags=("repeats",)))
-    rate(store, reply(store, asked, "b"), rating(-1, {"voice": 2}))
+    shut = SEEN.model_copy(update={"sights": SEEN.sights | {"role_thinking": SHUT}})
+    rate(store, reply(store, asked, "b"), rating(-1, {"voice": 2}, seen=shut))
     store.rate(ANNE, chat.id, None, rating(stars={"engaging": 3}))
     failed = generation("failed", conversation_id=chat.id, parent_id=asked.id, error_reason="timeout", error="late")
     store.record_failure(ANNE, failed)
@@ -313,6 +314,7 @@ def test_the_numbers(store: Store) -> None:
             "engaging": {"mean": 3.0, "n": 1},
         },
         "tags": {"repeats": 1},
+        "thoughts": {"closed": 1, "unknown": 1},
         "personas": {
             "iago": {
                 "ratings": 3,

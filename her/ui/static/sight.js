@@ -2,10 +2,10 @@
 // Measure what stands before the person: of each turn and each of its layers, whether it is open, whether it is in view,
 // and for how long it has been since the page was loaded.
 //
-// In view is what has half its height, or half the height of the chat's window, within the window of a visible page. An
-// IntersectionObserver, changes of the page's visibility and new drawings say when to look again; the look itself is one
-// function, which an act of the person calls too. Another window that covers the browser's is known only where the browser
-// reports the page as hidden.
+// In view is what has half its height, or half the height of the chat's window, within the window of a visible page. Time is
+// counted by what the browser has painted, as an IntersectionObserver reports it; an act of the person is measured when it
+// comes. Such a measurement changes no time: what moves before the next frame was never painted, and no report would end it.
+// Another window that covers the browser's is known only where the browser reports the page as hidden.
 
 import { findAll } from "./dom.js";
 
@@ -30,7 +30,7 @@ const PARTS = [
   ["speech", ".lines .speech"],
 ];
 /** Steps of the share in view at which the browser reports. */
-const STEPS = Array.from({ length: 21 }, (_, step) => step / 20);
+const STEPS = Array.from({ length: 101 }, (_, step) => step / 100);
 
 /** By `turn-id layer`; kept when a turn is drawn again, swiped away, or its chat is left. */
 /** @type {Map<string, Watch>} */
@@ -93,18 +93,18 @@ export function sightsOf(stage, article) {
 function measure(stage, article) {
   observeTurns(stage);
   const { scroll } = stage.elements;
-  if (!article) return { chat: sightOf(chatKey(stage), [scroll], look([scroll])) };
+  const now = performance.now();
+  if (!article) return { chat: sightOf(chatKey(stage), [scroll], scroll, now) };
   const pieces = piecesOf(article);
-  const now = look([...pieces.keys()]);
-  /** @type {Sights} */
-  const sights = {};
   const id = article.dataset.id ?? "";
-  sights.turn = sightOf(`${id} turn`, [article], now);
+  const turn = sightOf(`${id} turn`, [...pieces.keys()], scroll, now);
+  /** @type {Sights} */
+  const sights = { turn };
   for (const [layer] of PARTS) {
     const parts = [...pieces].filter(([, name]) => name === layer).map(([piece]) => piece);
     if (parts.length === 0) continue;
-    const sight = sightOf(`${id} ${layer}`, parts, now);
-    sights[layer] = { ...sight, ms: Math.min(sight.ms, sights.turn.ms) };
+    const sight = sightOf(`${id} ${layer}`, parts, scroll, now);
+    sights[layer] = { ...sight, ms: Math.min(sight.ms, turn.ms) };
   }
   return sights;
 }
@@ -112,14 +112,16 @@ function measure(stage, article) {
 /**
  * @param {string} key
  * @param {Element[]} pieces
+ * @param {Element} scroll
  * @param {number} now
  * @returns {LayerSight}
  */
-function sightOf(key, pieces, now) {
+function sightOf(key, pieces, scroll, now) {
   const watch = watchOf(key);
   settle(watch, now);
   const open = pieces.some(isDrawn);
-  return { open, in_view: open && watch.since !== null, ms: Math.floor(watch.ms) };
+  const in_view = !isAway() && pieces.some((piece) => isDrawn(piece) && isInWindow(piece, scroll));
+  return { open, in_view: open && in_view, ms: Math.floor(watch.ms) };
 }
 
 // ---- look ----------------------------------------------------------------------------------------------------
@@ -133,6 +135,11 @@ export function isDrawn(element) {
   return getComputedStyle(element).visibility === "visible";
 }
 
+/** Tell whether the person has another tab in front. */
+function isAway() {
+  return document.hidden;
+}
+
 /**
  * Tell whether enough of an element stands in the window of the chat and of the browser.
  * @param {Element} element
@@ -140,25 +147,26 @@ export function isDrawn(element) {
  */
 function isInWindow(element, scroll) {
   const box = element.getBoundingClientRect();
-  const frame = scroll.getBoundingClientRect();
-  const top = Math.max(frame.top, 0);
-  const bottom = Math.min(frame.bottom, window.innerHeight);
-  const shown = Math.min(box.bottom, bottom) - Math.max(box.top, top);
-  return shown > 0 && shown >= Math.min(box.height, bottom - top) / 2;
+  const { top, bottom } = windowOf(scroll);
+  return isEnough(Math.min(box.bottom, bottom) - Math.max(box.top, top), box.height, bottom - top);
 }
 
 /**
- * Look at elements, and return the time: milliseconds of the page's clock, which nobody sets.
- * @param {Element[]} elements
- * @param {number} [now]
+ * Return the part of the browser's window that shows the chat.
+ * @param {Element} scroll
  */
-function look(elements, now = performance.now()) {
-  for (const element of elements) {
-    const { scroll, keys } = observed.get(element) ?? { scroll: null, keys: [] };
-    const inView = scroll !== null && isDrawn(element) && isInWindow(element, scroll);
-    for (const key of keys) mark(watchOf(key), element, inView, now);
-  }
-  return now;
+function windowOf(scroll) {
+  const { top, bottom } = scroll.getBoundingClientRect();
+  return { top: Math.max(top, 0), bottom: Math.min(bottom, window.innerHeight) };
+}
+
+/**
+ * @param {number} shown pixels of the height that are shown
+ * @param {number} height of the element
+ * @param {number} most height of the window
+ */
+function isEnough(shown, height, most) {
+  return shown > 0 && shown >= Math.min(height, most) / 2;
 }
 
 // ---- keep time -----------------------------------------------------------------------------------------------
@@ -190,7 +198,7 @@ function mark(watch, element, inView, now) {
 function settle(watch, now) {
   watch.at = Math.max(watch.at, now);
   if (watch.since !== null) watch.ms += watch.at - watch.since;
-  watch.since = watch.pieces.size > 0 && !document.hidden ? watch.at : null;
+  watch.since = watch.pieces.size > 0 && !isAway() ? watch.at : null;
 }
 
 function settleAll() {
@@ -198,13 +206,18 @@ function settleAll() {
   for (const watch of watches.values()) settle(watch, now);
 }
 
-/** @param {IntersectionObserverEntry[]} entries */
+/**
+ * Take what the browser reports of a frame: by its boxes and its time, since the page may have moved on.
+ * @param {IntersectionObserverEntry[]} entries
+ */
 function onIntersection(entries) {
-  for (const { target, isIntersecting, time } of entries) {
-    // What a browser has not laid out, since it is far from the window, is not measured: that would lay it out. A busy page
-    // hears of what it shows late, so the time is that of the report.
-    if (isIntersecting) look([target], time);
-    else for (const key of observed.get(target)?.keys ?? []) mark(watchOf(key), target, false, time);
+  for (const { target, isIntersecting, intersectionRect, boundingClientRect, time } of entries) {
+    const { scroll, keys } = observed.get(target) ?? {};
+    if (!scroll || !keys) continue;
+    const { top, bottom } = windowOf(scroll);
+    const inView =
+      isIntersecting && isEnough(intersectionRect.height, boundingClientRect.height, bottom - top);
+    for (const key of keys) mark(watchOf(key), target, inView, time);
   }
 }
 
@@ -229,32 +242,38 @@ function chatKey(stage) {
 }
 
 /**
- * Observe what was drawn since, and let go of what is gone. A turn that is drawn again while it is in view is looked at at
- * once, since the browser reports only with its next frame.
+ * Observe what was drawn since, and let go of what is gone. What takes the place of something in view counts as in view until
+ * the browser reports on it, which it does with its next frame.
  * @param {Stage} stage
  */
 function observeTurns(stage) {
   const { scroll } = stage.elements;
   const gone = forget(stage);
-  /** @type {Element[]} */
-  const again = [];
+  const now = performance.now();
   for (const article of findAll(stage.root, ".turn[data-id]")) {
+    const id = article.dataset.id ?? "";
     for (const [piece, layer] of piecesOf(article)) {
       if (observed.has(piece)) continue;
-      const id = article.dataset.id ?? "";
-      const keys = [...new Set([`${id} turn`, `${id} ${layer}`])];
-      observed.set(piece, { scroll, keys });
-      observer?.observe(piece);
-      if (keys.some((key) => gone.has(key) && watchOf(key).since !== null)) again.push(piece);
+      observe(piece, scroll, [...new Set([`${id} turn`, `${id} ${layer}`])], gone, now);
     }
   }
-  if (!observed.has(scroll)) {
-    observed.set(scroll, { scroll, keys: [chatKey(stage)] });
-    observer?.observe(scroll);
-    again.push(scroll);
-  }
-  const now = look(again);
+  if (!observed.has(scroll)) observe(scroll, scroll, [chatKey(stage)], gone, now);
   for (const key of gone) settle(watchOf(key), now);
+}
+
+/**
+ * @param {Element} piece
+ * @param {Element} scroll
+ * @param {string[]} keys
+ * @param {Set<string>} gone keys whose pieces have left the page just now
+ * @param {number} now
+ */
+function observe(piece, scroll, keys, gone, now) {
+  observed.set(piece, { scroll, keys });
+  observer?.observe(piece);
+  for (const key of keys) {
+    if (gone.has(key) && watchOf(key).since !== null) mark(watchOf(key), piece, true, now);
+  }
 }
 
 /**
