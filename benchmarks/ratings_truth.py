@@ -29,7 +29,7 @@ from tests.playground import Playground
 
 RATINGS, RATINGS_WITHOUT = 500, 40
 SLACK_MILLISECONDS, PATIENCE_MILLISECONDS = 50, 120_000
-RECORDER = (Path(__file__).parent / "ratings_recorder.js").read_text("utf-8")
+RECORDER = Path(__file__).parent / "ratings_recorder.js"
 TAKEN_OUT = {
     "closed_panels": ("const open = pieces.some(isDrawn);", "const open = true;"),
     "scrolled_out": ("return shown > 0 &&", "return true ||"),
@@ -251,7 +251,7 @@ def visit(browser: Browser, app: Playground, taken_out: str = "", seed: int = 1)
     """Open the page as a new person, with the recorder, and with a part of the page's recording taken out."""
     context = browser.new_context(viewport={"width": 900, "height": 620})
     context.set_default_timeout(PATIENCE_MILLISECONDS)
-    context.add_init_script(RECORDER)
+    context.add_init_script(path=RECORDER)
     if taken_out:
         text = without(taken_out)
 
