@@ -17,7 +17,7 @@ MOST_TOKENS = 65_536
 
 
 class SceneOptions(Value):
-    """Settings for turning raw books into scenes.
+    """Settings for turning raw books into scenes, and for the profiles of finished ones.
 
     Args:
         chunk_tokens: size of one piece of the book in tokens; a piece is whole chapters where they fit.
@@ -25,6 +25,7 @@ class SceneOptions(Value):
         anchored: minimum share of a conversation's lines that must be found in the source text.
         profiles_from: minimum number of plots a character must appear in to get a profile.
         held_out: share of the plots, counted from the end of the book, that no profile is written from.
+        hold_back: whether a profile loses the sentences that tell of later than the scene; it is then as of its beginning.
     """
 
     chunk_tokens: int = Field(default=8192, ge=256)
@@ -32,6 +33,7 @@ class SceneOptions(Value):
     anchored: float = Field(default=0.5, ge=0, le=1)
     profiles_from: int = Field(default=1, ge=1)
     held_out: float = Field(default=0.1, ge=0, lt=1)
+    hold_back: bool = True
 
 
 class PlanOptions(Value):

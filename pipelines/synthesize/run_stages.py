@@ -100,7 +100,8 @@ def _scenes(options: SynthesisOptions, folder: Path, notes: Notes) -> Iterator[B
     converted = [folder / "scenes"] if options.books and any((folder / "scenes").glob("*.json")) else []
     sources = [*converted, *options.scenes]
     if sources:
-        yield from islice(read_scenes(finished_files(sources, skip), skip), options.limit or None)
+        scenes = read_scenes(finished_files(sources, skip), skip, options.books_to_scenes.hold_back)
+        yield from islice(scenes, options.limit or None)
 
 
 async def run_stage(

@@ -9,6 +9,7 @@ from her.errors import InputError
 from her.format import merged
 from her.training_data.splits import title_key
 from pipelines.synthesize.notes import Skip
+from pipelines.synthesize.sources.held_back import as_of_the_beginning
 
 
 def finished_files(paths: Iterable[Path], skip: Skip) -> list[Path]:
@@ -39,15 +40,18 @@ def finished_files(paths: Iterable[Path], skip: Skip) -> list[Path]:
     return list(kept.values())
 
 
-def read_scenes(files: Iterable[Path], skip: Skip) -> Iterator[BookScene]:
+def read_scenes(files: Iterable[Path], skip: Skip, hold_back: bool = False) -> Iterator[BookScene]:
     """Read the scenes of these files, one file or JSONL line in memory; an unreadable file is skipped with its reason.
 
     Neighbouring turns of one speaker are merged before any stage sees them: a plan leads to the whole turn that is trained.
+
+    Args:
+        hold_back: whether profiles of CoSER books lose what they tell of later than the scene (see `held_back`).
     """
     seen: set[str] = set()
     for file in files:
         try:
-            for scene in _scenes(file, skip):
+            for scene in _scenes(file, skip, hold_back):
                 # A test set holds scenes of books that may be in the same folder; ids are made from book, plot and number.
                 if scene.id in seen:
                     place = f"plot {scene.plot}, conversation {scene.conversation} of {scene.book}"
@@ -59,14 +63,22 @@ def read_scenes(files: Iterable[Path], skip: Skip) -> Iterator[BookScene]:
             skip(file.name, str(error))
 
 
-def _scenes(file: Path, skip: Skip) -> Iterator[BookScene]:
+def _scenes(file: Path, skip: Skip, hold_back: bool) -> Iterator[BookScene]:
     if file.suffix == ".jsonl":
         yield from read_rows(file, skip)
         return
     book = load_book(file)
     for reason in book.skipped:
         skip(file.name, reason)
-    yield from book.scenes
+    if not hold_back:
+        yield from book.scenes
+        return
+    count = 0
+    for scene, held in as_of_the_beginning(book.scenes):
+        count += held
+        yield scene
+    if count:
+        skip(file.name, f"{count} sentences of profiles that tell of later than their scene (books_to_scenes.hold_back)")
 
 
 def _other_shape(file: Path, files: Sequence[Path]) -> str:

@@ -70,3 +70,24 @@ def test_neighbouring_lines_of_one_speaker_are_one_turn_with_both_ids(tmp_path: 
         "Ann: <role_thinking>Now.</role_thinking>Go.<role_action>points</role_action>There."
     ) and bo.messages[1].content.endswith("Ann: Go.<role_action>points</role_action>There.")
     assert trl_table([ann, bo]).column("merged").to_pylist() == [[ids[1]], []]
+
+
+def test_a_profile_is_as_of_the_beginning_of_its_scene(tmp_path: Path) -> None:
+    keeper, burns = "Ann keeps the lamp of the harbour.", "Ann burns the boats of the smugglers in the winter storm."
+    ending = "Ultimately, the harbour drives her away."
+    told = ["The harbour needs a keeper.", "In a winter storm Ann burns the boats of the smugglers."]
+    plots = [{"i_p": at, "summary": text, "conversation": [{"dialogues": lines("x", at)}]} for at, text in enumerate(told)]
+    content = {"plots": plots, "character_datasets": {"Ann": {"profile": f"{keeper} {burns} {ending}"}}}
+    for plot in plots:
+        plot["conversation"][0]["major_characters"] = ["Ann"]  # type: ignore[index]
+    (tmp_path / "lamp.json").write_text(json.dumps(content), "utf-8")
+    skipped: list[str] = []
+
+    def profiles(hold_back: bool) -> list[str]:
+        scenes = read_scenes([tmp_path / "lamp.json"], lambda where, reason: skipped.append(reason), hold_back)
+        return [scene.transcript().member("Ann").profile for scene in scenes]
+
+    assert profiles(False) == [f"{keeper} {burns} {ending}"] * 2
+    assert not any("later" in reason for reason in skipped)
+    assert profiles(True) == [keeper, f"{keeper} {burns}"]
+    assert skipped[-1] == "3 sentences of profiles that tell of later than their scene (books_to_scenes.hold_back)"
