@@ -73,9 +73,9 @@ def test_neighbouring_lines_of_one_speaker_are_one_turn_with_both_ids(tmp_path: 
 
 
 def test_a_profile_is_as_of_the_beginning_of_its_scene(tmp_path: Path) -> None:
-    keeper, burns = "Ann keeps the lamp of the harbour.", "Ann burns the boats of the smugglers in the winter storm."
+    keeper, burns = "Ann keeps the lamp of the harbour.", "Ann burns the wooden boats of the smugglers in the winter storm."
     ending = "Ultimately, the harbour drives her away."
-    told = ["The harbour needs a keeper.", "In a winter storm Ann burns the boats of the smugglers."]
+    told = ["The harbour needs a keeper.", "In a winter storm Ann burns the wooden boats of the smugglers."]
     plots = [{"i_p": at, "summary": text, "conversation": [{"dialogues": lines("x", at)}]} for at, text in enumerate(told)]
     content = {"plots": plots, "character_datasets": {"Ann": {"profile": f"{keeper} {burns} {ending}"}}}
     for plot in plots:
