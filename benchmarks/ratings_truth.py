@@ -46,7 +46,7 @@ HIDE = """hidden => {
 
 
 class Given:
-    """What the person has given to one turn so far, kept by the benchmark alone."""
+    """Rating that the person has given to one turn so far, kept by the benchmark alone."""
 
     def __init__(self) -> None:
         self.thumb: int | None = None
