@@ -8,6 +8,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from docs.organiser_sample import fill
+from her.ui.organiser_door import OrganiserDoor
 from tests.conftest import FLAGS, chromium_path
 from tests.playground import Playground
 
@@ -94,6 +96,19 @@ def vote(browser: Browser, home: Path) -> None:
         page.screenshot(path=HERE / "vote.png")
 
 
+def organiser(browser: Browser) -> None:
+    """Write the picture of the organiser's page over an invented playtest."""
+    with tempfile.TemporaryDirectory() as home:
+        fill(Path(home))
+        with Playground(Path(home), arguments=["--admin"]) as app:
+            page = browser.new_page(viewport={"width": 1180, "height": 1000}, device_scale_factor=1.5)
+            door = OrganiserDoor(Path(home))
+            page.goto(door.link(app.url), timeout=240_000)
+            page.wait_for_selector("#ratings .plots")
+            page.screenshot(path=HERE / "organiser.png", clip={"x": 0, "y": 0, "width": 1180, "height": 2300}, full_page=True)
+            page.close()
+
+
 def main() -> None:
     """Write the pictures."""
     with tempfile.TemporaryDirectory() as home, Playground(Path(home)) as app, sync_playwright() as playwright:
@@ -116,6 +131,7 @@ def main() -> None:
         talk(phone, "lin-daiyu", "阿远", ["林姑娘，你在想什么？"])
         phone.screenshot(path=HERE / "phone.png")
         vote(browser, Path(home))
+        organiser(browser)
         browser.close()
 
 
