@@ -83,6 +83,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "Write thoughts in [square brackets] and acts in (round brackets); everything else is speech.",
         "[方括号] 内写内心独白，(圆括号) 内写动作，其余为说出口的话。",
     ),
+    "latest": ("Latest", "最新"),
     "steer": ("Rewrite this, and let the turn go on from here", "改写这段，让这一轮从这里继续"),
     "steer_hint": (
         "The turn is played anew from here. The old one stays beside it as another reply.",

@@ -237,6 +237,50 @@ def test_a_thought_is_rewritten_and_the_turn_goes_on_from_it(page: Page, written
     expect(plan.locator("p")).to_be_visible()
 
 
+def test_the_end_is_followed_until_the_person_scrolls_up(page: Page, written: Playground) -> None:
+    page.set_viewport_size({"width": 390, "height": 600})
+    begin(page, written)
+    for text in ("Tell me a story. " * 60, "And then? " * 80):
+        say(page, text)
+        page.wait_for_function(
+            "(([s]) => s.scrollHeight - s.scrollTop - s.clientHeight < 3)(document.querySelectorAll('#stage .her-scroll'))"
+        )
+    latest = page.locator("#stage .latest")
+    expect(latest).to_be_hidden()
+    page.locator("#stage .turn.mine .lines").last.hover()
+    page.mouse.wheel(0, -500)
+    expect(latest).to_be_visible()
+    place = "document.querySelector('#stage .turn.mine:last-of-type, #stage .turn.mine').getBoundingClientRect().top"
+    page.wait_for_timeout(300)  # the wheel's own scrolling
+    before = page.evaluate(place)
+    page.keyboard.press("Escape")
+    page.locator("#stage .her-scroll").focus()
+    page.keyboard.press("r")
+    page.keyboard.press("r")
+    assert abs(page.evaluate(place) - before) < 3
+    latest.click()
+    expect(latest).to_be_hidden()
+
+
+def test_chats_have_addresses_and_tabs_learn_of_each_other(page: Page, written: Playground) -> None:
+    begin(page, written, "sherlock-holmes")
+    first, title = page.url, page.title()
+    assert "#chat=" in first and "Holmes" in title
+    page.locator("#stage .home").click()
+    expect(page.locator("#stage .card").first).to_be_visible()
+    assert "#" not in page.url and page.title() == "HER"
+    page.go_back()
+    expect(page.locator("#stage .turn.persona").last).to_be_visible()
+    assert page.url == first and page.title() == title
+    other = page.context.new_page()
+    other.goto(first)
+    expect(other.locator("#stage .turn.persona")).to_have_count(1)
+    say(page, "Who are you?")
+    expect(other.locator("#stage .turn.mine")).to_have_count(1)
+    expect(other.locator("#stage .turn.persona:not(.live)")).to_have_count(2)
+    other.close()
+
+
 def test_a_reload_does_not_lose_a_running_reply(page: Page, modelled: Playground, script: Script) -> None:
     begin(page, modelled)
     script.rate = 12

@@ -1,10 +1,12 @@
 // @ts-check
 // Open and leave chats, list them in the drawer, and what a person does to a whole chat.
 
+import { chatAddress, showAddress } from "./addresses.js";
 import { draftOf, giveBack, setText } from "./composer.js";
 import { button, find, findOptional, make, monogram } from "./dom.js";
 import { paintFirstPage } from "./first_page.js";
-import { forgetUnanswered, run, scrollToEnd, setRunning, unansweredText, wasTaken } from "./generation.js";
+import { scrollToEnd } from "./follow.js";
+import { forgetUnanswered, run, setRunning, unansweredText, wasTaken } from "./generation.js";
 import { openDialog, toggleMenu } from "./menus.js";
 import { showMyRows } from "./my_rows.js";
 import { apply } from "./patches.js";
@@ -44,6 +46,7 @@ export function goHome(stage) {
   stage.chat = null;
   stage.memory.keep("chat", null);
   showPage(stage, "home");
+  showAddress(stage, "", "");
   if (stage.kind === "stage") return paintFirstPage(stage, (patch) => enterChat(stage, patch));
   paintSceneHome(stage, (patch, first) => {
     enterChat(stage, patch);
@@ -81,6 +84,7 @@ export function enterChat(stage, patch) {
   suggest(stage, "");
   showPage(stage, "chat");
   stage.elements.dialog.close();
+  showAddress(stage, chatAddress(stage, patch.chat), patch.view.title);
   const draft = draftOf(stage, patch.chat);
   setText(stage, wasTaken(stage, patch.order, draft) ? "" : draft);
   apply(stage, { ...patch, whole: true });

@@ -3,6 +3,7 @@
 
 import { giveBack, setText } from "./composer.js";
 import { find, findAll, findOptional, make, markLongWords } from "./dom.js";
+import { scrollToEnd } from "./follow.js";
 import { ask, complain, suggest, word } from "./stage.js";
 import { idOf } from "./turns.js";
 
@@ -59,6 +60,7 @@ export function run(stage, name, fields) {
   setRunning(stage, true);
   stage.lastPatch = Date.now();
   stage.directed = stage.director;
+  if (name === "answer" || name === "continue" || name === "play") scrollToEnd(stage);
   stage.api.run(name, fields);
 }
 
@@ -156,12 +158,6 @@ async function rejoin(stage, apply) {
 function unreachable(stage) {
   const sentence = find(stage.elements.composer, ".her-error").textContent ?? "";
   return { error: sentence, give_back: recallUnanswered(stage)?.text ?? "", unreachable: true };
-}
-
-/** @param {Stage} stage */
-export function scrollToEnd(stage) {
-  const { scroll } = stage.elements;
-  scroll.scrollTop = scroll.scrollHeight;
 }
 
 /**

@@ -2,6 +2,7 @@
 // Keys of the stage. They rest while a person types, and while a dialog or a menu is open.
 
 import { closeDrawer } from "./chats.js";
+import { stayHere } from "./follow.js";
 import { giveThumb } from "./rating.js";
 import { closeRating, starByKey } from "./rating_panel.js";
 import { playOne, playSeveral, toggleDirector } from "./scene_play.js";
@@ -88,6 +89,7 @@ function chooseNeighbour(stage, article, step) {
   const turns = playedTurns(stage);
   const at = article ? turns.indexOf(article) : -1;
   const next = turns[Math.min(Math.max(0, at + step), turns.length - 1)];
+  if (next !== turns.at(-1)) stayHere(stage);
   chooseTurn(stage, next);
   next?.focus({ preventScroll: true });
 }

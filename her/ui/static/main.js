@@ -2,16 +2,19 @@
 // The stage in the browser: draws what the server renders, sends what the person does. It decides neither who sees what
 // nor what is stored. her/ui/assets.py serves these modules and calls `start` when Gradio has drawn stage.html.
 
+import { chatInAddress, openTab, watchAddress } from "./addresses.js";
 import { chatMenu, goHome, openChat, toggleDrawer, wireDrawer, yieldChats } from "./chats.js";
 import { wireComposer } from "./composer.js";
 import { askConsent } from "./consent.js";
 import { find, findAll, make } from "./dom.js";
 import { asksToSteer, endEdit, reopenEdit, steer } from "./editors.js";
+import { scrollToEnd, watchScrolling } from "./follow.js";
 import { run, send, watchSilence } from "./generation.js";
 import { wireKeys } from "./keys.js";
 import { followLink } from "./links.js";
 import { isDurable } from "./memory.js";
 import { watchMission } from "./missions.js";
+import { watchOtherTabs } from "./other_tabs.js";
 import { apply } from "./patches.js";
 import { giveThumb, watchRatings } from "./rating.js";
 import { rateChat, toggleRating } from "./rating_panel.js";
@@ -63,6 +66,7 @@ const ANYWHERE = {
   "toggle-role_thinking": (stage) => togglePanel(stage, "role_thinking"),
   "toggle-system_thinking": (stage) => togglePanel(stage, "system_thinking"),
   stop,
+  latest: scrollToEnd,
   continue: (stage) => runOnChat(stage, "continue"),
   answer: (stage) => runOnChat(stage, "answer"),
   "rate-chat": rateChat,
@@ -103,7 +107,9 @@ export async function start(element, doors, kind) {
     stage.root.dataset.ready = "1";
     return;
   }
-  const last = stage.memory.recall("chat");
+  const named = chatInAddress(stage);
+  if (named) openTab(stage);
+  const last = named || stage.memory.recall("chat");
   if (last) await openChat(stage, last);
   else goHome(stage);
   stage.root.dataset.ready = "1";
@@ -124,15 +130,34 @@ function wire(stage, doors) {
   wireDrawer(stage);
   watchSights(stage);
   wireKeys(stage);
+  watchScrolling(stage);
+  watchOtherTabs(stage);
+  watchAddress(stage, { open: (id) => openChat(stage, id), home: () => goHome(stage) });
   stage.root.addEventListener("click", (event) => onClick(stage, event));
   doors.watch("value", () => {
     try {
-      apply(stage, JSON.parse(doors.props.value));
+      const patch = JSON.parse(doors.props.value);
+      tellOfRun(stage, patch);
+      apply(stage, patch);
     } catch (error) {
       console.error("her: a patch could not be applied", error);
     }
   });
   watchSilence(stage, (patch) => apply(stage, patch));
+}
+
+/** The reply that the other tabs were told of. */
+let told = "";
+
+/**
+ * Tell the other tabs when a reply of this one begins, and when it has ended.
+ * @param {Stage} stage
+ * @param {import("./types.js").ChatPatch} patch
+ */
+function tellOfRun(stage, patch) {
+  const begun = patch.live && patch.live.id !== told;
+  if (patch.live) told = patch.live.id;
+  if ((begun || patch.end) && patch.chat) stage.tell(patch.chat);
 }
 
 /**
@@ -145,7 +170,7 @@ function onClick(stage, event) {
   const article = event.target.closest(".turn");
   /** @type {HTMLElement | null} */
   const tool = event.target.closest("[data-act]");
-  if (article && stage.elements.turns.contains(article)) chooseTurn(stage, article);
+  if (article && stage.elements.turns.contains(article)) chooseTurn(stage, article, false);
   const act = tool?.dataset.act;
   if (article && !act && asksToSteer(event.target)) steer(stage, article, event.target);
   if (!tool || !act) return;

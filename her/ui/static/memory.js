@@ -9,6 +9,8 @@ const CODE_FIELD = "#her=";
 
 /** What each kind of stage keeps for itself. */
 const OWN = ["chat", "panels"];
+/** What each tab of the browser keeps for itself. */
+const OF_TAB = ["chat", "scene.chat"];
 
 /**
  * @param {import("./types.js").StageKind} kind
@@ -33,7 +35,7 @@ export function createMemory(kind) {
     recall(name) {
       const key = nameOf(name);
       try {
-        return localStorage.getItem(PREFIX + key) ?? page.get(key) ?? null;
+        return storageOf(key).getItem(PREFIX + key) ?? page.get(key) ?? null;
       } catch {
         return page.get(key) ?? null;
       }
@@ -42,8 +44,8 @@ export function createMemory(kind) {
       const key = nameOf(name);
       page.set(key, value);
       try {
-        if (value === null) localStorage.removeItem(PREFIX + key);
-        else localStorage.setItem(PREFIX + key, value);
+        if (value === null) storageOf(key).removeItem(PREFIX + key);
+        else storageOf(key).setItem(PREFIX + key, value);
       } catch (error) {
         // private windows and blocked cookies refuse the storage, and a full one refuses the value
         console.info("her: localStorage is refused; settings last until this page is left", error);
@@ -59,6 +61,11 @@ export function createMemory(kind) {
       }
     },
   };
+}
+
+/** @param {string} key */
+function storageOf(key) {
+  return OF_TAB.includes(key) ? sessionStorage : localStorage;
 }
 
 const BROWSER_BYTES = 8;

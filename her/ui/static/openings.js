@@ -1,6 +1,7 @@
 // @ts-check
 // The dialogs that begin a chat: with a persona, or in a scene of a book.
 
+import { showAddress } from "./addresses.js";
 import { button, findOptional, fragment, make, monogram } from "./dom.js";
 import { openDialog } from "./menus.js";
 import { ask, isRefusal, word } from "./stage.js";
@@ -64,6 +65,11 @@ export async function openPersona(stage, persona, enter, wanted = "") {
     enter,
   );
   openDialog(stage, form);
+  showAddress(stage, `#persona=${persona.id}`, persona.name);
+  const left = () => {
+    if (!stage.chat) showAddress(stage, "", "");
+  };
+  stage.elements.dialog.addEventListener("close", left, { once: true });
   name.focus();
 }
 

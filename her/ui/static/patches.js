@@ -2,7 +2,8 @@
 // Apply what the server says has changed (her/ui/patches.py): turns by id, their order, and the frame around them.
 
 import { button, find, findAll, findOptional, fragment, make, markLongWords, monogram } from "./dom.js";
-import { endRun, scrollToEnd, setRunning } from "./generation.js";
+import { keepPlace, scrollToEnd, stayHere } from "./follow.js";
+import { endRun, setRunning } from "./generation.js";
 import { paintRating } from "./rating.js";
 import { paintDirector, paintScene, paintSpeaker } from "./scene_bar.js";
 import { ask, word } from "./stage.js";
@@ -18,9 +19,6 @@ import { idOf, placeEditor, turnById } from "./turns.js";
  * @typedef {import("./types.js").Stage} Stage
  */
 
-/** Pixels from the end within which the page follows a reply that grows. */
-const FOLLOW_PIXELS = 120;
-
 /**
  * Apply a patch of the open chat; one of another chat is ignored.
  * @param {Stage} stage
@@ -29,7 +27,6 @@ const FOLLOW_PIXELS = 120;
 export function apply(stage, patch) {
   if (!patch || patch.chat !== stage.chat?.id) return;
   stage.lastPatch = Date.now();
-  const follow = isNearEnd(stage);
   const joins = isDrawn(patch.order?.[0]);
   drawTurns(stage, patch);
   if (patch.order && !setOrder(stage, patch.order, joins)) refresh(stage);
@@ -38,7 +35,8 @@ export function apply(stage, patch) {
   if (patch.end) endRun(stage, patch);
   if (patch.ballot !== undefined) showBallot(stage, patch.ballot, follow || Boolean(patch.whole));
   if (patch.view) paintFrame(stage, patch.view);
-  if ((follow || patch.whole) && !patch.ballot) scrollToEnd(stage);
+  if (patch.ballot) stayHere(stage);
+  else if (stage.following || patch.whole) scrollToEnd(stage);
 }
 
 /**
@@ -166,12 +164,6 @@ function isDrawn(id) {
   return id === undefined || turnById(id) !== null;
 }
 
-/** @param {Stage} stage */
-function isNearEnd(stage) {
-  const { scrollHeight, scrollTop, clientHeight } = stage.elements.scroll;
-  return scrollHeight - scrollTop - clientHeight < FOLLOW_PIXELS;
-}
-
 // ---- the frame around the turns ------------------------------------------------------------------------------
 
 /**
@@ -269,16 +261,18 @@ function complete(stage, article) {
  * Draw the turns before the first one on the page; what is in view stays where it is.
  * @param {Stage} stage
  */
-async function drawOlder(stage) {
-  const { scroll, turns } = stage.elements;
+export async function drawOlder(stage) {
+  const { turns } = stage.elements;
   const first = /** @type {HTMLElement | null} */ (turns.firstElementChild);
-  if (!stage.chat || !first) return;
-  const height = scroll.scrollHeight;
+  if (!stage.chat || !first) return 0;
   const answer = await ask(stage, "older", { chat: stage.chat.id, node: idOf(first) });
-  if (!answer || answer.chat !== stage.chat.id) return;
-  first.before(...answer.put.map(elementOf));
-  paintFrame(stage, stage.chat);
-  scroll.scrollTop += scroll.scrollHeight - height;
+  if (!answer || answer.chat !== stage.chat.id) return 0;
+  stayHere(stage);
+  keepPlace(stage, () => {
+    first.before(...answer.put.map(elementOf));
+    if (stage.chat) paintFrame(stage, stage.chat);
+  });
+  return answer.put.length;
 }
 
 /**

@@ -3,7 +3,8 @@
 
 import { giveBack, setText } from "./composer.js";
 import { find, make } from "./dom.js";
-import { run, scrollToEnd } from "./generation.js";
+import { scrollToEnd } from "./follow.js";
+import { run } from "./generation.js";
 import { toggleMenu } from "./menus.js";
 import { apply } from "./patches.js";
 import { rateCharacter } from "./rating_panel.js";

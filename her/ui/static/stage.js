@@ -19,6 +19,11 @@ import { createMemory, visitorToken } from "./memory.js";
 
 /** @type {readonly PanelKind[]} */
 export const PANELS = ["role_thinking", "system_thinking"];
+/** Acts that change a chat; the other tabs are told of them. */
+/** @type {ReadonlySet<string>} */
+const CHANGES = new Set(
+  "say move swipe keep edit delete rename replay select restore delete_chat restore_chat".split(" "),
+);
 const TOAST_MILLISECONDS = 4000;
 const UNREACHABLE = "The server cannot be reached."; // until the words of the interface are there
 /** @type {Boot} */
@@ -66,6 +71,8 @@ export function createStage(element, doors, kind) {
     directed: true,
     auto: 0,
     rated: null,
+    following: true,
+    tell: () => {},
     ended: () => {},
     drawn: () => {},
     chosen: null,
@@ -130,7 +137,10 @@ export function word(stage, name) {
  */
 export async function ask(stage, name, fields) {
   const answer = await stage.api.act(name, fields);
-  if (!isRefusal(answer)) return answer;
+  if (!isRefusal(answer)) {
+    if ("chat" in fields && CHANGES.has(name)) stage.tell(String(fields.chat));
+    return answer;
+  }
   // an open dialog covers the line above the composer
   if (stage.chat && !stage.elements.dialog.open) complain(stage, answer.error);
   else toast(stage, answer.error);

@@ -3,6 +3,7 @@
 // All panels are in the page; classes show them, so that a toggle asks the server nothing.
 
 import { find, findAll } from "./dom.js";
+import { keepPlace } from "./follow.js";
 import { hidesThoughts, PANELS, showsPanel, toast, word } from "./stage.js";
 
 /**
@@ -28,11 +29,13 @@ export function togglePanel(stage, kind) {
   if (refusesThoughts(stage)) return;
   if (!stage.panels.delete(kind)) stage.panels.add(kind);
   stage.memory.keep("panels", [...stage.panels].join(" "));
-  for (const article of findAll(stage.elements.scroll, ".turn")) {
-    article.classList.remove(`open-${kind}`, `shut-${kind}`);
-    paintPeeks(stage, article);
-  }
-  paintToggles(stage);
+  keepPlace(stage, () => {
+    for (const article of findAll(stage.elements.scroll, ".turn")) {
+      article.classList.remove(`open-${kind}`, `shut-${kind}`);
+      paintPeeks(stage, article);
+    }
+    paintToggles(stage);
+  });
 }
 
 /**
@@ -44,9 +47,11 @@ export function togglePanel(stage, kind) {
 export function peek(stage, article, kind) {
   if (refusesThoughts(stage)) return;
   const visible = isOpen(stage, article, kind);
-  article.classList.toggle(`open-${kind}`, !visible);
-  article.classList.toggle(`shut-${kind}`, visible);
-  paintPeeks(stage, article);
+  keepPlace(stage, () => {
+    article.classList.toggle(`open-${kind}`, !visible);
+    article.classList.toggle(`shut-${kind}`, visible);
+    paintPeeks(stage, article);
+  });
 }
 
 /**

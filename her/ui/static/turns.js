@@ -60,16 +60,17 @@ export function currentTurn(stage) {
 }
 
 /**
- * Mark a turn as the one that the keys act on, and scroll to it.
+ * Mark a turn as the one that the keys act on, and scroll to it unless it was pressed where it is.
  * @param {Stage} stage
  * @param {HTMLElement | null | undefined} article
+ * @param {boolean} [scrolls]
  */
-export function chooseTurn(stage, article) {
+export function chooseTurn(stage, article, scrolls = true) {
   stage.chosen?.classList.remove("chosen");
   stage.chosen = article ?? null;
   if (!article) return;
   article.classList.add("chosen");
-  article.scrollIntoView({ block: "nearest" });
+  if (scrolls) article.scrollIntoView({ block: "nearest" });
 }
 
 /**

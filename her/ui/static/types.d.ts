@@ -685,6 +685,10 @@ export interface Stage {
   auto: number;
   /** The character of a scene whose rating is open. */
   rated: string | null;
+  /** The end of the chat is kept in view: the person has not scrolled up since. */
+  following: boolean;
+  /** Tells the other tabs that a chat has changed. */
+  tell(chat: string): void;
   /** Called when a generation of the open chat has ended. */
   ended(end: Pick<ChatPatch, "error" | "hint">): void;
   /** Called for each turn that was drawn anew. */
