@@ -10,6 +10,7 @@ from her.characters.personas import cast_member, fill_slots
 from her.errors import InputError
 from her.format import parse, plain_turn
 from her.format.markers import LONE_SURROGATE
+from her.kinds import VISIBLE_KINDS
 from her.store import Draft, Origin
 from her.store.stand_ins import STAND_IN
 from her.types import ENVIRONMENT, CastMember, Language, Part, Persona, Scenario, Turn, new_id
@@ -17,6 +18,8 @@ from her.types import ENVIRONMENT, CastMember, Language, Part, Persona, Scenario
 MAX_NAME_CHARS = 60
 MAX_ABOUT_CHARS = 4_000
 MAX_TITLE_CHARS = 120
+BRANCH_LETTERS = 40
+"""Letters of its last turn that the name of a branch has."""
 HERE = {"en": "here", "zh": "这里"}
 """Word in place of `{place}` when no scene is chosen."""
 _JOINERS = "\u200c\u200d"  # format characters that Persian names and emoji need
@@ -125,6 +128,13 @@ def clean_name(name: str, language: Language) -> str:
     if cleaned.casefold() == ENVIRONMENT.casefold():
         raise InputError(f"the name {cleaned!r} is the narrator's name; choose another")
     return cleaned
+
+
+def branch_title(title: str, turn: Turn) -> str:
+    """Return the name of a branch: that of the chat, and how the turn begins where the two part."""
+    said = " ".join(turn.text(*VISIBLE_KINDS).split())
+    begun = f"{said[:BRANCH_LETTERS]}…" if len(said) > BRANCH_LETTERS else said
+    return clean_title(f"{title.partition(' ⑂ ')[0]} ⑂ {begun}")
 
 
 def clean_title(title: str) -> str:

@@ -19,7 +19,7 @@ from her.chat.export import export_chat
 from her.chat.generation import RunningGeneration
 from her.chat.generations import RunningGenerations
 from her.chat.jobs import ChatLimits, ReplyJob, ReplyJobBuilder
-from her.chat.openings import Opening, book_turns, clean_message, clean_title, open_book, open_persona
+from her.chat.openings import Opening, book_turns, branch_title, clean_message, clean_title, open_book, open_persona
 from her.chat.pages import RATED, Page, meter_of, read_list, read_meter, read_page, read_view, replayed
 from her.chat.pairs import drawn, others_of, read_ballot, read_decided
 from her.chat.participants import Participants
@@ -288,7 +288,7 @@ class ChatService:
     async def branch(self, visitor: str, chat: str, node: str) -> ChatView:
         """Copy the chat up to this turn into a new chat and return that."""
         self._new_chats.take(ADDRESS.get())
-        copy = await self._in_thread(self.store.branch, visitor, chat, node, self.limits.max_chats_per_visitor)
+        copy = await self._in_thread(self.store.branch, visitor, chat, node, self.limits.max_chats_per_visitor, branch_title)
         return await self.view(visitor, copy.id)
 
     async def rename(self, visitor: str, chat: str, title: str) -> ChatView:

@@ -4,7 +4,7 @@ A conversation is a tree by `parent_id`. Its head is the node shown last, and th
 on the screen. Siblings are swipes: alternatives at one place.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
@@ -16,6 +16,7 @@ from her.store.records import Conversation, Draft, Generation, Node, Origin, Pat
 from her.store.tables import conversations, generations, nodes, visitors
 from her.types import Turn, new_id
 
+Named = Callable[[str, Turn], str]
 RECENT = 10_000
 """Newest turns among which those without a reply are looked for at a start: more than are ever being answered at once."""
 
@@ -266,11 +267,14 @@ class Chats(Core):
                 connection.execute(change.values(head_id=row.id))
         return len(found)
 
-    def branch(self, visitor_id: str, conversation_id: str, node_id: str, most: int = 0) -> Conversation:
+    def branch(
+        self, visitor_id: str, conversation_id: str, node_id: str, most: int = 0, named: Named | None = None
+    ) -> Conversation:
         """Create a chat with a copy of the path from the root to this node: new ids, the same content and generations.
 
         Args:
             most: as in `create_conversation`, which raises the same.
+            named: gives the new title by the old one and the last turn of the copy; None keeps the old title.
         """
         at, branch_id = now(), new_id()
         with self.writing() as connection:
@@ -284,6 +288,7 @@ class Chats(Core):
             draft = Draft(**{name: getattr(source, name) for name in Draft.model_fields})
             row = _conversation_row(branch_id, visitor_id, draft, copies[-1]["id"], at)
             row |= {"branch_of": conversation_id, "branch_node": node_id}
+            row |= {"title": named(source.title, rows[node_id].turn)} if named else {}
             connection.execute(insert(conversations).values(row))
             insert_nodes(connection, copies)
         return self.conversation(visitor_id, branch_id)

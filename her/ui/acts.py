@@ -96,7 +96,7 @@ async def open_chat(service: ChatService, request: requests.OpenRequest) -> Chat
 async def older(service: ChatService, request: requests.OlderRequest) -> ChatPatch:
     """Show the turns above a turn."""
     view = await service.view(request.visitor, request.chat)
-    return patches.older_turns(view, request.node, patches.reader_of(view, request.director))
+    return patches.older_turns(view, request.node, patches.reader_of(view, request.director), request.language)
 
 
 async def replay(service: ChatService, request: requests.ReplayRequest) -> ChatPatch:
@@ -170,7 +170,7 @@ async def delete_chat(service: ChatService, request: requests.DeleteChatRequest)
 async def rename(service: ChatService, request: requests.RenameRequest) -> ChatPatch:
     """Change the title of a chat."""
     view = await service.rename(request.visitor, request.chat, request.text)
-    return {"chat": view.id, "view": patches.chat_frame(view)}
+    return {"chat": view.id, "view": patches.chat_frame(view, request.language)}
 
 
 async def export(service: ChatService, request: requests.ExportRequest) -> ExportedFile:
@@ -236,7 +236,7 @@ def _ensemble(request: requests.StartSceneRequest | requests.StartBookSceneReque
 
 
 def _shown(request: requests.Request, view: ChatView) -> ChatPatch:
-    return patches.chat_patch(view, viewer=patches.reader_of(view, request.director))
+    return patches.chat_patch(view, viewer=patches.reader_of(view, request.director), interface=request.language)
 
 
 def _index(view: ChatView, node: str) -> int:

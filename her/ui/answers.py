@@ -365,13 +365,14 @@ class PersonaDetail(TypedDict):
 
 
 class ListedChat(TypedDict):
-    """A line in the list of chats."""
+    """A line in the list of chats: how its last turn begins, and when it was used last (UTC, ms)."""
 
     id: str
     title: str
     letters: str
     colour: str
-    when: str
+    last: str
+    at: int
 
 
 class ChatList(TypedDict):

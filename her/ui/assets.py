@@ -26,6 +26,8 @@ STYLES = (
     "scene.css",
     "first_page.css",
     "popups.css",
+    "narrow.css",
+    "print.css",
     "playtest.css",
     "author.css",
 )

@@ -39,5 +39,5 @@ async def reasons(service: ChatService, request: ballot_requests.ReasonsRequest)
 
 async def _shown(service: ChatService, request: ChatRequest, overlooked: bool) -> ChatPatch:
     view = await service.view(request.visitor, request.chat)
-    patch = patches.chat_patch(view, viewer=patches.reader_of(view, request.director))
+    patch = patches.chat_patch(view, viewer=patches.reader_of(view, request.director), interface=request.language)
     return {**patch, "told": words(request.language)["was_planted"]} if overlooked else patch

@@ -1,7 +1,6 @@
 """Answers for the first page: words, rubric, personas, books and the list of chats."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from her import paths
 from her.characters.coser import Book
@@ -100,7 +99,8 @@ async def chat_list(service: ChatService, request: requests.ListChatsRequest) ->
                 "title": chat.title or untitled,
                 "letters": bubbles.monogram(chat.speaker),
                 "colour": chat.colour,
-                "when": datetime.fromtimestamp(chat.updated_at / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC"),
+                "last": chat.last,
+                "at": chat.updated_at,
             }
             for chat in await service.chats(request.visitor)
         ]

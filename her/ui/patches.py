@@ -27,14 +27,17 @@ def reader_of(view: ChatView, director: bool | None) -> Viewer:
     return reader(view.visitor_name, scene=view.ensemble is not None, director=director)
 
 
-def chat_patch(view: ChatView, redrawn: int = WINDOW, viewer: Viewer = PERSON) -> ChatPatch:
-    """Show the last WINDOW turns of a chat; only the last `redrawn` of them carry HTML, with what `viewer` sees of them."""
+def chat_patch(view: ChatView, redrawn: int = WINDOW, viewer: Viewer = PERSON, interface: Language | None = None) -> ChatPatch:
+    """Show the last WINDOW turns of a chat; only the last `redrawn` of them carry HTML, with what `viewer` sees of them.
+
+    Buttons and meter are in the language of the `interface`; None is that of the chat.
+    """
     shown = view.turns[-WINDOW:]
     return {
         "chat": view.id,
-        "put": drawn_turns(shown[-redrawn:], view.language, viewer),
+        "put": drawn_turns(shown[-redrawn:], view.language, viewer, interface),
         "order": [turn_view.turn.id for turn_view in shown],
-        "view": chat_frame(view),
+        "view": chat_frame(view, interface),
         "ballot": shown_ballot(view.ballot, viewer) if view.ballot else None,
     }
 
@@ -54,16 +57,18 @@ def whole_turn(view: ChatView, node: str, director: bool | None, language: Langu
     return shown
 
 
-def older_turns(view: ChatView, before: str, viewer: Viewer = PERSON) -> ChatPatch:
+def older_turns(view: ChatView, before: str, viewer: Viewer = PERSON, interface: Language | None = None) -> ChatPatch:
     """Draw the WINDOW turns above the turn `before`; none when that turn is not on the shown path."""
     ids = [turn_view.turn.id for turn_view in view.turns]
     end = ids.index(before) if before in ids else 0
-    return {"chat": view.id, "put": drawn_turns(view.turns[max(0, end - WINDOW) : end], view.language, viewer)}
+    return {"chat": view.id, "put": drawn_turns(view.turns[max(0, end - WINDOW) : end], view.language, viewer, interface)}
 
 
-def generation_patch(snapshot: GenerationSnapshot, question: list[DrawnTurn], viewer: Viewer = PERSON) -> ChatPatch:
+def generation_patch(
+    snapshot: GenerationSnapshot, question: list[DrawnTurn], viewer: Viewer = PERSON, interface: Language | None = None
+) -> ChatPatch:
     """Show a generation at one moment; `question` is sent with every snapshot, because a patch may be lost."""
-    texts = words(snapshot.language)
+    texts = words(interface or snapshot.language)
     if snapshot.state != "running":
         return {
             "chat": snapshot.chat,
@@ -108,16 +113,16 @@ def _drawn_sides(sides: Sides, speaker: str, language: Language, viewer: Viewer,
     return [bubbles.pair_side(speaker, parts, language, texts, whole=whole) for parts in shown]
 
 
-def drawn_question(snapshot: GenerationSnapshot) -> list[DrawnTurn]:
+def drawn_question(snapshot: GenerationSnapshot, interface: Language | None = None) -> list[DrawnTurn]:
     """Draw the visitor's turn that is being answered; empty when it is on the path already."""
     if snapshot.question is None:
         return []
-    return drawn_turns([TurnView(turn=snapshot.question, origin="visitor", mine=True)], snapshot.language)
+    return drawn_turns([TurnView(turn=snapshot.question, origin="visitor", mine=True)], snapshot.language, PERSON, interface)
 
 
-def chat_frame(view: ChatView) -> ChatFrame:
+def chat_frame(view: ChatView, interface: Language | None = None) -> ChatFrame:
     """Return everything around the turns: head line, meter, replay bar, rating of the chat. Plain texts."""
-    texts = words(view.language)
+    texts = words(interface or view.language)
     meter, last = view.meter, view.turns[-1] if view.turns else None
     waits = view.ballot is not None and not view.ballot.repeat
     return {
@@ -143,9 +148,9 @@ def chat_frame(view: ChatView) -> ChatFrame:
 
 
 def subtitle(view: ChatView) -> str:
-    """Return the second head line: the scene's title; a scene without one has none, since its first line names the cast."""
-    title = view.scenario.title or view.title
-    return "" if view.ensemble and title == view.title else title
+    """Return the second head line: the title without the name above it; none where it is that name."""
+    title = (view.title or view.scenario.title).removeprefix(f"{view.speaker} · ")
+    return "" if view.ensemble or title == view.speaker else title
 
 
 def scene_frame(view: ChatView) -> SceneFrame | None:
@@ -189,9 +194,11 @@ def shown_rating(rated: Rated | None) -> ShownRating | None:
     }
 
 
-def drawn_turns(turns: Sequence[TurnView], language: Language, viewer: Viewer = PERSON) -> list[DrawnTurn]:
+def drawn_turns(
+    turns: Sequence[TurnView], language: Language, viewer: Viewer = PERSON, interface: Language | None = None
+) -> list[DrawnTurn]:
     """Draw stored turns as id and HTML: what is hidden from `viewer` is not sent to the page at all."""
-    texts = words(language)
+    texts = words(interface or language)
     shown = (_seen(turn_view, viewer) for turn_view in turns)
     return [{"id": turn_view.turn.id, "html": bubbles.stored_turn(turn_view, language, texts)} for turn_view in shown]
 

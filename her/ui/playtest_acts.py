@@ -57,7 +57,7 @@ async def begin_mission(service: ChatService, request: playtest_requests.BeginMi
     else:
         view = await _opened(service, request.visitor, found.mission, request.name)
         await participation.begun(service, request.visitor, found, view.id)
-    return patches.chat_patch(view, viewer=patches.reader_of(view, request.director))
+    return patches.chat_patch(view, viewer=patches.reader_of(view, request.director), interface=request.language)
 
 
 async def personal_file(service: ChatService, request: playtest_requests.PersonalFileRequest) -> ExportedFile:

@@ -97,12 +97,12 @@ async def stream(service: ChatService, request: requests.RunRequest) -> AsyncIte
     chat = (await service.page(request.visitor, request.chat)).conversation
     viewer = reader(chat.visitor_name, scene=chat.ensemble is not None, director=request.director)
     async for snapshot in service.follow(request.visitor, request.chat):
-        question = patches.drawn_question(snapshot) if question is None else question
-        patch = patches.generation_patch(snapshot, question, viewer)
+        question = patches.drawn_question(snapshot, request.language) if question is None else question
+        patch = patches.generation_patch(snapshot, question, viewer, request.language)
         if snapshot.state != "running":
             view = await service.view(request.visitor, request.chat)
-            patch = {**patch, **patches.chat_patch(view, patches.CHANGED_BY_REPLY, viewer)}
+            patch = {**patch, **patches.chat_patch(view, patches.CHANGED_BY_REPLY, viewer, request.language)}
         yield patch
     if question is None:  # the generation ended before we could follow it
         view = await service.view(request.visitor, request.chat)
-        yield {**patches.chat_patch(view, viewer=viewer), "end": True}
+        yield {**patches.chat_patch(view, viewer=viewer, interface=request.language), "end": True}

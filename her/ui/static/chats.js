@@ -3,17 +3,18 @@
 
 import { chatAddress, showAddress } from "./addresses.js";
 import { draftOf, giveBack, setText } from "./composer.js";
-import { button, find, findOptional, make, monogram } from "./dom.js";
+import { button, find, findOptional, hasAllWords, make, monogram } from "./dom.js";
 import { paintFirstPage } from "./first_page.js";
 import { scrollToEnd } from "./follow.js";
 import { forgetUnanswered, run, setRunning, unansweredText, wasTaken } from "./generation.js";
 import { openDialog, toggleMenu } from "./menus.js";
 import { showMyRows } from "./my_rows.js";
-import { apply } from "./patches.js";
+import { apply, drawOlder } from "./patches.js";
 import { showCode } from "./return_code.js";
 import { paintSceneHome } from "./scene_home.js";
 import { playFirst } from "./scene_play.js";
-import { ask, complain, saveFile, suggest, word } from "./stage.js";
+import { ask, complain, saveFile, suggest, toast, word } from "./stage.js";
+import { chooseTheme, chosenTheme, THEMES } from "./themes.js";
 
 /**
  * @typedef {import("./menus.js").MenuItem} MenuItem
@@ -35,6 +36,7 @@ const FORMATS = ["jsonl", "markdown", "sharegpt"];
 function showPage(stage, name) {
   stage.root.dataset.page = name;
   stage.root.classList.toggle("on-stage", name === "chat");
+  document.body.classList.toggle("her-on-stage", name === "chat"); // one header on a phone (shell.css)
   closeDrawer(stage);
 }
 
@@ -151,8 +153,16 @@ async function openDrawer(stage) {
   const list = lines.length
     ? make("ul", {}, ...lines)
     : make("p", { class: "note" }, word(stage, "no_chats"));
-  drawer.replaceChildren(make("h2", {}, word(stage, "chats")), list);
-  findOptional(drawer, "button")?.focus();
+  const label = word(stage, "search_chats");
+  const filter = make("input", { type: "search", placeholder: label, "aria-label": label });
+  filter.addEventListener("input", () => {
+    answer.chats.forEach(({ title, last }, index) => {
+      const line = lines[index];
+      if (line) line.hidden = !hasAllWords(`${title} ${last}`, filter.value);
+    });
+  });
+  drawer.replaceChildren(make("h2", {}, word(stage, "chats")), ...(lines.length > 1 ? [filter] : []), list);
+  findOptional(drawer, ".entry")?.focus();
 }
 
 /**
@@ -175,7 +185,13 @@ function drawerLine(stage, chat) {
       "button",
       open,
       monogram(chat.letters, chat.colour),
-      make("span", { class: "text" }, make("strong", {}, chat.title), make("small", {}, chat.when)),
+      make(
+        "span",
+        { class: "text" },
+        make("strong", {}, chat.title),
+        make("span", { class: "last" }, chat.last),
+        make("small", {}, localTime(stage, chat.at)),
+      ),
     ),
     make("button", { ...remove, onclick: () => deleteChat(stage, chat.id) }, "×"),
   );
@@ -186,10 +202,24 @@ function drawerLine(stage, chat) {
  * @param {string} id
  */
 async function deleteChat(stage, id) {
-  if (!window.confirm(word(stage, "delete_chat_sure"))) return;
   if (!(await ask(stage, "delete_chat", { chat: id }))) return;
   if (stage.chat?.id === id) goHome(stage);
-  openDrawer(stage);
+  await openDrawer(stage);
+  const undo = async () => {
+    if (await ask(stage, "restore_chat", { chat: id })) openDrawer(stage);
+  };
+  toast(stage, word(stage, "chat_deleted"), { label: word(stage, "undo"), act: undo });
+}
+
+/**
+ * Return when a chat was used last, as people write it where the browser is.
+ * @param {Stage} stage
+ * @param {number} at Unix milliseconds
+ */
+function localTime(stage, at) {
+  /** @type {Intl.DateTimeFormatOptions} */
+  const form = { dateStyle: "medium", timeStyle: "short" };
+  return new Date(at).toLocaleString(stage.language === "zh" ? "zh-CN" : [], form);
 }
 
 // ---- the menu of the bar -------------------------------------------------------------------------------------
@@ -205,7 +235,9 @@ export function chatMenu(stage, anchor) {
     [word(stage, "other_device"), () => showCode(stage)],
     [word(stage, "my_rows"), () => showMyRows(stage)],
     [word(stage, "shortcuts"), () => showKeys(stage)],
-    [stage.language === "en" ? "中文" : "English", () => switchLanguage(stage)],
+    ["English", () => chooseLanguage(stage, "en"), stage.language === "en"],
+    ["中文", () => chooseLanguage(stage, "zh"), stage.language === "zh"],
+    ...THEMES.map((theme) => themeItem(stage, theme)),
   ];
   toggleMenu(stage, anchor, [...(stage.chat ? chatItems(stage) : []), ...always]);
 }
@@ -220,7 +252,11 @@ function chatItems(stage) {
     `${word(stage, "export")} · ${format}`,
     () => exportChat(stage, format),
   ]);
-  return [...exports, [word(stage, "rename"), () => renameChat(stage)]];
+  return [
+    ...exports,
+    [word(stage, "print"), () => printChat(stage)],
+    [word(stage, "rename"), () => renameChat(stage)],
+  ];
 }
 
 /**
@@ -241,10 +277,32 @@ async function renameChat(stage) {
   if (text?.trim()) apply(stage, await ask(stage, "rename", { chat: stage.chat.id, text }));
 }
 
-/** @param {Stage} stage */
-function switchLanguage(stage) {
-  stage.memory.keep("language", stage.language === "en" ? "zh" : "en");
+/**
+ * @param {Stage} stage
+ * @param {import("./types.js").Language} language
+ */
+function chooseLanguage(stage, language) {
+  if (stage.language === language) return;
+  stage.memory.keep("language", language);
   window.location.reload();
+}
+
+/**
+ * @param {Stage} stage
+ * @param {import("./themes.js").Theme} theme
+ * @returns {MenuItem}
+ */
+function themeItem(stage, theme) {
+  return [word(stage, `theme_${theme}`), () => chooseTheme(stage, theme), chosenTheme(stage) === theme];
+}
+
+/**
+ * Print the whole chat, also the turns that are not drawn yet.
+ * @param {Stage} stage
+ */
+async function printChat(stage) {
+  while ((await drawOlder(stage)) > 0);
+  window.print();
 }
 
 /** @param {Stage} stage */

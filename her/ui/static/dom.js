@@ -134,6 +134,19 @@ export function markLongWords(node, text) {
   node.classList.toggle("long-word", text.length >= LONG_WORD && text.split(/\s/).some(isLong));
 }
 
+/**
+ * Tell whether a text has all words of a search, in any order and in any form of upper and lower case.
+ * @param {string} text
+ * @param {string} wanted
+ */
+export function hasAllWords(text, wanted) {
+  const all = text.toLowerCase();
+  return wanted
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => all.includes(word));
+}
+
 /** @param {string} word */
 function isLong(word) {
   return word.length >= LONG_WORD;

@@ -3,7 +3,7 @@
 // browser until it is sent: it survives a failed reply, another chat and a reload.
 
 import { button, find, findAll, findOptional, make } from "./dom.js";
-import { run, sendEdited } from "./generation.js";
+import { laterTurns, offerLater, run, sendEdited } from "./generation.js";
 import { apply } from "./patches.js";
 import { ask, hidesThoughts, PANELS, toast, word } from "./stage.js";
 import { closeEditor, idOf, placeEditor, stateOf, turnById } from "./turns.js";
@@ -157,10 +157,13 @@ async function save(stage, edit, mine, close) {
     sendEdited(stage, node, text);
     return;
   }
+  const later = laterTurns(stage, node);
   const patch = await ask(stage, "edit", { chat: stage.chat.id, node, text });
   if (!patch) return;
   close();
   apply(stage, patch);
+  stage.later = later;
+  offerLater(stage);
 }
 
 /**

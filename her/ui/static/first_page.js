@@ -2,7 +2,7 @@
 // The first page: cards of the personas, with a search, and scenes from books.
 
 import { authorDesk } from "./author.js";
-import { button, make, monogram } from "./dom.js";
+import { button, hasAllWords, make, monogram } from "./dom.js";
 import { missionCard } from "./missions.js";
 import { openBook, openPersona } from "./openings.js";
 import { word } from "./stage.js";
@@ -52,12 +52,12 @@ export function paintFirstPage(stage, enter) {
  * @param {string} text
  */
 function siftCards(stage, cards, nobody, text) {
-  const wanted = text.trim().toLowerCase();
   const shelf = stage.memory.recall("shelf") || "";
-  stage.boot.personas.forEach(({ language, name, source, tagline, tags }, index) => {
-    const words = [name, source, tagline, ...tags].join(" ").toLowerCase();
+  stage.boot.personas.forEach(({ id, language, name, source, tagline, tags }, index) => {
+    // the id is the name in Latin letters: lin-daiyu
+    const words = [name, source, tagline, ...tags, id, id.replaceAll("-", "")].join(" ");
     const card = cards[index];
-    if (card) card.hidden = !((!shelf || language === shelf) && words.includes(wanted));
+    if (card) card.hidden = !((!shelf || language === shelf) && hasAllWords(words, text));
   });
   nobody.hidden = cards.some((card) => !card.hidden);
 }

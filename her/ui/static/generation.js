@@ -57,6 +57,8 @@ export function sendEdited(stage, node, text) {
  */
 export function run(stage, name, fields) {
   complain(stage, "");
+  suggest(stage, "");
+  stage.later = "node" in fields ? laterTurns(stage, fields.node) : null;
   setRunning(stage, true);
   stage.lastPatch = Date.now();
   stage.directed = stage.director;
@@ -93,6 +95,7 @@ export function endRun(stage, end) {
   if (first && end.give_back) giveBack(stage, end.give_back);
   if (!end.unreachable) forgetUnanswered(stage); // the server may have taken it: `wasTaken` finds out
   if (first) stage.ended(end);
+  if (first && !end.error) offerLater(stage);
 }
 
 /**
@@ -114,6 +117,31 @@ export function unansweredText(stage, order) {
 export function wasTaken(stage, order, draft) {
   const sent = recallUnanswered(stage);
   return sent !== null && draft === sent.text && order.length > 1 && order.at(-2) === sent.after;
+}
+
+/**
+ * Return the turns below one that is to be played anew; null when there are none.
+ * @param {Stage} stage
+ * @param {string} node
+ */
+export function laterTurns(stage, node) {
+  const turns = findAll(stage.elements.turns, ".turn:not(.live, .sending)").map(idOf);
+  const at = turns.indexOf(node);
+  const below = at < 0 ? [] : turns.slice(at + 1);
+  // the answer to an edited line is replaced by a new one, so it alone is nothing that went away
+  return below.length > 1 ? { count: below.length, last: below.at(-1) ?? "" } : null;
+}
+
+/**
+ * Say where the turns went that stood below a turn that was played anew, with the way back to them.
+ * @param {Stage} stage
+ */
+export function offerLater(stage) {
+  const { chat, later } = stage;
+  stage.later = null;
+  if (!chat || !later) return;
+  const sentence = word(stage, "later_turns").replace("{n}", String(later.count));
+  suggest(stage, sentence, { label: word(stage, "show_them"), act: () => stage.show(later.last) });
 }
 
 /** @param {Stage} stage */

@@ -10,6 +10,7 @@ import { find, findAll, make } from "./dom.js";
 import { asksToSteer, endEdit, reopenEdit, steer } from "./editors.js";
 import { scrollToEnd, watchScrolling } from "./follow.js";
 import { run, send, watchSilence } from "./generation.js";
+import { wireGestures } from "./gestures.js";
 import { wireKeys } from "./keys.js";
 import { followLink } from "./links.js";
 import { isDurable } from "./memory.js";
@@ -31,6 +32,7 @@ import {
 } from "./scene_play.js";
 import { watchSights } from "./sight.js";
 import { ask, createStage, PANELS, word } from "./stage.js";
+import { watchTheme } from "./themes.js";
 import { paintToggles, peek, togglePanel } from "./toggles.js";
 import { keepReply, regenerate, swipe, turnMenu } from "./turn_tools.js";
 import { chooseTurn } from "./turns.js";
@@ -90,7 +92,16 @@ export async function start(element, doors, kind) {
   const asked = Date.now();
   const boot = await ask(stage, "boot", {});
   if (!boot) {
-    stage.elements.home.textContent = "HER: the server cannot be reached; reload the page.";
+    const zh = stage.language === "zh";
+    const retry = { type: "button", class: "primary", onclick: () => window.location.reload() };
+    stage.elements.home.replaceChildren(
+      make(
+        "p",
+        { class: "page", role: "alert" },
+        zh ? "HER：无法连接服务器。" : "HER: the server cannot be reached. ",
+        make("button", retry, zh ? "重试" : "Try again"),
+      ),
+    );
     return;
   }
   stage.boot = boot;
@@ -124,6 +135,12 @@ function wire(stage, doors) {
     endEdit(stage, end);
     playOn(stage, end);
   };
+  stage.reload = () => {
+    if (stage.chat) openChat(stage, stage.chat.id);
+  };
+  stage.show = async (node) => {
+    if (stage.chat) apply(stage, await ask(stage, "select", { chat: stage.chat.id, node }));
+  };
   stage.drawn = (article) => reopenEdit(stage, article);
   wireComposer(stage, () => (stage.chat?.scene ? sayInScene(stage) : send(stage)));
   yieldChats(stage);
@@ -131,6 +148,8 @@ function wire(stage, doors) {
   watchSights(stage);
   wireKeys(stage);
   watchScrolling(stage);
+  watchTheme(stage);
+  wireGestures(stage);
   watchOtherTabs(stage);
   watchAddress(stage, { open: (id) => openChat(stage, id), home: () => goHome(stage) });
   stage.root.addEventListener("click", (event) => onClick(stage, event));

@@ -5,7 +5,7 @@ import { find, make } from "./dom.js";
 
 /**
  * @typedef {import("./types.js").Stage} Stage
- * @typedef {[label: string, choose: () => unknown]} MenuItem
+ * @typedef {[label: string, choose: () => unknown, chosen?: boolean]} MenuItem `chosen` is given for one of several choices
  */
 
 const MENU_ID = "her-menu";
@@ -44,12 +44,16 @@ function openMenu(stage, anchor, items) {
     close();
     anchor.focus();
   };
-  const entries = items.map(([label, choose]) => {
+  const entries = items.map(([label, choose, chosen]) => {
     const press = () => {
       leave();
       choose();
     };
-    return make("button", { type: "button", role: "menuitem", tabindex: -1, onclick: press }, label);
+    const radio = chosen !== undefined;
+    const role = radio ? "menuitemradio" : "menuitem";
+    const checked = radio ? String(chosen) : null;
+    const attributes = { type: "button", role, "aria-checked": checked, tabindex: -1, onclick: press };
+    return make("button", attributes, label);
   });
   const label = anchor.getAttribute("aria-label");
   const menu = make("div", { class: "her-menu", id: MENU_ID, role: "menu", "aria-label": label }, ...entries);

@@ -2,7 +2,7 @@
 // Create the state that the modules share, and show what the server refuses.
 
 import { createApi } from "./api.js";
-import { find, make } from "./dom.js";
+import { button, find, make } from "./dom.js";
 import { createMemory, visitorToken } from "./memory.js";
 
 /**
@@ -15,6 +15,7 @@ import { createMemory, visitorToken } from "./memory.js";
  * @typedef {import("./types.js").PanelKind} PanelKind
  * @typedef {import("./types.js").Stage} Stage
  * @typedef {import("./types.js").StageKind} StageKind
+ * @typedef {{ label: string, act: () => unknown }} Offer what may be done, and its word
  */
 
 /** @type {readonly PanelKind[]} */
@@ -25,6 +26,7 @@ const CHANGES = new Set(
   "say move swipe keep edit delete rename replay select restore delete_chat restore_chat".split(" "),
 );
 const TOAST_MILLISECONDS = 4000;
+const OFFER_MILLISECONDS = 12_000;
 const UNREACHABLE = "The server cannot be reached."; // until the words of the interface are there
 /** @type {Boot} */
 const BEFORE_BOOT = {
@@ -73,6 +75,9 @@ export function createStage(element, doors, kind) {
     rated: null,
     following: true,
     tell: () => {},
+    reload: () => {},
+    later: null,
+    show: () => {},
     ended: () => {},
     drawn: () => {},
     chosen: null,
@@ -163,19 +168,33 @@ export function isRefusal(answer) {
  */
 export function complain(stage, sentence) {
   const line = find(stage.elements.composer, ".her-error");
-  line.textContent = sentence ?? "";
+  const lost = sentence && sentence === stage.words.lost_connection;
+  const retry = lost ? [" ", offerButton(line, { label: word(stage, "retry"), act: stage.reload })] : [];
+  line.replaceChildren(sentence ?? "", ...retry);
   line.hidden = !sentence;
 }
 
 /**
- * Show above the composer what a person may do next; an empty sentence removes it.
+ * Show above the composer what a person may do next, with a button for it; an empty sentence removes it.
  * @param {Stage} stage
  * @param {string} sentence
+ * @param {Offer | null} [offer]
  */
-export function suggest(stage, sentence) {
+export function suggest(stage, sentence, offer = null) {
   const line = find(stage.elements.composer, ".her-hint");
-  line.textContent = sentence;
+  line.replaceChildren(sentence, ...(offer ? [" ", offerButton(line, offer)] : []));
   line.hidden = !sentence;
+}
+
+/**
+ * @param {HTMLElement} line that goes when the button is pressed
+ * @param {Offer} offer
+ */
+function offerButton(line, { label, act }) {
+  return button(label, () => {
+    line.hidden = true;
+    act();
+  });
 }
 
 /**
@@ -198,18 +217,22 @@ export function showsPanel(stage, kind) {
 let toastTimer = 0;
 
 /**
- * Show a sentence for four seconds.
+ * Show a sentence for some seconds, with a button for what may be done about it.
  * @param {Stage} stage
  * @param {string} sentence
+ * @param {Offer | null} [offer]
  */
-export function toast(stage, sentence) {
+export function toast(stage, sentence, offer = null) {
   const line = find(stage.root, ".her-toast");
-  line.textContent = sentence;
+  line.replaceChildren(sentence, ...(offer ? [" ", offerButton(line, offer)] : []));
   line.hidden = false;
   window.clearTimeout(toastTimer);
-  toastTimer = window.setTimeout(() => {
-    line.hidden = true;
-  }, TOAST_MILLISECONDS);
+  toastTimer = window.setTimeout(
+    () => {
+      line.hidden = true;
+    },
+    offer ? OFFER_MILLISECONDS : TOAST_MILLISECONDS,
+  );
 }
 
 /**

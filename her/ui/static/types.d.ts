@@ -377,7 +377,10 @@ export interface ListedChat {
   title: string;
   letters: string;
   colour: string;
-  when: string;
+  /** How the turn begins that is shown last. */
+  last: string;
+  /** When it was used last: Unix milliseconds. */
+  at: number;
 }
 
 export interface ChatList {
@@ -687,6 +690,12 @@ export interface Stage {
   rated: string | null;
   /** The end of the chat is kept in view: the person has not scrolled up since. */
   following: boolean;
+  /** Asks the server for the open chat once more. */
+  reload(): unknown;
+  /** The turns below one that is being played anew: how many, and the last of them. */
+  later: { count: number; last: string } | null;
+  /** Shows the path through a turn that another branch holds. */
+  show(node: string): unknown;
   /** Tells the other tabs that a chat has changed. */
   tell(chat: string): void;
   /** Called when a generation of the open chat has ended. */
