@@ -13,6 +13,7 @@ from her.store.records import Rated
 from her.types import Language
 from her.ui import bubbles
 from her.ui.answers import ChatFrame, ChatPatch, DrawnTurn, SceneFrame, ShownBallot, ShownRating
+from her.ui.chinese_errors import in_language
 from her.ui.words import words
 from her.view import Viewer, reader, visible_parts
 
@@ -74,7 +75,7 @@ def generation_patch(
             "chat": snapshot.chat,
             "put": question,
             "end": True,
-            "error": snapshot.error,
+            "error": in_language(snapshot.error, interface or snapshot.language),
             "give_back": snapshot.give_back,
             "notice": texts["pair_fallen"] if snapshot.fallen else snapshot.notice,
         }
@@ -148,9 +149,11 @@ def chat_frame(view: ChatView, interface: Language | None = None) -> ChatFrame:
 
 
 def subtitle(view: ChatView) -> str:
-    """Return the second head line: the title without the name above it; none where it is that name."""
+    """Return the second head line: of a scene its setting, of a chat its title without the name that stands above it."""
+    if view.ensemble:
+        return "" if view.scenario.title == view.title else view.scenario.title
     title = (view.title or view.scenario.title).removeprefix(f"{view.speaker} · ")
-    return "" if view.ensemble or title == view.speaker else title
+    return "" if title == view.speaker else title
 
 
 def scene_frame(view: ChatView) -> SceneFrame | None:

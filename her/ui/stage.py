@@ -17,9 +17,11 @@ from her.chat.openings import whole_characters
 from her.chat.sentences import visitor_sentence
 from her.chat.service import ChatService
 from her.errors import BackendError, HerError, StoreError
+from her.types import Language
 from her.ui import assets
 from her.ui.acts import HANDLERS
 from her.ui.answers import ChatPatch, PageAnswer
+from her.ui.chinese_errors import in_language
 from her.ui.guard import UNREAD_SECONDS
 from her.ui.playtest_acts import require_allowed
 from her.ui.readers import Patience
@@ -78,10 +80,13 @@ class Stage:
             await require_allowed(self.service, request)
             return await HANDLERS[type(request)](self.service, request)
         except HerError as error:
-            return {"error": _told(error), "again": isinstance(error, (StoreError, BackendError))}
+            return {
+                "error": in_language(_told(error), _language(payload)),
+                "again": isinstance(error, (StoreError, BackendError)),
+            }
         except Exception:
             log.exception("act failed")
-            return {"error": UNEXPECTED, "again": True}
+            return {"error": in_language(UNEXPECTED, _language(payload)), "again": True}
 
     async def run(self, event: gr.EventData, client: gr.Request | None = None) -> AsyncIterator[str]:
         """Start or join a generation and stream its patches as JSON texts, as long as somebody reads them."""
@@ -98,10 +103,10 @@ class Stage:
                     if patience.over:
                         return
         except HerError as error:
-            yield self._stamped(_refused(payload, _told(error)))
+            yield self._stamped(_refused(payload, in_language(_told(error), _language(payload))))
         except Exception:
             log.exception("run failed")
-            yield self._stamped(_refused(payload, UNEXPECTED))
+            yield self._stamped(_refused(payload, in_language(UNEXPECTED, _language(payload))))
 
     def _stamped(self, patch: ChatPatch) -> str:
         # Without the stamp two equal patches in a row would not count as a change of the component's value.
@@ -118,6 +123,11 @@ def _told(error: HerError) -> str:
 def _refused(payload: object, error: str) -> ChatPatch:
     """Return the patch that ends a run which did not start; gives the visitor's text back."""
     return {"chat": _text(payload, "chat"), "end": True, "error": error, "give_back": _text(payload, "text")}
+
+
+def _language(payload: object) -> Language:
+    """Return the language of an unchecked request."""
+    return "zh" if _text(payload, "language") == "zh" else "en"
 
 
 def _text(payload: object, field: str) -> str:

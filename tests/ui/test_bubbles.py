@@ -145,7 +145,11 @@ def test_templates_add_no_white_space() -> None:
     [
         ({}, ['data-act="regenerate"', 'data-act="tools"'], ["swipe-back", 'data-act="keep"', "mark "]),
         ({"swipe_count": 2}, ['aria-label="Previous reply" disabled>', 'aria-label="Next reply">', ">1/2<"], ["mark kept"]),
-        ({"swipe_count": 2, "swipe_index": 1}, ['aria-label="Previous reply">', 'aria-label="Next reply" disabled>'], []),
+        (
+            {"swipe_count": 2, "swipe_index": 1},
+            ['aria-label="Previous reply">', 'swipe-forth" title="Another reply" aria-label="Another reply">'],
+            ["Next reply"],
+        ),
         ({"swipe_count": 2, "kept": True}, ['data-act="keep" aria-pressed="true">kept<', '"mark kept">kept<'], ["Keep this one"]),
         ({"stopped": True, "truncated": True, "edited": True}, ['"mark stopped">', '"mark truncated">', '"mark edited">'], []),
         ({"origin": "book"}, [], ["data-act"]),

@@ -184,7 +184,8 @@ async function rejoin(stage, apply) {
  * @param {Stage} stage
  */
 function unreachable(stage) {
-  const sentence = find(stage.elements.composer, ".her-error").textContent ?? "";
+  // without the word on the button behind it
+  const sentence = find(stage.elements.composer, ".her-error").firstChild?.textContent ?? "";
   return { error: sentence, give_back: recallUnanswered(stage)?.text ?? "", unreachable: true };
 }
 
