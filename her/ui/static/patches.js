@@ -33,7 +33,7 @@ export function apply(stage, patch) {
   const isWritten = patch.live || patch.ballot?.state === "writing";
   if (isWritten && !stage.running) setRunning(stage, true);
   if (patch.end) endRun(stage, patch);
-  if (patch.ballot !== undefined) showBallot(stage, patch.ballot, follow || Boolean(patch.whole));
+  if (patch.ballot !== undefined) showBallot(stage, patch.ballot, stage.following || Boolean(patch.whole));
   if (patch.view) paintFrame(stage, patch.view);
   if (patch.ballot) stayHere(stage);
   else if (stage.following || patch.whole) scrollToEnd(stage);
