@@ -8,7 +8,7 @@ import math
 import re
 from bisect import bisect_right
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -156,3 +156,27 @@ def _tokens_by_script(text: str) -> Mapping[str, float]:
         _, script, each = _BLOCKS[bisect_right(_STARTS, ord(char)) - 1]
         tokens[script] = tokens.get(script, 0.0) + count * each
     return tokens
+
+
+def first_that_fits(total: int, fits: Callable[[int], bool]) -> int:
+    """Return the smallest index such that the turns from it on fit; the last index when even the last turn does not.
+
+    Assumes that fewer turns have no more tokens: if the turns from i on fit, those from i + 1 on do. This holds for counts
+    that grow with the text. A tokenizer that merges over the joints of turns may break it by a token or two; then the
+    answer may keep a turn less than possible, but never a turn too many, as every index that is returned was tested (but the
+    last, which the caller counts).
+
+    Most of a long chat does not fit, so the search gallops from the end: 32 turns, then 4 times as many each round, then
+    bisection. It counts O(log n) prompts of about the budget's size, where bisection from the start would count the whole chat.
+    """
+    high, step = max(total - 1, 0), 32
+    low = max(total - step, 0)
+    while fits(low):
+        if low == 0:
+            return 0
+        high, step = low, step * 4
+        low = max(total - step, 0)
+    while low < high:  # from `low` on it does not fit; from `high` on it does, or `high` is the last turn
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle + 1, high)
+    return high

@@ -18,6 +18,7 @@ from her.errors import InputError
 from her.format import Rendering, merged, parse, render
 from her.kinds import KINDS, REPLY_KINDS, VISIBLE_KINDS, Kind
 from her.prompts import fill
+from her.tokens import first_that_fits
 from her.types import ENVIRONMENT, CastMember, Example, Language, Message, Part, Scenario, Thinking, Transcript, Turn, Value
 
 ViewerKind = Literal["character", "environment", "next_speaker", "person", "reward_model", "judge"]
@@ -261,7 +262,7 @@ def _cut(
         return _joined(head, lines)
 
     counted = cache(lambda first: count(since(first)))  # the range that is chosen was counted in the search already
-    first = _first_that_fits(len(turns), lambda index: counted(index) <= budget)
+    first = first_that_fits(len(turns), lambda index: counted(index) <= budget)
     kept, tokens = since(first), counted(first)
     if tokens > budget:
         raise InputError(
@@ -340,30 +341,6 @@ def _example(
     request, plan, reply = (fill_slots(text, visitor, place) for text in (example.visitor, example.plan, example.reply))
     parts = parse(reply, speaker, notation="coser", reasoning=plan).parts
     return f"{visitor}: {request}\n{render(parts, speaker, kinds=asked_kinds(thinking))}"
-
-
-def _first_that_fits(total: int, fits: Callable[[int], bool]) -> int:
-    """Return the smallest index such that the turns from it on fit; the last index when even the last turn does not.
-
-    Assumes that fewer turns have no more tokens: if the turns from i on fit, those from i + 1 on do. This holds for counts
-    that grow with the text. A tokenizer that merges over the joints of turns may break it by a token or two; then the
-    answer may keep a turn less than possible, but never a turn too many, as every index that is returned was tested (but the
-    last, which the caller counts).
-
-    Most of a long chat does not fit, so the search gallops from the end: 32 turns, then 4 times as many each round, then
-    bisection. It counts O(log n) prompts of about the budget's size, where bisection from the start would count the whole chat.
-    """
-    high, step = max(total - 1, 0), 32
-    low = max(total - step, 0)
-    while fits(low):
-        if low == 0:
-            return 0
-        high, step = low, step * 4
-        low = max(total - step, 0)
-    while low < high:  # from `low` on it does not fit; from `high` on it does, or `high` is the last turn
-        middle = (low + high) // 2
-        low, high = (low, middle) if fits(middle) else (middle + 1, high)
-    return high
 
 
 def _until(turns: Sequence[Turn], shown: Sequence[Turn]) -> tuple[Turn, ...]:
