@@ -166,9 +166,11 @@ def _part(part: Part, seen: Seen, judged: bool) -> ReplayPart:
 
 
 def was_open(kind: str, seen: Seen, *, judged: bool) -> bool:
-    """Tell whether a panel was open when a turn was judged: by the switch of the chat, and in the judged turn by its own fold."""
+    """Tell whether a panel was open when a turn was judged: as measured in that turn, elsewhere by the switch of the chat."""
+    if judged and kind in seen.sights:
+        return seen.sights[kind].open
     switch = bool(getattr(seen, kind, False))
-    return switch or (judged and kind in seen.opened)
+    return kind not in seen.shut and (switch or kind in seen.opened) if judged else switch
 
 
 def render(template: str, lang: Language, personas: Mapping[str, str], **variables: Any) -> str:

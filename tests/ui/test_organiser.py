@@ -16,6 +16,7 @@ from her.store.pseudonyms import pseudonym
 from her.ui.guard import COOKIE, Guard
 from her.ui.organiser import OrganiserDesk
 from her.ui.organiser_door import OrganiserDoor
+from her.ui.organiser_view import was_open
 from tests.store.samples import ANNE, BEN, greeted, opened, rating, reply
 
 ATTACK = '<script>alert(1)</script>"><img src=x onerror=alert(2)>'
@@ -220,3 +221,21 @@ async def test_missions_show_who_began_and_who_is_done(store: Store, desk: Organ
 async def test_an_empty_playtest_says_what_to_do(desk: OrganiserDesk, guarded: httpx.AsyncClient) -> None:
     page = (await (await entered(guarded, desk)).get("/organiser?lang=en")).text
     assert "Share the address" in page and "her play --playtest" in page
+
+
+SIGHTS = {"turn": {"open": True, "in_view": True, "ms": 9}, "role_thinking": {"open": False, "in_view": False, "ms": 0}}
+
+
+@pytest.mark.parametrize(
+    ("seen", "judged", "is_open"),
+    [
+        ({"role_thinking": True}, False, True),
+        ({"opened": ["role_thinking"]}, True, True),
+        ({"opened": ["role_thinking"]}, False, False),
+        ({"version": 2, "role_thinking": True, "sights": SIGHTS}, True, False),
+        ({"version": 2, "role_thinking": True, "sights": SIGHTS}, False, True),
+        ({"version": 2, "role_thinking": True, "shut": ["role_thinking"], "sights": {"turn": SIGHTS["turn"]}}, True, False),
+    ],
+)
+def test_a_panel_is_open_as_it_was_measured(seen: dict[str, Any], judged: bool, is_open: bool) -> None:
+    assert was_open("role_thinking", Seen.model_validate_json(json.dumps(seen)), judged=judged) is is_open
