@@ -184,14 +184,14 @@ async def bare_crowd(server: str, model: str) -> list[float]:
     return waits
 
 
-async def memory_by_minute(process: int, minutes: float) -> list[int]:
+async def memory_by_minute(pid: int, minutes: float) -> list[int]:
     """Return the largest resident memory of a process in each minute, in bytes."""
     peaks: list[int] = []
     end = time.monotonic() + 60 * minutes
     while (left := end - time.monotonic()) > 0:
         minute = int((60 * minutes - left) // 60)
         peaks += [0] * (minute + 1 - len(peaks))
-        pages = int(Path(f"/proc/{process}/statm").read_text("ascii").split()[1])
+        pages = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1])
         peaks[minute] = max(peaks[minute], pages * os.sysconf("SC_PAGE_SIZE"))
         await asyncio.sleep(min(1.0, left))
     return peaks
@@ -247,9 +247,9 @@ def pinned() -> Iterator[int | None]:
         os.sched_setaffinity(0, cores)
 
 
-def pin_all(process: int, core: int) -> None:
+def pin_all(pid: int, core: int) -> None:
     """Move all threads of a process to a core."""
-    for thread in Path(f"/proc/{process}/task").iterdir():
+    for thread in Path(f"/proc/{pid}/task").iterdir():
         os.sched_setaffinity(int(thread.name), [core])
 
 
