@@ -170,7 +170,7 @@ ATTACKS = (
     ),
     Attack("multipart", takes_files, "her.ui.guard:Guard._refusal", "return 415, _NOT_JSON", "pass"),
     Attack(
-        "other doors", opens_doors, "her.ui.guard:Guard._refusal", "return None if known else (404, _NOTHING_HERE)", "return None"
+        "other doors", opens_doors, "her.ui.guard:Guard._refusal", "return None if known else (404, NOTHING_HERE)", "return None"
     ),
     Attack("another site", posts_from_elsewhere, "her.ui.guard:Guard._refusal", "return 403, _FOREIGN", "pass"),
     Attack("another host", rebinds, "her.ui.guard:Guard._refusal", "return 421, _OTHER_HOST", "pass"),

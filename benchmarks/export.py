@@ -101,8 +101,8 @@ def export(file: Path, out: Path) -> dict[str, float]:
     command = [sys.executable, "-m", "her.cli", "ratings", "export", "--format", "jsonl", "--out", str(out)]
     environment = {**os.environ, "HER_DATABASE_URL": f"sqlite:///{file}"}
     began = time.perf_counter()
-    process = subprocess.Popen(command, env=environment)
-    _, status, used = os.wait4(process.pid, 0)
+    started = subprocess.Popen(command, env=environment)
+    _, status, used = os.wait4(started.pid, 0)
     seconds = time.perf_counter() - began
     if status:
         raise RuntimeError(f"{' '.join(command)} ended with status {status}")

@@ -14,7 +14,13 @@ from her.store.records import Seen
 from her.ui.words import WORDS
 from tests.sources import ROOT, Source, sources
 
-TEXTS_BY_KIND = ("her/kinds.py", "her/ui/words.py", "her/backends/teacher_turns.py", "her/backends/teacher_plans.py")
+TEXTS_BY_KIND = (
+    "her/kinds.py",
+    "her/ui/words.py",
+    "her/ui/organiser_words.py",
+    "her/backends/teacher_turns.py",
+    "her/backends/teacher_plans.py",
+)
 """The table, and texts in two languages that name the kinds to people."""
 
 

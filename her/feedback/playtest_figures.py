@@ -29,7 +29,7 @@ BINS = 48
 
 
 class PersonFigures(Value):
-    """What one person did. `active_ms` is the time between acts, pauses left out."""
+    """Acts of one person. `active_ms` is the time between acts, pauses left out."""
 
     rater: str
     chats: int = 0
@@ -57,7 +57,7 @@ class DimensionFigures(Value):
 
 
 class VoteFigures(Value):
-    """How votes were cast: shares with intervals, and what is known of the people (her/feedback/people.py)."""
+    """Votes and how they were cast: shares with intervals, and what is known of the people (her/feedback/people.py)."""
 
     votes: int
     skipped: int

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from her.judging.arena_table import ArenaGame, ArenaTable, arena_tables
+from her.kinds import VISIBLE_KINDS
 from her.statistics import Interval, fit_logistic
 from her.store.exports import ExportedReply, VotedPair
 from her.types import Outcome, Turn, Value
@@ -74,7 +75,7 @@ def people_board(pairs: Iterable[VotedPair], *, seed: int = 0) -> PeopleBoard:
 
 def style_of(turn: Turn) -> tuple[float, ...]:
     """Return the style of a reply in the order of FEATURES; the plan is seen by nobody who reads the reply alone."""
-    visible, thoughts = turn.text("speech", "role_action"), turn.text("role_thinking")
+    visible, thoughts = turn.text(*VISIBLE_KINDS), turn.text("role_thinking")
     acts = sum(part.kind == "role_action" for part in turn.parts)
     return (float(len(visible)), float(len(thoughts)), float(acts), float(sum(visible.count(mark) for mark in "!?…*！？")))
 

@@ -77,7 +77,7 @@ class JudgedChat(NamedTuple):
     at: int
 
 
-class Moment(NamedTuple):
+class JudgedMoment(NamedTuple):
     """A moment at which a person judged a turn: what they saw then, and what they said of it.
 
     Args:
@@ -209,10 +209,10 @@ def judged_chat(store: Core, conversation_id: str) -> JudgedChat:
     return JudgedChat._make(row)
 
 
-def moments(store: Core, conversation_id: str) -> list[Moment]:
+def moments(store: Core, conversation_id: str) -> list[JudgedMoment]:
     """Return the moments at which turns of a chat were judged, oldest first."""
     found = [
-        Moment(fact.id, "rating", fact.node_id, None, seen, None, fact, None, fact.comment, fact.created_at)
+        JudgedMoment(fact.id, "rating", fact.node_id, None, seen, None, fact, None, fact.comment, fact.created_at)
         for fact, seen in _rating_rows(store, conversation_id)
     ]
     with store.reading() as connection:
@@ -221,13 +221,13 @@ def moments(store: Core, conversation_id: str) -> list[Moment]:
     return sorted(found, key=lambda moment: moment.at)
 
 
-def _choices(connection: Connection, conversation_id: str) -> Iterator[Moment]:
+def _choices(connection: Connection, conversation_id: str) -> Iterator[JudgedMoment]:
     query = select(choices).where(choices.c.conversation_id == conversation_id, live(choices), kept("node", choices.c.chosen_id))
     for row in connection.execute(query):
-        yield Moment(row.id, "choice", row.chosen_id, None, row.seen, None, None, None, "", row.created_at)
+        yield JudgedMoment(row.id, "choice", row.chosen_id, None, row.seen, None, None, None, "", row.created_at)
 
 
-def _votes(connection: Connection, conversation_id: str) -> Iterator[Moment]:
+def _votes(connection: Connection, conversation_id: str) -> Iterator[JudgedMoment]:
     """Yield the votes on a chat; the reply that was shown first comes first."""
     columns = (votes.c.id, votes.c.winner, votes.c.comment, votes.c.seen, votes.c.created_at)
     query = select(
@@ -244,7 +244,9 @@ def _votes(connection: Connection, conversation_id: str) -> Iterator[Moment]:
         if row.first == "b":  # in the order in which they stood on the screen
             pair, seen = pair[::-1], seen[::-1]
             winner = {"a": "b", "b": "a"}.get(winner, winner)
-        yield Moment(row.id, "vote", pair[0], pair[1], seen[0], seen[1], None, winner, row.vote_comment, row.vote_created_at)
+        yield JudgedMoment(
+            row.id, "vote", pair[0], pair[1], seen[0], seen[1], None, winner, row.vote_comment, row.vote_created_at
+        )
 
 
 def line_to(store: Core, conversation_id: str, node_id: str | None) -> list[Node]:

@@ -1,7 +1,6 @@
 """Types of everything the server sends to the page; the JavaScript in her/ui/static declares the same shapes.
 
-`ChatPatch` changes the page. The other types answer one act with values for a dialog or a menu. All texts are plain text,
-except the fields named `html` and `greetings`: those hold HTML that her/ui/bubbles.py escaped.
+`ChatPatch` changes the page; the others answer one act. All texts are plain, but for `html` and `greetings`, escaped HTML.
 """
 
 from typing import Any, Literal, NotRequired, TypedDict

@@ -31,8 +31,8 @@ from her.store import Node, Seen, Store
 from her.store.exports import voted_pairs
 from her.store.overview import (
     JudgedChat,
+    JudgedMoment,
     MissionCounts,
-    Moment,
     PersonComment,
     acts,
     judged_chats,
@@ -137,7 +137,7 @@ def comments_of(store: Store) -> list[PersonComment]:
 
 
 def replay(
-    store: Store, chat: JudgedChat, moment: Moment | None, texts: Mapping[str, str]
+    store: Store, chat: JudgedChat, moment: JudgedMoment | None, texts: Mapping[str, str]
 ) -> tuple[list[ReplayTurn], list[ReplayTurn]]:
     """Return the turns up to the judged one as they stood on the screen, and the two replies of a vote, in their order there."""
     line = line_to(store, chat.id, moment.node_id if moment else None)
@@ -180,7 +180,7 @@ def render(template: str, lang: Language, personas: Mapping[str, str], **variabl
     def persona(persona_id: str, speaker: str) -> str:
         return personas.get(persona_id, speaker or persona_id)
 
-    def verdict(moment: Moment) -> str:
+    def verdict(moment: JudgedMoment) -> str:
         return _verdict(moment, texts)
 
     page = _environment().get_template(template)
@@ -246,7 +246,7 @@ def _limits(standing: Standing) -> Interval:
     return Interval(*known)
 
 
-def _verdict(moment: Moment, texts: Mapping[str, str]) -> str:
+def _verdict(moment: JudgedMoment, texts: Mapping[str, str]) -> str:
     """Return one line about what was decided."""
     if moment.kind == "choice":
         return texts["kept_reply"]

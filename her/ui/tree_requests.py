@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from her.kinds import Kind
 from her.ui.request_fields import ChatRequest, Count, Text, TurnRequest
 
 
@@ -12,7 +13,7 @@ class SteerRequest(TurnRequest):
     """
 
     act: Literal["steer"]
-    kind: Literal["system_thinking", "role_thinking"]
+    kind: Kind
     place: Count
     text: Text
 
