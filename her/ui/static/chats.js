@@ -36,7 +36,6 @@ const FORMATS = ["jsonl", "markdown", "sharegpt"];
 function showPage(stage, name) {
   stage.root.dataset.page = name;
   stage.root.classList.toggle("on-stage", name === "chat");
-  document.body.classList.toggle("her-on-stage", name === "chat"); // one header on a phone (shell.css)
   closeDrawer(stage);
 }
 
