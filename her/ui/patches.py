@@ -39,7 +39,7 @@ def chat_patch(view: ChatView, redrawn: int = WINDOW, viewer: Viewer = PERSON, i
         "put": drawn_turns(shown[-redrawn:], view.language, viewer, interface),
         "order": [turn_view.turn.id for turn_view in shown],
         "view": chat_frame(view, interface),
-        "ballot": shown_ballot(view.ballot, viewer) if view.ballot else None,
+        "ballot": shown_ballot(view.ballot, viewer, interface) if view.ballot else None,
     }
 
 
@@ -80,7 +80,7 @@ def generation_patch(
             "notice": texts["pair_fallen"] if snapshot.fallen else snapshot.notice,
         }
     if snapshot.pair is not None:
-        return {"chat": snapshot.chat, "put": question, "ballot": _written_pair(snapshot, snapshot.pair, viewer)}
+        return {"chat": snapshot.chat, "put": question, "ballot": _written_pair(snapshot, snapshot.pair, viewer, texts)}
     parts = visible_parts(snapshot.parts, snapshot.speaker, viewer)
     html = bubbles.live_turn(snapshot.speaker, parts, snapshot.pending, snapshot.language, texts)
     return {
@@ -90,26 +90,27 @@ def generation_patch(
     }
 
 
-def shown_ballot(ballot: BallotView, viewer: Viewer = PERSON) -> ShownBallot:
+def shown_ballot(ballot: BallotView, viewer: Viewer = PERSON, interface: Language | None = None) -> ShownBallot:
     """Draw two replies that wait for a vote."""
-    asked = ballot.question
+    asked, texts = ballot.question, words(interface or ballot.language)
     return {
         "id": ballot.id,
         "state": ballot.state,
         "repeat": ballot.repeat,
         "language": ballot.language,
-        "sides": _drawn_sides(ballot.sides, ballot.speaker, ballot.language, viewer, whole=True),
+        "sides": _drawn_sides(ballot.sides, ballot.speaker, ballot.language, viewer, texts, whole=True),
         "question": {"speaker": asked.speaker, "text": asked.text(*VISIBLE_KINDS)} if asked else None,
     }
 
 
-def _written_pair(snapshot: GenerationSnapshot, pair: Sides, viewer: Viewer) -> ShownBallot:
-    sides = _drawn_sides(pair, snapshot.speaker, snapshot.language, viewer, whole=False)
+def _written_pair(snapshot: GenerationSnapshot, pair: Sides, viewer: Viewer, texts: dict[str, str]) -> ShownBallot:
+    sides = _drawn_sides(pair, snapshot.speaker, snapshot.language, viewer, texts, whole=False)
     return {"id": "", "state": "writing", "repeat": False, "language": snapshot.language, "sides": sides, "question": None}
 
 
-def _drawn_sides(sides: Sides, speaker: str, language: Language, viewer: Viewer, *, whole: bool) -> list[str]:
-    texts = words(language)
+def _drawn_sides(
+    sides: Sides, speaker: str, language: Language, viewer: Viewer, texts: dict[str, str], *, whole: bool
+) -> list[str]:
     shown = (visible_parts(parts, speaker, viewer) for parts in sides)
     return [bubbles.pair_side(speaker, parts, language, texts, whole=whole) for parts in shown]
 

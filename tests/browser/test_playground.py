@@ -191,8 +191,8 @@ def test_both_sides_are_edited(page: Page, written: Playground) -> None:
     assert "[" in area.input_value()
     area.fill("[He listens.] (leans closer) Once, and only once.")
     reply.locator(".editor .primary").click()
-    expect(page.locator(".turn.persona").last.locator(".speech")).to_have_text("Once, and only once.")
     expect(page.locator(".turn.persona").last.locator(".mark.edited")).to_be_visible()
+    expect(page.locator(".turn.persona").last.locator(".speech")).to_have_text("Once, and only once.")
     mine = page.locator(".turn.mine").last
     mine.locator('[data-act="tools"]').click()
     page.get_by_role("menuitem", name="Edit").click()
@@ -224,7 +224,8 @@ def test_a_thought_is_rewritten_and_the_turn_goes_on_from_it(page: Page, written
     expect(reply.locator(".count")).to_have_text("2/2")
     expect(page.locator(".editor")).to_have_count(0)
     with database(written) as rows:
-        assert rows.execute("select kind, place from edits").fetchall() == [("role_thinking", 0)]
+        newest = "select kind, place from edits order by seq desc limit 1"
+        assert rows.execute(newest).fetchall() == [("role_thinking", 0)]
     reply.locator('[data-act="swipe-back"]').click()
     expect(page.locator(".turn.persona").last.locator(".lines").last).to_have_text(old)
     page.locator(".her-scroll").focus()

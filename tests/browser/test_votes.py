@@ -48,7 +48,7 @@ def test_a_pair_is_voted_on_blind_and_the_winner_goes_on(visitors: Callable[...,
         expect(ballot.locator(".side")).to_have_count(2)
         replies = ballot.locator(".side .body").all_inner_texts()
         tab = context.new_page()
-        tab.goto(playground.url)
+        tab.goto(phone.url)  # a tab that is opened without an address has a chat of its own
         tab.locator("#stage .her-ballot .verdict").first.click()
 
         ballot.locator(".side").last.locator('footer [data-act="peek-system_thinking"]').click()

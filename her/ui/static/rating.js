@@ -68,6 +68,8 @@ export function rate(stage, article, change, { typing = false } = {}) {
     seen: seenOf(stage, article),
   };
   const save = saveOf(stage.chat.id, article ? idOf(article) : null, characterOf(stage, article));
+  if (!article)
+    Object.assign(ratedCharacter(stage) ?? stage.chat, { rating: { thumb, stars, tags, comment } });
   keepRating(stage, save, rating, typing);
 }
 
