@@ -96,15 +96,15 @@ class RunningGenerations:
         and the error of the commit is raised.
         """
         async with self.exclusive(visitor, chat):
-            give_back = self._places.take(visitor, ADDRESS.get())  # before the first await, or a crowd comes through
+            places = [self._places.take(visitor, ADDRESS.get())]  # before the first await, or a crowd comes through
             try:
                 job = await self.in_thread(build_job)
-                places = [give_back]
                 if isinstance(job, PairJob):
                     places += self._second_place(visitor)
                 generation = _running(job, len(places))
             except BaseException:
-                give_back()
+                for give_back in places:
+                    give_back()
                 raise
             self._running[chat], self._give_back[chat] = generation, places
             self._ended.pop(chat, None)

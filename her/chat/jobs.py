@@ -184,29 +184,11 @@ class ReplyJobBuilder:
         node = played_node(self.page, node_id)
         cleaned = clean_message(text, self.limits.max_message_chars)
         steer = steered(node, rewritten, cleaned)
-        builder = self._as_speaker_of(node.turn)
         # The begun turn is part of the call, and so are the words that ask to go on from it where it is passed over.
         begun = Message(role="assistant", content=steer.base.raw)
         words = Message(role="user", content=fill("steer_turn", self.page.conversation.language, {"name": node.turn.speaker}))
-        reserved = self.backend.count_tokens((begun, words))
-
-        def prompt() -> tuple[view.Prompt, Sampling]:
-            history, sampling = builder._prompt(self.page.before(node.id), reserved)
-            return view.continuation(history, steer.base), builder._with_seed(sampling, node.swipe_count)
-
-        made, sampling = prompt()
-        return ReplyJob(
-            page=self.page,
-            backend=self.backend,
-            sampling=sampling,
-            prompt=made,
-            again=prompt,
-            parent_id=node.parent_id,
-            replaces=node.id,
-            base=steer.base,
-            steer=steer,
-            character=builder.character,
-        )
+        job = self._begun(node, steer.base, self.backend.count_tokens((begun, words)), swipes=node.swipe_count)
+        return replace(job, steer=steer)
 
     def continue_(self) -> ReplyJob:
         """Continue the last turn."""
@@ -214,26 +196,29 @@ class ReplyJobBuilder:
         if not page.path or not page.played(page.path[-1]):
             raise InputError("the last turn is not the model's, so it cannot be continued; send a message instead")
         node = page.path[-1]
-        builder = self._as_speaker_of(node.turn)
         base, reasoning = continuation_base(node)
         # The begun turn is part of the call, so its tokens are kept free in the history.
         reserved = self.backend.count_tokens((Message(role="assistant", content=base.raw),))
+        return replace(self._begun(node, base, reserved), reasoning=reasoning)
 
-        def prompt() -> tuple[view.Prompt, Sampling]:
-            history, sampling = builder._prompt(page.before(node.id), reserved)
-            return view.continuation(history, base), sampling
+    def _begun(self, node: PathNode, base: Turn, reserved: int, swipes: int | None = None) -> ReplyJob:
+        """Return the job that goes on from `base` in place of a turn, with a seed of its own where `swipes` are counted."""
+        builder = self._as_speaker_of(node.turn)
 
-        made, sampling = prompt()
+        def again() -> tuple[view.Prompt, Sampling]:
+            history, sampling = builder._prompt(self.page.before(node.id), reserved)
+            return view.continuation(history, base), sampling if swipes is None else builder._with_seed(sampling, swipes)
+
+        prompt, sampling = again()
         return ReplyJob(
-            page=page,
+            page=self.page,
             backend=self.backend,
             sampling=sampling,
-            prompt=made,
-            again=prompt,
+            prompt=prompt,
+            again=again,
             parent_id=node.parent_id,
             replaces=node.id,
             base=base,
-            reasoning=reasoning,
             character=builder.character,
         )
 
